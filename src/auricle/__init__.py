@@ -1,0 +1,1 @@
+"""Automated audio captioning: a sound goes in, a sentence comes out."""

@@ -1,0 +1,1 @@
+"""From a CSV manifest to batches of log-mel spectrograms and captions."""

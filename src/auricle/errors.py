@@ -1,0 +1,9 @@
+"""The errors that a user meets: one line that says what came, what was wanted and what to do."""
+
+
+class AuricleError(Exception):
+    """Base of all expected errors; the command line prints its message as one line and exits with 1."""
+
+
+class AudioError(AuricleError):
+    """A sound that cannot be read; the message begins with its name."""

@@ -1,0 +1,1 @@
+"""Networks and losses in torch: towers, contrastive learning, decoder, captioner."""

@@ -1,0 +1,1 @@
+"""Word2Vec, contrastive pre-training, captioner training and export."""
