@@ -1,0 +1,136 @@
+"""Beam search over any function that gives the log-probabilities of the next token."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+# (tokens, parents) -> log-probabilities of the next token, (rows, vocabulary).
+#
+# `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call before from which the
+# hypothesis grew: a key/value cache is reordered by it. Rows are ordered by item, with equally many for each item: one
+# at the first call, beam-size many from the second on. `parents` of the first call is the item's own number.
+NextLogProbs = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How to search. Lengths are in tokens, without beginning and end."""
+
+    beam: int = 4  # hypotheses kept alive
+    length_penalty: float = 0.6  # score = log-probability / (length + 1) ** length_penalty
+    min_length: int = 3
+    max_length: int = 30
+    no_repeat_ngram: int = 0  # n-grams of this size occur once; 0 allows all
+    no_repeat_words: bool = True  # no token occurs twice but the repeatable ones (stop words)
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ValueError(f"beam is {self.beam}: it must be at least 1")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is wanted")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A sequence that has ended: its tokens without beginning and end, and how good it is."""
+
+    tokens: tuple[int, ...]
+    log_prob: float  # of all tokens and the end
+    score: float  # log_prob, length-normalised
+
+
+def beam_search(
+    next_log_probs: NextLogProbs,
+    bos: int,
+    eos: int,
+    options: BeamOptions,
+    *,
+    items: int = 1,
+    forbidden: Collection[int] = (),
+    repeatable: Collection[int] = (),
+) -> list[list[Hypothesis]]:
+    """The best sequences for each of a batch of items.
+
+    At every step the `2 * beam` best continuations of an item are looked at: those of the first `beam` that end are kept
+    as finished, the best `beam` of the others live on. An item is done when `beam` hypotheses have finished. What one
+    item gets does not depend on the others.
+
+    Args:
+        next_log_probs: the model; see `NextLogProbs`.
+        bos: the token that stands before every sequence.
+        eos: the token that ends it.
+        options: the search's parameters.
+        items: the size of the batch.
+        forbidden: tokens that never occur.
+        repeatable: tokens that may occur twice although `no_repeat_words` is set.
+
+    Returns:
+        For each item its finished hypotheses, the best first; at most `options.beam`.
+    """
+    beam = options.beam
+    finished: list[list[Hypothesis]] = [[] for _ in range(items)]
+    done = np.zeros(items, bool)
+    may_repeat = np.array(sorted(repeatable), int)
+    last, parents = np.full(items, bos), np.arange(items)
+    histories = np.zeros((items, 0), int)  # (rows, length)
+    totals = np.zeros(items)  # (rows,): log-probability of each living hypothesis, -inf where there is none
+    for length in range(options.max_length + 1):
+        log_probs = np.array(next_log_probs(last, parents), np.float64)
+        width = len(last) // items
+        log_probs[:, list(forbidden)] = -np.inf
+        if length < options.min_length:
+            log_probs[:, eos] = -np.inf
+        if length == options.max_length:
+            log_probs[:, np.arange(log_probs.shape[1]) != eos] = -np.inf
+        if options.no_repeat_words:
+            _forbid_words(log_probs, histories, may_repeat)
+        if options.no_repeat_ngram:
+            _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
+        continuations = (totals[:, None] + log_probs).reshape(items, -1)
+        # Every item keeps `beam` rows, also where fewer live; those that are none grow from the item's first row.
+        parents = np.repeat(np.arange(items) * width, beam).reshape(items, beam)
+        last = np.full((items, beam), eos)
+        totals = np.full((items, beam), -np.inf)
+        for item in np.flatnonzero(~done):
+            alive = 0
+            for rank, choice in enumerate(_largest(continuations[item], 2 * beam)):
+                total = float(continuations[item, choice])
+                if total == -np.inf or alive == beam:
+                    break
+                row, token = divmod(int(choice), log_probs.shape[1])
+                row += int(item) * width
+                if token != eos:
+                    parents[item, alive], last[item, alive], totals[item, alive] = row, token, total
+                    alive += 1
+                elif rank < beam:
+                    score = total / (length + 1) ** options.length_penalty
+                    finished[item].append(Hypothesis(tuple(histories[row].tolist()), total, score))
+            done[item] = alive == 0 or len(finished[item]) >= beam
+        if done.all():
+            break
+        parents, last, totals = parents.ravel(), last.ravel(), totals.ravel()
+        histories = np.concatenate([histories[parents], last[:, None]], 1)
+    return [sorted(hypotheses, key=lambda h: -h.score)[:beam] for hypotheses in finished]
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the largest values, the largest first; of equals the first first, so that ties are settled alike."""
+    count = min(count, len(values))
+    threshold = np.partition(values, len(values) - count)[len(values) - count]
+    candidates = np.flatnonzero(values >= threshold)
+    return candidates[np.argsort(-values[candidates], kind="stable")][:count]
+
+
+def _forbid_words(log_probs: np.ndarray, histories: np.ndarray, may_repeat: np.ndarray) -> None:
+    rows, positions = np.nonzero(~np.isin(histories, may_repeat))
+    log_probs[rows, histories[rows, positions]] = -np.inf
+
+
+def _forbid_ngrams(log_probs: np.ndarray, histories: np.ndarray, size: int) -> None:
+    if histories.shape[1] < size:
+        return
+    ngrams = np.lib.stride_tricks.sliding_window_view(histories, size, axis=1)  # (rows, positions, size)
+    beginning = histories[:, histories.shape[1] - size + 1 :]
+    rows, positions = np.nonzero((ngrams[:, :, :-1] == beginning[:, None]).all(2))
+    log_probs[rows, ngrams[rows, positions, -1]] = -np.inf

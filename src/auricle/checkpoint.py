@@ -1,0 +1,69 @@
+"""Checkpoint folders: the seam between training and captioning.
+
+A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence), `vocabulary.txt`,
+`encoder.onnx` and `decoder.onnx` to caption with, `model.safetensors` to train on from, `README.md` for people.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from auricle.beam_search import BeamOptions
+from auricle.config import DecoderConfig, EncoderConfig, read
+from auricle.errors import AuricleError
+from auricle.vocabulary import Vocabulary
+
+FORMAT = 1
+EMBEDDED = Path(__file__).parent / "embedded"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What `config.json` says."""
+
+    format: int
+    front_end: str
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    decoding: BeamOptions = field(default_factory=BeamOptions)
+    maximum_seconds: float = 30.0  # the longest sound that it was trained on
+    licence: str = "unknown"  # of the weights
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise ValueError(f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that can be captioned with."""
+
+    folder: Path
+    config: CheckpointConfig
+    vocabulary: Vocabulary
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Reads what a folder says of itself; weights are left alone.
+
+    Raises:
+        AuricleError: the folder, or a file in it, is missing or not what it should be.
+    """
+    try:
+        table = json.loads((folder / "config.json").read_text("utf-8"))
+        vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+    except FileNotFoundError as error:
+        raise AuricleError(f"{folder} is no checkpoint: {Path(error.filename).name} is not there") from None
+    except (OSError, ValueError) as error:
+        raise AuricleError(f"{folder} is no checkpoint: {error}") from None
+    if not isinstance(table, dict):
+        raise AuricleError(f"{folder / 'config.json'}: an object is wanted")
+    return Checkpoint(folder, read(CheckpointConfig, table, str(folder / "config.json")), vocabulary)
+
+
+def save_checkpoint(checkpoint: Checkpoint) -> None:
+    """Writes `config.json` and `vocabulary.txt`."""
+    checkpoint.folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(checkpoint.config), indent=2) + "\n"
+    (checkpoint.folder / "config.json").write_text(text, "utf-8")
+    checkpoint.vocabulary.save(checkpoint.folder / "vocabulary.txt")

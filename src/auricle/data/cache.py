@@ -1,0 +1,85 @@
+"""Log-mel spectrograms on disk, computed once and memory-mapped."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from auricle.audio import load_audio
+from auricle.errors import AudioError, AuricleError
+from auricle.features import FrontEnd, log_mel
+
+
+def cache_folder() -> Path:
+    """Where auricle keeps what it can make again: `$AURICLE_CACHE`, or `auricle` in the user's cache."""
+    if own := os.environ.get("AURICLE_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle"
+
+
+class FeatureCache:
+    """The log-mel spectrograms of some files, as read-only memory maps.
+
+    Entries are keyed by the front end's parameters and the file's content, so a changed file or front end is a new entry.
+
+    Args:
+        front_end: which spectrogram.
+        maximum_seconds: longer sounds are cut.
+        folder: where to keep them; in the user's cache if None.
+    """
+
+    def __init__(self, front_end: FrontEnd, maximum_seconds: float, folder: Path | None = None) -> None:
+        self.front_end = front_end
+        self.maximum_seconds = maximum_seconds
+        parameters = hashlib.sha256(repr((front_end, maximum_seconds)).encode()).hexdigest()[:12]
+        self.folder = (folder or cache_folder() / "features") / f"{front_end.name}-{parameters}"
+
+    def load(self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True) -> list[np.ndarray]:
+        """The spectrograms of the files, (frames, mels) float32 each; those that are missing are computed, in parallel.
+
+        Raises:
+            AuricleError: with every file that cannot be read, a line each.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        problems: list[str] = []
+        spectrograms: list[np.ndarray] = []
+        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+            results = pool.map(partial(self._entry), files)
+            for result in track(results, "Features", len(files), disable=not progress, transient=True):
+                if isinstance(result, AudioError):
+                    problems.append(str(result))
+                else:
+                    spectrograms.append(np.load(result, mmap_mode="r"))
+        if problems:
+            raise AuricleError("\n  ".join([f"{len(problems)} of {len(files)} sounds cannot be used:", *problems]))
+        return spectrograms
+
+    def _entry(self, file: Path) -> Path | AudioError:
+        try:
+            with file.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "blake2b").hexdigest()[:32]
+            entry = self.folder / f"{digest}.npy"
+            if not entry.exists():
+                samples = load_audio(file, self.front_end.rate, max_seconds=self.maximum_seconds)
+                write_whole(entry, log_mel(samples, self.front_end))
+            return entry
+        except AudioError as error:
+            return error
+
+
+def write_whole(path: Path, array: np.ndarray) -> None:
+    """Writes an .npy that is there whole or not at all, also when two processes write it at once."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

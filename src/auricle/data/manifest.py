@@ -1,0 +1,89 @@
+"""The data as a CSV: one sound a row, with its split and captions."""
+
+import csv
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from auricle.errors import AuricleError
+
+COLUMNS = ("file", "split", "caption", "label", "group")
+SHOWN = 20  # problems printed before the rest is counted only
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sound and what people said of it."""
+
+    file: Path
+    split: str
+    captions: tuple[str, ...]
+    label: str = ""  # what can be heard, where a data set says so
+    group: str = ""  # the recording it was cut from
+
+
+def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_files: bool = True) -> list[Item]:
+    """Reads a manifest and checks all of it.
+
+    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`, `caption_2`, ...; optional `label`
+    and `group`. A file may stand in several rows: their captions are joined.
+
+    Args:
+        path: a CSV, UTF-8.
+        splits: the splits wanted; all if None.
+        check_files: whether the sounds must be there.
+
+    Raises:
+        AuricleError: with every problem, a line each.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [column or "" for column in reader.fieldnames or []]
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AuricleError(f"{path}: cannot be read as a manifest: {error}") from None
+    numbered = sorted((c for c in columns if c.startswith("caption_") and c[8:].isdigit()), key=lambda c: int(c[8:]))
+    captioned = ["caption"] * ("caption" in columns) + numbered
+    problems = [f"the column '{name}' is missing" for name in ("file", "split") if name not in columns]
+    problems += [] if captioned else ["no caption column: 'caption', or 'caption_1', 'caption_2', ..."]
+    problems += [f"unknown column '{c}'" for c in columns if c not in COLUMNS and c not in numbered]
+    if problems:
+        raise _invalid(path, problems)
+
+    items: dict[str, Item] = {}
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            problems.append(f"line {number}: not as many fields as the header has")
+            continue
+        if splits is not None and row["split"] not in splits:
+            continue
+        name = row["file"]
+        captions = tuple(text for text in (row[column].strip() for column in captioned) if text)
+        item = Item(path.parent / name, row["split"], captions, row.get("label", ""), row.get("group", ""))
+        if not captions:
+            problems.append(f"line {number}: {name or 'the row'} has no caption")
+        if not name:
+            problems.append(f"line {number}: no file")
+        elif check_files and name not in items and not item.file.is_file():
+            problems.append(f"line {number}: {item.file} is not there")
+        if name in items:
+            before = items[name]
+            if (before.split, before.label, before.group) != (item.split, item.label, item.group):
+                problems.append(f"line {number}: {name} stood before with another split, label or group")
+            item = Item(item.file, item.split, before.captions + item.captions, item.label, item.group)
+        items[name] = item
+    if splits is not None:
+        found = {item.split for item in items.values()}
+        problems += [f"no row has the split '{split}'" for split in splits if split not in found]
+    if not items and not problems:
+        problems.append("no rows")
+    if problems:
+        raise _invalid(path, problems)
+    return list(items.values())
+
+
+def _invalid(path: Path, problems: Sequence[str]) -> AuricleError:
+    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return AuricleError("\n  ".join([f"{path}: {count}:", *problems[:SHOWN], *more]))

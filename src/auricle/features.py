@@ -1,0 +1,198 @@
+"""Log-mel spectrograms: one code path, one set of parameters for each front end.
+
+A network only understands the front end it was trained with, so a checkpoint names its own.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from auricle.errors import AuricleError
+
+# Shorter sounds are padded with silence, so that every network has at least one frame to give.
+MINIMUM_SECONDS = 1.0
+# Frames transformed at once: their float64 spectra stay in the processor's cache.
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """The parameters of one log-mel spectrogram; lengths are in samples, frequencies in Hz."""
+
+    name: str
+    rate: int
+    window: int
+    hop: int
+    fft: int
+    window_shape: Literal["hann", "hann_symmetric", "hamming"]
+    centred: bool  # frame i is centred on sample i * hop, the signal reflected at its ends
+    power: int  # exponent of the magnitude spectrum: 1 or 2
+    mels: int
+    low: float
+    high: float
+    mel_scale: Literal["slaney", "htk"]
+    logarithm: Literal["decibel", "natural"]
+    floor: float  # decibel: log of max(x, floor); natural: log of x + floor
+    pre_emphasis: float = 0.0  # y[t] = x[t + 1] - pre_emphasis * x[t]; 0 leaves x alone
+    offset: float = 0.0  # what is handed on is (log-mel + offset) / scale
+    scale: float = 1.0
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames of log-mel in a second of sound."""
+        return self.rate / self.hop
+
+    def frames(self, samples: int) -> int:
+        """The number of frames of a sound of so many samples."""
+        samples = max(samples, int(MINIMUM_SECONDS * self.rate)) - bool(self.pre_emphasis)
+        return 1 + (samples if self.centred else samples - self.window) // self.hop
+
+
+FRONT_ENDS = {
+    front_end.name: front_end
+    for front_end in (
+        # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It says nothing of band edges and
+        # decibels; PANNs' are taken, so that PANNs' weights see bands and levels close to those they were trained on.
+        FrontEnd("paper", 44100, 1024, 512, 1024, "hamming", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
+        # PANNs (Kong et al. 2020), as Cnn10 was trained.
+        FrontEnd("panns", 32000, 1024, 320, 1024, "hann", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
+        # EfficientAT (Schmid et al. 2023): Kaldi's mel filters.
+        FrontEnd(
+            "mobilenet", 32000, 800, 320, 1024, "hann_symmetric", True, 2, 128, 0, 15000, "htk", "natural", 1e-5,
+            pre_emphasis=0.97, offset=4.5, scale=5.0,
+        ),
+        # VGGish (Hershey et al. 2017): magnitudes, not powers.
+        FrontEnd("vggish", 16000, 400, 160, 512, "hann", False, 1, 64, 125, 7500, "htk", "natural", 0.01),
+    )
+}  # fmt: skip
+
+
+def front_end(name: str) -> FrontEnd:
+    """The front end of this name.
+
+    Raises:
+        AuricleError: there is none.
+    """
+    if name not in FRONT_ENDS:
+        raise AuricleError(f"unknown front end '{name}': choose one of {', '.join(FRONT_ENDS)}")
+    return FRONT_ENDS[name]
+
+
+def log_mel(samples: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """The log-mel spectrogram of a whole sound: (samples,) -> (frames, mels), float32."""
+    return np.concatenate(list(log_mel_stream([samples], front_end)))
+
+
+def log_mel_stream(chunks: Iterable[np.ndarray], front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """Log-mel frames of a sound that arrives in chunks of any size.
+
+    Args:
+        chunks: mono samples, (n,) each, in [-1, 1], at `front_end.rate`.
+        front_end: the parameters.
+
+    Yields:
+        (frames, mels) float32; all together they equal the frames of the whole sound.
+    """
+    margin = front_end.window // 2 if front_end.centred else 0
+    held = np.zeros(0, np.float32)  # the signal that frames to come still need
+    first = 0  # where in `held` the next frame begins
+    mirrored = margin == 0  # whether the reflection before the sound's beginning stands in `held`
+    for samples in _emphasised(_at_least(chunks, int(MINIMUM_SECONDS * front_end.rate)), front_end.pre_emphasis):
+        held = np.concatenate([held, samples])
+        if not mirrored:
+            if len(held) <= margin:
+                continue
+            held = np.concatenate([held[margin:0:-1], held])
+            mirrored = True
+        count = (len(held) - first - front_end.window) // front_end.hop + 1
+        if count > 0:
+            yield from _spectra(held[first:], count, front_end)
+            first += count * front_end.hop
+            # The reflection after the sound's end will need `margin` samples and one more.
+            spent = max(0, min(first, len(held) - margin - 1))
+            held, first = held[spent:], first - spent
+    if margin:
+        held = np.concatenate([held, held[-2 : -margin - 2 : -1]])
+        count = (len(held) - first - front_end.window) // front_end.hop + 1
+        if count > 0:
+            yield from _spectra(held[first:], count, front_end)
+
+
+def _at_least(chunks: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        yield np.asarray(chunk, np.float32)
+    if seen < samples:
+        yield np.zeros(samples - seen, np.float32)
+
+
+def _emphasised(chunks: Iterable[np.ndarray], coefficient: float) -> Iterator[np.ndarray]:
+    if not coefficient:
+        yield from chunks
+        return
+    last = np.zeros(0, np.float32)
+    for chunk in chunks:
+        joined = np.concatenate([last, chunk])
+        last = joined[-1:]
+        yield joined[1:] - np.float32(coefficient) * joined[:-1]
+
+
+def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
+    """`count` frames of log-mel, the first of which begins where the signal does; in blocks."""
+    frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][:count]
+    window, filters = _window(front_end), mel_filters(front_end)
+    for start in range(0, count, BLOCK):
+        # A float64 transform is both faster and truer than numpy's float32 one.
+        spectrum = np.fft.rfft(frames[start : start + BLOCK] * window, front_end.fft)
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        mel = (power if front_end.power == 2 else np.sqrt(power)) @ filters
+        if front_end.logarithm == "decibel":
+            yield 10.0 * np.log10(np.maximum(mel, front_end.floor))
+        else:
+            yield (np.log(mel + front_end.floor) + front_end.offset) / front_end.scale
+
+
+@cache
+def _window(front_end: FrontEnd) -> np.ndarray:
+    """(window,) float64; periodic, save for `hann_symmetric`."""
+    period = front_end.window - (front_end.window_shape == "hann_symmetric")
+    edge = 0.54 if front_end.window_shape == "hamming" else 0.5
+    return edge - (1 - edge) * np.cos(2 * np.pi * np.arange(front_end.window) / period)
+
+
+@cache
+def mel_filters(front_end: FrontEnd) -> np.ndarray:
+    """Triangular mel filters: (fft // 2 + 1, mels) float32.
+
+    `htk`: mel = 1127 ln(1 + f / 700), triangles straight in mel, height 1, as Kaldi and VGGish have them, which leave out
+    the zeroth bin and the last. `slaney`: linear below 1 kHz and logarithmic above, triangles straight in Hz, area 1
+    (Auditory Toolbox, 1998; librosa's default).
+    """
+    bins = np.arange(front_end.fft // 2 + 1) * front_end.rate / front_end.fft
+    if front_end.mel_scale == "htk":
+        position = _hz_to_htk(bins)
+        edges = np.linspace(_hz_to_htk(front_end.low), _hz_to_htk(front_end.high), front_end.mels + 2)
+        height = np.ones(front_end.mels)
+    else:
+        position = bins
+        mels = np.linspace(_hz_to_slaney(front_end.low), _hz_to_slaney(front_end.high), front_end.mels + 2)
+        edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * np.log(6.4) / 27))
+        height = 2 / (edges[2:] - edges[:-2])
+    rising = (position[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - position[:, None]) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0, np.minimum(rising, falling)) * height
+    if front_end.mel_scale == "htk":
+        filters[[0, -1]] = 0
+    return filters.astype(np.float32)
+
+
+def _hz_to_htk(hz: np.ndarray | float) -> np.ndarray:
+    return 1127 * np.log1p(np.asarray(hz) / 700)
+
+
+def _hz_to_slaney(hz: float) -> float:
+    return hz * 3 / 200 if hz < 1000 else 15 + 27 * np.log(hz / 1000) / np.log(6.4)

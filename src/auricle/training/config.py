@@ -1,0 +1,159 @@
+"""What a recipe says: a TOML file in `configs/` read into these dataclasses."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from auricle.beam_search import BeamOptions
+from auricle.config import DecoderConfig, EncoderConfig, read
+from auricle.errors import AuricleError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which sounds and captions."""
+
+    manifest: str  # CSV; relative to the folder one is in
+    train: tuple[str, ...] = ("train",)  # splits to learn from
+    valid: tuple[str, ...] = ()  # splits to select by; none: selection by the training loss, or the last epoch
+    front_end: Literal["paper", "panns", "mobilenet", "vggish"] = "paper"
+    pad: Literal["batch", "longest"] = "batch"  # longest: as the paper, to the longest sound of all, unmasked
+    captions_per_epoch: int = 0  # how many captions of each sound an epoch visits; 0: all
+    minimum_count: int = 1  # rarer words are not learnt
+    maximum_seconds: float = 30.0  # longer sounds are cut
+
+
+@dataclass(frozen=True)
+class Word2VecConfig:
+    """The word vectors that the text tower and the decoder begin with (gensim, skip-gram)."""
+
+    size: int = 128
+    window: int = 5
+    epochs: int = 30
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a batch in training only; all off by default."""
+
+    time_masks: int = 0  # SpecAugment (Park et al. 2019)
+    time_mask_seconds: float = 0.5  # greatest length of one
+    mel_masks: int = 0
+    mel_mask_share: float = 0.15  # greatest share of the bands under one
+    mixup: float = 0.0  # alpha of the Beta distribution that mixes the decoder's inputs; 0: none
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """The contrastive stage: Adam, and the learning rate cut when `monitor` stands still."""
+
+    epochs: int = 80
+    batch_size: int = 32  # of all processes together
+    learning_rate: float = 1e-3
+    factor: float = 0.1
+    patience: int = 5
+    minimum_learning_rate: float = 1e-6
+    projection: int = 512
+    temperature: float = 0.07
+    learn_temperature: bool = False
+    mask_fitting_pairs: bool = False  # leave out pairs of equal recording, caption or label
+    monitor: Literal["loss", "map_10"] = "loss"  # training loss, or retrieval mAP@10 on the validation splits
+    initial: Literal["random", "weights"] = "random"
+    weights: str = ""  # published weights of the audio tower
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The encoder-decoder stage: AdamW."""
+
+    epochs: int = 30
+    batch_size: int = 16  # of all processes together
+    schedule: Literal["paper", "cosine"] = "paper"
+    learning_rate: float = 1e-3  # the highest
+    encoder_rate: float = 1.0  # multiplies the encoder's learning rate
+    warmup: float = 1.0  # epochs of linear growth, for `cosine`; `paper` has five
+    weight_decay: float = 0.01  # not of biases and norms
+    label_smoothing: float = 0.0
+    ema: float = 0.0  # decay of the moving average of all weights, which is what is kept then; 0: none
+    keep: Literal["last", "best"] = "last"  # best: lowest loss on the validation splits
+    initial: Literal["random", "weights", "pre-encoder"] = "random"
+    weights: str = ""  # published weights of the encoder
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a training needs to be told."""
+
+    output: str  # folder of the run: `pre-encoder/` and `captioner/` come to stand in it
+    data: DataConfig
+    seed: int = 0
+    licence: str = "unknown"  # of the weights that come out
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    word2vec: Word2VecConfig = field(default_factory=Word2VecConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    decoding: BeamOptions = field(default_factory=BeamOptions)
+
+    def __post_init__(self) -> None:
+        if self.word2vec.size != self.decoder.width:
+            raise ValueError(
+                f"word2vec.size is {self.word2vec.size} and decoder.width {self.decoder.width}: the one initialises the other"
+            )
+        for stage, initial, weights in (
+            ("pretrain", self.pretrain.initial, self.pretrain.weights),
+            ("train", self.train.initial, self.train.weights),
+        ):
+            if initial == "weights" and not weights:
+                raise ValueError(f"{stage}.initial is 'weights': {stage}.weights must name their file")
+        if (self.pretrain.monitor == "map_10" or self.train.keep == "best") and not self.data.valid:
+            raise ValueError("selection by validation needs data.valid")
+
+    @property
+    def pre_encoder_folder(self) -> Path:
+        """Where the contrastive stage writes."""
+        return Path(self.output) / "pre-encoder"
+
+    @property
+    def captioner_folder(self) -> Path:
+        """Where the encoder-decoder stage writes."""
+        return Path(self.output) / "captioner"
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        path: a TOML file.
+        overrides: `section.key=value`, the value as in TOML (a bare word is a string).
+
+    Raises:
+        AuricleError: no such file, not TOML, or a field that is unknown, missing or wrong.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise AuricleError(f"{path}: cannot be read as a recipe: {error}") from None
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals:
+            raise AuricleError(f"--set {override}: wanted section.key=value")
+        *sections, key = name.strip().split(".")
+        section = table
+        for part in sections:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise AuricleError(f"--set {override}: {part} is a value, not a section")
+        section[key] = _toml_value(text.strip())
+    return read(Recipe, table, str(path))
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

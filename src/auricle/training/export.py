@@ -1,0 +1,143 @@
+"""From torch to ONNX: the files that captioning runs on."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+from auricle.checkpoint import Checkpoint, load_checkpoint
+from auricle.features import front_end
+from auricle.models.captioning import CaptioningModel
+from auricle.models.decoder import TransformerDecoder
+from auricle.training.weights import load_strictly, load_weights
+
+
+class _EncoderGraph(nn.Module):
+    """Log-mel spectrogram -> what the decoder's attention needs of the sound."""
+
+    def __init__(self, model: CaptioningModel) -> None:
+        super().__init__()
+        self.encoder, self.bridge, self.decoder = model.encoder, model.bridge, model.decoder
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder.memory_keys_values(self.bridge(self.encoder(log_mel)))
+
+
+class _StepGraph(nn.Module):
+    """One step of the decoder."""
+
+    def __init__(self, decoder: TransformerDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        tokens: Tensor,
+        parents: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.decoder.step(tokens, parents, past_keys, past_values, memory_keys, memory_values)
+
+
+def load_model(checkpoint: Checkpoint) -> CaptioningModel:
+    """The network of a checkpoint folder, ready to caption."""
+    config = checkpoint.config
+    model = CaptioningModel(config.encoder, config.decoder, len(checkpoint.vocabulary))
+    path = checkpoint.folder / "model.safetensors"
+    load_strictly(model, load_weights(path), str(path))
+    return model.eval()
+
+
+def export_onnx(folder: Path) -> None:
+    """Writes `encoder.onnx` and `decoder.onnx` of a checkpoint folder from its `model.safetensors`.
+
+    Sounds are encoded one by one, unpadded. Names of tensors are kept, and matrices stay in half precision on disk: a
+    node casts each when the file is loaded.
+    """
+    checkpoint = load_checkpoint(folder)
+    model = load_model(checkpoint)
+    config = checkpoint.config.decoder
+    mels = front_end(checkpoint.config.front_end).mels
+    log_mel = torch.zeros(1, 320, mels)
+    keys, values = _EncoderGraph(model)(log_mel)
+    past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
+    rows, words, frames = Dim("rows"), Dim("words"), Dim("frames")
+    _export(
+        _EncoderGraph(model),
+        (log_mel,),
+        folder / "encoder.onnx",
+        ["log_mel"],
+        ["memory_keys", "memory_values"],
+        ({1: Dim.DYNAMIC},),
+    )
+    _export(
+        _StepGraph(model.decoder),
+        (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),
+        folder / "decoder.onnx",
+        ["tokens", "parents", "past_keys", "past_values", "memory_keys", "memory_values"],
+        ["log_probs", "keys", "values", "attention"],
+        (
+            {0: rows},
+            {0: rows},
+            {1: Dim("past_rows"), 3: words},
+            {1: Dim("past_rows"), 3: words},
+            {3: frames},
+            {3: frames},
+        ),
+    )
+
+
+def _export(
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: tuple[dict[int, object], ...],
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        # The exporter's own: copies of weights it thinks unsafe, and torch functions of old used inside of it.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.")
+        program = torch.onnx.export(
+            module.eval(),
+            arguments,
+            dynamo=True,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            external_data=False,
+            optimize=False,  # its optimiser folds batch norm into weights of the same name
+            verbose=False,
+        )
+    assert program is not None
+    model = _halved(program.model_proto)
+    onnx.checker.check_model(model)
+    part = path.with_suffix(".part")
+    part.write_bytes(model.SerializeToString())
+    part.replace(path)
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Keeps matrices as float16, each with a node that casts it when the file is loaded."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
+            name = tensor.name
+            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), f"{name}.half")
+            tensor.CopyFrom(half)
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model

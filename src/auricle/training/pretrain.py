@@ -1,0 +1,197 @@
+"""The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from torch import Tensor
+
+from auricle.data.batches import Batch, Batches
+from auricle.features import front_end
+from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs, retrieval
+from auricle.training.augment import spec_augment
+from auricle.training.config import Recipe
+from auricle.training.prepare import load_encoder, prepare_data
+from auricle.training.run import Run, make_accelerator, progress_bar, seed_epoch
+from auricle.training.weights import halve, load_weights, save_weights
+from auricle.training.word2vec import train_word2vec
+
+
+def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
+    """The two towers of a recipe, at random weights."""
+    stage = recipe.pretrain
+    return PreEncoder(
+        recipe.encoder, words, recipe.word2vec.size, stage.projection, stage.temperature, stage.learn_temperature
+    )
+
+
+def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+    """Trains the pre-encoder; keeps its best state in `model.safetensors`.
+
+    Args:
+        recipe: what to do.
+        resume: go on with a training that was stopped.
+        progress: show bars.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        AuricleError: the data, weights or folder are not what they should be.
+    """
+    accelerator = make_accelerator()
+    progress &= accelerator.is_main_process
+    stage = recipe.pretrain
+    data = prepare_data(recipe, accelerator, progress)
+    run = Run(recipe.pre_encoder_folder, recipe, resume=resume, main=accelerator.is_main_process)
+    torch.manual_seed(recipe.seed)
+    model = build_pre_encoder(recipe, len(data.vocabulary))
+    if stage.initial == "weights":
+        load_encoder(model.audio, stage.weights)
+    vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
+    model.text.embedding.weight.data.copy_(vectors)
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], stage.learning_rate
+    )
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer,
+        "min" if stage.monitor == "loss" else "max",
+        factor=stage.factor,
+        patience=stage.patience,
+        min_lr=stage.minimum_learning_rate,
+    )
+    prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
+    run.restore({"model": model}, optimizer)
+    if run.state.schedule:
+        plateau.load_state_dict(run.state.schedule)
+        for group, rate in zip(optimizer.param_groups, run.state.schedule["_last_lr"], strict=True):
+            group["lr"] = rate
+    batches = data.batches(recipe.data, stage.batch_size, accelerator)
+    valid = data.valid_batches(recipe.data, stage.batch_size) if data.valid else None
+    if accelerator.is_main_process:
+        data.vocabulary.save(run.folder / "vocabulary.txt")
+
+    with progress_bar("pre-encoder", stage.epochs, run.state.epoch, progress) as show:
+        while run.state.epoch < stage.epochs:
+            epoch, began, waited = run.state.epoch, time.perf_counter(), 0.0
+            seed_epoch(recipe.seed, epoch, accelerator.process_index)
+            prepared.train()
+            losses: list[Tensor] = []
+            steps = len(batches.plan(recipe.seed, epoch))
+            asked = time.perf_counter()
+            for step, batch in enumerate(batches.epoch(recipe.seed, epoch), 1):
+                waited += time.perf_counter() - asked
+                batch = batch.to(accelerator.device)
+                log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
+                audio, captions, temperature = prepared(log_mel, batch.frames, batch.words())
+                also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
+                loss = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+                accelerator.backward(loss)
+                prepared_optimizer.step()
+                prepared_optimizer.zero_grad()
+                losses.append(loss.detach())
+                show(epoch + step / steps, step, steps, f"loss {loss.item():.3f}")
+                asked = time.perf_counter()
+            seconds = time.perf_counter() - began
+            record = {
+                "loss": float(torch.stack(losses).mean()),
+                "learning_rate": optimizer.param_groups[0]["lr"],
+                "temperature": float(model.log_temperature.exp()),
+                "seconds": round(seconds, 2),
+                "waiting": round(waited / seconds, 4),
+            }
+            if valid is not None:
+                record |= evaluate_retrieval(model, valid, accelerator.device)
+            watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
+            plateau.step(watched)
+            run.state.schedule = {key: value for key, value in plateau.state_dict().items() if _is_plain(value)}
+            better = -watched if stage.monitor == "loss" else watched
+            if run.state.best is None or better > run.state.best:
+                run.state.best = better
+                if accelerator.is_main_process:
+                    save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
+            run.end_epoch(record, {"model": model}, optimizer)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return run.folder
+
+
+def load_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
+    """The best pre-encoder of a recipe's contrastive stage.
+
+    Raises:
+        AuricleError: it was not trained, or for another vocabulary or encoder.
+    """
+    model = build_pre_encoder(recipe, words)
+    state = load_weights(recipe.pre_encoder_folder / "model.safetensors")
+    model.load_state_dict(state)
+    return model
+
+
+@torch.inference_mode()
+def evaluate_retrieval(model: PreEncoder, batches: Batches, device: torch.device) -> dict[str, float]:
+    """Retrieval over all validation captions; a sound may stand several times, once a caption.
+
+    A retrieved item is right if its recording, caption or label is the same.
+    """
+    model.eval()
+    audio, captions, keys = [], [], ([], [], [])
+    for batch in batches.epoch(0, 0):
+        on_device = batch.to(device)
+        audio.append(model.embed_audio(on_device.log_mel, on_device.frames).cpu())
+        captions.append(model.embed_text(on_device.words()).cpu())
+        for values, more in zip(keys, _keys(batch), strict=True):
+            values.extend(more)
+    similarity = torch.cat(audio) @ torch.cat(captions).T
+    return {name: round(value, 4) for name, value in retrieval(similarity.numpy(), fitting_pairs(*keys)).items()}
+
+
+def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
+    return [item.group for item in batch.items], list(batch.captions), [item.label for item in batch.items]
+
+
+def _also_fit(batch: Batch, accelerator: Any) -> Tensor:
+    """(N, N) over the batches of all processes: pairs that fit although they are not each other's."""
+    keys: Any = _keys(batch)
+    if accelerator.num_processes > 1:
+        everyone: list[Any] = [None] * accelerator.num_processes
+        torch.distributed.all_gather_object(everyone, keys)
+        keys = [sum(parts, []) for parts in zip(*everyone, strict=True)]
+    fit = fitting_pairs(*keys)
+    np.fill_diagonal(fit, False)
+    return torch.from_numpy(fit).to(accelerator.device)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:  # type: ignore[override]
+        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, own.contiguous())
+        ctx.rows = len(own)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        # Every process has the same loss of all rows. Its own rows' part of the gradient times the number of processes,
+        # averaged over them as data parallelism does, is the gradient of one process that holds all rows.
+        start = torch.distributed.get_rank() * ctx.rows
+        return gradient[start : start + ctx.rows] * torch.distributed.get_world_size()
+
+
+def gather_with_gradient(own: Tensor) -> Tensor:
+    """The rows of all processes, (rows, size) -> (processes * rows, size); itself where there is but one process."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return own
+    gathered: Tensor = _Gather.apply(own)  # type: ignore[assignment]
+    return gathered
+
+
+def _map_10(record: dict[str, float]) -> float:
+    return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list)

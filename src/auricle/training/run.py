@@ -1,0 +1,179 @@
+"""A training's folder: its log and curves, and the state that a stopped training goes on from.
+
+    recipe.json          what was asked for; resuming with another recipe is refused
+    log.jsonl            one line an epoch
+    curves.png           the log, drawn
+    state/epoch-0007/    all that epoch 8 needs; written beside and renamed, so that it is whole or not there
+
+Nothing else is carried from epoch to epoch: random numbers are a function of the seed and the epoch.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from auricle.errors import AuricleError
+from auricle.training.config import Recipe
+from auricle.training.weights import load_weights, save_weights
+
+
+@dataclass
+class State:
+    """What a training has come to after an epoch."""
+
+    epoch: int = 0  # epochs done
+    best: float | None = None  # of what is selected by
+    schedule: dict[str, Any] = field(default_factory=dict)  # of the plateau schedule
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """The folder of one stage of a training.
+
+    Args:
+        folder: where it is.
+        recipe: what is asked for.
+        resume: go on from the last epoch that was finished.
+        main: whether this process writes.
+
+    Raises:
+        AuricleError: the folder holds a training and `resume` is not set, or it holds that of another recipe.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, *, resume: bool, main: bool) -> None:
+        self.folder, self.main = folder, main
+        self.state = State()
+        asked, written = asdict(recipe), folder / "recipe.json"
+        if written.exists():
+            if not resume:
+                raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
+            differing = _differences(json.loads(written.read_text("utf-8")), json.loads(json.dumps(asked)))
+            if differing:
+                raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
+        elif main:
+            folder.mkdir(parents=True, exist_ok=True)
+            part = written.with_suffix(".part")
+            part.write_text(json.dumps(asked, indent=2) + "\n", "utf-8")
+            part.replace(written)
+        states = sorted(self._states().glob("epoch-????"))
+        self._latest = states[-1] if states else None
+
+    def _states(self) -> Path:
+        return self.folder / "state"
+
+    def restore(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+        """Puts modules and optimizer back to where the last finished epoch left them, if there is one."""
+        if self._latest is None:
+            return
+        self.state = State(**json.loads((self._latest / "state.json").read_text("utf-8")))
+        for name, module in modules.items():
+            module.load_state_dict(load_weights(self._latest / f"{name}.safetensors"))
+        _restore_optimizer(optimizer, load_weights(self._latest / "optimizer.safetensors"))
+
+    def end_epoch(
+        self, record: dict[str, float], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Writes the epoch's line, the curves and the state."""
+        self.state.epoch += 1
+        self.state.log.append({"epoch": self.state.epoch, **record})
+        if not self.main:
+            return
+        target = self._states() / f"epoch-{self.state.epoch:04d}"
+        part = target.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, module in modules.items():
+            save_weights(part / f"{name}.safetensors", module.state_dict())
+        save_weights(part / "optimizer.safetensors", _optimizer_tensors(optimizer))
+        (part / "state.json").write_text(json.dumps(asdict(self.state)) + "\n", "utf-8")
+        part.rename(target)
+        for old in self._states().glob("epoch-*"):
+            if old != target:
+                shutil.rmtree(old)
+        lines = "".join(json.dumps(line) + "\n" for line in self.state.log)
+        log = self.folder / "log.jsonl"
+        log.with_suffix(".part").write_text(lines, "utf-8")
+        log.with_suffix(".part").replace(log)
+        draw_curves(self.state.log, self.folder / "curves.png")
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> Iterator[str] | list[str]:
+    found: list[str] = []
+    for name in sorted({*one, *other}):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += _differences(a, b, f"{at}{name}.")
+        elif a != b:
+            found.append(at + name)
+    return found
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def make_accelerator() -> Accelerator:
+    """Devices, processes and precision, as `accelerate launch` says."""
+    # Tag heads take no part in captioning; what is unused differs between the stages.
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+
+
+def seed_epoch(seed: int, epoch: int, rank: int) -> None:
+    """Makes an epoch's random numbers a function of the seed, the epoch and the process."""
+    torch.manual_seed(seed * 1_000_003 + epoch * 1_009 + rank)
+
+
+@contextmanager
+def progress_bar(title: str, epochs: int, done: int, shown: bool) -> Iterator[Any]:
+    """A bar over epochs and one over the steps of an epoch; yields `update(steps, total, text)`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[text]}"), disable=not shown) as bars:
+        over_all = bars.add_task(title, total=epochs, completed=done, text="")
+        inner = bars.add_task("epoch", total=None, text="")
+
+        def update(epoch: float, step: int, steps: int, text: str) -> None:
+            bars.update(over_all, completed=epoch)
+            bars.update(inner, completed=step, total=steps, text=text)
+
+        yield update
+
+
+def draw_curves(log: list[dict[str, float]], path: Path) -> None:
+    """A picture of the log: losses, learning rate, and what else was measured, over epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for name in log[-1] if name not in ("epoch", "seconds", "waiting")]
+    losses = [name for name in names if name.endswith("loss")]
+    panels = [losses, *([name] for name in names if name not in losses)]
+    figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for name in panel:
+            axes.plot([line["epoch"] for line in log], [line[name] for line in log], label=name.replace("_", " "))
+        axes.set_xlabel("epoch")
+        axes.set_yscale("log" if "learning_rate" in panel else "linear")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    part = path.with_suffix(".part")
+    figure.savefig(part, format="png", dpi=120)
+    part.replace(path)

@@ -1,0 +1,84 @@
+"""Weights on disk: published ones, checked and never unpickled into code, and our own as safetensors."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from auricle.errors import AuricleError
+
+CHECKSUMS = {
+    "Cnn10_mAP=0.380.pth": ("md5", "bfb1f1f9968938fa8ef4012b8471f5f6"),
+    "mn04_as_mAP_432.pt": ("sha256", "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
+}
+# PANNs' checkpoints carry the spectrogram's fixed convolutions; ours is computed outside of the network.
+FRONT_END_KEYS = ("spectrogram_extractor.", "logmel_extractor.")
+
+
+def load_published(path: Path) -> dict[str, Tensor]:
+    """The state dict of a published checkpoint (.pth, .pt or .safetensors), without front-end keys.
+
+    Raises:
+        AuricleError: the file is missing, damaged, or its checksum is not the published one.
+    """
+    if not path.is_file():
+        raise AuricleError(f"{path}: no such weights")
+    if path.name in CHECKSUMS:
+        algorithm, wanted = CHECKSUMS[path.name]
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != wanted:
+            raise AuricleError(f"{path}: {algorithm} {found}, and {wanted} is published: fetch it again")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("model", state)
+    except Exception as error:  # torch.load raises whatever its reader met
+        raise AuricleError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from None
+    return {name: tensor for name, tensor in state.items() if not name.startswith(FRONT_END_KEYS)}
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Loads every tensor, in the module's own precision.
+
+    Raises:
+        AuricleError: a tensor is missing, left over, or of another shape.
+    """
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise AuricleError(f"{source} does not fit {type(module).__name__}: {' '.join(lines[1:3]).strip()}") from None
+
+
+def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with its matrices in half precision, as finished checkpoints keep them; the rest as it is."""
+    return {
+        name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
+        for name, tensor in state.items()
+    }
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors file, whole or not at all."""
+    part = path.with_suffix(".part")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+    part.replace(path)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file.
+
+    Raises:
+        AuricleError: it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise AuricleError(f"{path}: cannot be read as weights: {error}") from None
