@@ -128,16 +128,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        path: a TOML file.
+        path: a TOML file; with `extends = "other.toml"`, what it says is laid over what the other says.
         overrides: `section.key=value`, the value as in TOML (a bare word is a string).
 
     Raises:
         AuricleError: no such file, not TOML, or a field that is unknown, missing or wrong.
     """
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise AuricleError(f"{path}: cannot be read as a recipe: {error}") from None
+    table = _load_table(path)
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:
@@ -150,6 +147,22 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
                 raise AuricleError(f"--set {override}: {part} is a value, not a section")
         section[key] = _toml_value(text.strip())
     return read(Recipe, table, str(path))
+
+
+def _load_table(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise AuricleError(f"{path}: cannot be read as a recipe: {error}") from None
+    base = table.pop("extends", None)
+    if base == path.name:
+        raise AuricleError(f"{path}: extends itself")
+    return _merged(_load_table(path.parent / base), table) if base else table
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {name: _merged(base[name], over[name]) for name in over if isinstance(base.get(name), dict)}
+    return {**base, **over, **both}
 
 
 def _toml_value(text: str) -> Any:

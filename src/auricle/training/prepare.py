@@ -51,9 +51,9 @@ class Data:
         return Batches(self.valid, self.spectrograms[len(self.train) :], self.vocabulary, size, longest=longest)
 
 
-def read_data(config: DataConfig) -> tuple[list[Item], list[Item], Vocabulary]:
+def read_data(config: DataConfig, *, check_files: bool = True) -> tuple[list[Item], list[Item], Vocabulary]:
     """Sounds to learn from, sounds to select by, and the words of the former; the sounds are not read yet."""
-    items = read_manifest(Path(config.manifest), {*config.train, *config.valid})
+    items = read_manifest(Path(config.manifest), {*config.train, *config.valid}, check_files=check_files)
     train = [item for item in items if item.split in config.train]
     valid = [item for item in items if item.split in config.valid]
     return train, valid, Vocabulary.build(captions_of(train), config.minimum_count)

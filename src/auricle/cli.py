@@ -1,0 +1,297 @@
+"""The command line: one thin function a command."""
+
+import contextlib
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from auricle.errors import AuricleError
+
+if TYPE_CHECKING:
+    from auricle.captioner import Row
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+
+# What a folder is searched for; files that are named are always tried.
+MEDIA = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .wma .au .amr .ac3 .caf .wv .mka .mp4 .m4v .mov .mkv .webm .avi "
+    ".mpg .mpeg .ts .3gp .flv .wmv".split()
+)
+
+
+class Form(StrEnum):
+    """Formats of captions."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    srt = "srt"
+    vtt = "vtt"
+
+
+@app.command()
+def caption(
+    paths: Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")] = None,
+    form: Annotated[Form, typer.Option("--format", "-f", help="How captions are written.")] = Form.text,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; a folder for subtitles of several sounds.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, max=64, help="Hypotheses kept by the beam search.")] = None,
+    n_best: Annotated[int, typer.Option(min=1, max=64, help="Sentences for each sound, the best first.")] = 1,
+    window: Annotated[float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")] = 10.0,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")] = None,
+) -> None:
+    """Caption sounds: a sentence each, and one every 10 s for sounds over 30 s.
+
+    Examples:
+
+        auricle caption dog.wav
+
+        auricle caption recordings/ --format jsonl --output captions.jsonl
+
+        auricle caption film.mkv --format srt --output film.srt
+
+        ffmpeg -i rtsp://camera -f wav - | auricle caption -
+    """
+    from auricle.captioner import load
+
+    captioner = load(checkpoint)
+    if beam or n_best > captioner.options.beam:
+        width = beam or n_best
+        if n_best > width:
+            raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {width}")
+        captioner = load(checkpoint, replace(captioner.options, beam=width))
+    names = list(find_sounds(paths))
+    if not names:
+        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    subtitles = form in (Form.srt, Form.vtt)
+    if subtitles and len(names) > 1 and (output is None or output.is_file()):
+        raise AuricleError(f"{len(names)} sounds as {form} go into a folder: name it with --output")
+    if subtitles and len(names) > 1:
+        check_targets(names, output, form)
+
+    sources = ((name, sys.stdin.buffer if name == "-" else name) for name in names)
+    rows = captioner.caption_files(sources, window=window, jobs=jobs)
+    failed = 0
+
+    def good(rows: Iterable["Row"]) -> Iterator["Row"]:
+        nonlocal failed
+        for row in rows:
+            if row.error is None:
+                yield row
+            else:
+                failed += 1
+                print(f"auricle: {row.error}", file=sys.stderr)
+
+    with contextlib.closing(rows):  # type: ignore[type-var]
+        shown = good(with_progress(rows, len(names), output is not None))
+        if subtitles and len(names) > 1:
+            assert output is not None
+            write_each(shown, output, form, n_best)
+        else:
+            write_all(shown, output, form, n_best, named=len(names) > 1 or paths != names)
+    if failed or len(names) > 1:
+        print(f"{len(names)} sounds: {len(names) - failed} captioned, {failed} failed", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def find_sounds(paths: Iterable[str]) -> Iterator[str]:
+    """Files as they are named; what a folder holds, at any depth, and what a glob matches, in the order of names."""
+    for path in paths:
+        if path == "-" or os.path.isfile(path):
+            yield path
+        elif os.path.isdir(path):
+            for folder, folders, files in os.walk(path):
+                folders.sort()
+                yield from (os.path.join(folder, f) for f in sorted(files) if Path(f).suffix.lower() in MEDIA)
+        elif matches := sorted(glob.glob(path, recursive=True)):
+            yield from find_sounds(matches)
+        else:
+            yield path  # reading it says what is wrong
+
+
+def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None:
+    """Refuses sounds whose subtitles would be written to the same file."""
+    seen: dict[str, str] = {}
+    for name in names:
+        target = f"{subtitle_stem(name)}.{form}"
+        if target in seen:
+            raise AuricleError(f"{seen[target]} and {name} would both be written to {target} in {output}")
+        seen[target] = name
+
+
+def subtitle_stem(name: str) -> str:
+    """The name of a sound's subtitles without suffix."""
+    return "standard-input" if name == "-" else Path(name).stem
+
+
+def with_progress(rows: Iterable["Row"], total: int, to_file: bool) -> Iterator["Row"]:
+    """Shows how many sounds are done, where captions themselves do not scroll by."""
+    if not to_file or not sys.stderr.isatty():
+        yield from rows
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Captioning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, last = bar.add_task("", total=total), None
+        for row in rows:
+            bar.advance(task, last is not None and row.file != last)
+            last = row.file
+            yield row
+
+
+@contextlib.contextmanager
+def opened(output: Path | None) -> Iterator[TextIO]:
+    """The file to write to, or standard output."""
+    if output is None:
+        yield sys.stdout
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def write_all(rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool) -> None:
+    """Writes all captions to one file, as they come."""
+    from auricle.writers import write_rows
+
+    with opened(output) as file:
+        write_rows(rows, file, form.value, n_best=n_best, named=named)
+
+
+def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> None:
+    """Writes a subtitle file for each sound, each whole or not at all."""
+    from itertools import groupby
+
+    from auricle.writers import write_rows
+
+    for name, own in groupby(rows, key=lambda row: row.file):
+        target = folder / f"{subtitle_stem(name)}.{form}"
+        part = target.with_name(f"{target.name}.part")
+        with opened(part) as file:
+            write_rows(own, file, form.value, n_best=n_best)
+        part.replace(target)
+
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file as in configs/.", metavar="CONFIG.toml")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+
+
+@app.command()
+def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
+    """Train the pre-encoder: contrastive learning on sounds and their captions.
+
+    Examples:
+
+        auricle pretrain configs/paper.toml
+
+        auricle pretrain configs/paper.toml --set pretrain.epochs=10 --resume
+
+        accelerate launch -m auricle pretrain configs/paper.toml
+    """
+    from auricle.training.config import load_recipe
+    from auricle.training.pretrain import pretrain
+
+    print(pretrain(load_recipe(recipe, settings or []), resume=resume))
+
+
+@app.command()
+def train(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
+    """Train the captioner, and export it: a checkpoint folder to caption with.
+
+    Examples:
+
+        auricle train configs/paper.toml
+
+        auricle train configs/scratch.toml --set data.manifest=my/sounds.csv --set output=runs/mine
+
+        auricle caption clip.wav --checkpoint runs/mine/captioner
+    """
+    from auricle.training.config import load_recipe
+    from auricle.training.train import train
+
+    print(train(load_recipe(recipe, settings or []), resume=resume))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder with model.safetensors.")],
+) -> None:
+    """Write a checkpoint's ONNX files anew from its weights; `auricle train` does so at its end.
+
+    Example:
+
+        auricle export runs/paper/captioner
+    """
+    from auricle.training.export import export_onnx
+
+    export_onnx(folder)
+    print(folder)
+
+
+@app.command()
+def info(
+    target: Annotated[Path | None, typer.Argument(help="A checkpoint folder, or a recipe.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Say what a checkpoint is and under which licence, or how many parameters a recipe's parts have.
+
+    Examples:
+
+        auricle info
+
+        auricle info runs/paper/captioner
+
+        auricle info configs/paper.toml
+    """
+    if target is not None and target.suffix == ".toml":
+        from auricle.training.config import load_recipe
+        from auricle.training.parameters import describe
+
+        print(describe(load_recipe(target, settings or [])))
+        return
+    from auricle.checkpoint import EMBEDDED, load_checkpoint
+
+    checkpoint = load_checkpoint(target or EMBEDDED)
+    config = checkpoint.config
+    print(f"folder      {checkpoint.folder}")
+    print(f"front end   {config.front_end}")
+    print(f"encoder     {config.encoder.architecture}, width {config.encoder.width:g}")
+    print(f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads")
+    print(f"vocabulary  {len(checkpoint.vocabulary)} words")
+    print(f"licence     {config.licence}")
+
+
+def main() -> None:
+    """Runs a command; what a user can mend is one line on standard error and exit code 1."""
+    try:
+        app(prog_name="auricle")
+    except AuricleError as error:
+        sys.exit(f"auricle: {error}")
+    except ModuleNotFoundError as error:
+        extra = {"torch": "train", "accelerate": "train", "gensim": "train", "safetensors": "train", "onnx": "train"}
+        name = (error.name or "").partition(".")[0]
+        if name not in extra:
+            raise
+        sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{extra[name]}]'")
+    except BrokenPipeError:
+        # Whoever read has enough; Python must not complain of the pipe once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

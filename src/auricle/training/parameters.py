@@ -1,0 +1,61 @@
+"""How many parameters the parts of a recipe's networks have (the paper's Table 1)."""
+
+from pathlib import Path
+
+from torch import nn
+
+from auricle.models.captioning import CaptioningModel
+from auricle.models.cnn10 import CNN10
+from auricle.training.config import Recipe
+from auricle.training.prepare import read_data
+from auricle.training.pretrain import build_pre_encoder
+from auricle.vocabulary import SPECIAL
+
+# Clotho v2.1, development and validation; for recipes whose manifest is not there.
+CLOTHO_WORDS = 4369
+
+
+def count(*modules: nn.Module) -> int:
+    """Parameters of some modules, trained or not."""
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
+    """Parameters by network and part, for a vocabulary of so many words, special ones included.
+
+    Tag heads are left out where the network does not use them: CNN10's fc1 is part of the pre-encoder's clip embedding.
+    """
+    pre = build_pre_encoder(recipe, words)
+    captioner = CaptioningModel(recipe.encoder, recipe.decoder, words)
+    tag_heads = [pre.audio.fc_audioset] if isinstance(pre.audio, CNN10) else [pre.audio.classifier]
+    embedding_heads = [captioner.encoder.fc1, captioner.encoder.fc_audioset] if isinstance(captioner.encoder, CNN10) else [
+        captioner.encoder.classifier
+    ]
+    return {
+        "pre-encoder": {
+            "audio tower": count(pre.audio) - count(*tag_heads),
+            "text tower": count(pre.text),
+            "projections": count(pre.audio_projection, pre.text_projection),
+        },
+        "captioner": {
+            "encoder": count(captioner.encoder) - count(*embedding_heads),
+            "bridge": count(captioner.bridge),
+            "word embedding": count(captioner.decoder.embedding),
+            "decoder layers": count(captioner.decoder.layers),
+            "output layer": count(captioner.decoder.output),
+        },
+    }
+
+
+def describe(recipe: Recipe) -> str:
+    """A table of `part_sizes`, with the vocabulary of the recipe's manifest, or Clotho's if that is not there."""
+    if Path(recipe.data.manifest).exists():
+        words = len(read_data(recipe.data, check_files=False)[2])
+        lines = [f"vocabulary        {words:>12,} words of {recipe.data.manifest}"]
+    else:
+        words = CLOTHO_WORDS + len(SPECIAL)
+        lines = [f"vocabulary        {words:>12,} words: Clotho's, since {recipe.data.manifest} is not there"]
+    for network, parts in part_sizes(recipe, words).items():
+        lines += ["", f"{network:18}{sum(parts.values()):>12,}"]
+        lines += [f"  {part:16}{size:>12,}" for part, size in parts.items()]
+    return "\n".join(lines)

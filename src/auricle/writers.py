@@ -1,0 +1,100 @@
+"""Captions as text, JSON lines, tables and subtitles."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from typing import Literal, TextIO
+
+from auricle.captioner import Caption, Row
+
+Format = Literal["text", "jsonl", "csv", "tsv", "srt", "vtt"]
+COLUMNS = ("file", "start", "end", "caption", "score")
+
+
+def row_fields(row: Row, n_best: int) -> dict[str, object]:
+    """A caption as a row of a table; with `n_best` over 1 its alternatives too."""
+    caption = _caption(row)
+    fields: dict[str, object] = {
+        "file": row.file,
+        "start": round(caption.start, 3),
+        "end": round(caption.end, 3),
+        "caption": caption.text,
+        "score": round(caption.score, 4),
+    }
+    if n_best > 1:
+        best = caption.alternatives[:n_best]
+        fields["alternatives"] = [{"caption": a.text, "score": round(a.score, 4)} for a in best]
+    return fields
+
+
+def write_rows(rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int = 1, named: bool = True) -> None:
+    """Writes captions as they come, each line whole.
+
+    Args:
+        rows: those with a caption.
+        file: open for text.
+        form: the format; subtitles are those of one sound.
+        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling them apart.
+        named: whether lines of text begin with the file.
+    """
+    for piece in _pieces(rows, form, n_best, named):
+        file.write(piece)
+        file.flush()
+
+
+def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
+    if form == "jsonl":
+        for row in rows:
+            yield json.dumps(row_fields(row, n_best), ensure_ascii=False) + "\n"
+    elif form in ("csv", "tsv"):
+        line = _Line()
+        writer = csv.writer(line, "excel" if form == "csv" else "excel-tab", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        yield line.taken()
+        for row in rows:
+            caption = _caption(row)
+            for alternative in caption.alternatives[:n_best]:
+                times = round(caption.start, 3), round(caption.end, 3)
+                writer.writerow((row.file, *times, alternative.text, round(alternative.score, 4)))
+            yield line.taken()
+    elif form == "text":
+        for row in rows:
+            caption = _caption(row)
+            times = "" if caption.whole else f"[{_clock(caption.start, '.')} - {_clock(caption.end, '.')}] "
+            for alternative in caption.alternatives[:n_best]:
+                yield f"{f'{row.file}: ' if named else ''}{times}{alternative.text}\n"
+    else:
+        if form == "vtt":
+            yield "WEBVTT\n\n"
+        mark = "," if form == "srt" else "."
+        for number, row in enumerate(rows, 1):
+            caption = _caption(row)
+            times = f"{_clock(caption.start, mark)} --> {_clock(caption.end, mark)}"
+            yield f"{number}\n{times}\n{caption.text}\n\n"
+
+
+class _Line:
+    """A file for `csv.writer` that gives back what was written since it was last asked."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def write(self, text: str) -> None:
+        self._parts.append(text)
+
+    def taken(self) -> str:
+        text, self._parts = "".join(self._parts), []
+        return text
+
+
+def _caption(row: Row) -> Caption:
+    if row.caption is None:
+        raise ValueError(f"{row.file} has no caption")
+    return row.caption
+
+
+def _clock(seconds: float, mark: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{mark}{milliseconds % 1000:03d}"
