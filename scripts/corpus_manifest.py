@@ -33,7 +33,9 @@ def corpus_rows(corpus: Path, folder: Path) -> list[dict[str, str]]:
                 continue
             captions = [row[f"caption_{n}"] for n in range(1, 6)]
             if not any(captions):
-                drawn = random.Random(row["file"]).sample(pool[row["label"]], min(POOL_CAPTIONS, len(pool[row["label"]])))
+                drawn = random.Random(row["file"]).sample(
+                    pool[row["label"]], min(POOL_CAPTIONS, len(pool[row["label"]]))
+                )
                 captions = [row["label_caption"], *drawn]
             captions += [""] * (5 - len(captions))
             name = os.path.relpath(corpus / row["file"], folder)

@@ -1,8 +1,8 @@
 """Automated audio captioning: a sound goes in, a sentence comes out.
 
-    >>> import auricle
-    >>> captioner = auricle.load()
-    >>> captioner.caption("examples/bell.wav").text
+>>> import auricle
+>>> captioner = auricle.load()
+>>> captioner.caption("examples/bell.wav").text
 """
 
 from auricle.beam_search import BeamOptions

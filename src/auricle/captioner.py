@@ -76,7 +76,7 @@ class Captioner:
         self.checkpoint = checkpoint
         self.options = options or checkpoint.config.decoding
         self.front_end = front_end(checkpoint.config.front_end)
-        self._model = OnnxModel(checkpoint.folder)
+        self.model = OnnxModel(checkpoint.folder)
 
     @property
     def rate(self) -> int:
@@ -111,7 +111,9 @@ class Captioner:
         else:
             name, samples = str(sound)[:100], load_audio(sound, self.rate, max_seconds=self.longest + 1)  # type: ignore[arg-type]
         if len(samples) > self.longest * self.rate:
-            raise AudioError(f"{name}: longer than {self.longest:g} s: captions() gives a caption for each stretch of it")
+            raise AudioError(
+                f"{name}: longer than {self.longest:g} s: captions() gives a caption for each stretch of it"
+            )
         return self._caption(samples)
 
     def captions(self, source: Source, window: float = WINDOW_SECONDS, name: str | None = None) -> Iterator[Caption]:
@@ -209,7 +211,7 @@ class Captioner:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _caption(self, samples: np.ndarray) -> Caption:
-        next_log_probs = self._model.next_log_probs(log_mel(samples, self.front_end))
+        next_log_probs = self.model.next_log_probs(log_mel(samples, self.front_end))
         vocabulary = self.checkpoint.vocabulary
         hypotheses = beam_search(next_log_probs, options=self.options, **search_arguments(vocabulary))[0]  # type: ignore[arg-type]
         alternatives = tuple(Alternative(decode_words(h, vocabulary), h.score) for h in hypotheses)

@@ -83,4 +83,6 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
     elif type(value) is hint:
         return value
     wanted = hint.__name__ if isinstance(hint, type) else str(hint)
-    raise AuricleError(f"{where}: {name} is {value!r}: {'table' if dataclasses.is_dataclass(hint) else wanted} is wanted")
+    raise AuricleError(
+        f"{where}: {name} is {value!r}: {'table' if dataclasses.is_dataclass(hint) else wanted} is wanted"
+    )

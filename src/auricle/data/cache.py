@@ -12,15 +12,9 @@ import numpy as np
 from rich.progress import track
 
 from auricle.audio import load_audio
+from auricle.data.download import cache_folder
 from auricle.errors import AudioError, AuricleError
 from auricle.features import FrontEnd, log_mel
-
-
-def cache_folder() -> Path:
-    """Where auricle keeps what it can make again: `$AURICLE_CACHE`, or `auricle` in the user's cache."""
-    if own := os.environ.get("AURICLE_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle"
 
 
 class FeatureCache:
@@ -38,7 +32,7 @@ class FeatureCache:
         self.front_end = front_end
         self.maximum_seconds = maximum_seconds
         parameters = hashlib.sha256(repr((front_end, maximum_seconds)).encode()).hexdigest()[:12]
-        self.folder = (folder or cache_folder() / "features") / f"{front_end.name}-{parameters}"
+        self.folder = (folder or cache_folder("features")) / f"{front_end.name}-{parameters}"
 
     def load(self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True) -> list[np.ndarray]:
         """The spectrograms of the files, (frames, mels) float32 each; those that are missing are computed, in parallel.
