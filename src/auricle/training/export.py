@@ -16,6 +16,11 @@ from auricle.models.captioning import CaptioningModel
 from auricle.models.decoder import TransformerDecoder
 from auricle.training.weights import load_strictly, load_weights
 
+# Ends the names of tensors that are kept in half precision.
+HALF = ".half"
+# What captioning does not use of an encoder, and its ONNX file therefore lacks.
+UNUSED = ("encoder.fc1.", "encoder.fc_audioset.", "encoder.classifier.")
+
 
 class _EncoderGraph(nn.Module):
     """Log-mel spectrogram -> what the decoder's attention needs of the sound."""
@@ -48,12 +53,32 @@ class _StepGraph(nn.Module):
 
 
 def load_model(checkpoint: Checkpoint) -> CaptioningModel:
-    """The network of a checkpoint folder, ready to caption."""
+    """The network of a checkpoint folder, ready to caption.
+
+    Where there is no `model.safetensors`, as in the embedded model's folder, the tensors are read from the ONNX files, which
+    hold all but the encoder's tag head.
+
+    Raises:
+        AuricleError: a tensor is missing, left over, or of another shape.
+    """
     config = checkpoint.config
     model = CaptioningModel(config.encoder, config.decoder, len(checkpoint.vocabulary))
     path = checkpoint.folder / "model.safetensors"
-    load_strictly(model, load_weights(path), str(path))
+    if path.exists():
+        load_strictly(model, load_weights(path), str(path))
+        return model.eval()
+    unused = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(UNUSED) or tensor.dim() == 0}
+    load_strictly(model, onnx_tensors(checkpoint.folder) | unused, str(checkpoint.folder))
     return model.eval()
+
+
+def onnx_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors in a checkpoint folder's ONNX files, by their names in the state dict."""
+    tensors: dict[str, Tensor] = {}
+    for name in ("encoder.onnx", "decoder.onnx"):
+        for tensor in onnx.load(folder / name, load_external_data=False).graph.initializer:
+            tensors[tensor.name.removesuffix(HALF)] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    return tensors
 
 
 def export_onnx(folder: Path) -> None:
@@ -134,9 +159,9 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
             name = tensor.name
-            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), f"{name}.half")
+            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + HALF)
             tensor.CopyFrom(half)
-            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+            casts.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
