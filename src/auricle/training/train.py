@@ -1,5 +1,6 @@
 """The encoder-decoder stage: the captioner learns to say what the encoder hears."""
 
+import copy
 import math
 import time
 from pathlib import Path
@@ -26,11 +27,12 @@ from auricle.vocabulary import PAD
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:
     """The learning rate after so many epochs, a fraction of one included.
 
-    `paper`: linear from 0 over five epochs, the highest for five, then a tenth of it for every five that follow.
+    `paper`: linear from 0 over five epochs, the highest for five, then a tenth of it for every five that follow. The last
+    step of an epoch still belongs to it.
     `cosine`: linear from 0 over `warmup` epochs, then half a cosine down to 0.
     """
     if config.schedule == "paper":
-        share = epochs_done / 5 if epochs_done < 5 else 10.0 ** -max(0, math.floor(epochs_done / 5) - 1)
+        share = epochs_done / 5 if epochs_done < 5 else 10.0 ** -max(0, math.ceil(epochs_done / 5) - 2)
     elif epochs_done < config.warmup:
         share = epochs_done / config.warmup
     else:
@@ -66,13 +68,10 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
     model.decoder.embedding.weight.data.copy_(vectors)
     optimizer = torch.optim.AdamW(parameter_groups(model, stage), stage.learning_rate)
-    average = CaptioningModel(recipe.encoder, recipe.decoder, len(data.vocabulary))
-    average.load_state_dict(model.state_dict())
-    modules = {"model": model, "average": average} if stage.ema else {"model": model}
+    kept = copy.deepcopy(model).to(accelerator.device) if stage.ema else model
+    modules = {"model": model, "average": kept} if stage.ema else {"model": model}
     prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
-    average.to(accelerator.device)
     run.restore(modules, optimizer)
-    kept = average if stage.ema else model
     batches = data.batches(recipe.data, stage.batch_size, accelerator)
     valid = data.valid_batches(recipe.data, stage.batch_size) if data.valid else None
 
@@ -101,22 +100,22 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
                 prepared_optimizer.step()
                 prepared_optimizer.zero_grad()
                 if stage.ema:
-                    move_average(average, model, stage.ema)
+                    move_average(kept, model, stage.ema)
                 losses.append(loss.detach())
                 show(epoch + step / steps, step, steps, f"loss {loss.item():.3f}  rate {rate:.1e}")
                 asked = time.perf_counter()
             seconds = time.perf_counter() - began
             record = {
-                "loss": float(accelerator.reduce(torch.stack(losses).mean(), "mean")),
-                "learning_rate": rate,
+                "loss": float(accelerator.reduce(torch.stack(losses).mean(), "mean")),  # type: ignore[arg-type]
+                "learning_rate": learning_rate(stage, epoch + 1),
                 "seconds": round(seconds, 2),
                 "waiting": round(waited / seconds, 4),
             }
             if valid is not None:
                 record["valid_loss"] = validation_loss(kept, valid, accelerator.device)
-            if stage.keep == "best" and accelerator.is_main_process:
-                if run.state.best is None or record["valid_loss"] < run.state.best:
-                    run.state.best = record["valid_loss"]
+            if stage.keep == "best" and (run.state.best is None or record["valid_loss"] < run.state.best):
+                run.state.best = record["valid_loss"]
+                if accelerator.is_main_process:
                     save_weights(run.folder / "model.safetensors", halve(kept.state_dict()))
             run.end_epoch(record, modules, optimizer)
 
@@ -152,7 +151,11 @@ def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[s
 def word_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """Cross entropy summed over words: (batch, length, words), (batch, length) padded -> scalar."""
     return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD, label_smoothing=label_smoothing, reduction="sum"
+        logits.flatten(0, 1).float(),
+        targets.flatten(),
+        ignore_index=PAD,
+        label_smoothing=label_smoothing,
+        reduction="sum",
     )
 
 
