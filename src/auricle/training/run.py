@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from auricle.errors import AuricleError
 from auricle.training.config import Recipe
-from auricle.training.weights import load_weights, save_weights
+from auricle.training.weights import load_strictly, load_weights, save_weights
 
 
 @dataclass
@@ -53,20 +53,18 @@ class Run:
     def __init__(self, folder: Path, recipe: Recipe, *, resume: bool, main: bool) -> None:
         self.folder, self.main = folder, main
         self.state = State()
-        asked, written = asdict(recipe), folder / "recipe.json"
-        if written.exists():
-            if not resume:
-                raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
-            differing = _differences(json.loads(written.read_text("utf-8")), json.loads(json.dumps(asked)))
-            if differing:
-                raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
-        elif main:
-            folder.mkdir(parents=True, exist_ok=True)
-            part = written.with_suffix(".part")
-            part.write_text(json.dumps(asked, indent=2) + "\n", "utf-8")
-            part.replace(written)
         states = sorted(self._states().glob("epoch-????"))
         self._latest = states[-1] if states else None
+        if not main:
+            return  # the main process speaks for all; what it finds here, the others might find written by it just now
+        asked, written = json.loads(json.dumps(asdict(recipe))), folder / "recipe.json"
+        # A training that came to no epoch's end has nothing to lose.
+        if states and not resume:
+            raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
+        if states and (differing := _differences(json.loads(written.read_text("utf-8")), asked)):
+            raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_text(written, json.dumps(asked, indent=2) + "\n")
 
     def _states(self) -> Path:
         return self.folder / "state"
@@ -77,8 +75,10 @@ class Run:
             return
         self.state = State(**json.loads((self._latest / "state.json").read_text("utf-8")))
         for name, module in modules.items():
-            module.load_state_dict(load_weights(self._latest / f"{name}.safetensors"))
+            path = self._latest / f"{name}.safetensors"
+            load_strictly(module, load_weights(path), str(path))
         _restore_optimizer(optimizer, load_weights(self._latest / "optimizer.safetensors"))
+        self._write_log()  # the stop may have come between the state and the log
 
     def end_epoch(
         self, record: dict[str, float], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
@@ -100,14 +100,22 @@ class Run:
         for old in self._states().glob("epoch-*"):
             if old != target:
                 shutil.rmtree(old)
-        lines = "".join(json.dumps(line) + "\n" for line in self.state.log)
-        log = self.folder / "log.jsonl"
-        log.with_suffix(".part").write_text(lines, "utf-8")
-        log.with_suffix(".part").replace(log)
-        draw_curves(self.state.log, self.folder / "curves.png")
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self.main:
+            _write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log))
+            draw_curves(self.state.log, self.folder / "curves.png")
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> Iterator[str] | list[str]:
+def _write_text(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> list[str]:
     found: list[str] = []
     for name in sorted({*one, *other}):
         a, b = one.get(name), other.get(name)
@@ -120,13 +128,19 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "")
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()
+    }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, key = name.split(".")
+        if tensor.dim() == 4 and parameters[int(index)].is_contiguous(memory_format=torch.channels_last):
+            # As the optimizer lays them out itself: over another layout its arithmetic may round otherwise.
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
