@@ -1,22 +1,25 @@
 """The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
 
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from auricle.data.batches import Batch, Batches
+from auricle.errors import AuricleError
 from auricle.features import front_end
 from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs, retrieval
 from auricle.training.augment import spec_augment
 from auricle.training.config import Recipe
 from auricle.training.prepare import load_encoder, prepare_data
 from auricle.training.run import Run, make_accelerator, progress_bar, seed_epoch
-from auricle.training.weights import halve, load_weights, save_weights
+from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.training.word2vec import train_word2vec
 
 
@@ -88,7 +91,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
                 log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
                 audio, captions, temperature = prepared(log_mel, batch.frames, batch.words())
                 also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
-                loss = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+                everyones = gather_with_gradient(audio), gather_with_gradient(captions)
+                loss = contrastive_loss(*everyones, temperature, also_fit)
                 accelerator.backward(loss)
                 prepared_optimizer.step()
                 prepared_optimizer.zero_grad()
@@ -106,6 +110,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
             if valid is not None:
                 record |= evaluate_retrieval(model, valid, accelerator.device)
             watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
+            # Batch norm's statistics differ between processes: all follow the main one, or their rates would part.
+            watched = broadcast_object_list([watched])[0]
             plateau.step(watched)
             run.state.schedule = {key: value for key, value in plateau.state_dict().items() if _is_plain(value)}
             better = -watched if stage.monitor == "loss" else watched
@@ -126,27 +132,38 @@ def load_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
         AuricleError: it was not trained, or for another vocabulary or encoder.
     """
     model = build_pre_encoder(recipe, words)
-    state = load_weights(recipe.pre_encoder_folder / "model.safetensors")
-    model.load_state_dict(state)
+    path = recipe.pre_encoder_folder / "model.safetensors"
+    if not path.is_file():
+        raise AuricleError(f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first")
+    load_strictly(model, load_weights(path), str(path))
     return model
 
 
 @torch.inference_mode()
 def evaluate_retrieval(model: PreEncoder, batches: Batches, device: torch.device) -> dict[str, float]:
-    """Retrieval over all validation captions; a sound may stand several times, once a caption.
+    """Retrieval among all validation sounds, each once, and all their captions.
 
-    A retrieved item is right if its recording, caption or label is the same.
+    What is retrieved is right if it is the sound's own, or if recording, caption or label are the same.
     """
     model.eval()
     audio, captions, keys = [], [], ([], [], [])
+    rows_of: dict[Path, list[int]] = {}  # a sound comes once for each of its captions
     for batch in batches.epoch(0, 0):
         on_device = batch.to(device)
-        audio.append(model.embed_audio(on_device.log_mel, on_device.frames).cpu())
-        captions.append(model.embed_text(on_device.words()).cpu())
+        audio.append(model.embed_audio(on_device.log_mel, on_device.frames).float().cpu())
+        captions.append(model.embed_text(on_device.words()).float().cpu())
+        for row, item in enumerate(batch.items, len(keys[0])):
+            rows_of.setdefault(item.file, []).append(row)
         for values, more in zip(keys, _keys(batch), strict=True):
             values.extend(more)
-    similarity = torch.cat(audio) @ torch.cat(captions).T
-    return {name: round(value, 4) for name, value in retrieval(similarity.numpy(), fitting_pairs(*keys)).items()}
+    fit = fitting_pairs(*keys)
+    relevant = np.zeros((len(rows_of), len(fit)), bool)
+    for sound, rows in enumerate(rows_of.values()):
+        relevant[sound] = fit[rows].any(0)
+        relevant[sound, rows] = True
+    first = [rows[0] for rows in rows_of.values()]
+    similarity = torch.cat(audio)[first] @ torch.cat(captions).T
+    return {name: round(value, 4) for name, value in retrieval(similarity.numpy(), relevant).items()}
 
 
 def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
@@ -159,7 +176,7 @@ def _also_fit(batch: Batch, accelerator: Any) -> Tensor:
     if accelerator.num_processes > 1:
         everyone: list[Any] = [None] * accelerator.num_processes
         torch.distributed.all_gather_object(everyone, keys)
-        keys = [sum(parts, []) for parts in zip(*everyone, strict=True)]
+        keys = [list(chain(*parts)) for parts in zip(*everyone, strict=True)]
     fit = fitting_pairs(*keys)
     np.fill_diagonal(fit, False)
     return torch.from_numpy(fit).to(accelerator.device)

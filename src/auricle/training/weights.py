@@ -39,8 +39,11 @@ def load_published(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("model", state)
+        if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+            raise TypeError("it holds more than tensors")
     except Exception as error:  # torch.load raises whatever its reader met
-        raise AuricleError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise AuricleError(f"{path}: not a checkpoint of weights: {reason}") from None
     return {name: tensor for name, tensor in state.items() if not name.startswith(FRONT_END_KEYS)}
 
 
@@ -50,11 +53,16 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
     """
-    try:
-        module.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        raise AuricleError(f"{source} does not fit {type(module).__name__}: {' '.join(lines[1:3]).strip()}") from None
+    own = module.state_dict()
+    problems = {
+        "missing": [name for name in own if name not in state],
+        "left over": [name for name in state if name not in own],
+        "of another shape": [name for name in own if name in state and own[name].shape != state[name].shape],
+    }
+    if any(problems.values()):
+        said = [f"{len(names)} {what} ({names[0]}, ...)" for what, names in problems.items() if names]
+        raise AuricleError(f"{source} does not fit {type(module).__name__}: tensors {', '.join(said)}")
+    module.load_state_dict(state, strict=True)
 
 
 def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
