@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from auricle.data.manifest import Item
+from auricle.errors import AuricleError
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 BUCKET = 16  # batches whose sounds are sorted by length together
@@ -34,8 +35,10 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        move = [tensor.to(device, non_blocking=True) for tensor in (self.log_mel, self.frames, self.tokens)]
-        return Batch(*move, self.items, self.captions)
+        log_mel, frames, tokens = (
+            tensor.to(device, non_blocking=True) for tensor in (self.log_mel, self.frames, self.tokens)
+        )
+        return replace(self, log_mel=log_mel, frames=frames, tokens=tokens)
 
 
 class Batches:
@@ -53,6 +56,9 @@ class Batches:
         longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting what is sound.
         rank: the process's number; it gets its share of every batch.
         ranks: how many processes there are.
+
+    Raises:
+        AuricleError: there is not a sound for each process.
     """
 
     def __init__(
@@ -67,10 +73,12 @@ class Batches:
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
+        if min(size, len(items)) < ranks:
+            raise AuricleError(f"{len(items)} sounds in batches of {size} cannot be shared among {ranks} processes")
         self.items = items
         self.spectrograms = spectrograms
         self.vocabulary = vocabulary
-        self.size = size
+        self.size = size // ranks * ranks
         self.rounds = min(rounds or 1 << 30, max(len(item.captions) for item in items))
         self.longest = longest
         self.rank, self.ranks = rank, ranks

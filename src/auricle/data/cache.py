@@ -20,7 +20,8 @@ from auricle.features import FrontEnd, log_mel
 class FeatureCache:
     """The log-mel spectrograms of some files, as read-only memory maps.
 
-    Entries are keyed by the front end's parameters and the file's content, so a changed file or front end is a new entry.
+    Entries are keyed by the front end's parameters and the file's content, so a changed file or front end is a new
+    entry.
 
     Args:
         front_end: which spectrogram.
@@ -58,6 +59,9 @@ class FeatureCache:
         try:
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "blake2b").hexdigest()[:32]
+        except OSError as error:
+            return AudioError(f"{file}: cannot be read: {error.strerror}")
+        try:
             entry = self.folder / f"{digest}.npy"
             if not entry.exists():
                 samples = load_audio(file, self.front_end.rate, max_seconds=self.maximum_seconds)

@@ -25,8 +25,8 @@ class Item:
 def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_files: bool = True) -> list[Item]:
     """Reads a manifest and checks all of it.
 
-    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`, `caption_2`, ...; optional `label`
-    and `group`. A file may stand in several rows: their captions are joined.
+    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`, `caption_2`, ...; optional
+    `label` and `group`. A file may stand in several rows: their captions are joined.
 
     Args:
         path: a CSV, UTF-8.
@@ -40,7 +40,7 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = [column or "" for column in reader.fieldnames or []]
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AuricleError(f"{path}: cannot be read as a manifest: {error}") from None
     numbered = sorted((c for c in columns if c.startswith("caption_") and c[8:].isdigit()), key=lambda c: int(c[8:]))
@@ -52,7 +52,7 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
         raise _invalid(path, problems)
 
     items: dict[str, Item] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         if None in row or None in row.values():
             problems.append(f"line {number}: not as many fields as the header has")
             continue

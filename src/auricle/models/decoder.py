@@ -48,7 +48,7 @@ class Attention(nn.Module):
         """
         scores = self.split(self.query(x)) @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])
         if mask is not None:
-            scores = scores.masked_fill(~mask, -1e9)  # not -inf: a row that is all masked stays finite
+            scores = scores.float().masked_fill(~mask, -1e9)  # not -inf: a row that is all masked stays finite
         weights = scores.softmax(3)
         mixed = F.dropout(weights, self.dropout, self.training) @ values
         return self.output(mixed.transpose(1, 2).flatten(2)), weights

@@ -19,6 +19,8 @@ def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> 
     Returns:
         (batch, frames, mels), a new tensor where anything is masked.
     """
+    if not config.time_masks and not config.mel_masks:
+        return log_mel
     batch, frames, mels = log_mel.shape
     longest = min(frames, round(config.time_mask_seconds * front_end.frames_per_second))
     masked = torch.zeros(batch, frames, mels, dtype=torch.bool, device=log_mel.device)

@@ -102,7 +102,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.word2vec.size != self.decoder.width:
             raise ValueError(
-                f"word2vec.size is {self.word2vec.size} and decoder.width {self.decoder.width}: the one initialises the other"
+                f"word2vec.size is {self.word2vec.size} and decoder.width {self.decoder.width}: "
+                "the one initialises the other"
             )
         for stage, initial, weights in (
             ("pretrain", self.pretrain.initial, self.pretrain.weights),

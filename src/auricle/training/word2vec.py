@@ -16,8 +16,8 @@ def train_word2vec(captions: Sequence[str], vocabulary: Vocabulary, config: Word
     `<sos>` and `<eos>` are learnt as words of every caption. `<unk>` is the mean of all words.
 
     Returns:
-        (len(vocabulary), size) float32, scaled so that elements have a mean square of 1, as the sinusoids they are added to
-        have about; zeros for `<pad>`.
+        (len(vocabulary), size) float32, scaled so that elements have a mean square of 1, as the sinusoids they are
+        added to have about; zeros for `<pad>`.
     """
     from gensim.models import Word2Vec  # two seconds to import
 
