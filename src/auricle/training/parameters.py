@@ -12,7 +12,7 @@ from auricle.training.pretrain import build_pre_encoder
 from auricle.vocabulary import SPECIAL
 
 # Clotho v2.1, development and validation; for recipes whose manifest is not there.
-CLOTHO_WORDS = 4369
+CLOTHO_WORDS = 4365
 
 
 def count(*modules: nn.Module) -> int:
@@ -27,18 +27,17 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
     """
     pre = build_pre_encoder(recipe, words)
     captioner = CaptioningModel(recipe.encoder, recipe.decoder, words)
-    tag_heads = [pre.audio.fc_audioset] if isinstance(pre.audio, CNN10) else [pre.audio.classifier]
-    embedding_heads = [captioner.encoder.fc1, captioner.encoder.fc_audioset] if isinstance(captioner.encoder, CNN10) else [
-        captioner.encoder.classifier
-    ]
+    tag_head = pre.audio.fc_audioset if isinstance(pre.audio, CNN10) else pre.audio.classifier
+    encoder = captioner.encoder
+    unused = [encoder.fc1, encoder.fc_audioset] if isinstance(encoder, CNN10) else [encoder.classifier]
     return {
         "pre-encoder": {
-            "audio tower": count(pre.audio) - count(*tag_heads),
+            "audio tower": count(pre.audio) - count(tag_head),
             "text tower": count(pre.text),
             "projections": count(pre.audio_projection, pre.text_projection),
         },
         "captioner": {
-            "encoder": count(captioner.encoder) - count(*embedding_heads),
+            "encoder": count(encoder) - count(*unused),
             "bridge": count(captioner.bridge),
             "word embedding": count(captioner.decoder.embedding),
             "decoder layers": count(captioner.decoder.layers),
