@@ -1,0 +1,69 @@
+"""What tests of several modules need: the reference data beside the repository, and a small model to caption with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auricle.beam_search import BeamOptions
+from auricle.captioner import Captioner, load
+from auricle.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
+from auricle.config import DecoderConfig, EncoderConfig
+from auricle.features import FRONT_ENDS, log_mel
+from auricle.vocabulary import Vocabulary
+from sounds import chirp
+
+WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks loudly"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data, which stands beside the repository and is no part of it."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data: {folder} is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a small CNN10 captioner at random weights, exported, that says other things of other sounds."""
+    torch = pytest.importorskip("torch", reason="a checkpoint is made with torch: pip install 'auricle[train]'")
+    from auricle.models.captioning import CaptioningModel
+    from auricle.models.cnn10 import CNN10
+    from auricle.training.export import export_onnx
+    from auricle.training.weights import halve, save_weights
+
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    config = CheckpointConfig(
+        format=1,
+        front_end="panns",
+        encoder=EncoderConfig("cnn10", 1 / 16),
+        decoder=DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.1),
+        decoding=BeamOptions(beam=3, max_length=12),
+        licence="none: random numbers",
+    )
+    vocabulary = Vocabulary(WORDS.split())
+    save_checkpoint(Checkpoint(folder, config, vocabulary))
+    noise = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
+    sound = np.concatenate([chirp(2, 100, 8_000, 32_000), noise, np.zeros(64_000, np.float32)])
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = CaptioningModel(config.encoder, config.decoder, len(vocabulary)).eval()
+        assert isinstance(model.encoder, CNN10)
+        model.encoder.bn0.running_mean.fill_(-30)
+        model.encoder.bn0.running_var.fill_(900)
+        # At random weights a decoder says the same of every sound, unless what it hears varies and weighs much.
+        features = model.encoder(torch.from_numpy(log_mel(sound, FRONT_ENDS["panns"]))[None])[0]
+        model.bridge.weight *= 3 / features.std(0).clamp(min=1e-6)
+        model.bridge.bias.copy_(-model.bridge.weight @ features.mean(0))
+        model.decoder.output.weight *= 3
+    save_weights(folder / "model.safetensors", halve(model.state_dict()))
+    export_onnx(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def captioner(tiny_checkpoint: Path) -> Captioner:
+    """The small model, ready to caption."""
+    return load(tiny_checkpoint)
