@@ -1,0 +1,177 @@
+"""`auricle metrics install`: what SPICE lacks beside pycocoevalcap, into the user's cache.
+
+CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models the 9 MB that SPICE reads are kept. SPICE
+also asks for named entities and never looks at them: in place of 70 MB of models stands a stub that CoreNLP trains here
+on four sentences of ours, with the same scores. The JavaScript engine that newer Javas lack is ours (`spice_engine`).
+"""
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from auricle.data.download import Progress, download
+from auricle.errors import AuricleError
+from auricle.evaluation.java import OLDEST_FOR_SPICE, find_java, run_java
+from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, classpath, metrics_folder, run_spice
+from auricle.evaluation.toolkit import toolkit_folder
+
+CORENLP = "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
+_ARCHIVE = CORENLP.rpartition("/")[2]
+_WHOLE_MODELS_JAR = "stanford-corenlp-3.6.0-models.jar"
+_MOST_BYTES = 1 << 30
+
+_CODE_SHA256 = "d341d5863276f55782c5ef73212222d6b3b48e02ae1951ab6de7618d28b12742"
+_MODELS = "edu/stanford/nlp/models/"
+_MODELS_SHA256 = {
+    "lexparser/englishPCFG.ser.gz": "ed674cce7311f76c018806e61cdb045e219258ee30014da4e3e686b9230ebea9",
+    "sutime/defs.sutime.txt": "46ba13e43fe7312039fcb02d01cc00ead71de36070084b59c6f488f51da630ae",
+    "sutime/jollyday/Holidays_sutime.xml": "424d04e255509d22bfdd1e8debd91fe67c494f7286faf078a21a915dade662da",
+    "sutime/english.sutime.txt": "044e81b5cf93c919ce53f8657399afd00b47557a86729c3790367b1911baf0c5",
+    "sutime/english.holidays.sutime.txt": "c9679758bf8fb8a8080380088bffbcbb5db4444fbf7b73f47d41594550d0330b",
+    "dcoref/demonyms.txt": "59d6f108e8d9d7511f386a76c8aacf1ae67a8a1d0635d91b82fdb27da15ac5f2",
+    "dcoref/state-abbreviations.txt": "390bf299f876b557ecf7d383059b77957466b172e1c6d953b0479594d7424430",
+    "dcoref/gender.map.ser.gz": "5b186bd60d88cdf7cb6fda51ec6bcb24975d503e155283b1b1e49f30b393ae76",
+    "dcoref/statesandprovinces": "00cd22f600bb20c7906e754322486968b8d76d8905b02e634a2142c8083d2484",
+    "dcoref/animate.unigrams.txt": "f098d0dec513de3729b4274d16bb0cc35c4bf2b801219885ee3c7e7fbbf56374",
+    "dcoref/inanimate.unigrams.txt": "3e4bcd3c30f80138bafb4c7995b358f84d698632246b552286cad629592b3754",
+    "dcoref/countries": "aca387cfc0033623bcdf6d0d876e850abcda0d88cdef58ea6dc6dccf7caaae87",
+}
+_NER_MODELS = ("all.3class", "muc.7class", "conll.4class")
+
+# One word and its entity a line: each kind of entity once, and words that are none.
+_NER_SENTENCES = (
+    "A/O cat/O meows/O ./O",
+    "Ann/PERSON whistles/O ./O",
+    "Bells/O ring/O in/O Rome/LOCATION ./O",
+    "NASA/ORGANIZATION launches/O rockets/O ./O",
+)
+_NER_PROPERTIES = """\
+trainFile = entities.tsv
+serializeTo = entities.ser.gz
+map = word=0,answer=1
+useClassFeature = true
+useWord = true
+maxLeft = 1
+type = crf
+readerAndWriter = edu.stanford.nlp.sequences.ColumnDocumentReaderAndWriter
+"""
+
+
+class InstallError(AuricleError):
+    """What SPICE needs could not be put into the cache."""
+
+
+def install(source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None) -> Path:
+    """Put CoreNLP for SPICE into the user's cache and score a caption with it; returns the folder.
+
+    `source` is a folder with CoreNLP's archive, its two jars, or the jars of another installation; without it, 500 MB
+    are fetched from `url`, where a broken download goes on at the next call. Raises MissingJavaError,
+    MissingToolkitError, DownloadError or InstallError.
+    """
+    find_java(OLDEST_FOR_SPICE)
+    toolkit_folder("spice")
+    folder = metrics_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="installing-") as name:
+        work = Path(name)
+        if source is None:
+            archive = folder / _ARCHIVE
+            download(
+                url, archive, check=_checked(lambda path: _unpack(path, work)), progress=progress, max_bytes=_MOST_BYTES
+            )
+        else:
+            archive = None
+            _take(source, work)
+        _add_entities(work)
+        score = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
+        if not 0 < score[0] < 1:
+            raise InstallError(f"SPICE runs but gives {score[0]} for a caption that half fits: please report this")
+        for jar in (CODE_JAR, MODELS_JAR):
+            (work / jar).replace(folder / jar)
+        if archive is not None:
+            archive.unlink()
+    return folder
+
+
+def _checked(unpack: Callable[[Path], None]) -> Callable[[Path], str | None]:
+    """Unpacking, which compares checksums, as the check of a download."""
+
+    def check(path: Path) -> str | None:
+        try:
+            unpack(path)
+        except InstallError as error:
+            return str(error)
+        return None
+
+    return check
+
+
+def _take(source: Path, work: Path) -> None:
+    """Take both jars from a folder into `work`."""
+    if not source.is_dir():
+        raise InstallError(f"{source}: a folder with CoreNLP 3.6.0 is wanted")
+    if (source / _ARCHIVE).is_file():
+        _unpack(source / _ARCHIVE, work)
+        return
+    code = source / CODE_JAR
+    models = next((source / jar for jar in (_WHOLE_MODELS_JAR, MODELS_JAR) if (source / jar).is_file()), None)
+    if not code.is_file() or models is None:
+        raise InstallError(f"{source}: neither {_ARCHIVE} nor both {CODE_JAR} and {_WHOLE_MODELS_JAR} are there")
+    shutil.copyfile(code, work / CODE_JAR)
+    _check_code(work / CODE_JAR)
+    _keep_models(models, work / MODELS_JAR)
+
+
+def _unpack(archive: Path, work: Path) -> None:
+    """Take both jars from CoreNLP's archive into `work`."""
+    try:
+        with zipfile.ZipFile(archive) as whole:
+            for jar in (CODE_JAR, _WHOLE_MODELS_JAR):
+                member = next((name for name in whole.namelist() if name.endswith("/" + jar)), None)
+                if member is None:
+                    raise InstallError(f"{archive.name} holds no {jar}")
+                with whole.open(member) as packed, (work / jar).open("wb") as file:
+                    shutil.copyfileobj(packed, file, 1 << 20)
+    except zipfile.BadZipFile as error:
+        raise InstallError(f"{archive.name} is no whole zip archive ({error})") from error
+    _check_code(work / CODE_JAR)
+    _keep_models(work / _WHOLE_MODELS_JAR, work / MODELS_JAR)
+    (work / _WHOLE_MODELS_JAR).unlink()
+
+
+def _check_code(jar: Path) -> None:
+    found = hashlib.sha256(jar.read_bytes()).hexdigest()
+    if found != _CODE_SHA256:
+        raise InstallError(f"{jar.name} has sha256 {found}, {_CODE_SHA256} is CoreNLP 3.6.0's")
+
+
+def _keep_models(whole: Path, kept: Path) -> None:
+    """Copy the entries that SPICE reads."""
+    try:
+        with zipfile.ZipFile(whole) as jar, zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as small:
+            for name, sha256 in _MODELS_SHA256.items():
+                try:
+                    content = jar.read(_MODELS + name)
+                except KeyError:
+                    raise InstallError(f"{whole.name} holds no {_MODELS}{name}") from None
+                found = hashlib.sha256(content).hexdigest()
+                if found != sha256:
+                    raise InstallError(f"{name} in {whole.name} has sha256 {found}, {sha256} is CoreNLP 3.6.0's")
+                small.writestr(_MODELS + name, content)
+    except zipfile.BadZipFile as error:
+        raise InstallError(f"{whole.name} is no whole jar ({error})") from error
+
+
+def _add_entities(work: Path) -> None:
+    """Train the stub of a named-entity model and put it where SPICE looks for the three real ones."""
+    sentences = ("\n".join(word.replace("/", "\t") for word in line.split()) for line in _NER_SENTENCES)
+    (work / "entities.tsv").write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
+    (work / "entities.prop").write_text(_NER_PROPERTIES, encoding="utf-8")
+    trainer = ["-cp", classpath(work), "edu.stanford.nlp.ie.crf.CRFClassifier", "-prop", "entities.prop"]
+    run_java(trainer, oldest=OLDEST_FOR_SPICE, folder=work)
+    with zipfile.ZipFile(work / MODELS_JAR, "a") as jar:
+        for model in _NER_MODELS:
+            jar.write(work / "entities.ser.gz", f"{_MODELS}ner/english.{model}.distsim.crf.ser.gz")

@@ -1,0 +1,73 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auricle.evaluation.scores import evaluate
+from auricle.evaluation.spice import MissingSpiceError, spice
+from auricle.evaluation.tokenizer import ptb_tokenize
+from conftest import System
+
+
+def score(candidates: list[str], references: list[tuple[str, ...]]) -> list[float]:
+    tokens, flat = ptb_tokenize(candidates, [text for texts in references for text in texts])
+    remaining = iter(flat)
+    return spice(tokens, [[next(remaining) for _ in texts] for texts in references])
+
+
+@pytest.mark.usefixtures("installed")
+def test_200_captions_equal_the_published_scores(system: System) -> None:
+    files = list(system.candidates)[:200]
+    scores = score([system.candidates[file] for file in files], [system.references[file] for file in files])
+    assert scores == [system.published[file]["spice"] for file in files]
+
+
+def test_parsed_captions_are_kept(installed: Path) -> None:
+    first = spice(["a dog barks"], [["a dog barks while rain falls", "a cat meows"]])
+    kept = installed / "metrics" / "parsed-captions" / "data.mdb"
+    assert kept.stat().st_size > 0
+    assert spice(["a dog barks"], [["a dog barks while rain falls", "a cat meows"]]) == first
+    assert 0 < first[0] < 1
+
+
+@pytest.mark.usefixtures("installed")
+def test_empty_captions_and_other_letters_and_a_caption_too_long_for_the_cache() -> None:
+    long = "a very " + "extraordinarily complicated electromechanical " * 11 + "machine hums"
+    assert len(long) > 511
+    scores = spice(["", "a café", "a machine hums", "a dog"], [["a dog"], ["a café", "a naïve ¿"], [long], [""]])
+    assert scores[0] == scores[3] == 0
+    assert scores[1] > 0
+    assert scores[2] > 0
+
+
+def test_not_installed_is_said() -> None:
+    with pytest.raises(MissingSpiceError, match="auricle metrics install"):
+        spice(["a dog"], [["a dog"]])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_all_captions_equal_the_published_scores(system: System) -> None:
+    scores = evaluate(system.candidates, system.references)
+    assert not scores.missing
+    for caption in scores.captions:
+        assert caption.scores["spice"] == system.published[caption.file]["spice"]
+        assert caption.scores["spider"] == pytest.approx(system.published[caption.file]["spider"], rel=0, abs=1e-15)
+    assert scores.corpus["spice"] == pytest.approx(system.corpus["spice"], rel=0, abs=1e-15)
+    assert scores.corpus["spider"] == pytest.approx(system.corpus["spider"], rel=0, abs=1e-15)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_leave_one_out_spice(clotho: dict[str, tuple[str, ...]], shared: Callable[[str], Path]) -> None:
+    with shared("reference/spice/clotho_leave_one_out.csv").open(encoding="utf-8", newline="") as file:
+        expected = {row["file_name"]: float(row["spice_1"]) for row in csv.DictReader(file)}
+    scores = evaluate(
+        {file: captions[0] for file, captions in clotho.items()},
+        {file: captions[1:] for file, captions in clotho.items()},
+        leave_out=["meteor"],
+    )
+    assert {caption.file: caption.scores["spice"] for caption in scores.captions} == expected
+    assert round(scores.corpus["spice"], 4) == 0.2158
+    assert round(scores.corpus["spider"], 4) == 0.5083
