@@ -1,0 +1,60 @@
+"""BLEU and ROUGE-L: pycocoevalcap's own code, asked for what the corpus score is made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.evaluation.bootstrap import Statistic
+from auricle.evaluation.toolkit import toolkit_folder
+
+N = 4
+# BleuScorer's guards against a division by zero.
+_SMALL, _TINY = 1e-9, 1e-15
+
+
+@dataclass(frozen=True)
+class BleuScores:
+    """BLEU-1 to BLEU-4: of the corpus, (4,); of each caption, (4, captions); and what they are computed from."""
+
+    corpus: list[float]
+    captions: NDArray[np.float64]
+    statistics: list[Statistic]
+
+
+def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> BleuScores:
+    """BLEU (Papineni et al., 2002) of tokenized captions, with the closest reference length, as the field takes it."""
+    toolkit_folder("bleu")
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    scorer = BleuScorer(n=N)
+    for candidate, its_references in zip(candidates, references, strict=True):
+        scorer += (candidate, list(its_references))
+    corpus, captions = scorer.compute_score(option="closest")
+    rows = []
+    for counts in scorer.ctest:
+        closest = min((abs(length - counts["testlen"]), length) for length in counts["reflen"])[1]
+        rows.append([*counts["correct"], *counts["guess"], counts["testlen"], closest])
+    values = np.array(rows, dtype=np.float64)
+    statistics = [Statistic(values, lambda sums, n=n: _bleu_of_sums(sums, n)) for n in range(1, N + 1)]
+    return BleuScores(corpus, np.array(captions), statistics)
+
+
+def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """BLEU-n of (..., 10) sums: matched and possible n-grams for n = 1 to 4, words, words of the closest reference."""
+    matched, possible = sums[..., :n], sums[..., N : N + n]
+    words, reference_words = sums[..., -2], sums[..., -1]
+    precision = np.prod((matched + _TINY) / (possible + _SMALL), axis=-1) ** (1 / n)
+    ratio = (words + _TINY) / (reference_words + _SMALL)
+    return precision * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+
+
+def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """ROUGE-L (Lin, 2004) with beta 1.2 of each tokenized caption; the corpus score is their mean."""
+    toolkit_folder("rouge")
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    scorer = Rouge()
+    pairs = zip(candidates, references, strict=True)
+    return np.array([scorer.calc_score([candidate], its_references) for candidate, its_references in pairs])

@@ -1,0 +1,240 @@
+"""The report of an evaluation: scores.json, scores.md, per_caption.csv, and a page to read and listen to."""
+
+import csv
+import html
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from auricle.evaluation.scores import METRICS, TITLES, CaptionScores, Comparison, Scores
+
+_PAGE = "report.html"
+_EXTREMES = 5  # captions in each of the lists of best and worst
+_BINS = 24
+
+
+def write_report(scores: Scores, folder: Path, *, title: str = "Caption scores", sounds: Path | None = None) -> Path:
+    """Write the report into `folder` and return its page, which opens without a server or a network.
+
+    `sounds` is the folder that the captions' files lie in; a file found there, or where its path points, gets a player.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(scores_json(scores), encoding="utf-8")
+    (folder / "scores.md").write_text(scores_markdown(scores, title), encoding="utf-8")
+    _write_captions(scores, folder / "per_caption.csv")
+    page = folder / _PAGE
+    page.write_text(_page(scores, title, folder, sounds), encoding="utf-8")
+    return page
+
+
+def scores_json(scores: Scores) -> str:
+    """The corpus scores at the top level under their keys; beside them intervals, what is missing, how it was made."""
+    found: dict[str, object] = dict(scores.corpus)
+    found["captions"] = len(scores.captions)
+    found["intervals"] = {name: [interval.low, interval.high] for name, interval in scores.intervals.items()}
+    found["missing"] = scores.missing
+    found["notes"] = list(scores.notes)
+    found["tokenizer"] = scores.tokenizer
+    found["bootstrap"] = {"resamples": scores.resamples, "seed": scores.seed, "level": 0.95}
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """Both systems' scores and, by metric, the difference with its interval."""
+    differences = {
+        name: {
+            "first": difference.first,
+            "second": difference.second,
+            "difference": difference.difference,
+            "interval": [difference.interval.low, difference.interval.high],
+            "share_above": difference.share_above,
+        }
+        for name, difference in comparison.differences.items()
+    }
+    found = {
+        "captions": len(comparison.first.captions),
+        "differences": differences,
+        "missing": comparison.first.missing | comparison.second.missing,
+        "bootstrap": {"resamples": comparison.first.resamples, "seed": comparison.first.seed, "level": 0.95},
+    }
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
+    """The corpus scores as a table in Markdown, with what is missing and what to know."""
+    lines = [f"# {title}", "", f"{len(scores.captions):,} captions.", ""]
+    lines += ["| metric | score | 95 % interval |", "|---|---|---|"]
+    for name, score in scores.corpus.items():
+        interval = scores.intervals.get(name)
+        within = f"{number(name, interval.low)} to {number(name, interval.high)}" if interval else ""
+        lines.append(f"| {TITLES[name]} | {number(name, score)} | {within} |")
+    lines += ["", *(f"- {TITLES[name]} is missing: {reason}" for name, reason in scores.missing.items())]
+    lines += [f"- {note}" for note in scores.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def number(name: str, value: float) -> str:
+    """A score as it is shown: four places, words whole or with two."""
+    if name == "vocabulary_size":
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if name == "caption_length" else f"{value:.4f}"
+
+
+def _write_captions(scores: Scores, path: Path) -> None:
+    most = max(len(caption.references) for caption in scores.captions)
+    names = list(scores.captions[0].scores)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "caption", *names, *(f"reference_{n}" for n in range(1, most + 1))])
+        for caption in scores.captions:
+            cells = [caption.file, caption.candidate, *(repr(caption.scores[name]) for name in names)]
+            writer.writerow([*cells, *caption.references, *[""] * (most - len(caption.references))])
+
+
+def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
+    # What the lists are ordered by: the metric that sums up most of those that are there.
+    chief = next(
+        name for name in ("spider", "cider_d", "meteor", "caption_length") if name in scores.captions[0].scores
+    )
+    data = {
+        "metrics": TITLES,
+        "chief": chief,
+        "captions": [
+            {
+                "file": caption.file,
+                "candidate": caption.candidate,
+                "references": caption.references,
+                "scores": caption.scores,
+                "sound": _sound(caption.file, folder, sounds),
+            }
+            for caption in scores.captions
+        ],
+    }
+    parts = {
+        "title": html.escape(title),
+        "lead": _lead(scores),
+        "scores": _score_table(scores, chief),
+        "distributions": "".join(_histogram(scores.captions, name) for name in scores.captions[0].scores),
+        "extremes": _extremes(scores.captions, chief),
+        "footer": _footer(scores),
+        # Inside a script element only "<" could end it.
+        "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
+    }
+    page = (Path(__file__).with_name(_PAGE)).read_text(encoding="utf-8")
+    pieces = page.split("<!--")
+    return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("-->", 1) for piece in pieces[1:]))
+
+
+def _sound(file: str, folder: Path, sounds: Path | None) -> str | None:
+    """The address of a sound as seen from the page, or None if it is not there."""
+    places = [sounds / file, sounds / Path(file).name] if sounds else [Path(file)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None
+    try:
+        return quote(Path(os.path.relpath(found, folder)).as_posix())
+    except ValueError:  # on another drive of Windows
+        return found.resolve().as_uri()
+
+
+def _lead(scores: Scores) -> str:
+    references = sorted({len(caption.references) for caption in scores.captions})
+    many = f"{references[0]}" if len(references) == 1 else f"{references[0]} to {references[-1]}"
+    lead = f'<p class="lead">{len(scores.captions):,} captions, each against {many} written by people.</p>'
+    noted = "".join(f"<p>{html.escape(note)}.</p>" for note in scores.notes)
+    return lead + (f'<div class="notice">{noted}</div>' if noted else "")
+
+
+def _score_table(scores: Scores, chief: str) -> str:
+    """The corpus scores, each with its interval drawn on one scale for all."""
+    highest = max([1.0, *(interval.high for name, interval in scores.intervals.items() if name in METRICS)])
+    top = math.ceil(highest * 10) / 10
+    scale = f'<div class="scale"><span>0</span><span>{top:g}</span></div>'
+    rows = [f"<tr><th>metric</th><th>score</th><th>95 % interval</th><th>{scale}</th></tr>"]
+    for name, title in TITLES.items():
+        if name in scores.missing:
+            reason = html.escape(scores.missing[name])
+            rows.append(f'<tr class="gone"><td>{title}</td><td colspan="3">missing: {reason}</td></tr>')
+        if name not in scores.corpus:
+            continue
+        score, interval = scores.corpus[name], scores.intervals.get(name)
+        within = f"{number(name, interval.low)} – {number(name, interval.high)}" if interval else ""
+        drawn = ""
+        if name in METRICS:
+            low, high = (interval.low, interval.high) if interval else (score, score)
+            drawn = (
+                '<svg viewBox="0 0 400 14" role="img" aria-label="score and interval on a line">'
+                f'<line class="axis" x1="0" y1="7" x2="400" y2="7"/>'
+                f'<line class="whisker" x1="{low / top * 400:.1f}" y1="7" x2="{high / top * 400:.1f}" y2="7"/>'
+                f'<circle class="dot" cx="{score / top * 400:.1f}" cy="7" r="4"/></svg>'
+            )
+        row = ' class="chief"' if name == chief else ""
+        rows.append(f"<tr{row}><td>{title}</td><td>{number(name, score)}</td><td>{within}</td><td>{drawn}</td></tr>")
+    return f'<table class="scores">{"".join(rows)}</table>'
+
+
+def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
+    values = np.array([caption.scores[name] for caption in captions])
+    if name == "caption_length":
+        edges = np.arange(values.min(), values.max() + 2) if np.ptp(values) < 2 * _BINS else None
+    else:
+        edges = None
+    if edges is None:
+        edges = np.linspace(0.0, max(float(values.max()), 1e-9), _BINS + 1)
+    counts, edges = np.histogram(values, bins=edges)
+    width, height = 300.0, 84.0
+    step = width / len(counts)
+    bars = []
+    for index, count in enumerate(counts):
+        if not count:
+            continue
+        tall = max(1.5, count / counts.max() * height)
+        low, high, last = edges[index], edges[index + 1], int(index == len(counts) - 1)
+        bars.append(
+            f'<rect class="bin" tabindex="0" data-metric="{name}" data-low="{low}" data-high="{high}" '
+            f'data-last="{last}" x="{index * step:.2f}" y="{height - tall:.2f}" '
+            f'width="{step - 1:.2f}" height="{tall:.2f}" rx="1">'
+            f"<title>{count} captions from {low:.3g} to {high:.3g}</title></rect>"
+        )
+    mean, median = float(values.mean()), float(np.median(values))
+    at = (mean - edges[0]) / (edges[-1] - edges[0]) * width
+    return (
+        f'<figure class="card"><figcaption>{TITLES[name]}<span>median {median:.3f}</span></figcaption>'
+        f'<svg viewBox="0 0 {width:.0f} {height + 14:.0f}" role="img" aria-label="distribution of {TITLES[name]}">'
+        f'{"".join(bars)}<line class="axis" x1="0" y1="{height}" x2="{width}" y2="{height}"/>'
+        f'<line class="mean" x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height}"><title>mean {mean:.4g}</title></line>'
+        f'<text x="0" y="{height + 12}">{edges[0]:.3g}</text>'
+        f'<text x="{width}" y="{height + 12}" text-anchor="end">{edges[-1]:.3g}</text></svg></figure>'
+    )
+
+
+def _extremes(captions: Sequence[CaptionScores], chief: str) -> str:
+    """Places for the best and the worst captions, which the page's script fills."""
+    order = sorted(range(len(captions)), key=lambda index: captions[index].scores[chief])
+    shown = min(_EXTREMES, len(order))
+    best = " ".join(str(index) for index in reversed(order[-shown:]))
+    worst = " ".join(str(index) for index in order[:shown])
+    by = f"by {TITLES[chief]}"
+    return (
+        f'<section id="best" data-captions="{best}"><h2>Best {by}</h2></section>'
+        f'<section id="worst" data-captions="{worst}"><h2>Worst {by}</h2></section>'
+    )
+
+
+def _footer(scores: Scores) -> str:
+    tokenizer = "the PTB tokenizer" if scores.tokenizer == "ptb" else "a regular expression"
+    drawn = (
+        f"Intervals: bootstrap over captions, {scores.resamples:,} draws, seed {scores.seed}. "
+        if scores.resamples
+        else ""
+    )
+    return (
+        f"{drawn}Words split by {tokenizer}. In a caption, words that no reference has stand in another colour. "
+        "Corpus BLEU and METEOR are not the means of the captions' scores. "
+        "A bar of a distribution, clicked, lists its captions."
+    )

@@ -1,0 +1,83 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from auricle.errors import AuricleError
+from auricle.evaluation.cli import compare, evaluate, metrics_app
+
+app = typer.Typer()
+app.command()(evaluate)
+app.command()(compare)
+app.add_typer(metrics_app, name="metrics")
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_java: Callable[[pytest.MonkeyPatch], None]) -> Path:
+    """Captions of two systems in a folder; no Java, so that nothing takes long."""
+    without_java(monkeypatch)
+    (tmp_path / "a.jsonl").write_text(
+        '{"file": "1.wav", "caption": "A dog barks."}\n{"file": "2.wav", "caption": "Rain falls."}\n'
+    )
+    (tmp_path / "b.csv").write_text("file,caption\n2.wav,rain falls on a roof\n1.wav,a dog is barking\n")
+    (tmp_path / "references.csv").write_text(
+        "file_name,caption_1,caption_2\n1.wav,A dog is barking,A dog barks\n2.wav,Rain falls on a roof,It rains\n"
+    )
+    return tmp_path
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_evaluate(files: Path) -> None:
+    wanted = ["evaluate", "--candidates", files / "a.jsonl", "--references", files / "references.csv"]
+    printed = run(*wanted, "--report", files / "report", "--resamples", 50)
+    assert "CIDEr-D" in printed
+    assert "SPICE is missing: Java is not installed" in printed
+    assert f"report: {files / 'report' / 'report.html'}" in printed
+    assert sorted(path.name for path in (files / "report").iterdir()) == [
+        "per_caption.csv",
+        "report.html",
+        "scores.json",
+        "scores.md",
+    ]
+    saved = json.loads((files / "report" / "scores.json").read_text())
+    assert json.loads(run(*wanted, "--json", "--resamples", 50)) == saved
+
+
+def test_compare(files: Path) -> None:
+    wanted = ["compare", files / "a.jsonl", files / "b.csv", "--references", files / "references.csv"]
+    found = json.loads(run(*wanted, "--json"))
+    cider = found["differences"]["cider_d"]
+    assert cider["difference"] == cider["second"] - cider["first"] > 0
+    assert found["captions"] == 2
+    printed = run(*wanted)
+    assert "a.jsonl" in printed
+    assert "METEOR is missing" in printed
+
+
+def test_errors_are_ours_for_the_main_program_to_print(files: Path) -> None:
+    with pytest.raises(AuricleError, match="cannot be read"):
+        run("evaluate", "--candidates", files / "none", "--references", files / "references.csv")
+    with pytest.raises(AuricleError, match="Java"):
+        run("metrics", "install", "--from", files)
+
+
+def test_install_from_a_folder(java: str, shared: Callable[[str], Path]) -> None:
+    del java
+    assert "SPICE is ready" in run("metrics", "install", "--from", shared("reference/spice/jars"))
+
+
+def test_starting_it_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, auricle.evaluation.cli; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "pycocoevalcap", "auricle.evaluation.scores"} & set(modules)
