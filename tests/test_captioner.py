@@ -1,0 +1,280 @@
+"""Captioning: whole, in windows, live and side by side; what a sound gets depends on nothing but the sound."""
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auricle.audio import load_audio
+from auricle.beam_search import BeamOptions
+from auricle.captioner import Caption, Captioner, load
+from auricle.errors import AudioError, AuricleError
+from sounds import chirp, stereo, tone, write_wav
+
+RATE = 32_000
+
+
+def sound(seconds: float, seed: int) -> np.ndarray:
+    """Something else for each seed: a chirp, noise, a tone, silence."""
+    if seed % 4 == 0:
+        return chirp(seconds, 100 + 50 * seed, 6_000, RATE)
+    if seed % 4 == 1:
+        return np.random.default_rng(seed).normal(0, 0.05 * seed, round(seconds * RATE)).clip(-1, 1).astype(np.float32)
+    return tone(seconds, 300 * seed, RATE) if seed % 4 == 2 else np.zeros(round(seconds * RATE), np.float32)
+
+
+def scene(seconds: float, part: float = 5.0) -> np.ndarray:
+    """Changes every `part` seconds."""
+    return np.concatenate([sound(part, seed) for seed in range(int(np.ceil(seconds / part)))])[: round(seconds * RATE)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("sounds")
+    lengths = (1.5, 4.0, 0.4, 2.0, 5.5, 3.0)
+    return [write_wav(folder / f"{i}.wav", sound(s, i), RATE) for i, s in enumerate(lengths)]
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("long") / "long.wav", scene(35, 7), RATE)
+
+
+def test_the_model_says_other_things_of_other_sounds(captioner: Captioner, files: list[Path]):
+    """Else nothing below would show anything."""
+    assert len({caption.text for caption in captioner.caption(files)}) > 2
+
+
+def test_path_bytes_stream_and_array_are_the_same_sound(captioner: Captioner, files: list[Path]):
+    for path in files:
+        wanted = captioner.caption(path)
+        assert captioner.caption(str(path)) == wanted
+        assert captioner.caption(path.read_bytes()) == wanted
+        assert captioner.caption(io.BytesIO(path.read_bytes())) == wanted
+        samples = load_audio(path, RATE)
+        assert captioner.caption(samples) == captioner.caption(samples, RATE) == wanted
+        assert captioner.caption(stereo(samples), RATE) == wanted
+
+
+def test_an_array_at_another_rate_is_resampled_as_its_file_is(captioner: Captioner, tmp_path: Path):
+    path = write_wav(tmp_path / "a.wav", chirp(2, 200, 3_000, 22_050), 22_050)
+    assert captioner.caption(load_audio(path, 22_050), 22_050) == captioner.caption(path)
+
+
+def test_a_list_is_its_elements(captioner: Captioner, files: list[Path]):
+    alone = [captioner.caption(path) for path in files]
+    assert captioner.caption(files) == alone
+    assert captioner.caption(tuple(reversed(files))) == alone[::-1]
+    assert captioner.caption([path.read_bytes() for path in files]) == alone
+    assert captioner.caption([]) == []
+
+
+def test_one_caption_is_of_the_whole_sound(captioner: Captioner, files: list[Path]):
+    for path in files:
+        caption = captioner.caption(path)
+        assert caption.whole
+        assert (caption.start, caption.end) == (0, len(load_audio(path, RATE)) / RATE)
+        assert caption.text == caption.alternatives[0].text
+        assert caption.score == caption.alternatives[0].score <= 0
+        assert list(captioner.captions(path)) == [caption]
+
+
+def test_alternatives_are_the_beam_the_best_first(tiny_checkpoint: Path, files: list[Path]):
+    caption = load(tiny_checkpoint, BeamOptions(5, max_length=8)).caption(files[0])
+    assert len(caption.alternatives) == 5
+    scores = [alternative.score for alternative in caption.alternatives]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("what", ["path", "bytes", "array"])
+def test_a_sound_that_is_too_long_is_refused(captioner: Captioner, long_file: Path, what: str):
+    source = {"path": long_file, "bytes": long_file.read_bytes(), "array": load_audio(long_file, RATE)}[what]
+    with pytest.raises(AudioError, match=r"longer than 30 s: captions\(\)"):
+        captioner.caption(source)
+
+
+def test_exactly_the_longest_is_one_caption(captioner: Captioner, tmp_path: Path):
+    path = write_wav(tmp_path / "30.wav", scene(30), RATE)
+    assert list(captioner.captions(path)) == [captioner.caption(path)]
+    longer = write_wav(tmp_path / "more.wav", np.append(scene(30), np.float32(0)), RATE)
+    assert not any(caption.whole for caption in captioner.captions(longer))
+
+
+def test_long_sounds_go_through_windows(captioner: Captioner, long_file: Path):
+    samples = load_audio(long_file, RATE)
+    captions = list(captioner.captions(long_file, 7.0))
+    assert len(captions) > 2
+    assert captions == list(captioner.caption_stream([samples], 7.0))
+    assert_tiles(captions, len(samples) / RATE)
+
+
+def assert_tiles(captions: list[Caption], seconds: float) -> None:
+    """One after another, without gaps, from the beginning to the end; no two neighbours alike."""
+    assert captions[0].start == 0
+    assert captions[-1].end == seconds
+    for before, after in itertools.pairwise(captions):
+        assert before.end == after.start
+        assert before.text != after.text
+    assert not any(caption.whole for caption in captions)
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data(), seconds=st.floats(0.5, 9), window=st.sampled_from([1.0, 1.7, 4.0]))
+def test_chunked_equals_whole(captioner: Captioner, data: st.DataObject, seconds: float, window: float):
+    samples = scene(seconds, 2)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(samples)), max_size=10)))
+    chunks = [samples[a:b] for a, b in itertools.pairwise([0, *cuts, len(samples)])]
+    captions = list(captioner.caption_stream(iter(chunks), window))
+    assert captions == list(captioner.caption_stream([samples], window))
+    assert_tiles(captions, len(samples) / RATE)
+
+
+def test_each_window_is_captioned_as_if_alone_and_equal_neighbours_are_one(captioner: Captioner):
+    samples = np.concatenate([sound(2, 0), sound(2, 2), sound(2, 2), sound(2, 2), sound(2, 3), sound(1.5, 0)])
+    windows = [captioner.caption(samples[at : at + 2 * RATE]) for at in range(0, len(samples), 2 * RATE)]
+    merged = [list(group) for _, group in itertools.groupby(windows, key=lambda caption: caption.text)]
+    assert len(merged) < len(windows)  # else nothing is shown
+    captions = list(captioner.caption_stream([samples], 2.0))
+    assert [c.text for c in captions] == [group[0].text for group in merged]
+    assert [c.score for c in captions] == [max(c.score for c in group) for group in merged]
+    assert_tiles(captions, 11.5)
+
+
+@pytest.mark.parametrize("tail", [0.0001, 0.5, 0.99])
+def test_an_end_shorter_than_a_second_joins_the_window_before(captioner: Captioner, tail: float):
+    samples = np.concatenate([sound(2, 0), sound(2, 1), sound(1, 3)[: round(tail * RATE)]])
+    whole = list(captioner.caption_stream([samples[: 4 * RATE]], 2.0))
+    captions = list(captioner.caption_stream([samples], 2.0))
+    assert captions == [*whole[:-1], replace(whole[-1], end=len(samples) / RATE)]
+
+
+def test_captions_come_while_the_sound_does(captioner: Captioner):
+    fed = 0
+
+    def seconds() -> Iterator[np.ndarray]:
+        nonlocal fed
+        for second in itertools.count():
+            fed += 1
+            yield sound(1, second % 4)
+
+    for caption in itertools.islice(captioner.caption_stream(seconds(), 2.0), 5):
+        assert fed <= caption.end + 3  # the next window, and the chunk that ends it
+
+
+def test_a_stream_without_samples_has_no_captions(captioner: Captioner):
+    assert list(captioner.caption_stream([])) == []
+    assert list(captioner.caption_stream([np.zeros(0, np.float32)])) == []
+
+
+def test_a_window_under_a_second_is_refused(captioner: Captioner):
+    with pytest.raises(ValueError, match="at least 1"):
+        list(captioner.caption_stream([sound(3, 0)], 0.5))
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 7, None])
+def test_files_keep_their_order_whatever_the_jobs(captioner: Captioner, files: list[Path], jobs: int | None):
+    many = [files[i] for i in (1, 0, 4, 2, 0, 3, 5, 1, 1, 2)]
+    rows = list(captioner.caption_files(((str(f), f) for f in many), jobs=jobs))
+    assert [row.file for row in rows] == [str(f) for f in many]
+    alone = {f: captioner.caption(f) for f in files}
+    assert [row.caption for row in rows] == [alone[f] for f in many]
+
+
+def test_a_bad_file_is_a_row_and_stops_nothing(captioner: Captioner, files: list[Path], tmp_path: Path):
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("no sound at all\n")
+    paths = [files[0], tmp_path / "empty.wav", files[1], tmp_path / "gone.wav", tmp_path / "text.wav", files[2]]
+    rows = list(captioner.caption_files((f"name of {p.name}", p) for p in paths))
+    assert [row.file for row in rows] == [f"name of {p.name}" for p in paths]
+    assert [row.error is None for row in rows] == [True, False, True, False, False, True]
+    for row in rows:
+        assert (row.caption is None) == (row.error is not None)
+        assert row.error is None or str(row.error).startswith(f"{row.file}: ")
+
+
+def test_windows_before_the_damage_are_captioned(captioner: Captioner, long_file: Path):
+    class Broken(io.RawIOBase):
+        """A pipe that fails after 34 s."""
+
+        def __init__(self) -> None:
+            self.data = io.BytesIO(long_file.read_bytes()[: 34 * RATE * 2])
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            count = self.data.readinto(memoryview(buffer)[:4096])
+            if not count:
+                raise OSError("the cable is out")
+            return count
+
+    rows = list(captioner.caption_files([("live", Broken())], window=7.0))  # type: ignore[list-item]
+    assert len(rows) > 1
+    assert all(row.caption is not None for row in rows[:-1])
+    assert rows[-1].error is not None
+
+
+def test_sources_are_taken_as_they_are_needed(captioner: Captioner, files: list[Path]):
+    taken = 0
+
+    def endless() -> Iterator[tuple[str, Path]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield str(taken), files[2]
+
+    rows = captioner.caption_files(endless(), jobs=2)
+    for given_back, row in enumerate(itertools.islice(rows, 30), 1):
+        assert row.file == str(given_back)
+        assert taken <= given_back + 8
+    rows.close()  # type: ignore[attr-defined]
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_bad_file(captioner: Captioner):
+    with pytest.raises(AttributeError):
+        list(captioner.caption_files([("x", object())]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("missing", ["config.json", "vocabulary.txt", "encoder.onnx", "decoder.onnx"])
+def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_path: Path, missing: str):
+    for path in tiny_checkpoint.iterdir():
+        if path.name != missing:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(AuricleError, match=missing) as refusal:
+        load(tmp_path)
+    assert str(tmp_path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"front_end": "pann"}, "choose one of paper"),
+        ({"maximum_secs": 10}, "did you mean maximum_seconds"),
+        ({"decoding": {"beam": 0}}, "beam is 0"),
+        ({"encoder": {"architecture": "resnet"}}, "choose one of 'cnn10'"),
+    ],
+)
+def test_a_config_that_is_wrong_says_where(tiny_checkpoint: Path, tmp_path: Path, change: dict, complaint: str):
+    for path in tiny_checkpoint.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "config.json").unlink()
+    config = json.loads((tiny_checkpoint / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}), "utf-8")
+    with pytest.raises(AuricleError, match=complaint):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\x00"])
+def test_a_config_that_is_no_object_is_refused(tiny_checkpoint: Path, tmp_path: Path, text: str):
+    (tmp_path / "vocabulary.txt").symlink_to(tiny_checkpoint / "vocabulary.txt")
+    (tmp_path / "config.json").write_text(text, "utf-8")
+    with pytest.raises(AuricleError):
+        load(tmp_path)

@@ -1,0 +1,113 @@
+"""What captioning runs on equals what was trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="ONNX is compared with torch: pip install 'auricle[train]'")
+onnx = pytest.importorskip("onnx", reason="files are read with onnx: pip install 'auricle[train]'")
+
+import onnxruntime  # noqa: E402
+
+from auricle.beam_search import BeamOptions, beam_search  # noqa: E402
+from auricle.captioner import search_arguments  # noqa: E402
+from auricle.checkpoint import load_checkpoint  # noqa: E402
+from auricle.errors import AuricleError  # noqa: E402
+from auricle.features import front_end, log_mel  # noqa: E402
+from auricle.models.captioning import CaptioningModel  # noqa: E402
+from auricle.onnx_backend import OnnxModel  # noqa: E402
+from auricle.training.export import load_model  # noqa: E402
+from auricle.training.weights import load_weights  # noqa: E402
+from auricle.vocabulary import SOS  # noqa: E402
+from sounds import chirp  # noqa: E402
+
+LENGTHS = (0.3, 1.0, 1.01, 2.5, 3.33, 7.77, 10.0, 30.0)
+
+
+@pytest.fixture(scope="module")
+def torch_model(tiny_checkpoint: Path) -> CaptioningModel:
+    return load_model(load_checkpoint(tiny_checkpoint)).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def onnx_model(tiny_checkpoint: Path) -> OnnxModel:
+    return OnnxModel(tiny_checkpoint)
+
+
+def mel(seconds: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 0.02, round(seconds * 32_000)).astype(np.float32)
+    return log_mel(chirp(seconds, 100 * (seed + 1), 5_000, 32_000) + noise, front_end("panns"))
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_torch_and_onnx_say_the_same(
+    tiny_checkpoint: Path, torch_model: CaptioningModel, onnx_model: OnnxModel, beam: int
+):
+    vocabulary = load_checkpoint(tiny_checkpoint).vocabulary
+    options = BeamOptions(beam, max_length=12)
+    for seed, seconds in enumerate(LENGTHS):
+        sound = mel(seconds, seed)
+        batch = torch.from_numpy(sound)[None], torch.tensor([len(sound)])
+        searches = torch_model.next_log_probs(*batch), onnx_model.next_log_probs(sound)
+        ours, theirs = (beam_search(s, options=options, **search_arguments(vocabulary))[0] for s in searches)  # type: ignore[arg-type]
+        assert [h.tokens for h in ours] == [h.tokens for h in theirs]
+        np.testing.assert_allclose([h.log_prob for h in ours], [h.log_prob for h in theirs], atol=1e-3)
+
+
+def test_every_step_gives_a_distribution_and_where_it_attended(tiny_checkpoint: Path, torch_model: CaptioningModel):
+    encoder, decoder = (
+        onnxruntime.InferenceSession(tiny_checkpoint / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        for name in ("encoder", "decoder")
+    )
+    for seconds in LENGTHS:
+        sound = mel(seconds)
+        memory_keys, memory_values = encoder.run(None, {"log_mel": sound[None]})
+        layers, _, heads, frames, size = memory_keys.shape
+        assert frames == int(torch_model.encoder.output_frames(torch.tensor(len(sound))))
+        past = {name: np.zeros((layers, 1, heads, 0, size), np.float32) for name in ("past_keys", "past_values")}
+        for step, rows in enumerate((1, 5, 5, 2)):
+            log_probs, keys, values, attention = decoder.run(
+                ["log_probs", "keys", "values", "attention"],
+                {
+                    "tokens": np.full(rows, SOS + step),
+                    "parents": np.zeros(rows, np.int64),
+                    "memory_keys": memory_keys,
+                    "memory_values": memory_values,
+                    **past,
+                },
+            )
+            past = {"past_keys": keys, "past_values": values}
+            assert keys.shape == values.shape == (layers, rows, heads, step + 1, size)
+            np.testing.assert_allclose(np.exp(log_probs).sum(1), 1, atol=1e-5)
+            assert attention.shape == (rows, frames)
+            assert (attention >= 0).all()
+            np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
+
+
+def test_every_matrix_keeps_its_name_and_values(tiny_checkpoint: Path):
+    """A file that is read back gives the weights, not what an optimiser made of them under the same names."""
+    found = {}
+    for name in ("encoder", "decoder"):
+        for tensor in onnx.load(tiny_checkpoint / f"{name}.onnx").graph.initializer:
+            found.setdefault(tensor.name.removesuffix(".half"), []).append(onnx.numpy_helper.to_array(tensor))
+    unused = ("encoder.fc1.", "encoder.fc_audioset.")  # the tagger's
+    for name, tensor in load_weights(tiny_checkpoint / "model.safetensors").items():
+        if tensor.dim() > 1 and not name.startswith(unused):
+            assert name in found
+            for array in found[name]:
+                np.testing.assert_array_equal(array, tensor.numpy())
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "text"])
+def test_files_that_cannot_be_run_are_one_line(tiny_checkpoint: Path, tmp_path: Path, damage: str):
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
+    target = tmp_path / "decoder.onnx"
+    if damage == "missing":
+        target.unlink()
+    else:
+        target.write_bytes(target.read_bytes()[:1000] if damage == "truncated" else b"not a network\n")
+    with pytest.raises(AuricleError, match=r"decoder\.onnx cannot be run") as refusal:
+        OnnxModel(tmp_path)
+    assert "\n" not in str(refusal.value)
