@@ -103,7 +103,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
             record = {
                 "loss": float(torch.stack(losses).mean()),
                 "learning_rate": optimizer.param_groups[0]["lr"],
-                "temperature": float(model.log_temperature.exp()),
+                "temperature": model.log_temperature.exp().item(),
                 "seconds": round(seconds, 2),
                 "waiting": round(waited / seconds, 4),
             }

@@ -176,16 +176,19 @@ def draw_curves(log: list[dict[str, float]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name for name in log[-1] if name not in ("epoch", "seconds", "waiting")]
-    losses = [name for name in names if name.endswith("loss")]
-    panels = [losses, *([name] for name in names if name not in losses)]
-    figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
+    panels: dict[str, list[str]] = {}
+    for name in log[-1]:
+        if name not in ("epoch", "seconds", "waiting"):
+            together = ("loss", "audio_to_text", "text_to_audio")
+            panels.setdefault(next((panel for panel in together if panel in name), name), []).append(name)
+    figure = Figure(figsize=(4 * len(panels), 3))
+    figure.subplots_adjust(left=0.2 / len(panels), right=1 - 0.05 / len(panels), bottom=0.16, top=0.97, wspace=0.25)
     FigureCanvasAgg(figure)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for name in panel:
+    for axes, (panel, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name in names:
             axes.plot([line["epoch"] for line in log], [line[name] for line in log], label=name.replace("_", " "))
         axes.set_xlabel("epoch")
-        axes.set_yscale("log" if "learning_rate" in panel else "linear")
+        axes.set_yscale("log" if panel == "learning_rate" else "linear")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     part = path.with_suffix(".part")
