@@ -1,0 +1,144 @@
+"""Batches: a function of seed and epoch that visits everything once, shared out among processes, padded without harm."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install 'auricle[train]'")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from auricle.data.batches import Batch, Batches  # noqa: E402
+from auricle.data.manifest import Item  # noqa: E402
+from auricle.errors import AuricleError  # noqa: E402
+from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
+
+MELS = 4
+
+
+def made(counts: list[int], size: int, **options: int) -> Batches:
+    """Batches of as many sounds as there are counts of captions, of different lengths."""
+    items = [
+        Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n))) for i, n in enumerate(counts)
+    ]
+    rng = np.random.default_rng(0)
+    spectrograms = [rng.normal(1, 1, (int(rng.integers(3, 40)), MELS)).astype(np.float32) for _ in items]
+    vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
+    return Batches(items, spectrograms, vocabulary, size, **options)
+
+
+data = st.lists(st.integers(1, 5), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data, st.integers(1, 9), st.integers(0, 99), st.integers(0, 99))
+def test_an_epoch_visits_every_caption_once_and_no_sound_twice_in_a_batch(
+    counts: list[int], size: int, seed: int, epoch: int
+):
+    plan = made(counts, size).plan(seed, epoch)
+    pairs = [pair for batch in plan for pair in batch]
+    assert sorted(pairs) == [(i, k) for i, count in enumerate(counts) for k in range(count)]
+    for batch in plan:
+        assert 1 <= len(batch) <= size
+        assert len({sound for sound, _ in batch}) == len(batch)
+
+
+@settings(deadline=None, max_examples=30)
+@given(data, st.integers(1, 9), st.integers(1, 6))
+def test_rounds_visit_so_many_captions_of_each_sound(counts: list[int], size: int, rounds: int):
+    pairs = [pair for batch in made(counts, size, rounds=rounds).plan(0, 0) for pair in batch]
+    assert len(set(pairs)) == len(pairs)
+    for sound, count in enumerate(counts):
+        assert sum(i == sound for i, _ in pairs) == min(count, rounds)
+
+
+def test_the_plan_is_a_function_of_seed_and_epoch():
+    counts = [3] * 50
+    plan = made(counts, 8).plan(1, 2)
+    np.random.default_rng().random()
+    assert made(counts, 8).plan(1, 2) == plan
+    assert made(counts, 8).plan(2, 2) != plan
+    assert made(counts, 8).plan(1, 3) != plan
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 5), min_size=8, max_size=60), st.integers(4, 9), st.integers(2, 4), st.integers(0, 99))
+def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, epoch: int):
+    shares = [made(counts, size, rank=rank, ranks=ranks) for rank in range(ranks)]
+    plan = shares[0].plan(0, epoch)
+    assert all(share.plan(0, epoch) == plan for share in shares)
+    own = [list(share.epoch(0, epoch)) for share in shares]
+    for number, pairs in enumerate(plan):
+        parts = [batches[number] for batches in own]
+        assert len({len(part.items) for part in parts}) == 1  # gathering needs equally many rows of each process
+        captions = sorted(caption for part in parts for caption in part.captions)
+        assert captions == sorted(shares[0].items[i].captions[k] for i, k in pairs)
+
+
+def test_too_many_processes_are_refused():
+    with pytest.raises(AuricleError, match="cannot be shared among 4 processes"):
+        made([1] * 20, 3, ranks=4)
+    with pytest.raises(AuricleError, match="cannot be shared among 4 processes"):
+        made([1] * 3, 16, ranks=4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data, st.integers(1, 9))
+def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size: int):
+    batches = made(counts, size)
+    for batch in batches.epoch(0, 0):
+        assert batch.log_mel.shape == (len(batch.items), int(batch.frames.max()), MELS)
+        for row, item in enumerate(batch.items):
+            spectrogram = batches.spectrograms[list(batches.items).index(item)]
+            length = int(batch.frames[row])
+            np.testing.assert_array_equal(batch.log_mel[row, :length], spectrogram)
+            assert not batch.log_mel[row, length:].any()
+            encoded = batches.vocabulary.encode(batch.captions[row])
+            assert batch.tokens[row, : len(encoded)].tolist() == encoded
+            assert (batch.tokens[row, len(encoded) :] == PAD).all()
+            assert batch.captions[row] in item.captions
+        assert (batch.tokens[:, -1] != PAD).any()
+
+
+def test_padding_to_the_longest_counts_as_sound():
+    batches = made([1] * 10, 4, longest=40)
+    for batch in batches.epoch(0, 0):
+        assert batch.log_mel.shape[1] == 40
+        assert (batch.frames == 40).all()
+
+
+def test_sounds_of_like_length_come_together():
+    batches = made([1] * 200, 8)
+    padded = [max(batch.frames) - min(batch.frames) for batch in batches.epoch(0, 0)]
+    assert np.mean(padded) < 0.3 * (40 - 3)
+
+
+def test_an_epoch_may_be_left_before_its_end():
+    epoch = made([1] * 100, 2).epoch(0, 0)
+    next(epoch)
+    epoch.close()
+
+
+def test_an_error_in_the_thread_ahead_is_raised():
+    batches = made([1] * 20, 2)
+    batches.spectrograms = []
+    with pytest.raises(IndexError):
+        list(batches.epoch(0, 0))
+
+
+def test_words_are_the_known_words_alone():
+    vocabulary = Vocabulary(["dog", "barks"])
+    captions = ("A dog barks.", "Barks dog", "Nothing known here at all", "", "dog")
+    encoded = [vocabulary.encode(caption) for caption in captions]
+    tokens = torch.full((5, max(map(len, encoded))), PAD)
+    for row, numbers in enumerate(encoded):
+        tokens[row, : len(numbers)] = torch.tensor(numbers)
+    before = tokens.clone()
+    words = Batch(torch.zeros(5, 1, MELS), torch.ones(5), tokens, (), captions).words()
+    assert torch.equal(tokens, before)
+    assert not ((words == SOS) | (words == EOS)).any()
+    kept = [[vocabulary.words[int(n)] for n in row if n != PAD] for row in words]
+    unknown = vocabulary.words[UNKNOWN]
+    assert kept == [["dog", "barks"], ["barks", "dog"], [unknown], [unknown], ["dog"]]

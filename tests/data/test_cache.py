@@ -1,0 +1,121 @@
+"""The feature cache: what is computed once is true, whole and found again."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+
+from auricle.audio import load_audio
+from auricle.data.cache import FeatureCache, write_whole
+from auricle.errors import AuricleError
+from auricle.features import FRONT_ENDS, log_mel
+from sounds import chirp, tone, write_wav
+
+VGGISH = FRONT_ENDS["vggish"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "sounds").mkdir()
+    return [
+        write_wav(tmp_path / "sounds" / f"{i}.wav", chirp(1 + i / 10, 100, 500 * (i + 1), 16_000), 16_000)
+        for i in range(6)
+    ]
+
+
+def load(folder: Path, files: list[Path], **options: int) -> list[np.ndarray]:
+    return FeatureCache(VGGISH, 30.0, folder).load(files, progress=False, **options)
+
+
+def entries(folder: Path) -> dict[Path, int]:
+    """Every file in the cache with when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_spectrograms_are_those_of_the_files_in_their_order(tmp_path: Path, files: list[Path]):
+    for file, spectrogram in zip(files, load(tmp_path / "cache", files), strict=True):
+        np.testing.assert_array_equal(spectrogram, log_mel(load_audio(file, 16_000), VGGISH))
+        assert spectrogram.dtype == np.float32
+        with pytest.raises(ValueError, match="read-only"):
+            spectrogram[0] = 0
+
+
+def test_a_second_load_computes_nothing(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch):
+    first = load(tmp_path / "cache", files)
+    written = entries(tmp_path / "cache")
+    assert len(written) == len(files)
+    monkeypatch.setattr("auricle.data.cache.load_audio", None)
+    second = load(tmp_path / "cache", files)
+    assert entries(tmp_path / "cache") == written
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_parallel_equals_serial(tmp_path: Path, files: list[Path]):
+    serial = load(tmp_path / "serial", files, jobs=1)
+    parallel = load(tmp_path / "parallel", files * 3, jobs=8)  # the same file at once, too
+    assert {path.name for path in entries(tmp_path / "serial")} == {
+        path.name for path in entries(tmp_path / "parallel")
+    }
+    for one, other in zip(serial * 3, parallel, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_entry_belongs_to_content_front_end_and_length(tmp_path: Path, files: list[Path]):
+    cache = tmp_path / "cache"
+    load(cache, files[:1])
+    files[0].rename(files[0].with_name("renamed.wav"))
+    load(cache, [files[0].with_name("renamed.wav")])
+    assert len(entries(cache)) == 1  # a name is no content
+    write_wav(files[0], tone(1, 440, 16_000), 16_000)
+    (changed,) = load(cache, files[:1])
+    assert len(entries(cache)) == 2
+    np.testing.assert_array_equal(changed, log_mel(load_audio(files[0], 16_000), VGGISH))
+    FeatureCache(FRONT_ENDS["panns"], 30.0, cache).load(files[:1], progress=False)
+    assert len(entries(cache)) == 3
+    (cut,) = FeatureCache(VGGISH, 1.0, cache).load([files[5]], progress=False)
+    assert len(cut) < len(load(cache, [files[5]])[0])
+
+
+def test_every_file_that_cannot_be_read_is_listed(tmp_path: Path, files: list[Path]):
+    (tmp_path / "text.wav").write_text("this is no sound")
+    (tmp_path / "empty.wav").touch()
+    with pytest.raises(AuricleError) as caught:
+        load(tmp_path / "cache", [tmp_path / "text.wav", *files, tmp_path / "empty.wav", tmp_path / "gone.wav"])
+    first, *lines = str(caught.value).splitlines()
+    assert first == "3 of 9 sounds cannot be used:"
+    assert [Path(line.strip().split(": ")[0]).name for line in lines] == ["text.wav", "empty.wav", "gone.wav"]
+    assert len(entries(tmp_path / "cache")) == len(files)  # the rest need not be computed again
+
+
+def _half_save(file: BinaryIO, array: np.ndarray) -> None:
+    file.write(array.tobytes()[: array.nbytes // 2])
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _write_and_die(path: Path) -> None:
+    np.save = _half_save
+    write_whole(path, np.ones((1000, 64)))
+
+
+def test_a_killed_writer_leaves_nothing_half_written(tmp_path: Path):
+    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(tmp_path / "entry.npy",))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "entry.npy").exists()
+
+
+def test_a_failed_writer_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(tmp_path / "entry.npy", np.ones(3))
+    assert not list(tmp_path.iterdir())

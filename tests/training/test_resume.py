@@ -1,0 +1,110 @@
+"""A training that was killed and resumed equals one that never stopped, bit for bit."""
+
+import json
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auricle.errors import AuricleError
+from auricle.training.pretrain import pretrain
+from auricle.training.run import Run
+from tiny import run_stage, start, tiny_recipe
+
+FOLDERS = {"pretrain": "pre-encoder", "train": "captioner"}
+
+
+def finish(stage: str, recipe: object, *, resume: bool = False, die_at: tuple[int, int] | None = None) -> int | None:
+    process = start(run_stage, stage, recipe, resume, die_at)
+    process.join(120)
+    return process.exitcode
+
+
+def outcome(output: Path, stage: str) -> tuple[bytes, list[dict[str, Any]], set[str]]:
+    """Weights, log without times, and the names of what there is."""
+    folder = output / FOLDERS[stage]
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for line in log:
+        line.pop("seconds"), line.pop("waiting")
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return (folder / "model.safetensors").read_bytes(), log, names
+
+
+@pytest.fixture(scope="module", params=["pretrain", "train"])
+def unbroken(request: pytest.FixtureRequest, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A stage and the folder of a training that never stopped."""
+    output = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AURICLE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        assert finish(request.param, tiny_recipe(tiny_manifest, output)) == 0
+    return request.param, output
+
+
+def test_killed_in_the_middle_of_an_epoch(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+    stage, output = unbroken
+    recipe = tiny_recipe(tiny_manifest, tmp_path)
+    assert finish(stage, recipe, die_at=(1, 2)) == -signal.SIGKILL
+    assert (tmp_path / FOLDERS[stage] / "log.jsonl").read_text().count("\n") == 1
+    assert finish(stage, recipe, resume=True) == 0
+    assert outcome(tmp_path, stage) == outcome(output, stage)
+
+
+def test_killed_before_the_first_epoch_ends(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+    stage, output = unbroken
+    recipe = tiny_recipe(tiny_manifest, tmp_path)
+    assert finish(stage, recipe, die_at=(0, 2)) == -signal.SIGKILL
+    assert finish(stage, recipe) == 0  # nothing to lose, so nothing to resume
+    assert outcome(tmp_path, stage) == outcome(output, stage)
+
+
+def test_killed_at_any_moments(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+    stage, output = unbroken
+    recipe = tiny_recipe(tiny_manifest, tmp_path)
+    rng, kills = random.Random(stage), 0
+    for attempt in range(4):
+        process = start(run_stage, stage, recipe, True, None)
+        process.join(rng.uniform(0.4, 1.2) + attempt / 4)
+        if process.exitcode == 0:
+            break
+        process.kill()
+        process.join(60)
+        kills += 1
+    else:
+        assert finish(stage, recipe, resume=True) == 0
+    assert kills
+    weights, log, _ = outcome(tmp_path, stage)
+    assert (weights, log) == outcome(output, stage)[:2]  # what was half-written may lie about
+
+
+def test_resuming_what_is_finished_changes_nothing(unbroken: tuple[str, Path], tiny_manifest: Path):
+    stage, output = unbroken
+    before = outcome(output, stage)
+    assert finish(stage, tiny_recipe(tiny_manifest, output), resume=True) == 0
+    assert outcome(output, stage) == before
+
+
+def test_seeds_differ(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+    stage, output = unbroken
+    assert finish(stage, tiny_recipe(tiny_manifest, tmp_path, seed=1, **{f"{stage}__epochs": 1})) == 0
+    assert outcome(tmp_path, stage)[1][0] != outcome(output, stage)[1][0]
+
+
+def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_manifest: Path):
+    stage, output = unbroken
+    before = outcome(output, stage)
+    folder = output / FOLDERS[stage]
+    with pytest.raises(AuricleError, match="holds a training: add --resume"):
+        Run(folder, tiny_recipe(tiny_manifest, output), resume=False, main=True)
+    other = tiny_recipe(tiny_manifest, output, seed=5, train__epochs=9, pretrain__patience=3)
+    with pytest.raises(AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"):
+        Run(folder, other, resume=True, main=True)
+    assert outcome(output, stage) == before
+
+
+def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
+    recipe = tiny_recipe(tiny_manifest, tmp_path, pretrain__epochs=1)
+    pretrain(recipe, progress=False)
+    with pytest.raises(AuricleError, match="add --resume"):
+        pretrain(recipe, progress=False)

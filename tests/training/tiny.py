@@ -1,0 +1,142 @@
+"""A data set of made sounds, a recipe of seconds, and trainings in processes that can be killed."""
+
+import csv
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from auricle.config import read
+from auricle.data.batches import Batch, Batches
+from auricle.features import FRONT_ENDS
+from auricle.training import run as run_module
+from auricle.training import train as train_module
+from auricle.training.config import Recipe
+from auricle.training.pretrain import pretrain
+from auricle.training.train import train
+from sounds import chirp, tone, write_wav
+
+RATE = FRONT_ENDS["panns"].rate
+CAPTIONS = (
+    "A dog barks at a passing car",
+    "Rain falls on a tin roof",
+    "Birds sing in the early morning",
+    "An engine idles while people talk",
+    "Water runs into a metal sink",
+    "Someone walks slowly over dry leaves",
+    "A bell rings three times far away",
+    "Wind blows hard through the trees",
+    "A crowd cheers and claps loudly",
+    "The clock on the wall ticks steadily",
+    "A train passes over a bridge",
+    "Thunder rumbles after a flash",
+    "A baby cries and then laughs",
+    "Waves crash against the rocks",
+    "A siren wails in the distance",
+    "Two men hammer nails into wood",
+)
+
+
+def made_sound(number: int, seconds: float = 1.0) -> np.ndarray:
+    """A sound unlike those of other numbers, float32 (samples,)."""
+    rng = np.random.default_rng(number)
+    low = 150 * 1.25**number
+    sound = (
+        tone(seconds, low, RATE),
+        chirp(seconds, low, 3 * low, RATE),
+        tone(seconds, low, RATE) * (np.arange(round(seconds * RATE)) * 4 // RATE % 2),
+        rng.normal(0, 0.02 * (1 + number), round(seconds * RATE)),
+    )[number % 4]
+    return (sound + rng.normal(0, 1e-3, len(sound))).astype(np.float32).clip(-1, 1)
+
+
+def write_data(folder: Path) -> Path:
+    """Sixteen sounds and a manifest."""
+    path = folder / "manifest.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "split", "caption_1", "caption_2", "label"])
+        for number, caption in enumerate(CAPTIONS):
+            write_wav(folder / f"{number}.wav", made_sound(number, 1 + number % 5 / 10), RATE)
+            split = "valid" if number % 4 == 3 else "train"
+            writer.writerow([f"{number}.wav", split, f"{caption}.", f"{caption} again and again.", f"l{number // 2}"])
+    return path
+
+
+def tiny_recipe(manifest: Path, output: Path, **changes: Any) -> Recipe:
+    """A recipe of seconds with every option on; `changes` are named `section__field`."""
+    table: dict[str, Any] = {
+        "output": str(output),
+        "data": {"manifest": str(manifest), "valid": ["valid"], "front_end": "panns"},
+        "encoder": {"width": 1 / 16},
+        "decoder": {"width": 16, "layers": 2, "heads": 2, "feedforward": 32, "dropout": 0.1},
+        "word2vec": {"size": 16, "epochs": 2},
+        "pretrain": {
+            "epochs": 3,
+            "batch_size": 4,
+            "patience": 0,
+            "projection": 16,
+            "learn_temperature": True,
+            "mask_fitting_pairs": True,
+            "monitor": "map_10",
+            "augmentation": {"time_masks": 1, "mel_masks": 1},
+        },
+        "train": {
+            "epochs": 3,
+            "batch_size": 4,
+            "schedule": "cosine",
+            "label_smoothing": 0.1,
+            "ema": 0.9,
+            "augmentation": {"time_masks": 1, "mel_masks": 1, "mixup": 0.4},
+        },
+    }
+    for name, value in changes.items():
+        section, _, field = name.partition("__")
+        if field:
+            table[section][field] = value
+        else:
+            table[section] = value
+    return read(Recipe, table, "tiny")
+
+
+STAGES: dict[str, Callable[..., Path]] = {"pretrain": pretrain, "train": train}
+
+
+def start(function: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Runs a function in a process that has torch in it already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["auricle.training.train", "gensim.models", "matplotlib.backends.backend_agg"])
+    process = context.Process(target=function, args=(dict(os.environ), *arguments))
+    process.start()
+    return process
+
+
+def run_stage(environment: dict[str, str], stage: str, recipe: Recipe, resume: bool, die_at: tuple[int, int] | None):
+    """A stage of a training, without export; kills itself before the step `die_at[1]` of epoch `die_at[0]`."""
+    enter(environment)
+    # Seconds each, and functions of what is compared.
+    train_module.export_onnx = lambda folder: None
+    run_module.draw_curves = lambda log, path: None
+    if die_at is not None:
+        epoch_of = Batches.epoch
+
+        def fatal_epoch(self: Batches, seed: int, epoch: int) -> Iterator[Batch]:
+            for step, batch in enumerate(epoch_of(self, seed, epoch)):
+                if self.ranks == 1 and self.items[0].split == "train" and (epoch, step) == die_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield batch
+
+        Batches.epoch = fatal_epoch
+    STAGES[stage](recipe, resume=resume, progress=False)
+
+
+def enter(environment: dict[str, str]) -> None:
+    """What a forked process begins with: the environment of the one that asked for it, and one thread."""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
