@@ -1,10 +1,11 @@
 """Writes the manifest of the development corpus that the embedded model is trained on.
 
-    python scripts/corpus_manifest.py ../shared/corpus data/corpus.csv
+    python scripts/corpus_manifest.py ../shared/corpus data/corpus.csv [ATTRIBUTION.csv]
 
 Sounds with captions by people keep them. A sound that only has a label gets the label's own sentence, and four captions from
 the pool of its label, drawn by its name, so that every run draws the same. Left out: captions of Clotho's evaluation split,
-other stretches of captioned recordings, and sounds to learn from whose licence forbids it or is not known.
+other stretches of captioned recordings, and sounds to learn from whose licence forbids it or is not known. The second
+file, if named, lists the recordings to learn from with their authors and licences.
 """
 
 import csv
@@ -43,10 +44,30 @@ def corpus_rows(corpus: Path, folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-if __name__ == "__main__":
-    corpus, manifest = map(Path, sys.argv[1:])
-    manifest.parent.mkdir(parents=True, exist_ok=True)
-    with manifest.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+def attribution_rows(corpus: Path) -> list[dict[str, str]]:
+    """The recordings of the sounds to learn from, each once: title, author, licence, address, data set."""
+    learnt = {row["file"] for row in corpus_rows(corpus, corpus) if row["split"].endswith("_train")}
+    recordings: dict[str, dict[str, str]] = {}
+    with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["file"] in learnt:
+                licence = row["clip_licence"] or row["set_licence"]
+                named = {"title": row["title"], "author": row["author"], "licence": licence, "url": row["url"]}
+                recordings.setdefault(row["fsid"] or row["file"], {**named, "data_set": row["source"].split(" (")[0]})
+    return [recordings[key] for key in sorted(recordings)]
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    """Writes rows of the same columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(corpus_rows(corpus, manifest.parent))
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    corpus, manifest, *attribution = map(Path, sys.argv[1:])
+    write_csv(manifest, corpus_rows(corpus, manifest.parent))
+    for path in attribution:
+        write_csv(path, attribution_rows(corpus))
