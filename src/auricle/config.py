@@ -58,7 +58,8 @@ def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:
     try:
         return cls(**values)
     except ValueError as error:
-        raise AuricleError(f"{where}: {at.rstrip('.')}: {error}") from None
+        place = f"{where}: {at.rstrip('.')}" if at else where
+        raise AuricleError(f"{place}: {error}") from None
 
 
 def _value(hint: Any, value: Any, where: str, name: str) -> Any:

@@ -150,15 +150,20 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return read(Recipe, table, str(path))
 
 
-def _load_table(path: Path) -> dict[str, Any]:
+def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise AuricleError(f"{path}: cannot be read as a recipe: {error}") from None
     base = table.pop("extends", None)
-    if base == path.name:
-        raise AuricleError(f"{path}: extends itself")
-    return _merged(_load_table(path.parent / base), table) if base else table
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise AuricleError(f"{path}: extends is {base!r}: the name of a recipe is wanted")
+    above = (*above, path.resolve())
+    if (path.parent / base).resolve() in above:
+        raise AuricleError(f"{path}: extends itself, through {base}")
+    return _merged(_load_table(path.parent / base, above), table)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
