@@ -61,7 +61,7 @@ def stream_audio(source: Source, rate: int, *, name: str | None = None) -> Itera
             yield from _resampled(((frame.sample_rate, _to_mono(_pcm(frame))) for frame in frames), rate)
     except (AudioError, FFmpegError, OSError) as error:
         problem = error if isinstance(error, AudioError) else f"reading it failed ({error.strerror or error})"
-        raise AudioError(f"{_printable(name or _name(source))}: {problem}") from None
+        raise AudioError(f"{printable(name or _name(source))}: {problem}") from None
 
 
 def load_audio(source: Source, rate: int, *, name: str | None = None, max_seconds: float | None = None) -> np.ndarray:
@@ -373,6 +373,6 @@ def _name(source: Source) -> str:
     return "standard input" if name in ("<stdin>", 0) else str(name)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name fit for one line of a terminal, whatever the file is called."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -16,7 +16,7 @@ import numpy as np
 from auricle.audio import Source, load_audio, resample, stream_audio
 from auricle.beam_search import BeamOptions, Hypothesis, beam_search
 from auricle.checkpoint import EMBEDDED, Checkpoint, load_checkpoint
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AuricleError
 from auricle.features import MINIMUM_SECONDS, front_end, log_mel
 from auricle.onnx_backend import OnnxModel
 from auricle.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary, sentence
@@ -214,6 +214,10 @@ class Captioner:
         next_log_probs = self.model.next_log_probs(log_mel(samples, self.front_end))
         vocabulary = self.checkpoint.vocabulary
         hypotheses = beam_search(next_log_probs, options=self.options, **search_arguments(vocabulary))[0]  # type: ignore[arg-type]
+        if not hypotheses:
+            raise AuricleError(
+                f"{self.checkpoint.folder} finds no sentence: its weights are damaged, or its options too strict"
+            )
         alternatives = tuple(Alternative(decode_words(h, vocabulary), h.score) for h in hypotheses)
         return Caption(0.0, len(samples) / self.rate, alternatives[0].text, alternatives[0].score, alternatives)
 

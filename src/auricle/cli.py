@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -157,11 +158,15 @@ def with_progress(rows: Iterable["Row"], total: int, to_file: bool) -> Iterator[
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
     """The file to write to, or standard output."""
+    # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
+    errors = "backslashreplace"
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=errors)
         yield sys.stdout
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", newline="") as file:
+    with output.open("w", encoding="utf-8", errors=errors, newline="") as file:
         yield file
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Literal, TextIO
 
+from auricle.audio import printable
 from auricle.captioner import Caption, Row
 
 Format = Literal["text", "jsonl", "csv", "tsv", "srt", "vtt"]
@@ -62,7 +63,7 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
             caption = _caption(row)
             times = "" if caption.whole else f"[{_clock(caption.start, '.')} - {_clock(caption.end, '.')}] "
             for alternative in caption.alternatives[:n_best]:
-                yield f"{f'{row.file}: ' if named else ''}{times}{alternative.text}\n"
+                yield f"{f'{printable(row.file)}: ' if named else ''}{times}{alternative.text}\n"
     else:
         if form == "vtt":
             yield "WEBVTT\n\n"
