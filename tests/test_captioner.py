@@ -242,6 +242,14 @@ def test_a_mistake_of_ours_is_not_taken_for_a_bad_file(captioner: Captioner):
         list(captioner.caption_files([("x", object())]))  # type: ignore[list-item]
 
 
+def test_a_model_that_can_say_nothing_is_an_error(tiny_checkpoint: Path, files: list[Path]):
+    """No word twice, and more words wanted than it knows: told as the model's fault, not the sound's."""
+    strict = load(tiny_checkpoint, BeamOptions(2, min_length=30, max_length=31, no_repeat_ngram=1))
+    with pytest.raises(AuricleError, match="finds no sentence") as refusal:
+        list(strict.caption_files([("a", files[0])]))
+    assert not isinstance(refusal.value, AudioError)
+
+
 @pytest.mark.parametrize("missing", ["config.json", "vocabulary.txt", "encoder.onnx", "decoder.onnx"])
 def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_path: Path, missing: str):
     for path in tiny_checkpoint.iterdir():

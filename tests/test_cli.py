@@ -1,0 +1,306 @@
+"""The command line, as a user meets it."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from auricle.captioner import Captioner
+from auricle.cli import app, find_sounds, main
+from sounds import chirp, tone, write_media, write_wav
+
+ROOT = Path(__file__).parents[1]
+RATE = 32_000
+
+
+@dataclass
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def auricle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process."""
+
+    def run(*arguments: object, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "argv", ["auricle", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            main()
+            code: object = 0
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        if isinstance(code, str):  # as the interpreter does with it
+            return Result(1, captured.out, f"{captured.err}{code}\n")
+        assert isinstance(code, int)
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def caption(auricle: Run, tiny_checkpoint: Path) -> Run:
+    """Runs `auricle caption` with the small model."""
+    return lambda *arguments, **options: auricle("caption", *arguments, "--checkpoint", tiny_checkpoint, **options)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with five sounds, some in folders below, and what is no sound."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "b" / "deep").mkdir(parents=True)
+    write_wav(folder / "a.wav", chirp(2, 100, 5_000, RATE), RATE)
+    write_wav(folder / "c.WAV", tone(1.5, 700, RATE), RATE)
+    write_media(folder / "b" / "x, y.mp3", tone(2, 3_000, 44_100), 44_100, "libmp3lame")
+    write_media(folder / "b" / "deep" / "ü.flac", chirp(1, 3_000, 10, 44_100), 44_100, "flac")
+    write_media(folder / "b" / "film.mp4", chirp(2, 3_000, 10, 48_000), 48_000, "aac", video=True)
+    (folder / "notes.txt").write_text("no sound")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_order(sounds: Path) -> list[str]:
+    return [str(sounds / name) for name in ("a.wav", "c.WAV", "b/film.mp4", "b/x, y.mp3", "b/deep/ü.flac")]
+
+
+def test_one_sound_prints_its_caption_alone(caption: Run, captioner: Captioner, sounds: Path):
+    result = caption(sounds / "a.wav")
+    assert result == Result(0, captioner.caption(sounds / "a.wav").text + "\n", "")
+
+
+def test_a_folder_is_searched_at_any_depth(caption: Run, captioner: Captioner, sounds: Path, in_order: list[str]):
+    result = caption(sounds)
+    assert result.code == 0
+    assert result.out.splitlines() == [f"{name}: {captioner.caption(name).text}" for name in in_order]
+    assert result.err == "5 sounds: 5 captioned, 0 failed\n"
+
+
+def test_globs_files_and_folders_keep_their_order(sounds: Path, in_order: list[str]):
+    assert list(find_sounds([str(sounds / "*.wav")])) == in_order[:1]
+    assert sorted(find_sounds([str(sounds / "**" / "*.*a*")])) == sorted(in_order[i] for i in (0, 4))
+    assert list(find_sounds([in_order[3], str(sounds / "*.[wW]*"), "-"])) == [in_order[3], *in_order[:2], "-"]
+    assert list(find_sounds([str(sounds / "notes.txt"), "gone.wav"])) == [str(sounds / "notes.txt"), "gone.wav"]
+
+
+def test_names_are_not_taken_for_globs(tmp_path: Path):
+    path = write_wav(tmp_path / "[ab].wav", tone(1, 500, RATE), RATE)
+    assert list(find_sounds([str(path)])) == [str(path)]
+
+
+def test_bad_files_are_named_and_counted_and_stop_nothing(
+    caption: Run, sounds: Path, in_order: list[str], tmp_path: Path
+):
+    (tmp_path / "empty.wav").touch()
+    good, bad = in_order[:2], [tmp_path / "gone.wav", sounds / "notes.txt", tmp_path / "empty.wav"]
+    result = caption(bad[0], good[0], bad[1], good[1], bad[2], "--format", "jsonl")
+    assert result.code == 1
+    assert [json.loads(line)["file"] for line in result.out.splitlines()] == good
+    *errors, count = result.err.splitlines()
+    assert count == "5 sounds: 2 captioned, 3 failed"
+    assert [error.startswith(f"auricle: {path}: ") for path, error in zip(bad, errors, strict=True)] == [True] * 3
+
+
+def test_a_single_bad_file_fails_too(caption: Run):
+    result = caption("gone.wav")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("auricle: gone.wav: no such file")
+
+
+def test_standard_input(caption: Run, sounds: Path, captioner: Captioner):
+    data = (sounds / "a.wav").read_bytes()
+    wanted = captioner.caption(data).text
+    assert caption("-", stdin=data) == Result(0, f"{wanted}\n", "")
+    assert json.loads(caption("-", "-f", "jsonl", stdin=data).out)["file"] == "-"
+    empty = caption("-")
+    assert empty.code == 1
+    assert re.match(r"auricle: .*empty", empty.err)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_formats_and_output_file(caption: Run, sounds: Path, in_order: list[str], tmp_path: Path, form: str):
+    output = tmp_path / "new" / f"captions.{form}"
+    result = caption(sounds, "--format", form, "--output", output)
+    assert (result.code, result.out) == (0, "")
+    with output.open(encoding="utf-8", newline="") as file:
+        if form == "jsonl":
+            names = [json.loads(line)["file"] for line in file]
+        else:
+            names = [row["file"] for row in csv.DictReader(file, dialect="excel" if form == "csv" else "excel-tab")]
+    assert names == in_order
+    assert caption(sounds, "--format", form).out == output.read_bytes().decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_subtitles_of_several_sounds_go_into_a_folder(caption: Run, sounds: Path, tmp_path: Path, form: str):
+    refused = caption(sounds, "--format", form)
+    assert refused.code == 1
+    assert "--output" in refused.err
+    assert caption(sounds, "--format", form, "--output", tmp_path / "subtitles").code == 0
+    names = {path.name for path in (tmp_path / "subtitles").iterdir()}
+    assert names == {f"{stem}.{form}" for stem in ("a", "c", "film", "x, y", "ü")}
+    assert caption(sounds / "a.wav", "--format", form).out == (tmp_path / "subtitles" / f"a.{form}").read_text("utf-8")
+
+
+def test_subtitles_that_would_overwrite_each_other_are_refused(caption: Run, sounds: Path, tmp_path: Path):
+    other = write_wav(tmp_path / "a.wav", tone(1, 500, RATE), RATE)
+    result = caption(sounds / "a.wav", other, "-f", "srt", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert str(other) in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_long_sounds_are_shown_in_windows(caption: Run, tmp_path: Path):
+    path = write_wav(tmp_path / "long.wav", chirp(31, 50, 8_000, RATE), RATE)
+    lines = caption(path, "--window", 6).out.splitlines()
+    assert len(lines) > 1
+    assert lines[0].startswith("[00:00:00.000 - ")
+    assert caption(path, "-f", "srt", "--window", 6).out.count("-->") == len(lines)
+
+
+def test_beam_and_n_best(caption: Run, sounds: Path):
+    path = sounds / "a.wav"
+    assert len(caption(path, "--n-best", 5).out.splitlines()) == 5  # over the checkpoint's beam of 3
+    assert caption(path, "--beam", 5).out.splitlines() == caption(path, "--n-best", 5).out.splitlines()[:1]
+    alternatives = json.loads(caption(path, "--n-best", 2, "-f", "jsonl").out)["alternatives"]
+    assert len(alternatives) == 2
+    refused = caption(path, "--beam", 2, "--n-best", 3)
+    assert refused.code == 1
+    assert "--n-best 3" in refused.err
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--beam", 0), ("--window", 0.5), ("--format", "xml"), ("--nonsense",), ("--jobs", 0)]
+)
+def test_wrong_options_are_a_usage_error(caption: Run, sounds: Path, wrong: tuple):
+    result = caption(sounds / "a.wav", *wrong)
+    assert (result.code, result.out) == (2, "")
+    assert wrong[0] in result.err
+
+
+def test_names_that_are_not_text_are_written(caption: Run, tmp_path: Path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\n.wav")
+    try:
+        write_wav(Path(path), tone(1, 500, RATE), RATE)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    folder = caption(tmp_path, tmp_path, "-f", "jsonl")
+    assert [json.loads(line)["file"] for line in folder.out.splitlines()] == [path, path]
+    assert caption(tmp_path, tmp_path).out.count("\n") == 2
+
+
+def test_an_empty_folder_is_an_error(caption: Run, tmp_path: Path):
+    result = caption(tmp_path)
+    assert (result.code, result.err) == (1, f"auricle: no sounds in {tmp_path}\n")
+
+
+def test_a_folder_that_is_no_checkpoint(auricle: Run, sounds: Path, tmp_path: Path):
+    for command in (("caption", sounds / "a.wav", "--checkpoint", tmp_path), ("info", tmp_path), ("info", "gone")):
+        result = auricle(*command)
+        assert result.code == 1
+        assert re.fullmatch(r"auricle: .* is no checkpoint: config\.json is not there\n", result.err)
+
+
+def commands() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [()]
+
+    def add(command: object, path: tuple[str, ...]) -> None:
+        for name, below in getattr(command, "commands", {}).items():
+            found.append((*path, name))
+            add(below, (*path, name))
+
+    add(typer.main.get_command(app), ())
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_of_every_command(auricle: Run, command: tuple[str, ...]):
+    result = auricle(*command, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert "Usage" in result.out
+
+
+def test_commands_are_there():
+    assert {("caption",), ("pretrain",), ("train",), ("export",), ("info",)} <= set(commands())
+
+
+def test_info_of_a_checkpoint(auricle: Run, tiny_checkpoint: Path):
+    result = auricle("info", tiny_checkpoint)
+    assert result.code == 0
+    for text in ("panns", "cnn10", "none: random numbers"):
+        assert text in result.out
+
+
+def test_info_of_the_papers_recipe_gives_its_table_1(auricle: Run):
+    """About 6 M parameters of the pre-encoder and 9 M of the captioner, with Clotho's vocabulary."""
+    pytest.importorskip("torch", reason="networks are counted with torch: pip install 'auricle[train]'")
+    result = auricle("info", ROOT / "configs" / "paper.toml", "--set", "data.manifest=gone.csv")
+    sizes = {name: int(size.replace(",", "")) for name, size in re.findall(r"^([\w-]+) +([\d,]+)", result.out, re.M)}
+    assert sizes["vocabulary"] == 4_369
+    assert round(sizes["pre-encoder"], -6) == 6_000_000
+    assert round(sizes["captioner"], -6) == 9_000_000
+
+
+def test_a_typo_in_a_recipe_is_one_line(auricle: Run):
+    result = auricle("info", ROOT / "configs" / "paper.toml", "--set", "trian.epochs=3")
+    assert result.code == 1
+    assert re.fullmatch(r"auricle: .*did you mean train\?\n", result.err)
+
+
+def python(code: str, *arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a new interpreter, as a fresh user would."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_captioning_imports_no_torch(tiny_checkpoint: Path, sounds: Path):
+    code = (
+        "import sys, auricle\n"
+        "assert 'torch' not in sys.modules\n"
+        "from auricle.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'gensim', 'accelerate', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = python(code, "caption", sounds / "a.wav", "--checkpoint", tiny_checkpoint)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [("info", "configs/paper.toml"), ("train", "configs/scratch.toml"), ("export", "x")]
+)
+def test_a_missing_extra_is_one_line(command: tuple[str, ...]):
+    code = "import sys; sys.modules['torch'] = None; from auricle.cli import main; main()"
+    result = python(code, *command, cwd=ROOT)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "auricle: torch is not installed: pip install 'auricle[train]'\n"
+
+
+def test_a_reader_that_has_enough_is_no_error(tiny_checkpoint: Path, sounds: Path):
+    paths = [str(sounds / "a.wav")] * 30
+    command = [sys.executable, "-m", "auricle", "caption", *paths, "--checkpoint", str(tiny_checkpoint)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(30) == 1
