@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from auricle.evaluation import meteor
 from auricle.evaluation.install import install
 from auricle.evaluation.java import MissingJavaError, find_java
 
@@ -49,6 +50,7 @@ def without_java(tmp_path_factory: pytest.TempPathFactory) -> Callable[[pytest.M
     def hide(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(empty))
         monkeypatch.delenv("JAVA_HOME", raising=False)
+        monkeypatch.setattr(meteor, "_running", {})
 
     return hide
 

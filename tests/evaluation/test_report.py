@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from auricle.evaluation import meteor
 from auricle.evaluation.report import scores_markdown, write_report
 from auricle.evaluation.scores import Scores, evaluate
 
@@ -28,6 +29,7 @@ def scores() -> Scores:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "")
         patch.delenv("JAVA_HOME", raising=False)
+        patch.setattr(meteor, "_running", {})
         plain = {file: text.replace("& <b>rain</b>", "and rain") for file, text in CANDIDATES.items()}
         found = evaluate(plain, REFERENCES, resamples=200)
     captions = list(found.captions)

