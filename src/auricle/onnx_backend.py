@@ -1,6 +1,7 @@
 """Encoder and decoder of a checkpoint folder on ONNX Runtime."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -27,13 +28,14 @@ class OnnxModel:
 
     def next_log_probs(self, log_mel: np.ndarray) -> NextLogProbs:
         """What the beam search needs to caption one sound: (frames, mels) float32."""
-        memory_keys, memory_values = self._encoder.run(None, {"log_mel": log_mel[None]})
+        memory_keys, memory_values = _run(self._encoder, ["memory_keys", "memory_values"], {"log_mel": log_mel[None]})
         layers, _, heads, _, size = memory_keys.shape
         past_keys = past_values = np.zeros((layers, 1, heads, 0, size), np.float32)
 
         def function(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
             nonlocal past_keys, past_values
-            log_probs, past_keys, past_values = self._decoder.run(
+            log_probs, past_keys, past_values = _run(
+                self._decoder,
                 ["log_probs", "keys", "values"],
                 {
                     "tokens": tokens,
@@ -47,6 +49,11 @@ class OnnxModel:
             return log_probs
 
         return function
+
+
+def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    # ONNX has outputs of other kinds too; ours are all tensors.
+    return cast("list[np.ndarray]", session.run(outputs, inputs))
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

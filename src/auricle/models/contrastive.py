@@ -72,7 +72,9 @@ class PreEncoder(nn.Module):
         return self.embed_audio(log_mel, frames), self.embed_text(tokens), temperature
 
 
-def contrastive_loss(audio: Tensor, captions: Tensor, temperature: Tensor | float, also_fit: Tensor | None = None) -> Tensor:
+def contrastive_loss(
+    audio: Tensor, captions: Tensor, temperature: Tensor | float, also_fit: Tensor | None = None
+) -> Tensor:
     """The symmetric InfoNCE loss of N sounds and their N captions.
 
     Args:

@@ -4,6 +4,7 @@ Attention is written out by hand: one code serves training, the step with a key/
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +110,7 @@ class TransformerDecoder(nn.Module):
         length = embedded.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=embedded.device).tril()
         x = self.dropout(embedded)
-        for layer in self.layers:
+        for layer in self._typed_layers():
             keys, values = layer.self_attention.keys_values(x)
             x = _attend(layer, 0, x, layer.self_attention(x, keys, values, causal)[0])
             keys, values = layer.cross_attention.keys_values(memory)
@@ -119,7 +120,7 @@ class TransformerDecoder(nn.Module):
 
     def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, heads, frames, size)."""
-        pairs = [layer.cross_attention.keys_values(memory) for layer in self.layers]
+        pairs = [layer.cross_attention.keys_values(memory) for layer in self._typed_layers()]
         return torch.stack([keys for keys, _ in pairs]), torch.stack([values for _, values in pairs])
 
     def step(
@@ -155,7 +156,7 @@ class TransformerDecoder(nn.Module):
         position = sinusoids(past_keys.shape[3] + torch.zeros_like(tokens[:1]), self.embedding.embedding_dim)
         x = (self.embedding(tokens) + position).unsqueeze(1)  # (rows, 1, width)
         all_keys, all_values, all_weights = [], [], []
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._typed_layers()):
             keys, values = layer.self_attention.keys_values(x)
             keys = torch.cat([past_keys[index], keys], 2)
             values = torch.cat([past_values[index], values], 2)
@@ -171,9 +172,13 @@ class TransformerDecoder(nn.Module):
         log_probs = self.output(x[:, 0]).log_softmax(1)
         return log_probs, torch.stack(all_keys), torch.stack(all_values), torch.stack(all_weights).mean(0)
 
+    def _typed_layers(self) -> list[DecoderLayer]:
+        """The layers by their type, which a ModuleList forgets."""
+        return cast("list[DecoderLayer]", list(self.layers))
 
-def _attend(layer: nn.Module, index: int, x: Tensor, change: Tensor) -> Tensor:
-    return layer.norms[index](x + layer.dropout(change))  # type: ignore[operator,index]
+
+def _attend(layer: DecoderLayer, index: int, x: Tensor, change: Tensor) -> Tensor:
+    return layer.norms[index](x + layer.dropout(change))
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
