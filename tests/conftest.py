@@ -1,5 +1,6 @@
 """What tests of several modules need: the reference data beside the repository, and a small model to caption with."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,11 @@ from auricle.vocabulary import Vocabulary
 from sounds import chirp
 
 WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks loudly"
+
+
+def pytest_configure() -> None:
+    """One thread does for networks this small, and many would wait for each other where the machine is busy."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +57,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = CaptioningModel(config.encoder, config.decoder, len(vocabulary)).eval()
         assert isinstance(model.encoder, CNN10)
-        model.encoder.bn0.running_mean.fill_(-30)
-        model.encoder.bn0.running_var.fill_(900)
+        level = model.encoder.bn0.state_dict()  # tensors shared with the layer
+        level["running_mean"].fill_(-30)
+        level["running_var"].fill_(900)
         # At random weights a decoder says the same of every sound, unless what it hears varies and weighs much.
         features = model.encoder(torch.from_numpy(log_mel(sound, FRONT_ENDS["panns"]))[None])[0]
         model.bridge.weight *= 3 / features.std(0).mean()

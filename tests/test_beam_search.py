@@ -197,6 +197,6 @@ def test_a_call_has_a_row_for_each_hypothesis():
 @pytest.mark.parametrize(
     "wrong", [{"beam": 0}, {"min_length": -1}, {"min_length": 9, "max_length": 8}], ids=lambda wrong: " ".join(wrong)
 )
-def test_senseless_options_are_refused(wrong: dict[str, int]):
+def test_senseless_options_are_refused(wrong: dict):
     with pytest.raises(ValueError, match=r"beam is 0|lengths run from"):
         BeamOptions(**wrong)

@@ -1,26 +1,30 @@
 """What captioning runs on equals what was trained."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="ONNX is compared with torch: pip install 'auricle[train]'")
-onnx = pytest.importorskip("onnx", reason="files are read with onnx: pip install 'auricle[train]'")
+pytest.importorskip("torch", reason="ONNX is compared with torch: pip install 'auricle[train]'")
+pytest.importorskip("onnx", reason="files are read with onnx: pip install 'auricle[train]'")
 
-import onnxruntime  # noqa: E402
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
 
-from auricle.beam_search import BeamOptions, beam_search  # noqa: E402
-from auricle.captioner import search_arguments  # noqa: E402
-from auricle.checkpoint import load_checkpoint  # noqa: E402
-from auricle.errors import AuricleError  # noqa: E402
-from auricle.features import front_end, log_mel  # noqa: E402
-from auricle.models.captioning import CaptioningModel  # noqa: E402
-from auricle.onnx_backend import OnnxModel  # noqa: E402
-from auricle.training.export import UNUSED, load_model  # noqa: E402
-from auricle.training.weights import load_weights  # noqa: E402
-from auricle.vocabulary import SOS  # noqa: E402
-from sounds import chirp  # noqa: E402
+from auricle.beam_search import BeamOptions, beam_search
+from auricle.captioner import search_arguments
+from auricle.checkpoint import load_checkpoint
+from auricle.errors import AuricleError
+from auricle.features import front_end, log_mel
+from auricle.models.captioning import CaptioningModel
+from auricle.onnx_backend import OnnxModel
+from auricle.training.export import UNUSED, load_model
+from auricle.training.weights import load_weights
+from auricle.vocabulary import SOS
+from sounds import chirp
 
 LENGTHS = (0.3, 1.0, 1.01, 2.5, 3.33, 7.77, 10.0, 30.0)
 
@@ -38,6 +42,10 @@ def onnx_model(tiny_checkpoint: Path) -> OnnxModel:
 def mel(seconds: float, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, 0.02, round(seconds * 32_000)).astype(np.float32)
     return log_mel(chirp(seconds, 100 * (seed + 1), 5_000, 32_000) + noise, front_end("panns"))
+
+
+def run(session: onnxruntime.InferenceSession, outputs: list[str] | None, inputs: dict) -> list[np.ndarray]:
+    return cast("list[np.ndarray]", session.run(outputs, inputs))
 
 
 @pytest.mark.parametrize("beam", [1, 4])
@@ -62,12 +70,13 @@ def test_every_step_gives_a_distribution_and_where_it_attended(tiny_checkpoint: 
     )
     for seconds in LENGTHS:
         sound = mel(seconds)
-        memory_keys, memory_values = encoder.run(None, {"log_mel": sound[None]})
+        memory_keys, memory_values = run(encoder, None, {"log_mel": sound[None]})
         layers, _, heads, frames, size = memory_keys.shape
         assert frames == int(torch_model.encoder.output_frames(torch.tensor(len(sound))))
         past = {name: np.zeros((layers, 1, heads, 0, size), np.float32) for name in ("past_keys", "past_values")}
         for step, rows in enumerate((1, 5, 5, 2)):
-            log_probs, keys, values, attention = decoder.run(
+            log_probs, keys, values, attention = run(
+                decoder,
                 ["log_probs", "keys", "values", "attention"],
                 {
                     "tokens": np.full(rows, SOS + step),
@@ -90,7 +99,7 @@ def test_every_matrix_keeps_its_name_and_values(tiny_checkpoint: Path):
     found = {}
     for name in ("encoder", "decoder"):
         for tensor in onnx.load(tiny_checkpoint / f"{name}.onnx").graph.initializer:
-            found.setdefault(tensor.name.removesuffix(".half"), []).append(onnx.numpy_helper.to_array(tensor))
+            found.setdefault(tensor.name.removesuffix(".half"), []).append(numpy_helper.to_array(tensor))
     for name, tensor in load_weights(tiny_checkpoint / "model.safetensors").items():
         if tensor.dim() > 1 and not name.startswith(UNUSED):
             assert name in found

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
+pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
 
-from auricle.beam_search import BeamOptions, beam_search  # noqa: E402
-from auricle.config import DecoderConfig, EncoderConfig  # noqa: E402
-from auricle.models.captioning import CaptioningModel, Mixing, frame_mask  # noqa: E402
-from auricle.vocabulary import EOS, PAD, SOS  # noqa: E402
+import torch
+
+from auricle.beam_search import BeamOptions, beam_search
+from auricle.config import DecoderConfig, EncoderConfig
+from auricle.models.captioning import CaptioningModel, Mixing, frame_mask
+from auricle.vocabulary import EOS, PAD, SOS
 
 WORDS = 20
 DECODER = DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.3)

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
+pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
 
-from auricle.features import FRONT_ENDS, log_mel  # noqa: E402
-from auricle.models.cnn10 import CNN10, masked_max, masked_mean  # noqa: E402
-from auricle.training.weights import load_published  # noqa: E402
+import torch
+
+from auricle.features import FRONT_ENDS, log_mel
+from auricle.models.cnn10 import CNN10, masked_max, masked_mean
+from auricle.training.weights import load_published
 
 
 def test_equals_the_reference(shared: Path):

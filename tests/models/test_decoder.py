@@ -4,13 +4,14 @@ import itertools
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
+pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from auricle.models.decoder import Attention, TransformerDecoder, sinusoids  # noqa: E402
-from auricle.vocabulary import PAD, SOS  # noqa: E402
+from auricle.models.decoder import Attention, TransformerDecoder, sinusoids
+from auricle.vocabulary import PAD, SOS
 
 WORDS, WIDTH, LAYERS, HEADS = 20, 16, 3, 4
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
+pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
 
-from auricle.errors import AuricleError  # noqa: E402
-from auricle.models.mobilenet import MobileNet  # noqa: E402
-from auricle.training.weights import load_published, load_strictly  # noqa: E402
+import torch
+
+from auricle.errors import AuricleError
+from auricle.models.mobilenet import MobileNet
+from auricle.training.weights import load_published, load_strictly
 
 
 @pytest.fixture(scope="module")
