@@ -18,12 +18,12 @@ _NGram = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _References:
-    """The references of one file, inverted: which of them hold an n-gram, and its weight there."""
+class _Vector:
+    """A reference as the reference implementation sees it."""
 
-    postings: dict[_NGram, list[tuple[int, float]]]
-    norms: list[list[float]]  # by reference, by n
-    lengths: list[int]  # in bigrams, as the reference counts
+    weights: dict[_NGram, float]  # tf-idf
+    norms: list[float]  # by n
+    length: int  # in bigrams, as the reference implementation counts
 
 
 class CiderD:
@@ -41,49 +41,48 @@ class CiderD:
         self._idf = {ngram: idf[count] for ngram, count in frequency.items()}
         self._idf_of_unseen = log_files
         self._penalty: dict[int, float] = {}
-        self._references = {file: self._invert(counts) for file, counts in cooked.items()}
+        self._references = {file: [self._vector(count) for count in counts] for file, counts in cooked.items()}
+        # Most n-grams of a candidate stand in none of its references.
+        self._known = {file: frozenset().union(*counts) for file, counts in cooked.items()}
 
     def __call__(self, file: str, candidate: str) -> float:
         """The score of one tokenized candidate, 0 to 10."""
         references = self._references[file]
-        number = len(references.norms)
-        products = [[0.0] * N for _ in range(number)]
-        squares = [0.0] * N
-        bigrams = 0
-        for ngram, count in _count(candidate).items():
-            n = len(ngram) - 1
-            weight = count * self._idf.get(ngram, self._idf_of_unseen)
-            squares[n] += weight**2
-            if n == 1:
-                bigrams += count
-            for index, theirs in references.postings.get(ngram, ()):
-                products[index][n] += (weight if weight < theirs else theirs) * theirs
-        norms = [math.sqrt(square) for square in squares]
+        candidate_vector = self._vector(_count(candidate))
+        known = self._known[file]
+        weights = [
+            (ngram, len(ngram) - 1, weight) for ngram, weight in candidate_vector.weights.items() if ngram in known
+        ]
         total = [0.0] * N
-        for product, their_norms, length in zip(products, references.norms, references.lengths, strict=True):
-            penalty = self._length_penalty(bigrams - length)
+        for reference in references:
+            product = [0.0] * N
+            of_reference = reference.weights.get
+            for ngram, n, weight in weights:
+                theirs = of_reference(ngram)
+                if theirs is not None:
+                    product[n] += (weight if weight < theirs else theirs) * theirs
+            penalty = self._length_penalty(candidate_vector.length - reference.length)
             for n in range(N):
                 if product[n]:
-                    total[n] += product[n] / (norms[n] * their_norms[n]) * penalty
+                    total[n] += product[n] / (candidate_vector.norms[n] * reference.norms[n]) * penalty
         # Spelled out: from Python 3.12 on, sum() compensates its rounding, which the reference does not.
-        return (total[0] + total[1] + total[2] + total[3]) / N / number * 10.0
+        return (total[0] + total[1] + total[2] + total[3]) / N / len(references) * 10.0
 
     def scores(self, candidates: Iterable[tuple[str, str]]) -> list[float]:
         """The scores of (file, tokenized candidate) pairs."""
         return [self(file, candidate) for file, candidate in candidates]
 
-    def _invert(self, counts: Sequence[Mapping[_NGram, int]]) -> _References:
-        postings: dict[_NGram, list[tuple[int, float]]] = {}
-        norms = []
-        for index, count in enumerate(counts):
-            squares = [0.0] * N
-            for ngram, times in count.items():
-                weight = times * self._idf[ngram]
-                squares[len(ngram) - 1] += weight**2
-                postings.setdefault(ngram, []).append((index, weight))
-            norms.append([math.sqrt(square) for square in squares])
-        lengths = [sum(times for ngram, times in count.items() if len(ngram) == 2) for count in counts]
-        return _References(postings, norms, lengths)
+    def _vector(self, counts: Mapping[_NGram, int]) -> _Vector:
+        weights = {}
+        squares = [0.0] * N
+        length = 0
+        for ngram, count in counts.items():
+            n = len(ngram) - 1
+            weights[ngram] = weight = count * self._idf.get(ngram, self._idf_of_unseen)
+            squares[n] += weight**2
+            if n == 1:
+                length += count
+        return _Vector(weights, [math.sqrt(square) for square in squares], length)
 
     def _length_penalty(self, difference: int) -> float:
         penalty = self._penalty.get(difference)
