@@ -118,7 +118,7 @@ def test_sounds_of_like_length_come_together():
 def test_an_epoch_may_be_left_before_its_end():
     epoch = made([1] * 100, 2).epoch(0, 0)
     next(epoch)
-    epoch.close()
+    del epoch
 
 
 def test_an_error_in_the_thread_ahead_is_raised():

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import run_stage, start, tiny_recipe
 
 from auricle.errors import AuricleError
 from auricle.training.pretrain import pretrain
 from auricle.training.run import Run
-from tiny import run_stage, start, tiny_recipe
 
 FOLDERS = {"pretrain": "pre-encoder", "train": "captioner"}
 
@@ -27,7 +27,7 @@ def outcome(output: Path, stage: str) -> tuple[bytes, list[dict[str, Any]], set[
     folder = output / FOLDERS[stage]
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     for line in log:
-        line.pop("seconds"), line.pop("waiting")
+        del line["seconds"], line["waiting"]
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return (folder / "model.safetensors").read_bytes(), log, names
 

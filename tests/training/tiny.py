@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -121,8 +122,8 @@ def run_stage(environment: dict[str, str], stage: str, recipe: Recipe, resume: b
     """A stage of a training, without export; kills itself before the step `die_at[1]` of epoch `die_at[0]`."""
     enter(environment)
     # Seconds each, and functions of what is compared.
-    train_module.export_onnx = lambda folder: None
-    run_module.draw_curves = lambda log, path: None
+    train_module.export_onnx = lambda *_: None
+    run_module.draw_curves = lambda *_: None
     if die_at is not None:
         epoch_of = Batches.epoch
 
@@ -140,3 +141,28 @@ def enter(environment: dict[str, str]) -> None:
     """What a forked process begins with: the environment of the one that asked for it, and one thread."""
     os.environ.update(environment)
     torch.set_num_threads(1)
+
+
+def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2) -> None:
+    """Runs a function in so many processes that find one another on this machine, as `accelerate launch` starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(ranks):
+        environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
+        processes.append(
+            start(_run_rank, {name: str(value) for name, value in environment.items()}, function, arguments)
+        )
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * ranks
+
+
+def _run_rank(
+    environment: dict[str, str], own: dict[str, str], function: Callable[..., None], arguments: tuple
+) -> None:
+    enter(environment | own)
+    function(*arguments)

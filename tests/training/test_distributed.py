@@ -1,0 +1,120 @@
+"""Two processes learn what one does: the same loss and the same gradients."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from tiny import run_ranks, run_stage, tiny_recipe
+
+from auricle.config import DecoderConfig, EncoderConfig
+from auricle.data.batches import Batches
+from auricle.data.manifest import Item
+from auricle.models.captioning import CaptioningModel
+from auricle.models.contrastive import PreEncoder, contrastive_loss
+from auricle.training.config import Recipe
+from auricle.training.pretrain import _also_fit, gather_with_gradient
+from auricle.training.run import make_accelerator
+from auricle.training.train import word_loss
+from auricle.training.weights import load_weights, save_weights
+from auricle.vocabulary import PAD, Vocabulary
+
+SOUNDS = 8
+ENCODER = EncoderConfig("cnn10", 1 / 16)
+
+
+def made_batches(accelerator: Accelerator) -> Batches:
+    """One batch of eight sounds in an epoch; captions of different lengths, some with a label in common."""
+    rng = np.random.default_rng(0)
+    items = [
+        Item(Path(f"{i}.wav"), "train", (" ".join(f"word{k}" for k in range(i, 2 * i + 1)),), label=f"l{i // 3}")
+        for i in range(SOUNDS)
+    ]
+    spectrograms = [rng.normal(-30, 10, (48, 64)).astype(np.float32) for _ in items]
+    vocabulary = Vocabulary.build([item.captions[0] for item in items])
+    return Batches(
+        items, spectrograms, vocabulary, SOUNDS, rank=accelerator.process_index, ranks=accelerator.num_processes
+    )
+
+
+def contrastive_step(path: Path, masked: bool) -> None:
+    """One step of pre-training, frozen and without dropout; the main process writes loss and gradients."""
+    accelerator = make_accelerator()
+    batches = made_batches(accelerator)
+    torch.manual_seed(0)
+    model = PreEncoder(ENCODER, len(batches.vocabulary), 8, 12, 0.2, True).eval()
+    prepared = accelerator.prepare(model).eval()
+    (batch,) = batches.epoch(0, 0)
+    audio, captions, temperature = prepared(batch.log_mel, batch.frames, batch.words())
+    also_fit = _also_fit(batch, accelerator) if masked else None
+    loss = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+    accelerator.backward(loss)
+    write(path, accelerator, model, loss)
+
+
+def captioning_step(path: Path, _: bool) -> None:
+    """Likewise one step of the captioner, normalised as the loop does."""
+    accelerator = make_accelerator()
+    batches = made_batches(accelerator)
+    torch.manual_seed(0)
+    model = CaptioningModel(ENCODER, DecoderConfig(16, 2, 2, 32), len(batches.vocabulary)).eval()
+    prepared = accelerator.prepare(model).eval()
+    (batch,) = batches.epoch(0, 0)
+    targets = batch.tokens[:, 1:]
+    logits = prepared(batch.log_mel, batch.frames, batch.tokens[:, :-1])
+    words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes  # type: ignore[operator]
+    loss = word_loss(logits, targets, 0.1) / words
+    accelerator.backward(loss)
+    mean = accelerator.reduce(loss.detach(), "mean")
+    assert isinstance(mean, torch.Tensor)
+    write(path, accelerator, model, mean)
+
+
+def write(path: Path, accelerator: Accelerator, model: torch.nn.Module, loss: torch.Tensor) -> None:
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if accelerator.is_main_process:
+        save_weights(path, {"loss": loss, **gradients})
+    accelerator.end_training()
+
+
+@pytest.mark.parametrize(
+    ("step", "masked"), [(contrastive_step, False), (contrastive_step, True), (captioning_step, False)]
+)
+def test_two_processes_have_the_loss_and_gradients_of_one(step: Callable[..., None], masked: bool, tmp_path: Path):
+    found = []
+    for ranks in (1, 2):
+        path = tmp_path / f"{ranks}.safetensors"
+        run_ranks(step, path, masked, ranks=ranks)
+        found.append(load_weights(path))
+    one, two = found
+    assert one.keys() == two.keys()
+    assert len(one) > 20
+    for name, tensor in one.items():
+        rounding = 1e-4 * float(tensor.abs().max()) + 1e-7
+        assert float((two[name] - tensor).abs().max()) < rounding, name
+        assert tensor.any() or "key.bias" in name, name
+
+
+def test_masks_matter(tmp_path: Path):
+    for masked in (False, True):
+        run_ranks(contrastive_step, tmp_path / str(masked), masked, ranks=1)
+    losses = [float(load_weights(tmp_path / str(masked))["loss"]) for masked in (False, True)]
+    assert losses[0] > losses[1] + 0.01
+
+
+def whole_stage(stage: str, recipe: Recipe) -> None:
+    run_stage({}, stage, recipe, False, None)
+
+
+def test_both_stages_run_in_two_processes(tiny_manifest: Path, tmp_path: Path):
+    recipe = tiny_recipe(
+        tiny_manifest, tmp_path, pretrain__epochs=2, train__epochs=2, train__initial="pre-encoder", train__keep="best"
+    )
+    for stage, folder in (("pretrain", "pre-encoder"), ("train", "captioner")):
+        run_ranks(whole_stage, stage, recipe)
+        lines = (tmp_path / folder / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+        assert load_weights(tmp_path / folder / "model.safetensors")

@@ -1,0 +1,170 @@
+"""Weights go where they fit, all of them, or are refused in a line that says why."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny import tiny_recipe
+
+from auricle.errors import AuricleError
+from auricle.models.cnn10 import CNN10
+from auricle.models.mobilenet import MobileNet
+from auricle.training import train as train_module
+from auricle.training.prepare import load_encoder, read_data
+from auricle.training.pretrain import load_pre_encoder, pretrain
+from auricle.training.train import train
+from auricle.training.weights import halve, load_published, load_strictly, load_weights, save_weights
+
+
+@pytest.fixture
+def published(shared: Path) -> Callable[[str], Path]:
+    def find(name: str) -> Path:
+        path = shared / name
+        if not path.is_file():
+            pytest.skip(f"{path} is not there")
+        return path
+
+    return find
+
+
+def refused(function: Callable[[], object]) -> str:
+    with pytest.raises(AuricleError) as caught:
+        function()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+@pytest.mark.parametrize("architecture", ["cnn10", "mobilenet"])
+def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
+    architecture: str, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train_module, "export_onnx", lambda _: None)
+    recipe = tiny_recipe(
+        tiny_manifest,
+        tmp_path,
+        encoder={"architecture": architecture, "width": 0.1},
+        data={
+            "manifest": str(tiny_manifest),
+            "valid": ["valid"],
+            "front_end": "panns" if architecture == "cnn10" else "mobilenet",
+        },
+        pretrain__epochs=1,
+        train__initial="pre-encoder",
+        train__epochs=0,
+    )
+    pretrain(recipe, progress=False)
+    train(recipe, progress=False)
+    best = load_weights(tmp_path / "pre-encoder" / "model.safetensors")
+    captioner = load_weights(tmp_path / "captioner" / "model.safetensors")
+    tower = {name.removeprefix("audio."): tensor for name, tensor in best.items() if name.startswith("audio.")}
+    encoder = {
+        name.removeprefix("encoder."): tensor for name, tensor in captioner.items() if name.startswith("encoder.")
+    }
+    assert tower.keys() == encoder.keys()
+    assert all(torch.equal(tower[name], encoder[name]) for name in tower)
+    words = len(read_data(recipe.data)[2])
+    model = load_pre_encoder(recipe, words)
+    assert all(torch.equal(tensor, best[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
+    assert "text.embedding.weight" in refused(lambda: load_pre_encoder(recipe, words + 1))
+
+
+def test_a_pre_encoder_that_is_not_there_is_asked_for(tiny_manifest: Path, tmp_path: Path):
+    recipe = tiny_recipe(tiny_manifest, tmp_path, train__initial="pre-encoder")
+    assert "auricle pretrain" in refused(lambda: train(recipe, progress=False))
+    assert not (tmp_path / "captioner" / "state").exists()
+
+
+def test_mn04_loads_strictly_and_nowhere_else(published: Callable[[str], Path]):
+    path = published("corpus/weights/efficientat_mn04/mn04_as_mAP_432.pt")
+    model = MobileNet(0.4)
+    load_encoder(model, str(path))
+    state = load_published(path)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert "does not fit CNN10" in refused(lambda: load_encoder(CNN10(), str(path)))
+    assert "of another shape" in refused(lambda: load_encoder(MobileNet(1.0), str(path)))
+
+
+def test_panns_load_strictly_without_their_front_end(published: Callable[[str], Path]):
+    path = published("reference/panns_cnn10/cnn10_random.safetensors")
+    model = CNN10()
+    load_encoder(model, str(path))
+    state = load_published(path)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert "does not fit MobileNet" in refused(lambda: load_encoder(MobileNet(), str(path)))
+
+
+def test_a_tensor_too_few_or_too_many_is_named():
+    model = CNN10(1 / 16)
+    state = model.state_dict()
+    less = {name: tensor for name, tensor in state.items() if name != "fc1.bias"}
+    assert "1 missing (fc1.bias" in refused(lambda: load_strictly(model, less, "x"))
+    more = {**state, "stray": torch.zeros(1)}
+    assert "1 left over (stray" in refused(lambda: load_strictly(model, more, "x"))
+
+
+def test_what_is_damaged_is_refused(tmp_path: Path):
+    for name, content in (
+        ("a.pth", b""),
+        ("b.pt", b"no weights"),
+        ("c.safetensors", b"\x08"),
+        ("d.pth", b"PK\x03\x04"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert refused(lambda path=path: load_published(path)).startswith(f"{path}: not a checkpoint of weights: ")
+    assert "no such weights" in refused(lambda: load_published(tmp_path / "none.pth"))
+    assert "cannot be read as weights" in refused(lambda: load_weights(tmp_path / "none.safetensors"))
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    torch.save({"model": {"epoch": 3}}, tmp_path / "more.pth")
+    for name in ("list.pth", "more.pth"):
+        assert "not a checkpoint" in refused(lambda name=name: load_published(tmp_path / name))
+
+
+def test_a_name_with_a_published_checksum_must_have_it(tmp_path: Path):
+    for name in ("Cnn10_mAP=0.380.pth", "mn04_as_mAP_432.pt"):
+        torch.save(CNN10(1 / 16).state_dict(), tmp_path / name)
+        assert "fetch it again" in refused(lambda name=name: load_published(tmp_path / name))
+
+
+class _Hostile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_is_executed(tmp_path: Path):
+    torch.save({"model": _Hostile(tmp_path / "executed")}, tmp_path / "hostile.pth")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Hostile(tmp_path / "executed")))
+    for name in ("hostile.pth", "plain.pt"):
+        assert "not a checkpoint" in refused(lambda name=name: load_published(tmp_path / name))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_pickled_and_safe_checkpoints_are_read_alike(tmp_path: Path):
+    state = CNN10(1 / 16).state_dict()
+    torch.save({"model": {**state, "spectrogram_extractor.stft.conv_real.weight": torch.zeros(1)}}, tmp_path / "a.pth")
+    torch.save(state, tmp_path / "b.pt")
+    save_file(state, tmp_path / "c.safetensors")
+    for name in ("a.pth", "b.pt", "c.safetensors"):
+        found = load_published(tmp_path / name)
+        assert found.keys() == state.keys()
+        assert all(torch.equal(found[key], state[key]) for key in state)
+
+
+def test_finished_weights_keep_vectors_whole(tmp_path: Path):
+    state = CNN10(1 / 16).to(memory_format=torch.channels_last).state_dict()  # type: ignore[call-overload]
+    save_weights(tmp_path / "model.safetensors", halve(state))
+    found = load_weights(tmp_path / "model.safetensors")
+    assert found.keys() == state.keys()
+    for name, tensor in state.items():
+        assert found[name].dtype == (torch.float16 if tensor.dim() > 1 else tensor.dtype)
+        torch.testing.assert_close(found[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
