@@ -14,8 +14,7 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
-from auricle.beam_search import BeamOptions, beam_search
-from auricle.captioner import search_arguments
+from auricle.beam_search import BeamOptions, search_captions
 from auricle.checkpoint import load_checkpoint
 from auricle.errors import AuricleError
 from auricle.features import front_end, log_mel
@@ -58,7 +57,7 @@ def test_torch_and_onnx_say_the_same(
         sound = mel(seconds, seed)
         batch = torch.from_numpy(sound)[None], torch.tensor([len(sound)])
         searches = torch_model.next_log_probs(*batch), onnx_model.next_log_probs(sound)
-        ours, theirs = (beam_search(s, options=options, **search_arguments(vocabulary))[0] for s in searches)  # type: ignore[arg-type]
+        ours, theirs = (search_captions(s, vocabulary, options)[0] for s in searches)
         assert [h.tokens for h in ours] == [h.tokens for h in theirs]
         np.testing.assert_allclose([h.log_prob for h in ours], [h.log_prob for h in theirs], atol=1e-3)
 

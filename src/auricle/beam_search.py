@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from auricle.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary
+
 # (tokens, parents) -> log-probabilities of the next token, (rows, vocabulary).
 #
 # `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call before from which the
@@ -112,6 +114,16 @@ def beam_search(
         parents, last, totals = parents.ravel(), last.ravel(), totals.ravel()
         histories = np.concatenate([histories[parents], last[:, None]], 1)
     return [sorted(hypotheses, key=lambda h: -h.score)[:beam] for hypotheses in finished]
+
+
+def search_captions(
+    next_log_probs: NextLogProbs, vocabulary: Vocabulary, options: BeamOptions, items: int = 1
+) -> list[list[Hypothesis]]:
+    """Beam search over the words of a vocabulary, of which stop words may stand twice; see `beam_search`."""
+    repeatable = vocabulary.numbers(STOP_WORDS)
+    return beam_search(
+        next_log_probs, SOS, EOS, options, items=items, forbidden=(PAD, SOS, UNKNOWN), repeatable=repeatable
+    )
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -14,12 +14,12 @@ from typing import overload
 import numpy as np
 
 from auricle.audio import Source, load_audio, resample, stream_audio
-from auricle.beam_search import BeamOptions, Hypothesis, beam_search
+from auricle.beam_search import BeamOptions, search_captions
 from auricle.checkpoint import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.errors import AudioError, AuricleError
 from auricle.features import MINIMUM_SECONDS, front_end, log_mel
 from auricle.onnx_backend import OnnxModel
-from auricle.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary, sentence
+from auricle.vocabulary import sentence
 
 Sound = Source | np.ndarray
 WINDOW_SECONDS = 10.0
@@ -52,16 +52,6 @@ class Row:
     file: str
     caption: Caption | None = None
     error: AudioError | None = None
-
-
-def decode_words(hypothesis: Hypothesis, vocabulary: Vocabulary) -> str:
-    """The sentence that a hypothesis of the beam search stands for."""
-    return sentence(vocabulary.decode(hypothesis.tokens))
-
-
-def search_arguments(vocabulary: Vocabulary) -> dict[str, object]:
-    """What the beam search must know of a vocabulary: ends, words never said, words that may be repeated."""
-    return {"bos": SOS, "eos": EOS, "forbidden": (PAD, SOS, UNKNOWN), "repeatable": vocabulary.numbers(STOP_WORDS)}
 
 
 class Captioner:
@@ -211,14 +201,16 @@ class Captioner:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _caption(self, samples: np.ndarray) -> Caption:
-        next_log_probs = self.model.next_log_probs(log_mel(samples, self.front_end))
+        spectrogram = log_mel(samples, self.front_end)
+        if (missing := self.checkpoint.config.padded_frames - len(spectrogram)) > 0:
+            spectrogram = np.pad(spectrogram, ((0, missing), (0, 0)))
         vocabulary = self.checkpoint.vocabulary
-        hypotheses = beam_search(next_log_probs, options=self.options, **search_arguments(vocabulary))[0]  # type: ignore[arg-type]
+        hypotheses = search_captions(self.model.next_log_probs(spectrogram), vocabulary, self.options)[0]
         if not hypotheses:
             raise AuricleError(
                 f"{self.checkpoint.folder} finds no sentence: its weights are damaged, or its options too strict"
             )
-        alternatives = tuple(Alternative(decode_words(h, vocabulary), h.score) for h in hypotheses)
+        alternatives = tuple(Alternative(sentence(vocabulary.decode(h.tokens)), h.score) for h in hypotheses)
         return Caption(0.0, len(samples) / self.rate, alternatives[0].text, alternatives[0].score, alternatives)
 
 

@@ -27,6 +27,9 @@ class CheckpointConfig:
     decoder: DecoderConfig
     decoding: BeamOptions = field(default_factory=BeamOptions)
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
+    padded_frames: int = (
+        0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
+    )
     licence: str = "unknown"  # of the weights
 
     def __post_init__(self) -> None:

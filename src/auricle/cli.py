@@ -217,8 +217,22 @@ def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) 
     print(pretrain(load_recipe(recipe, settings or []), resume=resume))
 
 
+class Stage(StrEnum):
+    """What a captioner learns from."""
+
+    words = "words"
+    scst = "scst"
+
+
 @app.command()
-def train(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
+def train(
+    recipe: Recipe,
+    settings: Settings = None,
+    resume: Resume = False,
+    stage: Annotated[
+        Stage, typer.Option(help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards.")
+    ] = Stage.words,
+) -> None:
     """Train the captioner, and export it: a checkpoint folder to caption with.
 
     Examples:
@@ -228,11 +242,20 @@ def train(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> 
         auricle train configs/scratch.toml --set data.manifest=my/sounds.csv --set output=runs/mine
 
         auricle caption clip.wav --checkpoint runs/mine/captioner
+
+        auricle train configs/paper.toml --stage scst
     """
     from auricle.training.config import load_recipe
-    from auricle.training.train import train
 
-    print(train(load_recipe(recipe, settings or []), resume=resume))
+    asked = load_recipe(recipe, settings or [])
+    if stage is Stage.words:
+        from auricle.training.train import train
+
+        print(train(asked, resume=resume))
+    else:
+        from auricle.training.scst import train_scst
+
+        print(train_scst(asked, resume=resume))
 
 
 @app.command()

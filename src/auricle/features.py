@@ -14,6 +14,8 @@ from auricle.errors import AuricleError
 
 # Shorter sounds are padded with silence, so that every network has at least one frame to give.
 MINIMUM_SECONDS = 1.0
+# Counted up with every change of what `log_mel` gives, so that spectrograms kept on disk are made anew.
+VERSION = 1
 # Frames transformed at once: their float64 spectra stay in the processor's cache.
 BLOCK = 128
 

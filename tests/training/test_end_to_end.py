@@ -40,7 +40,7 @@ monitor = "map_10"
 epochs = 1
 batch_size = 4
 initial = "pre-encoder"
-keep = "best"
+keep = "best_loss"
 """
 
 

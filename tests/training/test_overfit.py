@@ -5,13 +5,12 @@ import torch
 from tiny import CAPTIONS, RATE, made_sound
 from torch import nn
 
-from auricle.beam_search import BeamOptions, beam_search
-from auricle.captioner import decode_words, search_arguments
+from auricle.beam_search import BeamOptions, search_captions
 from auricle.config import DecoderConfig, EncoderConfig
 from auricle.features import FRONT_ENDS, log_mel
 from auricle.models.captioning import CaptioningModel
 from auricle.training.train import word_loss
-from auricle.vocabulary import PAD, Vocabulary
+from auricle.vocabulary import PAD, Vocabulary, sentence
 
 DECODER = DecoderConfig(width=64, layers=2, heads=4, feedforward=128, dropout=0.0)
 
@@ -56,6 +55,6 @@ def test_sixteen_sounds_recite_their_captions(encoder: EncoderConfig, front_end:
         settle(model.encoder, heard)
     next_log_probs = model.next_log_probs(heard, frames)
     options = BeamOptions(beam=3, no_repeat_words=False)
-    found = beam_search(next_log_probs, options=options, items=len(heard), **search_arguments(vocabulary))  # type: ignore[arg-type]
-    said = [decode_words(hypotheses[0], vocabulary) for hypotheses in found]
+    found = search_captions(next_log_probs, vocabulary, options, len(heard))
+    said = [sentence(vocabulary.decode(hypotheses[0].tokens)) for hypotheses in found]
     assert said == [f"{caption}." for caption in CAPTIONS]

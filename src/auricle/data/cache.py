@@ -14,7 +14,7 @@ from rich.progress import track
 from auricle.audio import load_audio
 from auricle.data.download import cache_folder
 from auricle.errors import AudioError, AuricleError
-from auricle.features import FrontEnd, log_mel
+from auricle.features import VERSION, FrontEnd, log_mel
 
 
 class FeatureCache:
@@ -32,7 +32,7 @@ class FeatureCache:
     def __init__(self, front_end: FrontEnd, maximum_seconds: float, folder: Path | None = None) -> None:
         self.front_end = front_end
         self.maximum_seconds = maximum_seconds
-        parameters = hashlib.sha256(repr((front_end, maximum_seconds)).encode()).hexdigest()[:12]
+        parameters = hashlib.sha256(repr((VERSION, front_end, maximum_seconds)).encode()).hexdigest()[:12]
         self.folder = (folder or cache_folder("features")) / f"{front_end.name}-{parameters}"
 
     def load(self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True) -> list[np.ndarray]:

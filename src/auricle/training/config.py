@@ -78,17 +78,27 @@ class TrainConfig:
     weight_decay: float = 0.01  # not of biases and norms
     label_smoothing: float = 0.0
     ema: float = 0.0  # decay of the moving average of all weights, which is what is kept then; 0: none
-    keep: Literal["last", "best"] = "last"  # best: lowest loss on the validation splits
+    # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the validation splits.
+    keep: Literal["last", "best_loss", "best_cider_d"] = "last"
     initial: Literal["random", "weights", "pre-encoder"] = "random"
     weights: str = ""  # published weights of the encoder
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
+class ScstConfig:
+    """Self-critical sequence training, after the encoder-decoder stage: AdamW at a constant rate."""
+
+    epochs: int = 5
+    batch_size: int = 16  # of all processes together
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that a training needs to be told."""
 
-    output: str  # folder of the run: `pre-encoder/` and `captioner/` come to stand in it
+    output: str  # folder of the run: `pre-encoder/`, `captioner/` and `scst/` come to stand in it
     data: DataConfig
     seed: int = 0
     licence: str = "unknown"  # of the weights that come out
@@ -97,6 +107,7 @@ class Recipe:
     word2vec: Word2VecConfig = field(default_factory=Word2VecConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    scst: ScstConfig = field(default_factory=ScstConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
 
     def __post_init__(self) -> None:
@@ -111,7 +122,7 @@ class Recipe:
         ):
             if initial == "weights" and not weights:
                 raise ValueError(f"{stage}.initial is 'weights': {stage}.weights must name their file")
-        if (self.pretrain.monitor == "map_10" or self.train.keep == "best") and not self.data.valid:
+        if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
 
     @property
@@ -123,6 +134,11 @@ class Recipe:
     def captioner_folder(self) -> Path:
         """Where the encoder-decoder stage writes."""
         return Path(self.output) / "captioner"
+
+    @property
+    def scst_folder(self) -> Path:
+        """Where self-critical sequence training writes."""
+        return Path(self.output) / "scst"
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

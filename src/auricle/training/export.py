@@ -67,7 +67,9 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     if path.exists():
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
-    unused = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(UNUSED) or tensor.dim() == 0}
+    unused = {
+        name: tensor for name, tensor in model.state_dict().items() if name.startswith(UNUSED) or tensor.dim() == 0
+    }
     load_strictly(model, onnx_tensors(checkpoint.folder) | unused, str(checkpoint.folder))
     return model.eval()
 

@@ -31,24 +31,27 @@ class Data:
         """All that is said of the sounds to learn from."""
         return [caption for item in self.train for caption in item.captions]
 
-    def batches(self, config: DataConfig, size: int, accelerator: Accelerator) -> Batches:
-        """What a stage learns from."""
-        longest = max(map(len, self.spectrograms)) if config.pad == "longest" else 0
+    def longest(self, config: DataConfig) -> int:
+        """The frames that every sound is padded to; 0 where each batch is padded to its own longest."""
+        return max(map(len, self.spectrograms)) if config.pad == "longest" else 0
+
+    def batches(self, config: DataConfig, size: int, accelerator: Accelerator, rounds: int | None = None) -> Batches:
+        """What a stage learns from; `rounds` captions of each sound an epoch, as the recipe says if None."""
         return Batches(
             self.train,
             self.spectrograms[: len(self.train)],
             self.vocabulary,
             size,
-            rounds=config.captions_per_epoch,
-            longest=longest,
+            rounds=config.captions_per_epoch if rounds is None else rounds,
+            longest=self.longest(config),
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
         )
 
-    def valid_batches(self, config: DataConfig, size: int) -> Batches:
-        """What a stage selects by: each sound with each of its captions, all of it in every process."""
-        longest = max(map(len, self.spectrograms)) if config.pad == "longest" else 0
-        return Batches(self.valid, self.spectrograms[len(self.train) :], self.vocabulary, size, longest=longest)
+    def valid_batches(self, config: DataConfig, size: int, rounds: int = 0) -> Batches:
+        """What a stage selects by, all of it in every process: each sound with each, or with `rounds`, of its captions."""
+        spectrograms = self.spectrograms[len(self.train) :]
+        return Batches(self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest(config))
 
 
 def read_data(config: DataConfig, *, check_files: bool = True) -> tuple[list[Item], list[Item], Vocabulary]:

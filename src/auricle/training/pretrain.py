@@ -1,6 +1,5 @@
 """The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
 
-import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pai
 from auricle.training.augment import spec_augment
 from auricle.training.config import Recipe
 from auricle.training.prepare import load_encoder, prepare_data
-from auricle.training.run import Run, make_accelerator, progress_bar, seed_epoch
+from auricle.training.run import Run, make_accelerator
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.training.word2vec import train_word2vec
 
@@ -77,49 +76,35 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     if accelerator.is_main_process:
         data.vocabulary.save(run.folder / "vocabulary.txt")
 
-    with progress_bar("pre-encoder", stage.epochs, run.state.epoch, progress) as show:
-        while run.state.epoch < stage.epochs:
-            epoch, began, waited = run.state.epoch, time.perf_counter(), 0.0
-            seed_epoch(recipe.seed, epoch, accelerator.process_index)
-            prepared.train()
-            losses: list[Tensor] = []
-            steps = len(batches.plan(recipe.seed, epoch))
-            asked = time.perf_counter()
-            for step, batch in enumerate(batches.epoch(recipe.seed, epoch), 1):
-                waited += time.perf_counter() - asked
-                batch = batch.to(accelerator.device)
-                log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-                audio, captions, temperature = prepared(log_mel, batch.frames, batch.words())
-                also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
-                everyones = gather_with_gradient(audio), gather_with_gradient(captions)
-                loss = contrastive_loss(*everyones, temperature, also_fit)
-                accelerator.backward(loss)
-                prepared_optimizer.step()
-                prepared_optimizer.zero_grad()
-                losses.append(loss.detach())
-                show(epoch + step / steps, step, steps, f"loss {loss.item():.3f}")
-                asked = time.perf_counter()
-            seconds = time.perf_counter() - began
-            record = {
-                "loss": float(torch.stack(losses).mean()),
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "temperature": model.log_temperature.exp().item(),
-                "seconds": round(seconds, 2),
-                "waiting": round(waited / seconds, 4),
-            }
-            if valid is not None:
-                record |= evaluate_retrieval(model, valid, accelerator.device)
-            watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
-            # Batch norm's statistics differ between processes: all follow the main one, or their rates would part.
-            watched = broadcast_object_list([watched])[0]
-            plateau.step(watched)
-            run.state.schedule = {key: value for key, value in plateau.state_dict().items() if _is_plain(value)}
-            better = -watched if stage.monitor == "loss" else watched
-            if run.state.best is None or better > run.state.best:
-                run.state.best = better
-                if accelerator.is_main_process:
-                    save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
-            run.end_epoch(record, {"model": model}, optimizer)
+    for steps in run.passes("pre-encoder", stage.epochs, batches, recipe.seed, accelerator, progress):
+        prepared.train()
+        for _, batch in steps:
+            log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
+            audio, captions, temperature = prepared(log_mel, batch.frames, batch.words())
+            also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
+            everyones = gather_with_gradient(audio), gather_with_gradient(captions)
+            loss = contrastive_loss(*everyones, temperature, also_fit)
+            accelerator.backward(loss)
+            prepared_optimizer.step()
+            prepared_optimizer.zero_grad()
+            steps.note(loss)
+        record = steps.record() | {
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "temperature": model.log_temperature.exp().item(),
+        }
+        if valid is not None:
+            record |= evaluate_retrieval(model, valid, accelerator.device)
+        watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
+        # Batch norm's statistics differ between processes: all follow the main one, or their rates would part.
+        watched = broadcast_object_list([watched])[0]
+        plateau.step(watched)
+        run.state.schedule = {key: value for key, value in plateau.state_dict().items() if _is_plain(value)}
+        better = -watched if stage.monitor == "loss" else watched
+        if run.state.best is None or better > run.state.best:
+            run.state.best = better
+            if accelerator.is_main_process:
+                save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
+        run.end_epoch(record, {"model": model}, optimizer)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.folder

@@ -10,8 +10,8 @@ Nothing else is carried from epoch to epoch: random numbers are a function of th
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
 from auricle.training.config import Recipe
 from auricle.training.weights import load_strictly, load_weights, save_weights
+
+Show = Callable[[int, int, int, str], None]  # epoch, step, steps, text
 
 
 @dataclass
@@ -79,6 +82,28 @@ class Run:
             load_strictly(module, load_weights(path), str(path))
         _restore_optimizer(optimizer, load_weights(self._latest / "optimizer.safetensors"))
         self._write_log()  # the stop may have come between the state and the log
+
+    def passes(
+        self, title: str, epochs: int, batches: Batches, seed: int, accelerator: Accelerator, shown: bool
+    ) -> Iterator["Pass"]:
+        """A pass for each epoch still to do, each to be ended with `end_epoch`; with bars over epochs and steps.
+
+        Random numbers are made a function of the seed, the epoch and the process.
+        """
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[text]}"), disable=not shown) as bars:
+            outer = bars.add_task(title, total=epochs, completed=self.state.epoch, text="")
+            inner = bars.add_task("epoch", total=None, text="")
+
+            def show(epoch: int, step: int, steps: int, text: str) -> None:
+                bars.update(outer, completed=epoch + step / steps)
+                bars.update(inner, completed=step, total=steps, text=text)
+
+            while self.state.epoch < epochs:
+                epoch = self.state.epoch
+                torch.manual_seed(seed * 1_000_003 + epoch * 1_009 + accelerator.process_index)
+                steps = len(batches.plan(seed, epoch))
+                yield Pass(epoch, steps, batches.epoch(seed, epoch), accelerator.device, show)
 
     def end_epoch(
         self, record: dict[str, float], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
@@ -151,24 +176,37 @@ def make_accelerator() -> Accelerator:
     return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
 
 
-def seed_epoch(seed: int, epoch: int, rank: int) -> None:
-    """Makes an epoch's random numbers a function of the seed, the epoch and the process."""
-    torch.manual_seed(seed * 1_000_003 + epoch * 1_009 + rank)
+class Pass:
+    """One pass over an epoch's batches: hands them out on the device, keeps losses and time, shows how far it is."""
 
+    def __init__(self, epoch: int, steps: int, batches: Iterator[Batch], device: torch.device, show: Show) -> None:
+        self.epoch = epoch
+        self._steps, self._batches, self._device, self._show = steps, batches, device, show
+        self._losses: list[Tensor] = []
+        self._waited = self._seconds = 0.0
 
-@contextmanager
-def progress_bar(title: str, epochs: int, done: int, shown: bool) -> Iterator[Any]:
-    """A bar over epochs and one over the steps of an epoch; yields `update(steps, total, text)`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[text]}"), disable=not shown) as bars:
-        over_all = bars.add_task(title, total=epochs, completed=done, text="")
-        inner = bars.add_task("epoch", total=None, text="")
+    def __iter__(self) -> Iterator[tuple[float, Batch]]:
+        """Yields how many epochs will be done after a batch, and the batch."""
+        began = time.perf_counter()
+        for step in range(1, self._steps + 1):
+            asked = time.perf_counter()
+            batch = next(self._batches).to(self._device)
+            self._waited += time.perf_counter() - asked
+            yield self.epoch + step / self._steps, batch
+        self._seconds = time.perf_counter() - began
 
-        def update(epoch: float, step: int, steps: int, text: str) -> None:
-            bars.update(over_all, completed=epoch)
-            bars.update(inner, completed=step, total=steps, text=text)
+    def note(self, loss: Tensor, text: str = "") -> None:
+        """Takes down a step's loss, and shows it with the text."""
+        self._losses.append(loss.detach())
+        self._show(self.epoch, len(self._losses), self._steps, f"loss {loss.item():.3f}  {text}")
 
-        yield update
+    def record(self) -> dict[str, float]:
+        """The mean loss of the steps, the seconds they took, and the share of these that was spent waiting for data."""
+        return {
+            "loss": float(torch.stack(self._losses).mean()),
+            "seconds": round(self._seconds, 2),
+            "waiting": round(self._waited / self._seconds, 4),
+        }
 
 
 def draw_curves(log: list[dict[str, float]], path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import copy
 import math
-import time
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,9 +16,10 @@ from auricle.models.captioning import CaptioningModel
 from auricle.training.augment import draw_mixing, spec_augment
 from auricle.training.config import Recipe, TrainConfig
 from auricle.training.export import export_onnx
-from auricle.training.prepare import load_encoder, prepare_data
+from auricle.training.prepare import Data, load_encoder, prepare_data
 from auricle.training.pretrain import load_pre_encoder
-from auricle.training.run import Run, make_accelerator, progress_bar, seed_epoch
+from auricle.training.run import Run, make_accelerator
+from auricle.training.validate import evaluate_captions
 from auricle.training.weights import halve, save_weights
 from auricle.training.word2vec import train_word2vec
 from auricle.vocabulary import PAD
@@ -75,67 +76,63 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     batches = data.batches(recipe.data, stage.batch_size, accelerator)
     valid = data.valid_batches(recipe.data, stage.batch_size) if data.valid else None
 
-    with progress_bar("captioner", stage.epochs, run.state.epoch, progress) as show:
-        while run.state.epoch < stage.epochs:
-            epoch, began, waited = run.state.epoch, time.perf_counter(), 0.0
-            seed_epoch(recipe.seed, epoch, accelerator.process_index)
-            prepared.train()
-            losses: list[Tensor] = []
-            steps = len(batches.plan(recipe.seed, epoch))
-            asked = time.perf_counter()
-            for step, batch in enumerate(batches.epoch(recipe.seed, epoch), 1):
-                waited += time.perf_counter() - asked
-                batch = batch.to(accelerator.device)
-                rate = learning_rate(stage, epoch + step / steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["share"]
-                log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-                mixing = draw_mixing(len(log_mel), stage.augmentation, accelerator.device)
-                targets = batch.tokens[:, 1:]
-                logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], mixing)
-                # The mean over the words of all processes: data parallelism averages what each of them has.
-                words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes
-                loss = word_loss(logits, targets, stage.label_smoothing) / words
-                accelerator.backward(loss)
-                prepared_optimizer.step()
-                prepared_optimizer.zero_grad()
-                if stage.ema:
-                    move_average(kept, model, stage.ema)
-                losses.append(loss.detach())
-                show(epoch + step / steps, step, steps, f"loss {loss.item():.3f}  rate {rate:.1e}")
-                asked = time.perf_counter()
-            seconds = time.perf_counter() - began
-            record = {
-                "loss": float(accelerator.reduce(torch.stack(losses).mean(), "mean")),  # type: ignore[arg-type]
-                "learning_rate": learning_rate(stage, epoch + 1),
-                "seconds": round(seconds, 2),
-                "waiting": round(waited / seconds, 4),
-            }
-            if valid is not None:
-                record["valid_loss"] = validation_loss(kept, valid, accelerator.device)
-            if stage.keep == "best" and (run.state.best is None or record["valid_loss"] < run.state.best):
-                run.state.best = record["valid_loss"]
+    for steps in run.passes("captioner", stage.epochs, batches, recipe.seed, accelerator, progress):
+        prepared.train()
+        for epochs_done, batch in steps:
+            rate = learning_rate(stage, epochs_done)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
+            mixing = draw_mixing(len(log_mel), stage.augmentation, accelerator.device)
+            targets = batch.tokens[:, 1:]
+            logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], mixing)
+            # The mean over the words of all processes: data parallelism averages what each of them has.
+            words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes
+            loss = word_loss(logits, targets, stage.label_smoothing) / words
+            accelerator.backward(loss)
+            prepared_optimizer.step()
+            prepared_optimizer.zero_grad()
+            if stage.ema:
+                move_average(kept, model, stage.ema)
+            steps.note(loss, f"rate {rate:.1e}")
+        record = steps.record() | {"learning_rate": learning_rate(stage, steps.epoch + 1)}
+        if valid is not None:
+            record["valid_loss"] = validation_loss(kept, valid, accelerator.device)
+            record |= evaluate_captions(kept, data, recipe, accelerator.device)
+        if stage.keep != "last":
+            # All processes follow the main one: batch norm's statistics differ between them.
+            better = broadcast_object_list(
+                [record["valid_cider_d"] if stage.keep == "best_cider_d" else -record["valid_loss"]]
+            )[0]
+            if run.state.best is None or better > run.state.best:
+                run.state.best = better
                 if accelerator.is_main_process:
                     save_weights(run.folder / "model.safetensors", halve(kept.state_dict()))
-            run.end_epoch(record, modules, optimizer)
+        run.end_epoch(record, modules, optimizer)
 
     if accelerator.is_main_process:
         if stage.keep == "last":
             save_weights(run.folder / "model.safetensors", halve(kept.state_dict()))
-        config = CheckpointConfig(
-            FORMAT,
-            recipe.data.front_end,
-            recipe.encoder,
-            recipe.decoder,
-            recipe.decoding,
-            recipe.data.maximum_seconds,
-            recipe.licence,
-        )
-        save_checkpoint(Checkpoint(run.folder, config, data.vocabulary))
-        export_onnx(run.folder)
+        finish(run.folder, recipe, data)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.folder
+
+
+def finish(folder: Path, recipe: Recipe, data: Data) -> None:
+    """Makes a checkpoint folder of one that holds `model.safetensors`."""
+    config = CheckpointConfig(
+        FORMAT,
+        recipe.data.front_end,
+        recipe.encoder,
+        recipe.decoder,
+        recipe.decoding,
+        recipe.data.maximum_seconds,
+        data.longest(recipe.data),
+        recipe.licence,
+    )
+    save_checkpoint(Checkpoint(folder, config, data.vocabulary))
+    export_onnx(folder)
 
 
 def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[str, object]]:

@@ -1,0 +1,143 @@
+"""Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for what it says.
+
+A caption drawn from the model is compared with the model's own greedy one: if it scores higher, its words are made
+likelier, if lower, less likely. Scores rise; fluency need not, so it is measured beside them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from auricle.beam_search import BeamOptions, NextLogProbs, search_captions
+from auricle.data.manifest import Item
+from auricle.errors import AuricleError
+from auricle.evaluation.cider import CiderD
+from auricle.models.captioning import CaptioningModel
+from auricle.training.config import Recipe
+from auricle.training.prepare import prepare_data
+from auricle.training.run import Run, make_accelerator
+from auricle.training.train import finish, parameter_groups
+from auricle.training.validate import caption_scorer, evaluate_captions
+from auricle.training.weights import halve, load_strictly, load_weights, save_weights
+from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
+
+# What the model says of its own: one hypothesis, and no rule but the greatest length.
+GREEDY = BeamOptions(beam=1, length_penalty=0.0, min_length=0, max_length=30, no_repeat_ngram=0, no_repeat_words=False)
+NEVER_SAID = (PAD, SOS, UNKNOWN)
+
+
+def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+    """Fine-tunes the captioner of a recipe; the result is a checkpoint folder of its own.
+
+    Args:
+        recipe: whose captioner has been trained.
+        resume: go on with a training that was stopped.
+        progress: show bars.
+
+    Returns:
+        The checkpoint folder.
+
+    Raises:
+        AuricleError: there is no captioner, or the data or folder are not what they should be.
+    """
+    accelerator = make_accelerator()
+    progress &= accelerator.is_main_process
+    stage = recipe.scst
+    data = prepare_data(recipe, accelerator, progress)
+    trained = recipe.captioner_folder / "model.safetensors"
+    if not trained.is_file():
+        raise AuricleError(f"{trained}: there is no captioner yet: run `auricle train` with this recipe first")
+    run = Run(recipe.scst_folder, recipe, resume=resume, main=accelerator.is_main_process)
+    model = CaptioningModel(recipe.encoder, recipe.decoder, len(data.vocabulary))
+    load_strictly(model, load_weights(trained), str(trained))
+    config = replace(recipe.train, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), stage.learning_rate)
+    prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
+    run.restore({"model": model}, optimizer)
+    for group in optimizer.param_groups:
+        group["lr"] = stage.learning_rate * group["share"]
+    batches = data.batches(recipe.data, stage.batch_size, accelerator, rounds=1)
+    rewards = caption_scorer(data.train)
+
+    for steps in run.passes("scst", stage.epochs, batches, recipe.seed, accelerator, progress):
+        rng = np.random.default_rng((recipe.seed, steps.epoch, accelerator.process_index))
+        prepared.eval()  # what is drawn must be what is learnt from: no dropout, batch norm as it is
+        gained: list[float] = []
+        for _, batch in steps:
+            count = len(batch.items)
+            with torch.no_grad():
+                drawn = draw(model.next_log_probs(batch.log_mel, batch.frames), count, rng)
+                found = search_captions(
+                    model.next_log_probs(batch.log_mel, batch.frames), data.vocabulary, GREEDY, count
+                )
+            greedy = [hypotheses[0].tokens for hypotheses in found]
+            own = score(rewards, batch.items, greedy, data.vocabulary)
+            drawn_scores = score(rewards, batch.items, drawn, data.vocabulary)
+            advantage = torch.tensor(drawn_scores - own, dtype=torch.float32, device=accelerator.device)
+            tokens = padded(drawn).to(accelerator.device)
+            log_probs = caption_log_probs(prepared, batch.log_mel, batch.frames, tokens)
+            loss = -(advantage * log_probs).mean()
+            accelerator.backward(loss)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            prepared_optimizer.step()
+            prepared_optimizer.zero_grad()
+            gained.append(float(drawn_scores.mean()))
+            steps.note(loss, f"CIDEr-D {gained[-1]:.3f}")
+        record = steps.record() | {"train_cider_d": float(np.mean(gained))}
+        if data.valid:
+            record |= evaluate_captions(model, data, recipe, accelerator.device)
+        run.end_epoch(record, {"model": model}, optimizer)
+    if accelerator.is_main_process:
+        save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
+        finish(run.folder, recipe, data)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return run.folder
+
+
+def score(
+    scorer: CiderD, items: Sequence[Item], captions: Sequence[Sequence[int]], vocabulary: Vocabulary
+) -> np.ndarray:
+    """CIDEr-D of captions, as token numbers: (items,)."""
+    texts = (" ".join(vocabulary.decode(tokens)) for tokens in captions)
+    return np.array([scorer(str(item.file), text) for item, text in zip(items, texts, strict=True)])
+
+
+def draw(next_log_probs: NextLogProbs, items: int, rng: np.random.Generator) -> list[list[int]]:
+    """A caption for each item, drawn word by word from the model's probabilities; without `<sos>` and `<eos>`."""
+    tokens = np.full(items, SOS)
+    drawn: list[list[int]] = [[] for _ in range(items)]
+    open_items = np.ones(items, bool)
+    for _ in range(GREEDY.max_length):
+        log_probs = next_log_probs(tokens, np.arange(items))
+        log_probs[:, list(NEVER_SAID)] = -np.inf
+        # The largest of log-probabilities plus Gumbel noise is a draw from the probabilities.
+        tokens = (log_probs + rng.gumbel(size=log_probs.shape)).argmax(1)
+        open_items &= tokens != EOS
+        if not open_items.any():
+            break
+        for item in np.flatnonzero(open_items):
+            drawn[item].append(int(tokens[item]))
+    return drawn
+
+
+def padded(captions: Sequence[Sequence[int]]) -> Tensor:
+    """`<sos>`, tokens, `<eos>` of each caption: (captions, length), padded at the end."""
+    rows = [[SOS, *tokens, EOS] for tokens in captions]
+    longest = max(map(len, rows))
+    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+
+
+def caption_log_probs(model: nn.Module, log_mel: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
+    """The mean log-probability of each caption's words: (batch,)."""
+    targets = tokens[:, 1:]
+    logits = model(log_mel, frames, tokens[:, :-1]).float()
+    logits[:, :, list(NEVER_SAID)] = -math.inf  # as they are drawn
+    words = logits.log_softmax(2).gather(2, targets.unsqueeze(2)).squeeze(2)
+    present = targets != PAD
+    return (words.masked_fill(~present, 0)).sum(1) / present.sum(1)
