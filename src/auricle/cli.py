@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from auricle.errors import AuricleError
+from auricle.evaluation.cli import compare, evaluate, metrics_app
 
 if TYPE_CHECKING:
     from auricle.captioner import Row
@@ -27,6 +28,13 @@ MEDIA = frozenset(
     ".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .wma .au .amr .ac3 .caf .wv .mka .mp4 .m4v .mov .mkv .webm .avi "
     ".mpg .mpeg .ts .3gp .flv .wmv".split()
 )
+
+
+# Which extra installs what the core lacks.
+EXTRAS = {
+    **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript", "matplotlib"), "train"),
+    "pycocoevalcap": "metrics",
+}
 
 
 class Form(StrEnum):
@@ -307,6 +315,11 @@ def info(
     print(f"licence     {config.licence}")
 
 
+app.command()(evaluate)
+app.command()(compare)
+app.add_typer(metrics_app, name="metrics")
+
+
 def main() -> None:
     """Runs a command; what a user can mend is one line on standard error and exit code 1."""
     try:
@@ -314,11 +327,10 @@ def main() -> None:
     except AuricleError as error:
         sys.exit(f"auricle: {error}")
     except ModuleNotFoundError as error:
-        extra = {"torch": "train", "accelerate": "train", "gensim": "train", "safetensors": "train", "onnx": "train"}
         name = (error.name or "").partition(".")[0]
-        if name not in extra:
+        if name not in EXTRAS:
             raise
-        sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{extra[name]}]'")
+        sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{EXTRAS[name]}]'")
     except BrokenPipeError:
         # Whoever read has enough; Python must not complain of the pipe once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from auricle.errors import AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
+from sounds import chirp, write_wav
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -32,7 +33,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_java: Callabl
 def run(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_evaluate(files: Path) -> None:
@@ -81,3 +82,16 @@ def test_starting_it_imports_nothing_heavy() -> None:
     code = "import sys, auricle.evaluation.cli; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pycocoevalcap", "auricle.evaluation.scores"} & set(modules)
+
+
+def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path) -> None:
+    for name in ("1.wav", "2.wav"):
+        write_wav(files / name, chirp(1.5, 200, 3000, 16_000), 16_000)
+    (files / "manifest.csv").write_text(
+        "file,split,caption_1,caption_2\n1.wav,test,A dog barks.,A bird sings.\n2.wav,test,Rain falls.,Wind blows.\n"
+    )
+    wanted = ["evaluate", "--checkpoint", tiny_checkpoint, "--manifest", files / "manifest.csv", "--split", "test"]
+    scores = json.loads(run(*wanted, "--resamples", 0, "--json"))
+    assert 0 <= scores["bleu_1"] <= 1
+    with pytest.raises(AuricleError, match="--candidates and --references, or --manifest and --split"):
+        run("evaluate", "--manifest", files / "manifest.csv")

@@ -111,7 +111,12 @@ def whole_stage(stage: str, recipe: Recipe) -> None:
 
 def test_both_stages_run_in_two_processes(tiny_manifest: Path, tmp_path: Path):
     recipe = tiny_recipe(
-        tiny_manifest, tmp_path, pretrain__epochs=2, train__epochs=2, train__initial="pre-encoder", train__keep="best_loss"
+        tiny_manifest,
+        tmp_path,
+        pretrain__epochs=2,
+        train__epochs=2,
+        train__initial="pre-encoder",
+        train__keep="best_loss",
     )
     for stage, folder in (("pretrain", "pre-encoder"), ("train", "captioner")):
         run_ranks(whole_stage, stage, recipe)

@@ -1,9 +1,12 @@
 """The commands `evaluate`, `compare` and `metrics install`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.evaluation.scores import Comparison, Scores
@@ -19,8 +22,15 @@ _Json = typer.Option("--json", help="Print JSON instead of a table.")
 
 
 def evaluate(
-    candidates: Annotated[Path, _Captions],
-    references: Annotated[Path, _References],
+    candidates: Annotated[Path | None, _Captions] = None,
+    references: Annotated[Path | None, _References] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Instead of both: a manifest whose sounds are captioned first.")
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What to caption with: a checkpoint folder; the embedded model if left out.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")] = None,
     sounds: Annotated[Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")] = None,
     leave_out: Annotated[list[str] | None, _LeaveOut] = None,
@@ -29,14 +39,29 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     as_json: Annotated[bool, _Json] = False,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr."""
+    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr.
+
+    Examples:
+
+        auricle evaluate --candidates captions.jsonl --references references.csv --report report/
+
+        auricle evaluate --checkpoint runs/paper/captioner --manifest data/clotho/manifest.csv --split evaluation
+    """
     from auricle.evaluation.captions import read_candidates, read_references
     from auricle.evaluation.report import scores_json, write_report
     from auricle.evaluation.scores import evaluate as score
 
-    wanted = read_candidates(candidates, encoding), read_references(references, encoding)
+    if candidates and references and not (manifest or checkpoint or split):
+        wanted = read_candidates(candidates, encoding), read_references(references, encoding)
+        title = f"Scores of {candidates.name}"
+    elif manifest and split and not (candidates or references):
+        wanted = _captioned(manifest, split, checkpoint)
+        title = f"Scores of {checkpoint or 'the embedded model'} on {', '.join(split)}"
+        sounds = sounds or manifest.parent
+    else:
+        raise AuricleError("evaluate wants --candidates and --references, or --manifest and --split")
     scores = score(*wanted, leave_out=leave_out or (), resamples=resamples, seed=seed)
-    page = write_report(scores, report, title=f"Scores of {candidates.name}", sounds=sounds) if report else None
+    page = write_report(scores, report, title=title, sounds=sounds) if report else None
     if as_json:
         typer.echo(scores_json(scores), nl=False)
     else:
@@ -90,6 +115,29 @@ def install(
         task = bar.add_task("CoreNLP", total=None, visible=source is None)
         folder = put(source, progress=lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(f"SPICE is ready; what it needs is in {folder}")
+
+
+def _captioned(
+    manifest: Path, splits: list[str], checkpoint: Path | None
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Captions of a manifest's sounds, and their references, by file; the windows of a long sound are joined."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from auricle.captioner import load
+    from auricle.data.manifest import read_manifest
+
+    references = {
+        os.path.relpath(item.file, manifest.parent): list(item.captions) for item in read_manifest(manifest, splits)
+    }
+    rows = load(checkpoint).caption_files((name, manifest.parent / name) for name in references)
+    said: dict[str, list[str]] = {}
+    console = Console(stderr=True)
+    for row in track(rows, "Captioning", len(references), console=console, transient=True):
+        if row.caption is None:
+            raise row.error or AuricleError(f"{row.file}: no caption")
+        said.setdefault(row.file, []).append(row.caption.text)
+    return {file: " ".join(texts) for file, texts in said.items()}, references
 
 
 def _print_scores(scores: "Scores") -> None:
