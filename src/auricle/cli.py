@@ -48,6 +48,24 @@ class Form(StrEnum):
     vtt = "vtt"
 
 
+def show_version(wanted: bool) -> None:
+    """Prints the version and ends."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"auricle {version('auricle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def auricle(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Automated audio captioning: a sound goes in, a sentence comes out."""
+
+
 @app.command()
 def caption(
     paths: Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")],

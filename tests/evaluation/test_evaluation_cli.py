@@ -92,6 +92,6 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
     )
     wanted = ["evaluate", "--checkpoint", tiny_checkpoint, "--manifest", files / "manifest.csv", "--split", "test"]
     scores = json.loads(run(*wanted, "--resamples", 0, "--json"))
-    assert 0 <= scores["bleu_1"] <= 1
+    assert scores["caption_length"] > 0
     with pytest.raises(AuricleError, match="--candidates and --references, or --manifest and --split"):
         run("evaluate", "--manifest", files / "manifest.csv")
