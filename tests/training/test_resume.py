@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from auricle.errors import AuricleError
 from auricle.training.pretrain import pretrain
 from auricle.training.run import Run
 
-FOLDERS = {"pretrain": "pre-encoder", "train": "captioner"}
+FOLDERS = {"pretrain": "pre-encoder", "train": "captioner", "scst": "scst"}
 
 
 def finish(stage: str, recipe: object, *, resume: bool = False, die_at: tuple[int, int] | None = None) -> int | None:
@@ -32,18 +33,27 @@ def outcome(output: Path, stage: str) -> tuple[bytes, list[dict[str, Any]], set[
     return (folder / "model.safetensors").read_bytes(), log, names
 
 
-@pytest.fixture(scope="module", params=["pretrain", "train"])
+@pytest.fixture(scope="module", params=["pretrain", "train", "scst"])
 def unbroken(request: pytest.FixtureRequest, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory):
     """A stage and the folder of a training that never stopped."""
     output = tmp_path_factory.mktemp("unbroken")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AURICLE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        if request.param == "scst":
+            assert finish("train", tiny_recipe(tiny_manifest, output)) == 0
         assert finish(request.param, tiny_recipe(tiny_manifest, output)) == 0
     return request.param, output
 
 
+def follow(stage: str, unbroken: Path, output: Path) -> None:
+    """Puts what a stage begins with where another training of it will look."""
+    if stage == "scst":
+        shutil.copytree(unbroken / "captioner", output / "captioner")
+
+
 def test_killed_in_the_middle_of_an_epoch(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
     stage, output = unbroken
+    follow(stage, output, tmp_path)
     recipe = tiny_recipe(tiny_manifest, tmp_path)
     assert finish(stage, recipe, die_at=(1, 2)) == -signal.SIGKILL
     assert (tmp_path / FOLDERS[stage] / "log.jsonl").read_text().count("\n") == 1
@@ -53,6 +63,7 @@ def test_killed_in_the_middle_of_an_epoch(unbroken: tuple[str, Path], tiny_manif
 
 def test_killed_before_the_first_epoch_ends(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
     stage, output = unbroken
+    follow(stage, output, tmp_path)
     recipe = tiny_recipe(tiny_manifest, tmp_path)
     assert finish(stage, recipe, die_at=(0, 2)) == -signal.SIGKILL
     assert finish(stage, recipe) == 0  # nothing to lose, so nothing to resume
@@ -61,6 +72,7 @@ def test_killed_before_the_first_epoch_ends(unbroken: tuple[str, Path], tiny_man
 
 def test_killed_at_any_moments(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
     stage, output = unbroken
+    follow(stage, output, tmp_path)
     recipe = tiny_recipe(tiny_manifest, tmp_path)
     rng, kills = random.Random(stage), 0
     for attempt in range(4):
@@ -87,6 +99,7 @@ def test_resuming_what_is_finished_changes_nothing(unbroken: tuple[str, Path], t
 
 def test_seeds_differ(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
     stage, output = unbroken
+    follow(stage, output, tmp_path)
     assert finish(stage, tiny_recipe(tiny_manifest, tmp_path, seed=1, **{f"{stage}__epochs": 1})) == 0
     assert outcome(tmp_path, stage)[1][0] != outcome(output, stage)[1][0]
 

@@ -20,6 +20,7 @@ from auricle.training import run as run_module
 from auricle.training import train as train_module
 from auricle.training.config import Recipe
 from auricle.training.pretrain import pretrain
+from auricle.training.scst import train_scst
 from auricle.training.train import train
 from sounds import chirp, tone, write_wav
 
@@ -96,6 +97,7 @@ def tiny_recipe(manifest: Path, output: Path, **changes: Any) -> Recipe:
             "ema": 0.9,
             "augmentation": {"time_masks": 1, "mel_masks": 1, "mixup": 0.4},
         },
+        "scst": {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3},
     }
     for name, value in changes.items():
         section, _, field = name.partition("__")
@@ -106,13 +108,13 @@ def tiny_recipe(manifest: Path, output: Path, **changes: Any) -> Recipe:
     return read(Recipe, table, "tiny")
 
 
-STAGES: dict[str, Callable[..., Path]] = {"pretrain": pretrain, "train": train}
+STAGES: dict[str, Callable[..., Path]] = {"pretrain": pretrain, "train": train, "scst": train_scst}
 
 
 def start(function: Callable[..., None], *arguments: object) -> BaseProcess:
     """Runs a function in a process that has torch in it already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["auricle.training.train", "gensim.models", "matplotlib.backends.backend_agg"])
+    context.set_forkserver_preload(["auricle.training.scst", "gensim.models", "matplotlib.backends.backend_agg"])
     process = context.Process(target=function, args=(dict(os.environ), *arguments))
     process.start()
     return process
