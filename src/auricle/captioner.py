@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from typing import overload
 
 import numpy as np
@@ -174,6 +175,8 @@ class Captioner:
         def work(name: str, source: Source, rows: SimpleQueue[Row | BaseException | None]) -> None:
             try:
                 for caption in self.captions(source, window, name):
+                    if stopped.is_set():
+                        return
                     rows.put(Row(name, caption))
                 rows.put(None)
             except AudioError as error:
@@ -182,6 +185,7 @@ class Captioner:
             except BaseException as error:
                 rows.put(error)
 
+        stopped = Event()
         pool = ThreadPoolExecutor(jobs)
         waiting: deque[SimpleQueue[Row | BaseException | None]] = deque()
         try:
@@ -198,6 +202,7 @@ class Captioner:
                     yield row
                 waiting.popleft()
         finally:
+            stopped.set()  # who asked has enough: hours of sound need not be finished
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _caption(self, samples: np.ndarray) -> Caption:

@@ -59,7 +59,7 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def auricle(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
@@ -91,14 +91,15 @@ def caption(
 
         ffmpeg -i rtsp://camera -f wav - | auricle caption -
     """
-    from auricle.captioner import load
+    from auricle.captioner import Captioner
+    from auricle.checkpoint import EMBEDDED, load_checkpoint
 
-    captioner = load(checkpoint)
-    if beam or n_best > captioner.options.beam:
-        width = beam or n_best
-        if n_best > width:
-            raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {width}")
-        captioner = load(checkpoint, replace(captioner.options, beam=width))
+    loaded = load_checkpoint(checkpoint or EMBEDDED)
+    options = loaded.config.decoding
+    options = replace(options, beam=beam or max(options.beam, n_best))
+    if n_best > options.beam:
+        raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}")
+    captioner = Captioner(loaded, options)
     names = list(find_sounds(paths))
     if not names:
         raise AuricleError(f"no sounds in {', '.join(paths)}")
