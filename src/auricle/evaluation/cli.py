@@ -16,6 +16,13 @@ metrics_app = typer.Typer(help="What the metrics need beside Python.", no_args_i
 _Captions = typer.Option(help="CSV or JSON Lines with the columns file and caption.")
 _References = typer.Option(help="CSV with file and caption_1, caption_2, ..., or file and caption in several rows.")
 _LeaveOut = typer.Option(help="A metric not wanted for its cost: meteor or spice; may be given twice.")
+_SentenceModel = typer.Option(
+    help="For sentence similarity: a sentence-transformers folder, or all-MiniLM-L6-v2 where its package is installed."
+)
+_FenseModel = typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6-v2.")
+_ErrorDetector = typer.Option(
+    help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, with bert-base-uncased's files beside it."
+)
 _Encoding = typer.Option(help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ...")
 _Resamples = typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
 _Json = typer.Option("--json", help="Print JSON instead of a table.")
@@ -34,12 +41,15 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")] = None,
     sounds: Annotated[Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")] = None,
     leave_out: Annotated[list[str] | None, _LeaveOut] = None,
+    sentence_model: Annotated[Path | None, _SentenceModel] = None,
+    fense_model: Annotated[Path | None, _FenseModel] = None,
+    error_detector: Annotated[Path | None, _ErrorDetector] = None,
     encoding: Annotated[str | None, _Encoding] = None,
     resamples: Annotated[int, _Resamples] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     as_json: Annotated[bool, _Json] = False,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr.
+    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more where models are given.
 
     Examples:
 
@@ -50,7 +60,9 @@ def evaluate(
     from auricle.evaluation.captions import read_candidates, read_references
     from auricle.evaluation.report import scores_json, write_report
     from auricle.evaluation.scores import evaluate as score
+    from auricle.evaluation.sentences import SentenceModels
 
+    models = SentenceModels.load(sentence_model, fense_model, error_detector)
     if candidates and references and not (manifest or checkpoint or split):
         wanted = read_candidates(candidates, encoding), read_references(references, encoding)
         title = f"Scores of {candidates.name}"
@@ -60,7 +72,7 @@ def evaluate(
         sounds = sounds or manifest.parent
     else:
         raise AuricleError("evaluate wants --candidates and --references, or --manifest and --split")
-    scores = score(*wanted, leave_out=leave_out or (), resamples=resamples, seed=seed)
+    scores = score(*wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed)
     page = write_report(scores, report, title=title, sounds=sounds) if report else None
     if as_json:
         typer.echo(scores_json(scores), nl=False)
@@ -75,6 +87,9 @@ def compare(
     second: Annotated[Path, typer.Argument(help="The other's, of the same sounds.")],
     references: Annotated[Path, _References],
     leave_out: Annotated[list[str] | None, _LeaveOut] = None,
+    sentence_model: Annotated[Path | None, _SentenceModel] = None,
+    fense_model: Annotated[Path | None, _FenseModel] = None,
+    error_detector: Annotated[Path | None, _ErrorDetector] = None,
     encoding: Annotated[str | None, _Encoding] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Paired draws of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
@@ -84,10 +99,12 @@ def compare(
     from auricle.evaluation.captions import read_candidates, read_references
     from auricle.evaluation.report import comparison_json
     from auricle.evaluation.scores import compare as score
+    from auricle.evaluation.sentences import SentenceModels
 
+    models = SentenceModels.load(sentence_model, fense_model, error_detector)
     systems = read_candidates(first, encoding), read_candidates(second, encoding)
     wanted = read_references(references, encoding)
-    comparison = score(*systems, wanted, leave_out=leave_out or (), resamples=resamples, seed=seed)
+    comparison = score(*systems, wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed)
     if as_json:
         typer.echo(comparison_json(comparison), nl=False)
     else:

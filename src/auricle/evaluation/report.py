@@ -185,7 +185,7 @@ def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
     else:
         edges = None
     if edges is None:
-        edges = np.linspace(0.0, max(float(values.max()), 1e-9), _BINS + 1)
+        edges = np.linspace(min(0.0, float(values.min())), max(float(values.max()), 1e-9), _BINS + 1)
     counts, edges = np.histogram(values, bins=edges)
     width, height = 300.0, 84.0
     step = width / len(counts)

@@ -12,11 +12,15 @@ from auricle.evaluation.cider import CiderD
 from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
 from auricle.evaluation.meteor import MeteorScores, meteor, score_of_statistics
 from auricle.evaluation.overlap import bleu, rouge_l
+from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
 from auricle.evaluation.spice import MissingSpiceError, spice
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
 # The keys of corpus scores, as the field writes them, in the order of its tables.
-METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider")
+METRICS = (
+    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"),
+    *("spider_fl", "fense", "sentence_similarity"),
+)
 FIGURES = ("vocabulary_size", "caption_length")
 TITLES = {
     "bleu_1": "BLEU-1",
@@ -28,6 +32,9 @@ TITLES = {
     "cider_d": "CIDEr-D",
     "spice": "SPICE",
     "spider": "SPIDEr",
+    "spider_fl": "SPIDEr-FL",
+    "fense": "FENSE",
+    "sentence_similarity": "Sentence similarity",
     "vocabulary_size": "Vocabulary, words",
     "caption_length": "Length, words",
 }
@@ -85,6 +92,7 @@ def evaluate(
     references: Mapping[str, Sequence[str]],
     *,
     leave_out: Collection[str] = (),
+    models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
@@ -94,6 +102,7 @@ def evaluate(
         candidates: one caption a file, as written; they are tokenized here. An empty one scores 0.
         references: one or more captions a file; files without a candidate are left aside, and noted.
         leave_out: of OPTIONAL, what is not wanted for its cost; SPIDEr goes with SPICE.
+        models: for SPIDEr-FL, FENSE and sentence similarity, from `SentenceModels.load`.
         resamples: draws of the bootstrap; 0 for no intervals.
         seed: of the draws.
 
@@ -101,7 +110,7 @@ def evaluate(
         CaptionsError: candidates without references, or nothing to score.
         MissingToolkitError: the extra `metrics` is not installed. What lacks Java or SPICE is no error: it is `missing`.
     """
-    return _evaluate(match(candidates, references), leave_out, resamples, seed)
+    return _evaluate(match(candidates, references), leave_out, models or SentenceModels(), resamples, seed)
 
 
 def compare(
@@ -110,6 +119,7 @@ def compare(
     references: Mapping[str, Sequence[str]],
     *,
     leave_out: Collection[str] = (),
+    models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
@@ -125,7 +135,8 @@ def compare(
                 f"only the {name} system captions {alone[0]} ({len(alone)} such files): give both the same"
             )
     theirs = theirs.in_order_of(ours)
-    a, b = (_evaluate(matched, leave_out, resamples, seed) for matched in (ours, theirs))
+    models = models or SentenceModels()
+    a, b = (_evaluate(matched, leave_out, models, resamples, seed) for matched in (ours, theirs))
     differences = {}
     if resamples and len(ours.files) > 1:
         drawn_a, drawn_b = resample(a.statistics, resamples, seed), resample(b.statistics, resamples, seed)
@@ -141,13 +152,15 @@ def compare(
     return Comparison(a, b, {name: differences[name] for name in TITLES if name in differences})
 
 
-def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed: int) -> Scores:
+def _evaluate(
+    matched: Matched, leave_out: Collection[str], models: SentenceModels, resamples: int, seed: int
+) -> Scores:
     if not matched.files:
         raise CaptionsError("no candidates to score")
     unknown = sorted(set(leave_out) - set(OPTIONAL))
     if unknown:
         raise CaptionsError(f"{unknown[0]!r} cannot be left out; {' and '.join(OPTIONAL)} can")
-    missing: dict[str, str] = dict.fromkeys(leave_out, "left out")
+    missing = models.lacking() | dict.fromkeys(leave_out, "left out")
     if "meteor" not in missing:
         try:
             meteor()  # loads its tables while the rest is at work
@@ -155,7 +168,7 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
             missing["meteor"] = str(error)
     tokenized = _tokenize(matched)
     if tokenized.uncertain:
-        missing |= dict.fromkeys(set(METRICS) - {"spider"} - set(missing), tokenized.uncertain)
+        missing |= dict.fromkeys(set(METRICS) - {"spider", "spider_fl"} - set(missing), tokenized.uncertain)
     notes = _notes(matched, tokenized)
     corpus: dict[str, float] = {}
     captions: dict[str, Sequence[float]] = {}
@@ -201,6 +214,25 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
     else:
         lacking = "spice" if "spice" in missing else "cider_d"
         missing["spider"] = f"the mean of CIDEr-D and SPICE; {TITLES[lacking]}: {missing[lacking]}"
+        missing.setdefault("spider_fl", f"SPIDEr with a penalty; {TITLES[lacking]}: {missing[lacking]}")
+    detector = models.error_detector
+    if detector and not ("spider_fl" in missing and "fense" in missing):
+        errors = detector.probabilities(tokenized.candidates)
+        found = int(np.sum(errors > THRESHOLD))
+        notes.append(f"captions penalised for an error of fluency, by {detector.name}: {found}")
+        if "spider_fl" not in missing:
+            add_mean("spider_fl", penalised(captions["spider"], errors))
+        if models.fense and "fense" not in missing:
+            similar = models.fense.similarity(tokenized.candidates, tokenized.references)
+            add_mean("fense", penalised(similar, errors))
+            published = "" if models.fense.name == PUBLISHED_MODEL else f"; published scores use {PUBLISHED_MODEL}"
+            notes.append(f"FENSE's similarity is by {models.fense.name}{published}")
+    if models.similarity and "sentence_similarity" not in missing:
+        similar = models.similarity.similarity(tokenized.candidates, tokenized.references)
+        add_mean("sentence_similarity", similar)
+        notes.append(f"sentence similarity is by {models.similarity.name}")
+    if "" in tokenized.candidates and ("fense" in captions or "sentence_similarity" in captions):
+        notes.append("to a sentence model an empty caption is like any other: there it does not score 0")
     words = [candidate.split() for candidate in tokenized.candidates]
     add_mean("caption_length", [float(len(its_words)) for its_words in words])
     corpus["vocabulary_size"] = float(len({word for its_words in words for word in its_words}))
@@ -219,7 +251,7 @@ def _evaluate(matched: Matched, leave_out: Collection[str], resamples: int, seed
             for number, file in enumerate(matched.files)
         ),
         missing={name: missing[name] for name in TITLES if name in missing},
-        notes=notes,
+        notes=tuple(notes),
         tokenizer=tokenized.tokenizer,
         resamples=resamples if drawn else 0,
         seed=seed,
@@ -256,7 +288,7 @@ def _tokenize(matched: Matched) -> _Tokenized:
     return _Tokenized(candidates, references, tokenizer, uncertain)
 
 
-def _notes(matched: Matched, tokenized: _Tokenized) -> tuple[str, ...]:
+def _notes(matched: Matched, tokenized: _Tokenized) -> list[str]:
     notes = []
     if matched.unused:
         total = len(matched.files) + matched.unused
@@ -271,4 +303,4 @@ def _notes(matched: Matched, tokenized: _Tokenized) -> tuple[str, ...]:
     numbers = {len(references) for references in matched.references}
     if len(numbers) > 1:
         notes.append(f"files have {min(numbers)} to {max(numbers)} references: more of them score higher")
-    return tuple(notes)
+    return notes
