@@ -1,6 +1,7 @@
-"""What captioning costs: a cold start, and throughput once warm.
+"""What captioning costs: a cold start, throughput once warm, and the memory of hours.
 
     OMP_NUM_THREADS=2 python benchmarks/inference.py
+    OMP_NUM_THREADS=2 python benchmarks/inference.py --hours 10
 
 Sounds are the examples, repeated to 10 s, as 44.1-kHz stereo mp3. Machines differ: quote ratios, and what else ran.
 """
@@ -8,12 +9,14 @@ Sounds are the examples, repeated to 10 s, as 44.1-kHz stereo mp3. Machines diff
 import os
 import platform
 import statistics
+import struct
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import av
 import numpy as np
@@ -62,17 +65,33 @@ def make_sounds(folder: Path, count: int) -> list[str]:
     return [str(file) for file in files]
 
 
-def cold(file: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process that captions one file."""
+def child(argument: str, write: Callable[[BinaryIO], None] | None = None) -> tuple[float, float]:
+    """Seconds and peak megabytes of a process that captions one file, or what is written to its standard input."""
     began = time.perf_counter()
-    child = os.posix_spawn(sys.executable, [sys.executable, "-c", COLD, file], os.environ, file_actions=[
-        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-    ])  # fmt: skip
-    _, status, usage = os.wait4(child, 0)
-    seconds = time.perf_counter() - began
+    arguments = [sys.executable, "-c", COLD, argument]
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        if write is not None:
+            write(pipe)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status  # waited for here, to learn its memory
     if status:
-        sys.exit("the cold run failed")
-    return seconds, usage.ru_maxrss / 1024
+        sys.exit("the measured process failed")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def write_hours(pipe: BinaryIO, hours: float) -> None:
+    """A wav of unknown length: the examples, over and over."""
+    everything = np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
+    samples = (everything * 32767).astype("<i2").tobytes()
+    endless = 0xFFFFFFFF
+    pipe.write(
+        b"RIFF" + struct.pack("<I", endless) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    )
+    pipe.write(b"data" + struct.pack("<I", endless))
+    for _ in range(round(hours * 3600 * RATE * 2 / len(samples))):
+        pipe.write(samples)
 
 
 def median_seconds(function: Callable[[], object], repeats: int) -> float:
@@ -92,14 +111,21 @@ def main(
     repeats: int = 5,
     jobs: int = 2,
     beam: int = 4,
+    hours: Annotated[float, typer.Option(help="Only caption so many hours of sound from a pipe.")] = 0,
 ) -> None:
     """Measures and prints a table."""
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
           f"Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, av {av.__version__}")  # fmt: skip
+    if hours:
+        seconds, memory = child("-", lambda pipe: write_hours(pipe, hours))
+        print(
+            f"{hours:g} h from a pipe: {hours * 3600 / seconds:.0f} x real time on one thread, at most {memory:.0f} MB"
+        )
+        return
     with tempfile.TemporaryDirectory() as folder:
         files = make_sounds(Path(folder), sounds)
         if checkpoint is None:
-            starts = [cold(files[0]) for _ in range(repeats + 1)][1:]
+            starts = [child(files[0]) for _ in range(repeats + 1)][1:]
             times, memory = [s for s, _ in starts], [m for _, m in starts]
             print(f"cold caption of {SECONDS} s of mp3, whole process: median {statistics.median(times):.2f} s "
                   f"(least {min(times):.2f}), at most {max(memory):.0f} MB, no torch")  # fmt: skip

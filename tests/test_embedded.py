@@ -1,13 +1,14 @@
-"""The model in the package names what is heard in our examples."""
+"""The model in the package: small, described, the same in torch, and it names what is heard in our examples."""
 
 from pathlib import Path
 
 import pytest
 
 import auricle
+from auricle.audio import load_audio
+from auricle.beam_search import search_captions
 from auricle.checkpoint import EMBEDDED
-
-pytestmark = pytest.mark.skipif(not (EMBEDDED / "config.json").is_file(), reason="the embedded model is not there yet")
+from auricle.features import log_mel
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.wav"))
 NAMES = {
@@ -27,3 +28,28 @@ def test_every_example_is_expected():
 def test_an_example_is_named(path: Path):
     text = auricle.load().caption(path).text
     assert set(text.lower().rstrip(".").split()) & set(NAMES[path.stem]), text
+
+
+def test_it_is_small_and_says_what_it_is():
+    assert sum(path.stat().st_size for path in EMBEDDED.iterdir()) < 12e6
+    card = (EMBEDDED / "README.md").read_text("utf-8")
+    assert "non-commercial" in auricle.load().checkpoint.config.licence
+    for name in ("EfficientAT", "ESC-10", "ESC-50", "UrbanSound8K", "Clotho", "AudioCaps", "ATTRIBUTION.csv"):
+        assert name in card
+
+
+def test_torch_says_the_same_of_200_real_sounds(shared: Path):
+    torch = pytest.importorskip("torch", reason="compared with torch: pip install 'auricle[train]'")
+    from auricle.training.export import load_model
+
+    captioner = auricle.load()
+    model = load_model(captioner.checkpoint)
+    vocabulary, options = captioner.checkpoint.vocabulary, captioner.options
+    files = sorted((shared / "corpus" / "audio").rglob("*.*"))
+    for file in files[:: len(files) // 200]:
+        sound = log_mel(load_audio(file, captioner.rate, max_seconds=5), captioner.front_end)
+        with torch.inference_mode():
+            search = model.next_log_probs(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))
+            ours = search_captions(search, vocabulary, options)[0]
+        theirs = search_captions(captioner.model.next_log_probs(sound), vocabulary, options)[0]
+        assert ours[0].tokens == theirs[0].tokens, file
