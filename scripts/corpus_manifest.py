@@ -2,8 +2,9 @@
 
     python scripts/corpus_manifest.py ../shared/corpus data/corpus.csv [ATTRIBUTION.csv]
 
-Sounds with captions by people keep them. A sound that only has a label gets the label's own sentence, and four captions from
-the pool of its label, drawn by its name, so that every run draws the same. Left out: captions of Clotho's evaluation split,
+Sounds with captions by people keep them. A sound that only has a label gets the label's own sentence and captions from the pool
+of its label, drawn by its name, so that every run draws the same. Sounds to learn from get more of them the rarer their
+label is, since a training visits a sound once for each of its captions. Left out: captions of Clotho's evaluation split,
 other stretches of captioned recordings, and sounds to learn from whose licence forbids it or is not known. The second
 file, if named, lists the recordings to learn from with their authors and licences.
 """
@@ -12,11 +13,12 @@ import csv
 import os
 import random
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
-POOL_CAPTIONS = 4
-COLUMNS = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, 6))]
+MOST_CAPTIONS = 6
+VISITS = 50  # of each label in an epoch, as far as the number of captions allows
+COLUMNS = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, MOST_CAPTIONS + 1))]
 
 
 def corpus_rows(corpus: Path, folder: Path) -> list[dict[str, str]]:
@@ -25,23 +27,36 @@ def corpus_rows(corpus: Path, folder: Path) -> list[dict[str, str]]:
     with (corpus / "captions/class_caption_pool.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             pool[row["label"]].append(row["caption"])
-    rows = []
     with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            refused = any(word in row["clip_licence"].lower() for word in ("sampling+", "unknown"))
-            learnt = row["split"].endswith("_train")
-            if row["split"] == "human_weak" or row["clotho_split"] == "evaluation" or (refused and learnt):
-                continue
-            captions = [row[f"caption_{n}"] for n in range(1, 6)]
-            if not any(captions):
-                drawn = random.Random(row["file"]).sample(
-                    pool[row["label"]], min(POOL_CAPTIONS, len(pool[row["label"]]))
-                )
-                captions = [row["label_caption"], *drawn]
-            captions += [""] * (5 - len(captions))
-            name = os.path.relpath(corpus / row["file"], folder)
-            rows.append(dict(zip(COLUMNS, [name, row["split"], row["label"], row["fsid"], *captions], strict=True)))
+        metadata = [row for row in csv.DictReader(file) if is_wanted(row)]
+    frequency = Counter(row["label"] for row in metadata if row["split"] == "label_train")
+    rows = []
+    for row in metadata:
+        captions = [row[f"caption_{n}"] for n in range(1, 6)]
+        if not any(captions):
+            count = min(MOST_CAPTIONS, max(1, round(VISITS / frequency[row["label"]])))
+            own = pool[row["label"]]
+            captions = draw_captions(row, own, count if row["split"] == "label_train" else 5)
+        captions += [""] * (MOST_CAPTIONS - len(captions))
+        name = os.path.relpath(corpus / row["file"], folder)
+        rows.append(dict(zip(COLUMNS, [name, row["split"], row["label"], row["fsid"], *captions], strict=True)))
     return rows
+
+
+def is_wanted(row: dict[str, str]) -> bool:
+    """Whether a sound may be learnt from, or selected by."""
+    refused = any(word in row["clip_licence"].lower() for word in ("sampling+", "unknown"))
+    learnt = row["split"].endswith("_train")
+    return row["split"] != "human_weak" and row["clotho_split"] != "evaluation" and not (refused and learnt)
+
+
+def draw_captions(row: dict[str, str], pool: list[str], count: int) -> list[str]:
+    """`count` captions of a labelled sound: its label's sentence, and others while the pool lasts, then the sentence again."""
+    rng = random.Random(row["file"])
+    if count == 1 and pool and rng.random() < 0.5:
+        return [rng.choice(pool)]
+    drawn = [row["label_caption"], *rng.sample(pool, min(count - 1, len(pool)))]
+    return drawn + [row["label_caption"]] * (count - len(drawn))
 
 
 def attribution_rows(corpus: Path) -> list[dict[str, str]]:

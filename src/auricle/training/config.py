@@ -52,6 +52,7 @@ class PretrainConfig:
     epochs: int = 80
     batch_size: int = 32  # of all processes together
     learning_rate: float = 1e-3
+    encoder_rate: float = 1.0  # multiplies the audio tower's learning rate
     factor: float = 0.1
     patience: int = 5
     minimum_learning_rate: float = 1e-6

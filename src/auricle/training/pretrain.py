@@ -55,9 +55,10 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         load_encoder(model.audio, stage.weights)
     vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
     model.text.embedding.weight.data.copy_(vectors)
-    optimizer = torch.optim.Adam(
-        [parameter for parameter in model.parameters() if parameter.requires_grad], stage.learning_rate
-    )
+    tower = list(model.audio.parameters())
+    rest = [p for name, p in model.named_parameters() if not name.startswith("audio.") and p.requires_grad]
+    groups = [{"params": rest}, {"params": tower, "lr": stage.learning_rate * stage.encoder_rate}]
+    optimizer = torch.optim.Adam(groups, stage.learning_rate)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer,
         "min" if stage.monitor == "loss" else "max",
