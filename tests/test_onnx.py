@@ -128,3 +128,11 @@ def test_files_that_cannot_be_run_are_one_line(tiny_checkpoint: Path, tmp_path: 
     with pytest.raises(AuricleError, match=r"decoder\.onnx cannot be run") as refusal:
         OnnxModel(tmp_path)
     assert "\n" not in str(refusal.value)
+
+
+def test_files_tell_nothing_of_the_machine_that_made_them(tiny_checkpoint: Path):
+    for name in ("encoder.onnx", "decoder.onnx"):
+        content = (tiny_checkpoint / name).read_bytes()
+        assert b"site-packages" not in content
+        assert b"Traceback" not in content
+        assert str(Path(__file__).parents[1]).encode() not in content

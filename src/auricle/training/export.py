@@ -148,7 +148,7 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    model = _halved(program.model_proto)
+    model = _stripped(_halved(program.model_proto))
     onnx.checker.check_model(model)
     part = path.with_suffix(".part")
     part.write_bytes(model.SerializeToString())
@@ -167,4 +167,13 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    return model
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Takes out what the exporter notes of its run: stack traces, which hold the paths of this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
     return model
