@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import IO, Annotated
 
 import av
 import numpy as np
@@ -65,7 +65,7 @@ def make_sounds(folder: Path, count: int) -> list[str]:
     return [str(file) for file in files]
 
 
-def child(argument: str, write: Callable[[BinaryIO], None] | None = None) -> tuple[float, float]:
+def child(argument: str, write: Callable[[IO[bytes]], None] | None = None) -> tuple[float, float]:
     """Seconds and peak megabytes of a process that captions one file, or what is written to its standard input."""
     began = time.perf_counter()
     arguments = [sys.executable, "-c", COLD, argument]
@@ -81,7 +81,7 @@ def child(argument: str, write: Callable[[BinaryIO], None] | None = None) -> tup
     return time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
-def write_hours(pipe: BinaryIO, hours: float) -> None:
+def write_hours(pipe: IO[bytes], hours: float) -> None:
     """A wav of unknown length: the examples, over and over."""
     everything = np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
     samples = (everything * 32767).astype("<i2").tobytes()

@@ -159,7 +159,7 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str, complaint: s
         ('output = "x"\n', "'data' is missing"),
         (MINIMAL + "[decoder]\nwidth = 64\n", "word2vec.size is 128 and decoder.width 64"),
         (MINIMAL + "[train]\ninitial = 'weights'\n", "train.weights must name"),
-        (MINIMAL + "[train]\nkeep = 'best'\n", "needs data.valid"),
+        (MINIMAL + "[train]\nkeep = 'best_loss'\n", "needs data.valid"),
         (MINIMAL + "[decoding]\nbeam = 0\n", "decoding: beam is 0"),
         ("extends = 3\n" + MINIMAL, "extends"),
     ],

@@ -88,7 +88,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
             accelerator.backward(loss)
             prepared_optimizer.step()
             prepared_optimizer.zero_grad()
-            steps.note(loss)
+            steps.note(loss, f"rate {optimizer.param_groups[0]['lr']:.1e}")
         record = steps.record() | {
             "learning_rate": optimizer.param_groups[0]["lr"],
             "temperature": model.log_temperature.exp().item(),
