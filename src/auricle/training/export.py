@@ -14,7 +14,7 @@ from auricle.checkpoint import Checkpoint, load_checkpoint
 from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
 from auricle.models.decoder import TransformerDecoder
-from auricle.training.weights import load_strictly, load_weights
+from auricle.training.weights import load_strictly, load_weights, written_whole
 
 # Ends the names of tensors that are kept in half precision.
 HALF = ".half"
@@ -150,9 +150,8 @@ def _export(
     assert program is not None
     model = _stripped(_halved(program.model_proto))
     onnx.checker.check_model(model)
-    part = path.with_suffix(".part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(model.SerializeToString())
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
 from auricle.training.config import Recipe
-from auricle.training.weights import load_strictly, load_weights, save_weights
+from auricle.training.weights import load_strictly, load_weights, save_weights, written_whole
 
 Show = Callable[[int, int, int, str], None]  # epoch, step, steps, text
 
@@ -135,9 +135,8 @@ class Run:
 
 def _write_text(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_text(text, "utf-8")
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> list[str]:
@@ -229,6 +228,5 @@ def draw_curves(log: list[dict[str, float]], path: Path) -> None:
         axes.set_yscale("log" if panel == "learning_rate" else "linear")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", dpi=120)
-    part.replace(path)
+    with written_whole(path) as part:
+        figure.savefig(part, format="png", dpi=120)

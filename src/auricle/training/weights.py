@@ -1,7 +1,8 @@
 """Weights on disk: published ones, checked and never unpickled into code, and our own as safetensors."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -73,11 +74,18 @@ def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that is to be there whole or not at all: beside it, and renamed when that went well."""
+    part = path.with_suffix(".part")
+    yield part
+    part.replace(path)
+
+
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file, whole or not at all."""
-    part = path.with_suffix(".part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
-    part.replace(path)
+    with written_whole(path) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
