@@ -1,7 +1,8 @@
 """Checkpoint folders: the seam between training and captioning.
 
-A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence), `vocabulary.txt`,
-`encoder.onnx` and `decoder.onnx` to caption with, `model.safetensors` to train on from, `README.md` for people.
+A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence), `vocabulary.txt`, `tags.txt`
+(names of the classes that it hears, if it does), `encoder.onnx` and `decoder.onnx` to caption with, `text.onnx` to compare
+sentences with sounds, `model.safetensors` to train on from, `README.md` for people.
 """
 
 import json
@@ -26,6 +27,8 @@ class CheckpointConfig:
     encoder: EncoderConfig
     decoder: DecoderConfig
     decoding: BeamOptions = field(default_factory=BeamOptions)
+    space: int = 0  # size of the space in which sounds and sentences can be compared; 0: they cannot
+    rerank: float = 0.0  # times the similarity to the sound, added to the score of a sentence to choose by
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
     padded_frames: int = (
         0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
@@ -44,6 +47,7 @@ class Checkpoint:
     folder: Path
     config: CheckpointConfig
     vocabulary: Vocabulary
+    tags: tuple[str, ...] = ()  # names of the classes whose probabilities the encoder gives
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -55,18 +59,24 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         table = json.loads((folder / "config.json").read_text("utf-8"))
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
+        tags = (folder / "tags.txt").read_text("utf-8").splitlines() if (folder / "tags.txt").exists() else []
     except FileNotFoundError as error:
         raise AuricleError(f"{folder} is no checkpoint: {Path(error.filename).name} is not there") from None
     except (OSError, ValueError) as error:
         raise AuricleError(f"{folder} is no checkpoint: {error}") from None
     if not isinstance(table, dict):
         raise AuricleError(f"{folder / 'config.json'}: an object is wanted")
-    return Checkpoint(folder, read(CheckpointConfig, table, str(folder / "config.json")), vocabulary)
+    config = read(CheckpointConfig, table, str(folder / "config.json"))
+    if config.decoder.tags and not tags:
+        raise AuricleError(f"{folder} is no checkpoint: its decoder is guided by tags, and tags.txt is not there")
+    return Checkpoint(folder, config, vocabulary, tuple(tags))
 
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:
-    """Writes `config.json` and `vocabulary.txt`."""
+    """Writes `config.json`, `vocabulary.txt` and, if there are tags, `tags.txt`."""
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(checkpoint.config), indent=2) + "\n"
     (checkpoint.folder / "config.json").write_text(text, "utf-8")
     checkpoint.vocabulary.save(checkpoint.folder / "vocabulary.txt")
+    if checkpoint.tags:
+        (checkpoint.folder / "tags.txt").write_text("".join(f"{name}\n" for name in checkpoint.tags), "utf-8")

@@ -30,6 +30,7 @@ class DecoderConfig:
     heads: int = 4
     feedforward: int = 2048
     dropout: float = 0.2
+    tags: int = 0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
 
 
 def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:

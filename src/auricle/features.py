@@ -152,10 +152,21 @@ def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np
         spectrum = np.fft.rfft(frames[start : start + BLOCK] * window, front_end.fft)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         mel = (power if front_end.power == 2 else np.sqrt(power)) @ filters
-        if front_end.logarithm == "decibel":
-            yield 10.0 * np.log10(np.maximum(mel, front_end.floor))
-        else:
-            yield (np.log(mel + front_end.floor) + front_end.offset) / front_end.scale
+        yield to_log(mel, front_end)
+
+
+def to_log(mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """Mel bands of the spectrum -> log-mel, of any shape."""
+    if front_end.logarithm == "decibel":
+        return 10.0 * np.log10(np.maximum(mel, front_end.floor))
+    return (np.log(mel + front_end.floor) + front_end.offset) / front_end.scale
+
+
+def from_log(log_mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """The inverse of `to_log`, down to the floor."""
+    if front_end.logarithm == "decibel":
+        return 10.0 ** (log_mel / 10.0)
+    return np.maximum(np.exp(log_mel * front_end.scale - front_end.offset) - front_end.floor, 0)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Batches: which sound with which caption when, and as tensors."""
+"""Batches: which sound with which caption when, as tensors; with mixtures and captions without sound where wanted."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from auricle.data.manifest import Item
+from auricle.data.mixtures import join, mix
+from auricle.data.texts import Texts
 from auricle.errors import AuricleError
+from auricle.features import FrontEnd
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 BUCKET = 16  # batches whose sounds are sorted by length together
@@ -18,13 +21,14 @@ AHEAD = 4  # batches prepared before they are asked for
 
 @dataclass(frozen=True)
 class Batch:
-    """Sounds with one caption each."""
+    """Sounds with one caption each, and then captions without sound."""
 
     log_mel: Tensor  # (batch, frames, mels) float32, zero-padded at the end
     frames: Tensor  # (batch,) how many of the frames are sound
-    tokens: Tensor  # (batch, length), <sos> words <eos>, padded at the end
-    items: tuple[Item, ...]
-    captions: tuple[str, ...]
+    tokens: Tensor  # (batch + texts, length), <sos> words <eos>, padded at the end
+    items: tuple[Item, ...]  # the sounds
+    captions: tuple[str, ...]  # batch + texts
+    text_tags: Tensor | None = None  # (texts, 527) probabilities of the tags of captions without sound
 
     def words(self) -> Tensor:
         """The known words alone, padded: what the text tower reads; `<unk>` where a caption has none."""
@@ -35,10 +39,18 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        log_mel, frames, tokens = (
-            tensor.to(device, non_blocking=True) for tensor in (self.log_mel, self.frames, self.tokens)
-        )
-        return replace(self, log_mel=log_mel, frames=frames, tokens=tokens)
+        tensors = {name: getattr(self, name) for name in ("log_mel", "frames", "tokens", "text_tags")}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Sounds of a batch that are made of two."""
+
+    share: float  # of all
+    front_end: FrontEnd
+    longest: int  # frames
 
 
 class Batches:
@@ -54,6 +66,9 @@ class Batches:
         size: sounds in a batch, of all processes together.
         rounds: captions of a sound in an epoch; 0: all.
         longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting what is sound.
+        mixtures: which of the sounds are mixed with another; none if None.
+        texts: captions without sound; none if None.
+        texts_per_batch: how many of them come with each batch, of all processes together.
         rank: the process's number; it gets its share of every batch.
         ranks: how many processes there are.
 
@@ -70,6 +85,9 @@ class Batches:
         *,
         rounds: int = 0,
         longest: int = 0,
+        mixtures: Mixtures | None = None,
+        texts: Texts | None = None,
+        texts_per_batch: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -81,6 +99,8 @@ class Batches:
         self.size = size // ranks * ranks
         self.rounds = min(rounds or 1 << 30, max(len(item.captions) for item in items))
         self.longest = longest
+        self.mixtures = mixtures
+        self.texts, self.texts_per_batch = texts, texts_per_batch // ranks * ranks if texts else 0
         self.rank, self.ranks = rank, ranks
 
     def plan(self, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
@@ -101,27 +121,59 @@ class Batches:
     def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
         """This process's share of the epoch's batches, prepared ahead in a thread."""
         plan = [pairs[self.rank :: self.ranks] for pairs in self.plan(seed, epoch)]
+        texts = np.zeros((len(plan), 0), int)
+        if self.texts is not None:
+            texts = self.texts.order(seed, epoch, len(plan) * self.texts_per_batch).reshape(len(plan), -1)
+            texts = texts[:, self.rank :: self.ranks]
+        work = [(pairs, texts[number], (seed, epoch, number, self.rank)) for number, pairs in enumerate(plan)]
         with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self._collate, pairs) for pairs in plan[:AHEAD]]
+            waiting = [pool.submit(self._collate, *arguments) for arguments in work[:AHEAD]]
             try:
-                for pairs in [*plan[AHEAD:], *[None] * len(waiting)]:
+                for arguments in [*work[AHEAD:], *[None] * len(waiting)]:
                     yield waiting.pop(0).result()
-                    if pairs is not None:
-                        waiting.append(pool.submit(self._collate, pairs))
+                    if arguments is not None:
+                        waiting.append(pool.submit(self._collate, *arguments))
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _collate(self, pairs: Sequence[tuple[int, int]]) -> Batch:
-        spectrograms = [self.spectrograms[i] for i, _ in pairs]
-        items = tuple(self.items[i] for i, _ in pairs)
-        captions = tuple(self.items[i].captions[k] for i, k in pairs)
-        encoded = [self.vocabulary.encode(caption) for caption in captions]
+    def _collate(self, pairs: Sequence[tuple[int, int]], texts: np.ndarray, seed: tuple[int, ...]) -> Batch:
+        rng = np.random.default_rng(seed)
+        drawn = [self._draw(sound, caption, rng) for sound, caption in pairs]
+        spectrograms = [spectrogram for _, _, spectrogram in drawn]
+        encoded = [self.vocabulary.encode(caption) for _, caption, _ in drawn]
+        captions: list[str] = [caption for _, caption, _ in drawn]
+        text_tags = None
+        if self.texts is not None:
+            encoded += [self.texts.tokens[int(i)] for i in texts]
+            captions += [self.texts.captions[int(i)] for i in texts]
+            text_tags = torch.from_numpy(np.stack([self.texts.draw_tags(int(i), rng) for i in texts]))
         frames = [len(spectrogram) for spectrogram in spectrograms]
         log_mel = np.zeros((len(pairs), self.longest or max(frames), spectrograms[0].shape[1]), np.float32)
-        tokens = np.full((len(pairs), max(map(len, encoded))), PAD)
-        for row, (spectrogram, numbers) in enumerate(zip(spectrograms, encoded, strict=True)):
+        tokens = np.full((len(encoded), max(map(len, encoded))), PAD)
+        for row, spectrogram in enumerate(spectrograms):
             log_mel[row, : len(spectrogram)] = spectrogram
+        for row, numbers in enumerate(encoded):
             tokens[row, : len(numbers)] = numbers
         if self.longest:
             frames = [self.longest] * len(pairs)
-        return Batch(torch.from_numpy(log_mel), torch.tensor(frames), torch.from_numpy(tokens), items, captions)
+        items = tuple(item for item, _, _ in drawn)
+        return Batch(
+            torch.from_numpy(log_mel), torch.tensor(frames), torch.from_numpy(tokens), items, tuple(captions), text_tags
+        )
+
+    def _draw(self, sound: int, caption: int, rng: np.random.Generator) -> tuple[Item, str, np.ndarray]:
+        """A sound with a caption, by itself or mixed with another."""
+        item, text, spectrogram = self.items[sound], self.items[sound].captions[caption], self.spectrograms[sound]
+        if self.mixtures is None or rng.random() >= self.mixtures.share:
+            return item, text, spectrogram
+        partner = int(rng.integers(len(self.items)))
+        other = self.items[partner]
+        if other.label == item.label or other.group == item.group:
+            return item, text, spectrogram
+        other_text = other.captions[rng.integers(len(other.captions))]
+        mixed, at_once, first_louder = mix(
+            spectrogram, self.spectrograms[partner], self.mixtures.front_end, self.mixtures.longest, rng
+        )
+        pair = (text, other_text) if first_louder else (other_text, text)
+        joined = join(*pair, at_once, rng)
+        return replace(item, captions=(joined,), label=f"{item.label}+{other.label}", group=""), joined, mixed

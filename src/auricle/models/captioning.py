@@ -1,6 +1,6 @@
 """The encoder-decoder: a sound's log-mel spectrogram in, the words of its caption out."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -8,83 +8,152 @@ from torch import Tensor, nn
 
 from auricle.beam_search import NextLogProbs
 from auricle.config import DecoderConfig, EncoderConfig
-from auricle.models.cnn10 import CNN10
+from auricle.models.cnn10 import AUDIOSET_CLASSES
+from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder import TransformerDecoder
-from auricle.models.mobilenet import MobileNet
+from auricle.models.encoder import build_encoder, frame_mask
 
-Encoder = CNN10 | MobileNet
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """Mixup of a batch's decoder inputs: each item becomes `share` of itself and the rest of its partner."""
-
-    partners: Tensor  # (batch,) indices
-    share: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(batch, ...) -> the same, mixed."""
-        return self.share * x + (1 - self.share) * x[self.partners]
+# Probabilities at which a tag begins to count for more.
+TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 
-def build_encoder(config: EncoderConfig) -> Encoder:
-    """An encoder at random weights."""
-    encoder = CNN10(config.width) if config.architecture == "cnn10" else MobileNet(config.width)
-    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # trains in half the time on a CPU
+class Augment(Protocol):
+    """What training does to the decoder's inputs."""
+
+    def __call__(self, memory: Tensor, mask: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(rows, positions, width), (rows, positions), (rows, length, width) -> the same shapes."""
+        ...
 
 
-def frame_mask(frames: Tensor, length: int) -> Tensor:
-    """True where there is sound: lengths (batch,) -> (batch, length)."""
-    return torch.arange(length, device=frames.device) < frames[:, None]
+class TagTokens(nn.Module):
+    """The likeliest tags of a sound as tokens of memory: which class, and how likely.
+
+    Args:
+        count: how many tags.
+        width: of the memory.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.count = count
+        self.classes = nn.Embedding(AUDIOSET_CLASSES, width)
+        self.levels = nn.Embedding(len(TAG_LEVELS) + 1, width)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """(batch, 527) -> (batch, count, width), the likeliest first."""
+        likeliest, classes = probabilities.topk(self.count, dim=1)
+        level = torch.zeros_like(classes)
+        for threshold in TAG_LEVELS:
+            level = level + (likeliest >= threshold)
+        return self.classes(classes) + self.levels(level)
 
 
 class CaptioningModel(nn.Module):
-    """Encoder, a linear layer to the decoder's width, and the decoder."""
+    """Encoder, a linear layer to the decoder's width, and the decoder; tags and the pre-encoder's space where wanted.
 
-    def __init__(self, encoder: EncoderConfig, decoder: DecoderConfig, words: int) -> None:
+    Args:
+        encoder: which network hears.
+        decoder: sizes; `tags` above 0 puts so many of the likeliest tags into the memory.
+        words: size of the vocabulary.
+        space: size of the space that sounds and sentences share, which the pre-encoder made; 0: there is none.
+    """
+
+    def __init__(self, encoder: EncoderConfig, decoder: DecoderConfig, words: int, space: int = 0) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder)
         self.bridge = nn.Linear(self.encoder.size, decoder.width)
         self.dropout = nn.Dropout(decoder.dropout)
+        self.tags = TagTokens(decoder.tags, decoder.width) if decoder.tags else None
         self.decoder = TransformerDecoder(
             words, decoder.width, decoder.layers, decoder.heads, decoder.feedforward, decoder.dropout
         )
+        self.space = SharedSpace(self.encoder.size, words, decoder.width, space, bool(decoder.tags)) if space else None
+        self.frozen_encoder = False
 
-    def encode(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's memory.
+    def freeze_encoder(self) -> None:
+        """Leaves the encoder as it is from now on, the statistics of its batch norms included."""
+        self.frozen_encoder = True
+        self.encoder.requires_grad_(False)
+        self.encoder.eval()
+
+    def train(self, mode: bool = True) -> "CaptioningModel":
+        """As of any module, but for a frozen encoder."""
+        super().train(mode)
+        if self.frozen_encoder:
+            self.encoder.eval()
+        return self
+
+    def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the encoder makes of sounds.
 
         Args:
             log_mel: (batch, frames, mels), padded at the end.
             frames: (batch,), how many of the frames are sound.
 
         Returns:
-            Memory (batch, frames, width) and its mask (batch, frames), true where there is sound.
+            Features (batch, frames, size), their mask (batch, frames), true where there is sound, and the probabilities of
+            tags (batch, 527), if tags guide the decoder.
         """
-        features = self.encoder(log_mel)
-        mask = frame_mask(self.encoder.output_frames(frames), features.shape[1])
-        return self.bridge(self.dropout(features)), mask
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+            features = self.encoder(log_mel)
+            mask = frame_mask(self.encoder.output_frames(frames), features.shape[1])
+            tags = None if self.tags is None else self.encoder.tags(features, mask).sigmoid()
+            return features, mask, tags
 
-    def forward(self, log_mel: Tensor, frames: Tensor, tokens: Tensor, mixing: Mixing | None = None) -> Tensor:
+    def remember(self, features: Tensor, mask: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The decoder's memory: frames first, then tags if they guide it.
+
+        Args:
+            features: (batch, frames, size), from the encoder.
+            mask: (batch, frames), true where there is sound.
+            tags: (batch, 527), probabilities, if tags guide the decoder.
+
+        Returns:
+            Memory (batch, positions, width) and its mask (batch, positions).
+        """
+        memory = self.bridge(self.dropout(features))
+        if self.tags is None:
+            return memory, mask
+        assert tags is not None
+        tokens = self.tags(tags)
+        return torch.cat([memory, tokens], 1), torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)
+
+    def forward(
+        self,
+        log_mel: Tensor,
+        frames: Tensor,
+        tokens: Tensor,
+        text_tags: Tensor | None = None,
+        augment: Augment | None = None,
+    ) -> Tensor:
         """Logits of the word after each word.
 
         Args:
             log_mel: (batch, frames, mels), padded at the end.
             frames: (batch,), how many of the frames are sound.
-            tokens: (batch, length), from `<sos>` on, padded at the end.
-            mixing: mixup of what the decoder is given, if any.
+            tokens: (batch + texts, length), from `<sos>` on, padded at the end; those of captions without sound last.
+            text_tags: (texts, 527), the tags of captions without sound.
+            augment: what is done to the decoder's inputs, if anything.
 
         Returns:
-            (batch, length, words).
+            (batch + texts, length, words).
         """
-        memory, mask = self.encode(log_mel, frames)
+        features, mask, tags = self.hear(log_mel, frames)
+        if text_tags is not None:
+            assert tags is not None
+            texts = len(text_tags)
+            features = torch.cat([features, features.new_zeros(texts, *features.shape[1:])])
+            mask = torch.cat([mask, mask.new_zeros(texts, mask.shape[1])])
+            tags = torch.cat([tags, text_tags])
+        memory, mask = self.remember(features, mask, tags)
         embedded = self.decoder.embed(tokens)
-        if mixing is not None:
-            memory, embedded, mask = mixing(memory), mixing(embedded), mask | mask[mixing.partners]
+        if augment is not None:
+            memory, mask, embedded = augment(memory, mask, embedded)
         return self.decoder(embedded, memory, mask)
 
     def next_log_probs(self, log_mel: Tensor, frames: Tensor) -> NextLogProbs:
         """What the beam search needs to caption a batch: (batch, frames, mels), (batch,)."""
-        memory, mask = self.encode(log_mel, frames)
+        memory, mask = self.remember(*self.hear(log_mel, frames))
         memory_keys, memory_values = self.decoder.memory_keys_values(memory)
         layers, batch, heads, _, size = memory_keys.shape
         past_keys = past_values = memory_keys.new_zeros(layers, batch, heads, 0, size)

@@ -76,6 +76,11 @@ class CNN10(nn.Module):
         """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch, 527)."""
         return self.fc_audioset(F.dropout(self.embed(features, mask), 0.5, self.training))
 
+    @property
+    def class_vectors(self) -> Tensor:
+        """What the tag head looks for, for each class: (527, size)."""
+        return self.fc_audioset.weight
+
 
 def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
     """Mean over the frames that are there: (batch, frames, size), (batch, frames) -> (batch, size)."""

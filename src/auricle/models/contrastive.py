@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.config import EncoderConfig
-from auricle.models.captioning import build_encoder, frame_mask
-from auricle.models.cnn10 import masked_mean
+from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
+from auricle.models.encoder import build_encoder, frame_mask
 from auricle.vocabulary import PAD
+
+HEARD_TAGS = 8  # of a sound, beside its clip embedding
 
 
 class TextTower(nn.Module):
@@ -27,6 +29,51 @@ class TextTower(nn.Module):
         return masked_mean(self.embedding(tokens), tokens != PAD)
 
 
+class SharedSpace(nn.Module):
+    """Where sounds and sentences can be compared: the text tower, and the layers that bring both to a common size.
+
+    Args:
+        audio_size: size of the audio tower's clip embedding.
+        words: size of the vocabulary.
+        word_size: size of the word vectors.
+        size: of the space.
+        tags: whether the tags of a sound are heard too. Captions without sound, but with tags, can be learnt from then.
+    """
+
+    def __init__(self, audio_size: int, words: int, word_size: int, size: int, tags: bool = False) -> None:
+        super().__init__()
+        self.text = TextTower(words, word_size)
+        self.audio_projection = nn.Linear(audio_size, size)
+        self.text_projection = nn.Linear(word_size, size)
+        self.tag_projection = nn.Linear(AUDIOSET_CLASSES, size, bias=False) if tags else None
+
+    def embed_sound(self, clips: Tensor, tags: Tensor | None) -> Tensor:
+        """Sounds in the space.
+
+        Args:
+            clips: (batch, audio_size), clip embeddings; zeros where only tags are known.
+            tags: (batch, 527), probabilities, if they are heard.
+
+        Returns:
+            (batch, size), of length 1.
+        """
+        embedding = self.audio_projection(clips)
+        if self.tag_projection is not None:
+            assert tags is not None
+            embedding = embedding + self.tag_projection(tag_features(tags))
+        return F.normalize(embedding, dim=1)
+
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """(batch, length) words of captions, padded, without `<sos>` and `<eos>` -> (batch, size), of length 1."""
+        return F.normalize(self.text_projection(self.text(tokens)), dim=1)
+
+
+def tag_features(probabilities: Tensor) -> Tensor:
+    """(batch, 527) -> the same: the square roots of the likeliest, zero for the rest, as captions read for tags have them."""
+    likeliest, classes = probabilities.topk(HEARD_TAGS, dim=1)
+    return torch.zeros_like(probabilities).scatter(1, classes, likeliest.sqrt())
+
+
 class PreEncoder(nn.Module):
     """Audio tower and text tower, each with a fully connected layer into the space they share.
 
@@ -37,6 +84,7 @@ class PreEncoder(nn.Module):
         projection: size of the shared space.
         temperature: tau of the loss.
         learn_temperature: whether tau is trained too.
+        tags: whether tags are heard too, see `SharedSpace`.
     """
 
     def __init__(
@@ -47,29 +95,53 @@ class PreEncoder(nn.Module):
         projection: int,
         temperature: float,
         learn_temperature: bool,
+        tags: bool = False,
     ) -> None:
         super().__init__()
         self.audio = build_encoder(encoder)
-        self.text = TextTower(words, word_size)
-        self.audio_projection = nn.Linear(self.audio.size, projection)
-        self.text_projection = nn.Linear(word_size, projection)
+        self.space = SharedSpace(self.audio.size, words, word_size, projection, tags)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
+
+    def forward(
+        self, log_mel: Tensor, frames: Tensor, tokens: Tensor, text_tags: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Embeddings of sounds and of captions.
+
+        Args:
+            log_mel: (batch, frames, mels), padded at the end.
+            frames: (batch,), how many of the frames are sound.
+            tokens: (batch + texts, length) words of captions; those of captions without sound last.
+            text_tags: (texts, 527), the tags of captions without sound, which stand for their sounds.
+
+        Returns:
+            Embeddings of sounds and captions, (batch + texts, projection) each, tau, and the logits of the sounds' tags,
+            (batch, 527), where they are heard.
+        """
+        clips, logits = self.hear(log_mel, frames)
+        tags = None if logits is None else logits.sigmoid().detach()
+        if text_tags is not None:
+            assert tags is not None
+            clips = torch.cat([clips, clips.new_zeros(len(text_tags), clips.shape[1])])
+            tags = torch.cat([tags, text_tags])
+        # Bounded as in CLIP (Radford et al. 2021): a learned tau may not fall under a hundredth.
+        temperature = self.log_temperature.clamp(min=math.log(0.01)).exp()
+        return self.space.embed_sound(clips, tags), self.space.embed_text(tokens), temperature, logits
+
+    def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(batch, frames, mels), (batch,) -> clip embeddings (batch, audio_size), and logits of tags (batch, 527) if heard."""
+        features = self.audio(log_mel)
+        mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
+        logits = self.audio.tags(features, mask) if self.space.tag_projection is not None else None
+        return self.audio.embed(features, mask), logits
 
     def embed_audio(self, log_mel: Tensor, frames: Tensor) -> Tensor:
         """(batch, frames, mels) and how many frames are sound (batch,) -> (batch, projection), of length 1."""
-        features = self.audio(log_mel)
-        mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
-        return F.normalize(self.audio_projection(self.audio.embed(features, mask)), dim=1)
+        clips, logits = self.hear(log_mel, frames)
+        return self.space.embed_sound(clips, None if logits is None else logits.sigmoid())
 
     def embed_text(self, tokens: Tensor) -> Tensor:
         """(batch, length) words of captions -> (batch, projection), of length 1."""
-        return F.normalize(self.text_projection(self.text(tokens)), dim=1)
-
-    def forward(self, log_mel: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings of sounds and captions, (batch, projection) each, and tau."""
-        # Bounded as in CLIP (Radford et al. 2021): a learned tau may not fall under a hundredth.
-        temperature = self.log_temperature.clamp(min=math.log(0.01)).exp()
-        return self.embed_audio(log_mel, frames), self.embed_text(tokens), temperature
+        return self.space.embed_text(tokens)
 
 
 def contrastive_loss(

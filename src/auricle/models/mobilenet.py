@@ -4,6 +4,7 @@ Howard et al. 2019, "Searching for MobileNetV3", table 1 (large), without the di
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -144,6 +145,11 @@ class MobileNet(nn.Module):
     def tags(self, features: Tensor, mask: Tensor) -> Tensor:
         """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch, 527)."""
         return self.classifier(self.embed(features, mask))
+
+    @property
+    def class_vectors(self) -> Tensor:
+        """What the tag head looks for, for each class: (527, hidden)."""
+        return cast("nn.Linear", self.classifier[-1]).weight
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from auricle.features import FrontEnd
-from auricle.models.captioning import Mixing
+from auricle.models.captioning import Augment
 from auricle.training.config import Augmentation
 
 
@@ -37,9 +37,38 @@ def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> 
     return log_mel.masked_fill(masked, float(log_mel.mean()))
 
 
-def draw_mixing(batch: int, config: Augmentation, device: torch.device) -> Mixing | None:
-    """Mixup of a batch's decoder inputs (CoNeTTE, Labbe et al. 2023): the larger share stays with the item itself."""
-    if not config.mixup:
+def draw_decoder_augment(rows: int, texts: int, config: Augmentation, tags: int) -> Augment | None:
+    """What is done to a batch's decoder inputs: mixup, and sounds of which only the frames or only the tags are heard.
+
+    Args:
+        rows: of the batch, the last `texts` of which are captions without sound.
+        texts: how many these are.
+        config: how often.
+        tags: how many tags stand at the end of the memory.
+    """
+    share, partners = 1.0, torch.arange(rows)
+    if config.mixup:
+        # CoNeTTE (Labbe et al. 2023): the larger share stays with the item itself.
+        drawn = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
+        share, partners = max(drawn, 1 - drawn), torch.randperm(rows)
+    if not (config.mixup or config.audio_dropout or config.tag_dropout):
         return None
-    share = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
-    return Mixing(torch.randperm(batch).to(device), max(share, 1 - share))
+    sounds = torch.arange(rows) < rows - texts
+    # A sound must be heard somehow: frames are never hidden where there are no tags, nor all tags where there are no frames.
+    deaf = (torch.rand(rows) < config.audio_dropout) & sounds & (tags > 0)
+    hidden_tags = torch.rand(rows, tags) < config.tag_dropout
+
+    def augment(memory: Tensor, mask: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        device, frames = mask.device, mask.shape[1] - tags
+        heard = mask.clone()
+        heard[:, :frames] &= ~deaf.to(device)[:, None]
+        heard[:, frames:] &= ~hidden_tags.to(device)
+        mask = torch.where(heard.any(1, keepdim=True), heard, mask)
+        if share < 1:
+            others = partners.to(device)
+            memory = share * memory + (1 - share) * memory[others]
+            embedded = share * embedded + (1 - share) * embedded[others]
+            mask = mask | mask[others]
+        return memory, mask, embedded
+
+    return augment

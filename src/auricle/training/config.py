@@ -35,6 +35,14 @@ class Word2VecConfig:
 
 
 @dataclass(frozen=True)
+class TagsConfig:
+    """AudioSet's tags as guides of the decoder, for which `decoder.tags` says how many, and what else can be learnt by them."""
+
+    names: str = ""  # AudioSet's class_labels_indices.csv
+    captions: str = ""  # CSV with a column `caption`: captions without sound, whose tags are read off their words
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """What is done to a batch in training only; all off by default."""
 
@@ -43,6 +51,9 @@ class Augmentation:
     mel_masks: int = 0
     mel_mask_share: float = 0.15  # greatest share of the bands under one
     mixup: float = 0.0  # alpha of the Beta distribution that mixes the decoder's inputs; 0: none
+    mixtures: float = 0.0  # share of sounds that are mixed with another, and captioned as both
+    audio_dropout: float = 0.0  # share of sounds of which the decoder gets the tags only
+    tag_dropout: float = 0.0  # share of tags that it does not get
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class PretrainConfig:
 
     epochs: int = 80
     batch_size: int = 32  # of all processes together
+    texts_per_batch: int = 0  # captions without sound that come with each batch
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0  # multiplies the audio tower's learning rate
     factor: float = 0.1
@@ -61,6 +73,10 @@ class PretrainConfig:
     learn_temperature: bool = False
     mask_fitting_pairs: bool = False  # leave out pairs of equal recording, caption or label
     monitor: Literal["loss", "map_10"] = "loss"  # training loss, or retrieval mAP@10 on the validation splits
+    freeze_statistics: bool = False  # the audio tower's batch norms keep the statistics of the initial weights
+    distillation: float = (
+        1.0  # weight of keeping to the tags that the initial weights give, where tags guide the decoder
+    )
     initial: Literal["random", "weights"] = "random"
     weights: str = ""  # published weights of the audio tower
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -72,9 +88,10 @@ class TrainConfig:
 
     epochs: int = 30
     batch_size: int = 16  # of all processes together
+    texts_per_batch: int = 0  # captions without sound that come with each batch
     schedule: Literal["paper", "cosine"] = "paper"
     learning_rate: float = 1e-3  # the highest
-    encoder_rate: float = 1.0  # multiplies the encoder's learning rate
+    encoder_rate: float = 1.0  # multiplies the encoder's learning rate; 0: it is frozen
     warmup: float = 1.0  # epochs of linear growth, for `cosine`; `paper` has five
     weight_decay: float = 0.01  # not of biases and norms
     label_smoothing: float = 0.0
@@ -105,11 +122,13 @@ class Recipe:
     licence: str = "unknown"  # of the weights that come out
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    tags: TagsConfig = field(default_factory=TagsConfig)
     word2vec: Word2VecConfig = field(default_factory=Word2VecConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     scst: ScstConfig = field(default_factory=ScstConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
+    rerank: float = 0.0  # see `CheckpointConfig`
 
     def __post_init__(self) -> None:
         if self.word2vec.size != self.decoder.width:
@@ -123,6 +142,10 @@ class Recipe:
         ):
             if initial == "weights" and not weights:
                 raise ValueError(f"{stage}.initial is 'weights': {stage}.weights must name their file")
+        if self.decoder.tags and not self.tags.names:
+            raise ValueError("decoder.tags wants the names of the classes: tags.names")
+        if self.tags.captions and not self.decoder.tags:
+            raise ValueError("tags.captions guide the decoder by tags: decoder.tags says how many")
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
 

@@ -13,24 +13,52 @@ from torch.export import Dim
 from auricle.checkpoint import Checkpoint, load_checkpoint
 from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
+from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder import TransformerDecoder
 from auricle.training.weights import load_strictly, load_weights, written_whole
 
 # Ends the names of tensors that are kept in half precision.
 HALF = ".half"
-# What captioning does not use of an encoder, and its ONNX file therefore lacks.
-UNUSED = ("encoder.fc1.", "encoder.fc_audioset.", "encoder.classifier.")
+# What captioning does not use of an encoder unless it hears tags, and its ONNX file therefore lacks.
+TAG_HEADS = ("encoder.fc1.", "encoder.fc_audioset.", "encoder.classifier.")
 
 
 class _EncoderGraph(nn.Module):
-    """Log-mel spectrogram -> what the decoder's attention needs of the sound."""
+    """Log-mel spectrogram -> what the decoder's attention needs of the sound; its tags, and its place in the shared space."""
 
     def __init__(self, model: CaptioningModel) -> None:
         super().__init__()
         self.encoder, self.bridge, self.decoder = model.encoder, model.bridge, model.decoder
+        self.tags, self.space = model.tags, model.space
+        self._model = [model]  # in a list, lest its tensors get other names
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decoder.memory_keys_values(self.bridge(self.encoder(log_mel)))
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what `forward` returns."""
+        more = {"tags": self.tags, "sound_embedding": self.space}
+        return ["memory_keys", "memory_values", *(name for name, part in more.items() if part is not None)]
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, ...]:
+        model = self._model[0]
+        features, mask, tags = model.hear(log_mel, torch.tensor([log_mel.shape[1]]))
+        memory, _ = model.remember(features, mask, tags)
+        outputs = self.decoder.memory_keys_values(memory)
+        if tags is not None:
+            outputs = (*outputs, tags)
+        if self.space is not None:
+            outputs = (*outputs, self.space.embed_sound(self.encoder.embed(features, mask), tags))
+        return outputs
+
+
+class _TextGraph(nn.Module):
+    """Words of sentences -> their places in the shared space."""
+
+    def __init__(self, space: SharedSpace) -> None:
+        super().__init__()
+        self.space = space
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.space.embed_text(tokens)
 
 
 class _StepGraph(nn.Module):
@@ -62,29 +90,32 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
         AuricleError: a tensor is missing, left over, or of another shape.
     """
     config = checkpoint.config
-    model = CaptioningModel(config.encoder, config.decoder, len(checkpoint.vocabulary))
+    model = CaptioningModel(config.encoder, config.decoder, len(checkpoint.vocabulary), config.space)
     path = checkpoint.folder / "model.safetensors"
     if path.exists():
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
-    unused = {
-        name: tensor for name, tensor in model.state_dict().items() if name.startswith(UNUSED) or tensor.dim() == 0
-    }
-    load_strictly(model, onnx_tensors(checkpoint.folder) | unused, str(checkpoint.folder))
+    # What is not used is not there: tag heads where no tags are heard, counters of batch norms.
+    kept = onnx_tensors(checkpoint.folder)
+    unused = model.state_dict().items()
+    unused = {name: tensor for name, tensor in unused if name.startswith(TAG_HEADS) or tensor.dim() == 0}
+    load_strictly(model, unused | kept, str(checkpoint.folder))
     return model.eval()
 
 
 def onnx_tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors in a checkpoint folder's ONNX files, by their names in the state dict."""
     tensors: dict[str, Tensor] = {}
-    for name in ("encoder.onnx", "decoder.onnx"):
+    for name in ("encoder.onnx", "decoder.onnx", "text.onnx"):
+        if name == "text.onnx" and not (folder / name).exists():
+            continue
         for tensor in onnx.load(folder / name, load_external_data=False).graph.initializer:
             tensors[tensor.name.removesuffix(HALF)] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
     return tensors
 
 
 def export_onnx(folder: Path) -> None:
-    """Writes `encoder.onnx` and `decoder.onnx` of a checkpoint folder from its `model.safetensors`.
+    """Writes `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx` of a folder from its `model.safetensors`.
 
     Sounds are encoded one by one, unpadded. Names of tensors are kept, and matrices stay in half precision on disk: a
     node casts each when the file is loaded.
@@ -94,17 +125,27 @@ def export_onnx(folder: Path) -> None:
     config = checkpoint.config.decoder
     mels = front_end(checkpoint.config.front_end).mels
     log_mel = torch.zeros(1, 320, mels)
-    keys, values = _EncoderGraph(model)(log_mel)
+    encoder = _EncoderGraph(model)
+    keys, values, *_ = encoder(log_mel)
     past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
     rows, words, frames = Dim("rows"), Dim("words"), Dim("frames")
     _export(
-        _EncoderGraph(model),
+        encoder,
         (log_mel,),
         folder / "encoder.onnx",
         ["log_mel"],
-        ["memory_keys", "memory_values"],
+        encoder.outputs,
         ({1: Dim.DYNAMIC},),
     )
+    if model.space is not None:
+        _export(
+            _TextGraph(model.space),
+            (torch.full((3, 7), 5),),
+            folder / "text.onnx",
+            ["tokens"],
+            ["sentence_embedding"],
+            ({0: rows, 1: words},),
+        )
     _export(
         _StepGraph(model.decoder),
         (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),

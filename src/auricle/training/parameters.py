@@ -4,11 +4,11 @@ from pathlib import Path
 
 from torch import nn
 
-from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import CNN10
 from auricle.training.config import Recipe
 from auricle.training.prepare import read_data
 from auricle.training.pretrain import build_pre_encoder
+from auricle.training.train import build_captioner
 from auricle.vocabulary import SPECIAL
 
 # Clotho v2.1, development and validation; for recipes whose manifest is not there.
@@ -26,15 +26,15 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
     Tag heads are left out where the network does not use them: CNN10's fc1 is part of the pre-encoder's clip embedding.
     """
     pre = build_pre_encoder(recipe, words)
-    captioner = CaptioningModel(recipe.encoder, recipe.decoder, words)
+    captioner = build_captioner(recipe, words)
     tag_head = pre.audio.fc_audioset if isinstance(pre.audio, CNN10) else pre.audio.classifier
     encoder = captioner.encoder
     unused = [encoder.fc1, encoder.fc_audioset] if isinstance(encoder, CNN10) else [encoder.classifier]
     return {
         "pre-encoder": {
             "audio tower": count(pre.audio) - count(tag_head),
-            "text tower": count(pre.text),
-            "projections": count(pre.audio_projection, pre.text_projection),
+            "text tower": count(pre.space.text),
+            "projections": count(pre.space) - count(pre.space.text),
         },
         "captioner": {
             "encoder": count(encoder) - count(*unused),
@@ -49,7 +49,7 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
 def describe(recipe: Recipe) -> str:
     """A table of `part_sizes`, with the vocabulary of the recipe's manifest, or Clotho's if that is not there."""
     if Path(recipe.data.manifest).exists():
-        words = len(read_data(recipe.data, check_files=False)[2])
+        words = len(read_data(recipe, check_files=False)[-1])
         lines = [f"vocabulary        {words:>12,} words of {recipe.data.manifest}"]
     else:
         words = CLOTHO_WORDS + len(SPECIAL)

@@ -1,65 +1,121 @@
 """What both stages begin with: the data of a recipe, its words, and published weights."""
 
+import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator
+from rich.progress import track
+from torch import Tensor
 
-from auricle.data.batches import Batches
+from auricle.data.batches import Batches, Mixtures
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item, read_manifest
+from auricle.data.texts import Texts
+from auricle.errors import AuricleError
 from auricle.features import front_end
-from auricle.models.captioning import Encoder
-from auricle.training.config import DataConfig, Recipe
+from auricle.models.contrastive import HEARD_TAGS
+from auricle.models.encoder import Encoder, frame_mask
+from auricle.training.config import Augmentation, DataConfig, Recipe
+from auricle.training.tags import read_class_names, read_tags
 from auricle.training.weights import load_published, load_strictly
-from auricle.vocabulary import Vocabulary
+from auricle.vocabulary import SPECIAL, Vocabulary
+
+MIXTURE_SECONDS = 10.0  # the longest mixture of sounds one after the other
 
 
 @dataclass(frozen=True)
 class Data:
-    """Sounds to learn from and to select by, with their spectrograms, and the words of the former."""
+    """Sounds to learn from and to select by, with their spectrograms, captions without sound, and all words of the former."""
 
+    config: DataConfig
     train: list[Item]
     valid: list[Item]
     spectrograms: list[np.ndarray]  # of train, then of valid
+    lone_captions: list[str]  # without sound
     vocabulary: Vocabulary
+    texts: Texts | None = None  # the captions without sound, once an encoder was there to say how tags are
 
     @property
     def captions(self) -> list[str]:
-        """All that is said of the sounds to learn from."""
-        return [caption for item in self.train for caption in item.captions]
+        """All that is learnt from."""
+        return captions_of(self.train) + self.lone_captions
 
-    def longest(self, config: DataConfig) -> int:
+    @property
+    def longest(self) -> int:
         """The frames that every sound is padded to; 0 where each batch is padded to its own longest."""
-        return max(map(len, self.spectrograms)) if config.pad == "longest" else 0
+        return max(map(len, self.spectrograms)) if self.config.pad == "longest" else 0
 
-    def batches(self, config: DataConfig, size: int, accelerator: Accelerator, rounds: int | None = None) -> Batches:
+    def batches(
+        self,
+        size: int,
+        accelerator: Accelerator,
+        *,
+        rounds: int | None = None,
+        augmentation: Augmentation | None = None,
+        texts_per_batch: int = 0,
+    ) -> Batches:
         """What a stage learns from; `rounds` captions of each sound an epoch, as the recipe says if None."""
+        mixtures = None
+        if augmentation is not None and augmentation.mixtures:
+            own = front_end(self.config.front_end)
+            mixtures = Mixtures(augmentation.mixtures, own, own.frames(round(MIXTURE_SECONDS * own.rate)))
         return Batches(
             self.train,
             self.spectrograms[: len(self.train)],
             self.vocabulary,
             size,
-            rounds=config.captions_per_epoch if rounds is None else rounds,
-            longest=self.longest(config),
+            rounds=self.config.captions_per_epoch if rounds is None else rounds,
+            longest=self.longest,
+            mixtures=mixtures,
+            texts=self.texts if texts_per_batch else None,
+            texts_per_batch=texts_per_batch,
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
         )
 
-    def valid_batches(self, config: DataConfig, size: int, rounds: int = 0) -> Batches:
+    def valid_batches(self, size: int, rounds: int = 0) -> Batches:
         """What a stage selects by, all of it in every process: each sound with each, or with `rounds`, of its captions."""
         spectrograms = self.spectrograms[len(self.train) :]
-        return Batches(self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest(config))
+        return Batches(self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest)
+
+    def with_texts(self, recipe: Recipe, encoder: Encoder, progress: bool) -> "Data":
+        """The same, the captions without sound ready to be learnt from, if there are any."""
+        if not self.lone_captions:
+            return self
+        tags = read_tags(self.lone_captions, read_class_names(Path(recipe.tags.names)), progress=progress)
+        profiles = tag_profiles(encoder, self.spectrograms[: len(self.train)], recipe.decoder.tags, progress)
+        vectors = encoder.class_vectors.detach().cpu().numpy()
+        return replace(self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary))
 
 
-def read_data(config: DataConfig, *, check_files: bool = True) -> tuple[list[Item], list[Item], Vocabulary]:
-    """Sounds to learn from, sounds to select by, and the words of the former; the sounds are not read yet."""
+def read_data(recipe: Recipe, *, check_files: bool = True) -> tuple[list[Item], list[Item], list[str], Vocabulary]:
+    """Sounds to learn from, sounds to select by, captions without sound, and their words; sounds are not read yet."""
+    config = recipe.data
     items = read_manifest(Path(config.manifest), {*config.train, *config.valid}, check_files=check_files)
     train = [item for item in items if item.split in config.train]
     valid = [item for item in items if item.split in config.valid]
-    return train, valid, Vocabulary.build(captions_of(train), config.minimum_count)
+    lone = read_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
+    return train, valid, lone, Vocabulary.build([*captions_of(train), *lone], config.minimum_count)
+
+
+def read_captions(path: Path) -> list[str]:
+    """The column `caption` of a CSV.
+
+    Raises:
+        AuricleError: it cannot be read, or has no such column or no captions.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            captions = [row["caption"] for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise AuricleError(f"{path}: a CSV with a column 'caption' is wanted: {error!r}") from None
+    if not captions:
+        raise AuricleError(f"{path}: no captions")
+    return captions
 
 
 def captions_of(items: Sequence[Item]) -> list[str]:
@@ -69,11 +125,32 @@ def captions_of(items: Sequence[Item]) -> list[str]:
 
 def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Data:
     """Reads the manifest and computes the spectrograms that are not in the cache yet."""
-    train, valid, vocabulary = read_data(recipe.data)
+    train, valid, lone, vocabulary = read_data(recipe)
     cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
     with accelerator.main_process_first():
         spectrograms = cache.load([item.file for item in [*train, *valid]], progress=progress)
-    return Data(train, valid, spectrograms, vocabulary)
+    return Data(recipe.data, train, valid, spectrograms, lone, vocabulary)
+
+
+@torch.inference_mode()
+def tag_profiles(encoder: Encoder, spectrograms: Sequence[np.ndarray], count: int, progress: bool) -> np.ndarray:
+    """The probabilities of the likeliest tags of real sounds, falling: (sounds, count)."""
+    encoder.eval()
+    profiles = []
+    for spectrogram in track(spectrograms, "Tags", disable=not progress, transient=True):
+        features = encoder(torch.from_numpy(np.array(spectrogram))[None])
+        mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
+        profiles.append(encoder.tags(features, mask).sigmoid()[0].topk(max(count, HEARD_TAGS)).values.numpy())
+    return np.stack(profiles)
+
+
+def name_vectors(names: Sequence[str], vectors: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """The mean vector of the known words of each name: (names, size); zeros where none is known."""
+    rows = []
+    for name in names:
+        numbers = [number for number in vocabulary.encode(name)[1:-1] if number >= len(SPECIAL)]
+        rows.append(vectors[numbers].mean(0) if numbers else torch.zeros(vectors.shape[1]))
+    return torch.stack(rows)
 
 
 def load_encoder(encoder: Encoder, path: str) -> None:

@@ -1,5 +1,6 @@
 """The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
 
+import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 import torch
 import torch.distributed
 from accelerate.utils import broadcast_object_list
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
@@ -26,7 +28,13 @@ def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
     """The two towers of a recipe, at random weights."""
     stage = recipe.pretrain
     return PreEncoder(
-        recipe.encoder, words, recipe.word2vec.size, stage.projection, stage.temperature, stage.learn_temperature
+        recipe.encoder,
+        words,
+        recipe.word2vec.size,
+        stage.projection,
+        stage.temperature,
+        stage.learn_temperature,
+        bool(recipe.decoder.tags),
     )
 
 
@@ -54,7 +62,9 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     if stage.initial == "weights":
         load_encoder(model.audio, stage.weights)
     vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
-    model.text.embedding.weight.data.copy_(vectors)
+    model.space.text.embedding.weight.data.copy_(vectors)
+    data = data.with_texts(recipe, model.audio, progress)
+    teacher = copy.deepcopy(model).requires_grad_(False).eval() if recipe.decoder.tags else None
     tower = list(model.audio.parameters())
     rest = [p for name, p in model.named_parameters() if not name.startswith("audio.") and p.requires_grad]
     groups = [{"params": rest}, {"params": tower, "lr": stage.learning_rate * stage.encoder_rate}]
@@ -72,19 +82,32 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         plateau.load_state_dict(run.state.schedule)
         for group, rate in zip(optimizer.param_groups, run.state.schedule["_last_lr"], strict=True):
             group["lr"] = rate
-    batches = data.batches(recipe.data, stage.batch_size, accelerator)
-    valid = data.valid_batches(recipe.data, stage.batch_size) if data.valid else None
+    if teacher is not None:
+        teacher.to(accelerator.device)
+    batches = data.batches(
+        stage.batch_size,
+        accelerator,
+        augmentation=stage.augmentation,
+        texts_per_batch=stage.texts_per_batch,
+    )
+    valid = data.valid_batches(stage.batch_size) if data.valid else None
     if accelerator.is_main_process:
         data.vocabulary.save(run.folder / "vocabulary.txt")
 
     for steps in run.passes("pre-encoder", stage.epochs, batches, recipe.seed, accelerator, progress):
         prepared.train()
+        if stage.freeze_statistics:
+            freeze_statistics(model.audio)
         for _, batch in steps:
             log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-            audio, captions, temperature = prepared(log_mel, batch.frames, batch.words())
+            sounds, captions, temperature, tags = prepared(log_mel, batch.frames, batch.words(), batch.text_tags)
             also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
-            everyones = gather_with_gradient(audio), gather_with_gradient(captions)
+            everyones = gather_with_gradient(sounds), gather_with_gradient(captions)
             loss = contrastive_loss(*everyones, temperature, also_fit)
+            if teacher is not None:
+                with torch.no_grad():
+                    wanted = teacher.hear(log_mel, batch.frames)[1].sigmoid()  # type: ignore[union-attr]
+                loss = loss + stage.distillation * tag_distillation(tags, wanted)
             accelerator.backward(loss)
             prepared_optimizer.step()
             prepared_optimizer.zero_grad()
@@ -109,6 +132,28 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.folder
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Lets batch norms work with the statistics that they have: those of a few sounds are far from AudioSet's."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def tag_distillation(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from a teacher's tags (Hinton et al. 2015), each yes or no, summed over classes.
+
+    Args:
+        logits: (batch, 527).
+        wanted: (batch, 527), the teacher's probabilities.
+
+    Returns:
+        A scalar, the mean over sounds; 0 where the two agree.
+    """
+    own = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+    least = F.binary_cross_entropy(wanted, wanted, reduction="sum")
+    return (own - least) / len(logits)
 
 
 def load_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
@@ -153,7 +198,9 @@ def evaluate_retrieval(model: PreEncoder, batches: Batches, device: torch.device
 
 
 def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
-    return [item.group for item in batch.items], list(batch.captions), [item.label for item in batch.items]
+    unknown = [""] * (len(batch.captions) - len(batch.items))  # of captions without sound
+    groups, labels = [item.group for item in batch.items], [item.label for item in batch.items]
+    return groups + unknown, list(batch.captions), labels + unknown
 
 
 def _also_fit(batch: Batch, accelerator: Any) -> Tensor:

@@ -17,11 +17,10 @@ from auricle.beam_search import BeamOptions, NextLogProbs, search_captions
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
-from auricle.models.captioning import CaptioningModel
 from auricle.training.config import Recipe
 from auricle.training.prepare import prepare_data
 from auricle.training.run import Run, make_accelerator
-from auricle.training.train import finish, parameter_groups
+from auricle.training.train import build_captioner, finish, parameter_groups
 from auricle.training.validate import caption_scorer, evaluate_captions
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
@@ -53,7 +52,7 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
     if not trained.is_file():
         raise AuricleError(f"{trained}: there is no captioner yet: run `auricle train` with this recipe first")
     run = Run(recipe.scst_folder, recipe, resume=resume, main=accelerator.is_main_process)
-    model = CaptioningModel(recipe.encoder, recipe.decoder, len(data.vocabulary))
+    model = build_captioner(recipe, len(data.vocabulary))
     load_strictly(model, load_weights(trained), str(trained))
     config = replace(recipe.train, weight_decay=0.0)
     optimizer = torch.optim.AdamW(parameter_groups(model, config), stage.learning_rate)
@@ -61,7 +60,7 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
     run.restore({"model": model}, optimizer)
     for group in optimizer.param_groups:
         group["lr"] = stage.learning_rate * group["share"]
-    batches = data.batches(recipe.data, stage.batch_size, accelerator, rounds=1)
+    batches = data.batches(stage.batch_size, accelerator, rounds=1)
     rewards = caption_scorer(data.train)
 
     for steps in run.passes("scst", stage.epochs, batches, recipe.seed, accelerator, progress):

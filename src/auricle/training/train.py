@@ -13,12 +13,13 @@ from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, save_checkp
 from auricle.data.batches import Batches
 from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
-from auricle.training.augment import draw_mixing, spec_augment
+from auricle.training.augment import draw_decoder_augment, spec_augment
 from auricle.training.config import Recipe, TrainConfig
 from auricle.training.export import export_onnx
-from auricle.training.prepare import Data, load_encoder, prepare_data
+from auricle.training.prepare import Data, load_encoder, name_vectors, prepare_data
 from auricle.training.pretrain import load_pre_encoder
 from auricle.training.run import Run, make_accelerator
+from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions
 from auricle.training.weights import halve, save_weights
 from auricle.training.word2vec import train_word2vec
@@ -61,20 +62,34 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     data = prepare_data(recipe, accelerator, progress)
     run = Run(recipe.captioner_folder, recipe, resume=resume, main=accelerator.is_main_process)
     torch.manual_seed(recipe.seed)
-    model = CaptioningModel(recipe.encoder, recipe.decoder, len(data.vocabulary))
+    model = build_captioner(recipe, len(data.vocabulary))
     if stage.initial == "weights":
         load_encoder(model.encoder, stage.weights)
     elif stage.initial == "pre-encoder":
-        model.encoder.load_state_dict(load_pre_encoder(recipe, len(data.vocabulary)).audio.state_dict())
+        pre_encoder = load_pre_encoder(recipe, len(data.vocabulary))
+        model.encoder.load_state_dict(pre_encoder.audio.state_dict())
+        if model.space is not None:
+            model.space.load_state_dict(pre_encoder.space.state_dict())
     vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
     model.decoder.embedding.weight.data.copy_(vectors)
+    if model.tags is not None:
+        names = read_class_names(Path(recipe.tags.names))
+        model.tags.classes.weight.data.copy_(name_vectors(names, vectors, data.vocabulary))
+    if not stage.encoder_rate:
+        model.freeze_encoder()
+    data = data.with_texts(recipe, model.encoder, progress)
     optimizer = torch.optim.AdamW(parameter_groups(model, stage), stage.learning_rate)
     kept = copy.deepcopy(model).to(accelerator.device) if stage.ema else model
     modules = {"model": model, "average": kept} if stage.ema else {"model": model}
     prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
     run.restore(modules, optimizer)
-    batches = data.batches(recipe.data, stage.batch_size, accelerator)
-    valid = data.valid_batches(recipe.data, stage.batch_size) if data.valid else None
+    batches = data.batches(
+        stage.batch_size,
+        accelerator,
+        augmentation=stage.augmentation,
+        texts_per_batch=stage.texts_per_batch,
+    )
+    valid = data.valid_batches(stage.batch_size) if data.valid else None
 
     for steps in run.passes("captioner", stage.epochs, batches, recipe.seed, accelerator, progress):
         prepared.train()
@@ -83,9 +98,10 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-            mixing = draw_mixing(len(log_mel), stage.augmentation, accelerator.device)
+            rows = len(batch.tokens)
+            augment = draw_decoder_augment(rows, rows - len(log_mel), stage.augmentation, recipe.decoder.tags)
             targets = batch.tokens[:, 1:]
-            logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], mixing)
+            logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], batch.text_tags, augment)
             # The mean over the words of all processes: data parallelism averages what each of them has.
             words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes
             loss = word_loss(logits, targets, stage.label_smoothing) / words
@@ -119,26 +135,40 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     return run.folder
 
 
+def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
+    """The network of a recipe, at random weights."""
+    return CaptioningModel(recipe.encoder, recipe.decoder, words, space_size(recipe))
+
+
+def space_size(recipe: Recipe) -> int:
+    """The size of the space that a captioner takes over from its pre-encoder: it may, if it leaves the encoder as it was."""
+    return recipe.pretrain.projection if recipe.train.initial == "pre-encoder" and not recipe.train.encoder_rate else 0
+
+
 def finish(folder: Path, recipe: Recipe, data: Data) -> None:
     """Makes a checkpoint folder of one that holds `model.safetensors`."""
     config = CheckpointConfig(
-        FORMAT,
-        recipe.data.front_end,
-        recipe.encoder,
-        recipe.decoder,
-        recipe.decoding,
-        recipe.data.maximum_seconds,
-        data.longest(recipe.data),
-        recipe.licence,
+        format=FORMAT,
+        front_end=recipe.data.front_end,
+        encoder=recipe.encoder,
+        decoder=recipe.decoder,
+        decoding=recipe.decoding,
+        space=space_size(recipe),
+        rerank=recipe.rerank,
+        maximum_seconds=recipe.data.maximum_seconds,
+        padded_frames=data.longest,
+        licence=recipe.licence,
     )
-    save_checkpoint(Checkpoint(folder, config, data.vocabulary))
+    tags = tuple(read_class_names(Path(recipe.tags.names))) if recipe.decoder.tags else ()
+    save_checkpoint(Checkpoint(folder, config, data.vocabulary, tags))
     export_onnx(folder)
 
 
 def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[str, object]]:
     """Encoder and the rest, each with its share of the learning rate, and with weight decay for matrices only."""
     groups: list[dict[str, object]] = []
-    for part, share in ((model.encoder, config.encoder_rate), (nn.ModuleList([model.bridge, model.decoder]), 1.0)):
+    rest = nn.ModuleList(module for name, module in model.named_children() if name not in ("encoder", "space"))
+    for part, share in ((model.encoder, config.encoder_rate), (rest, 1.0)):
         for wanted, decay in ((True, config.weight_decay), (False, 0.0)):
             parameters = [p for p in part.parameters() if p.requires_grad and (p.dim() > 1) == wanted]
             groups.append({"params": parameters, "weight_decay": decay, "share": share})

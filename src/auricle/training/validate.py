@@ -25,7 +25,7 @@ def evaluate_captions(model: CaptioningModel, data: Data, recipe: Recipe, device
     """Captions the validation splits as the recipe decodes; see `caption_record`."""
     model.eval()
     captions: dict[str, list[str]] = {}
-    for batch in data.valid_batches(recipe.data, recipe.train.batch_size, rounds=1).epoch(0, 0):
+    for batch in data.valid_batches(recipe.train.batch_size, rounds=1).epoch(0, 0):
         batch = batch.to(device)
         search = model.next_log_probs(batch.log_mel, batch.frames)
         found = search_captions(search, data.vocabulary, recipe.decoding, len(batch.items))
