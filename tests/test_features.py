@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from auricle.audio import load_audio
 from auricle.errors import AuricleError
-from auricle.features import FRONT_ENDS, FrontEnd, front_end, log_mel, log_mel_stream, mel_filters
+from auricle.features import FRONT_ENDS, FrontEnd, from_log, front_end, log_mel, log_mel_stream, mel_filters, to_log
 from sounds import chirp, tone
 
 each_front_end = pytest.mark.parametrize("parameters", FRONT_ENDS.values(), ids=FRONT_ENDS)
@@ -133,6 +133,18 @@ def test_decibels_follow_the_level(name: str):
     sound = noise(parameters.rate)
     louder = log_mel(10 * sound, parameters) - log_mel(sound, parameters)
     np.testing.assert_allclose(louder, 20, rtol=0, atol=1e-3)
+
+
+@each_front_end
+@settings(max_examples=50, deadline=None)
+@given(exponents=st.lists(st.floats(-12, 5), min_size=1, max_size=20))
+def test_mel_bands_come_back_from_their_logarithm_down_to_the_floor(parameters: FrontEnd, exponents: list[float]):
+    mel = (10.0 ** np.array(exponents)).astype(np.float32)
+    back = from_log(to_log(mel, parameters), parameters)
+    assert (back >= 0).all()
+    # Decibels stop at the floor; the natural logarithm has it added, and what is far below it is lost in rounding.
+    heard = np.maximum(mel, parameters.floor) if parameters.logarithm == "decibel" else mel
+    np.testing.assert_allclose(back, heard, rtol=2e-5, atol=2e-5 * parameters.floor)
 
 
 def test_the_paper_front_end_is_the_papers():

@@ -1,6 +1,8 @@
 """Batches: a function of seed and epoch that visits everything once, shared out among processes, padded without harm."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,18 +12,21 @@ torch = pytest.importorskip("torch", reason="batches are torch tensors: pip inst
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from auricle.data.batches import Batch, Batches  # noqa: E402
+from auricle.data.batches import Batch, Batches, Mixtures  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
+from auricle.data.texts import Texts  # noqa: E402
 from auricle.errors import AuricleError  # noqa: E402
+from auricle.features import FRONT_ENDS  # noqa: E402
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
 
 MELS = 4
 
 
-def made(counts: list[int], size: int, **options: int) -> Batches:
+def made(counts: list[int], size: int, labels: list[str] | None = None, **options: Any) -> Batches:
     """Batches of as many sounds as there are counts of captions, of different lengths."""
     items = [
-        Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n))) for i, n in enumerate(counts)
+        Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n)), labels[i] if labels else "")
+        for i, n in enumerate(counts)
     ]
     rng = np.random.default_rng(0)
     spectrograms = [rng.normal(1, 1, (int(rng.integers(3, 40)), MELS)).astype(np.float32) for _ in items]
@@ -142,3 +147,126 @@ def test_words_are_the_known_words_alone():
     kept = [[vocabulary.words[int(n)] for n in row if n != PAD] for row in words]
     unknown = vocabulary.words[UNKNOWN]
     assert kept == [["dog", "barks"], ["barks", "dog"], [unknown], [unknown], ["dog"]]
+
+
+def mixtures(share: float) -> Mixtures:
+    return Mixtures(share, FRONT_ENDS["panns"], 60)
+
+
+def made_texts(count: int) -> Texts:
+    rng = np.random.default_rng(0)
+    profiles = np.sort(rng.uniform(0.01, 1, (9, 4)).astype(np.float32))[:, ::-1]
+    captions = [f"sound {number} said {number}" for number in range(count)]
+    vocabulary = Vocabulary(["sound", "said"])
+    return Texts(
+        captions, [{number % 20: 0.5} for number in range(count)], profiles, rng.normal(size=(20, 3)), vocabulary
+    )
+
+
+def rows(batch: Batch) -> list[tuple[str, bytes, list[int]]]:
+    """The sounds of a batch, whatever they are padded to: caption, spectrogram, known tokens."""
+    return [
+        (caption, log_mel[:length].numpy().tobytes(), tokens[tokens != PAD].tolist())
+        for caption, log_mel, length, tokens in zip(
+            batch.captions, batch.log_mel, batch.frames, batch.tokens, strict=False
+        )
+    ]
+
+
+def text_rows(batch: Batch) -> list[tuple[str, bytes]]:
+    assert batch.text_tags is not None
+    return [
+        (caption, tags.numpy().tobytes())
+        for caption, tags in zip(batch.captions[len(batch.items) :], batch.text_tags, strict=True)
+    ]
+
+
+def test_captions_without_sound_come_after_those_of_the_sounds():
+    texts = made_texts(11)
+    visited = []
+    for batch in made([1] * 10, 4, texts=texts, texts_per_batch=3).epoch(0, 0):
+        assert batch.text_tags is not None
+        assert batch.text_tags.shape == (3, 20)
+        assert len(batch.log_mel) == len(batch.frames) == len(batch.items)
+        assert len(batch.tokens) == len(batch.captions) == len(batch.items) + 3
+        assert len(batch.words()) == len(batch.tokens)
+        for row in range(len(batch.items), len(batch.captions)):
+            number = texts.captions.index(batch.captions[row])
+            encoded = texts.tokens[number]
+            assert batch.tokens[row, : len(encoded)].tolist() == encoded
+            assert (batch.tokens[row, len(encoded) :] == PAD).all()
+            visited.append(number)
+    assert len(set(visited)) == len(visited) == 9
+
+
+def test_without_texts_there_are_no_tags():
+    assert all(batch.text_tags is None for batch in made([1] * 10, 4).epoch(0, 0))
+
+
+def test_fewer_texts_than_processes_are_none():
+    shares = made([1] * 8, 4, texts=made_texts(5), texts_per_batch=1, ranks=2)
+    assert all(batch.text_tags is None and len(batch.captions) == 2 for batch in shares.epoch(0, 0))
+
+
+def test_mixtures_and_texts_are_a_function_of_seed_and_epoch():
+    def epoch(seed: int, number: int) -> list[object]:
+        batches = made([2] * 30, 4, mixtures=mixtures(0.5), texts=made_texts(40), texts_per_batch=2)
+        return [(rows(batch), text_rows(batch)) for batch in batches.epoch(seed, number)]
+
+    first = epoch(1, 2)
+    np.random.default_rng().random()
+    assert epoch(1, 2) == first
+    assert epoch(2, 2) != first
+    assert epoch(1, 3) != first
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_processes_together_have_the_rows_of_one(ranks: int):
+    """Also what is drawn anew for each of them: mixtures and tags."""
+    options: dict[str, Any] = {"mixtures": mixtures(0.5), "texts": made_texts(50), "texts_per_batch": 4}
+    whole = list(made([1] * 40, 8, **options).epoch(3, 1))
+    shares = [list(made([1] * 40, 8, **options, rank=rank, ranks=ranks).epoch(3, 1)) for rank in range(ranks)]
+    for number, batch in enumerate(whole):
+        for rank, share in enumerate(shares):
+            assert rows(share[number]) == rows(batch)[rank::ranks]
+            assert text_rows(share[number]) == text_rows(batch)[rank::ranks]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_as_many_sounds_are_mixed_as_are_wanted(share: float):
+    batches = made([1] * 300, 16, mixtures=mixtures(share))
+    captions = [caption for batch in batches.epoch(0, 0) for caption in batch.captions]
+    assert np.mean([caption.count("said") == 2 for caption in captions]) == pytest.approx(share, abs=0.08)
+
+
+def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
+    labels = [f"l{number % 7}" for number in range(40)]
+    batches = made([1] * 40, 8, labels, mixtures=mixtures(1))
+    found = 0
+    for batch in batches.epoch(0, 0):
+        for item, caption, log_mel, length in zip(
+            batch.items, batch.captions, batch.log_mel, batch.frames, strict=True
+        ):
+            own = int(item.file.stem)
+            told = [int(number) for number in re.findall(r"sound (\d+)", caption)]
+            assert own in told
+            if len(told) == 2:
+                found += 1
+                other = sum(told) - own
+                assert labels[own] != labels[other]  # the same would be no mixture
+                assert item.label == "+".join(sorted((labels[own], labels[other])))
+                lengths = len(batches.spectrograms[own]), len(batches.spectrograms[other])
+                assert int(length) in (max(lengths), sum(lengths))
+                heard = log_mel[: lengths[0]]
+                assert not np.allclose(heard, batches.spectrograms[own][: len(heard)]) or int(length) == sum(lengths)
+            else:
+                np.testing.assert_array_equal(log_mel[:length], batches.spectrograms[own])
+    assert found > 20
+
+
+def test_sounds_of_which_nothing_is_known_are_mixed_but_not_with_themselves():
+    for batch in made([1] * 3, 3, mixtures=mixtures(1)).epoch(0, 0):
+        for item, caption in zip(batch.items, batch.captions, strict=True):
+            numbers = re.findall(r"sound (\d+)", caption)
+            assert len(set(numbers)) == len(numbers)
+            assert item.label == item.group == ""  # and so they fit no other by it

@@ -32,9 +32,10 @@ def clotho_manifest(shared: Path, tmp_path: Path) -> Path:
 
 def test_table_1(clotho_manifest: Path):
     recipe = load_recipe(PAPER, [f"data.manifest={clotho_manifest}"])
-    train, valid, vocabulary = read_data(recipe.data, check_files=False)
+    train, valid, texts, vocabulary = read_data(recipe, check_files=False)
     assert len(train) == 3839 + 1045
     assert not valid
+    assert not texts
     assert len(vocabulary) == 4369  # the paper's count, special words included
     assert len(vocabulary) == CLOTHO_WORDS + len(SPECIAL)
     sizes = {network: sum(parts.values()) / 1e6 for network, parts in part_sizes(recipe, len(vocabulary)).items()}

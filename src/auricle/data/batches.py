@@ -46,15 +46,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Mixtures:
-    """Sounds of a batch that are made of two."""
+    """How often a sound is mixed with another, and captioned as both."""
 
-    share: float  # of all
-    front_end: FrontEnd
-    longest: int  # frames
+    share: float  # of all sounds
+    front_end: FrontEnd  # of the spectrograms
+    longest: int  # frames of two sounds one after the other
 
 
 class Batches:
-    """The batches of each epoch, a function of the seed and the epoch alone.
+    """The batches of each epoch, a function of the seed and the epoch alone: not of how many processes share them.
 
     An epoch visits each sound once a round, each time with another of its captions: no batch holds two captions of one
     sound. Sounds of like length come together, so that little is padded.
@@ -66,7 +66,7 @@ class Batches:
         size: sounds in a batch, of all processes together.
         rounds: captions of a sound in an epoch; 0: all.
         longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting what is sound.
-        mixtures: which of the sounds are mixed with another; none if None.
+        mixtures: how often a sound is mixed with another; never if None.
         texts: captions without sound; none if None.
         texts_per_batch: how many of them come with each batch, of all processes together.
         rank: the process's number; it gets its share of every batch.
@@ -100,7 +100,8 @@ class Batches:
         self.rounds = min(rounds or 1 << 30, max(len(item.captions) for item in items))
         self.longest = longest
         self.mixtures = mixtures
-        self.texts, self.texts_per_batch = texts, texts_per_batch // ranks * ranks if texts else 0
+        self.texts_per_batch = texts_per_batch // ranks * ranks if texts else 0
+        self.texts = texts if self.texts_per_batch else None
         self.rank, self.ranks = rank, ranks
 
     def plan(self, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
@@ -120,12 +121,11 @@ class Batches:
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
         """This process's share of the epoch's batches, prepared ahead in a thread."""
-        plan = [pairs[self.rank :: self.ranks] for pairs in self.plan(seed, epoch)]
+        plan = self.plan(seed, epoch)
         texts = np.zeros((len(plan), 0), int)
         if self.texts is not None:
             texts = self.texts.order(seed, epoch, len(plan) * self.texts_per_batch).reshape(len(plan), -1)
-            texts = texts[:, self.rank :: self.ranks]
-        work = [(pairs, texts[number], (seed, epoch, number, self.rank)) for number, pairs in enumerate(plan)]
+        work = [(pairs, texts[number], (seed, epoch, number)) for number, pairs in enumerate(plan)]
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(self._collate, *arguments) for arguments in work[:AHEAD]]
             try:
@@ -137,25 +137,29 @@ class Batches:
                 pool.shutdown(cancel_futures=True)
 
     def _collate(self, pairs: Sequence[tuple[int, int]], texts: np.ndarray, seed: tuple[int, ...]) -> Batch:
-        rng = np.random.default_rng(seed)
-        drawn = [self._draw(sound, caption, rng) for sound, caption in pairs]
+        """This process's rows of a batch; each row has random numbers of its own, whichever process it falls to."""
+        own, own_texts = (range(rows)[self.rank :: self.ranks] for rows in (len(pairs), len(texts)))
+        drawn = [self._draw(*pairs[row], np.random.default_rng((*seed, 0, row))) for row in own]
         spectrograms = [spectrogram for _, _, spectrogram in drawn]
         encoded = [self.vocabulary.encode(caption) for _, caption, _ in drawn]
-        captions: list[str] = [caption for _, caption, _ in drawn]
+        captions = [caption for _, caption, _ in drawn]
         text_tags = None
         if self.texts is not None:
-            encoded += [self.texts.tokens[int(i)] for i in texts]
-            captions += [self.texts.captions[int(i)] for i in texts]
-            text_tags = torch.from_numpy(np.stack([self.texts.draw_tags(int(i), rng) for i in texts]))
+            numbers = [int(texts[row]) for row in own_texts]
+            encoded += [self.texts.tokens[number] for number in numbers]
+            captions += [self.texts.captions[number] for number in numbers]
+            rngs = [np.random.default_rng((*seed, 1, row)) for row in own_texts]
+            tags = [self.texts.draw_tags(number, rng) for number, rng in zip(numbers, rngs, strict=True)]
+            text_tags = torch.from_numpy(np.stack(tags))
         frames = [len(spectrogram) for spectrogram in spectrograms]
-        log_mel = np.zeros((len(pairs), self.longest or max(frames), spectrograms[0].shape[1]), np.float32)
+        log_mel = np.zeros((len(drawn), self.longest or max(frames), spectrograms[0].shape[1]), np.float32)
         tokens = np.full((len(encoded), max(map(len, encoded))), PAD)
         for row, spectrogram in enumerate(spectrograms):
             log_mel[row, : len(spectrogram)] = spectrogram
         for row, numbers in enumerate(encoded):
             tokens[row, : len(numbers)] = numbers
         if self.longest:
-            frames = [self.longest] * len(pairs)
+            frames = [self.longest] * len(drawn)
         items = tuple(item for item, _, _ in drawn)
         return Batch(
             torch.from_numpy(log_mel), torch.tensor(frames), torch.from_numpy(tokens), items, tuple(captions), text_tags
@@ -168,12 +172,14 @@ class Batches:
             return item, text, spectrogram
         partner = int(rng.integers(len(self.items)))
         other = self.items[partner]
-        if other.label == item.label or other.group == item.group:
+        # A sound is not heard twice in a mixture, as far as one knows; what is empty is unknown.
+        if partner == sound or item.label == other.label != "" or item.group == other.group != "":
             return item, text, spectrogram
         other_text = other.captions[rng.integers(len(other.captions))]
         mixed, at_once, first_louder = mix(
             spectrogram, self.spectrograms[partner], self.mixtures.front_end, self.mixtures.longest, rng
         )
-        pair = (text, other_text) if first_louder else (other_text, text)
-        joined = join(*pair, at_once, rng)
-        return replace(item, captions=(joined,), label=f"{item.label}+{other.label}", group=""), joined, mixed
+        texts = (text, other_text) if first_louder else (other_text, text)
+        joined = join(*texts, at_once, rng)
+        labels = sorted((item.label, other.label))
+        return replace(item, captions=(joined,), label="+".join(labels) if all(labels) else "", group=""), joined, mixed

@@ -6,7 +6,7 @@ from auricle.features import FrontEnd, from_log, to_log
 
 LEVEL_DB = 8.0  # greatest difference of level
 ONE_AFTER_THE_OTHER = 0.25  # share of mixtures that are not at once
-AT_ONCE = (" while ", " as ", " and ", " with ", " over ")
+AT_ONCE = (" while ", " as ", " and ", " with ", " over ")  # links of two captions
 LATER = (" followed by ", " and then ", " then ", ", followed by ")
 
 
@@ -15,18 +15,19 @@ def mix(
 ) -> tuple[np.ndarray, bool, bool]:
     """A log-mel spectrogram of two sounds, at once or one after the other.
 
-    Powers are added, as those of unrelated sounds add up on average. The second sound is brought to the power of the first
-    and up to 8 dB from it.
+    Powers are added, as those of unrelated sounds add up on average. The other sound is brought to within 8 dB of the power
+    of the one.
 
     Args:
         one: (frames, mels), log-mel.
         other: likewise.
-        front_end: of both; one of powers.
-        longest: frames of a sound that may come out.
-        rng: decides on levels and times.
+        front_end: of both; one of powers, not magnitudes.
+        longest: frames that two sounds one after the other may have; longer ones are heard at once.
+        rng: decides on level and time.
 
     Returns:
-        (frames, mels) float32, whether both are heard at once, and whether the first is the louder.
+        (frames, mels) float32; whether both are heard at once; whether the one is to be told first: it is the louder, or
+        comes before the other.
     """
     first, second = from_log(np.asarray(one), front_end), from_log(np.asarray(other), front_end)
     level = rng.uniform(-LEVEL_DB, LEVEL_DB)
@@ -41,6 +42,6 @@ def mix(
 
 
 def join(one: str, other: str, at_once: bool, rng: np.random.Generator) -> str:
-    """One caption of two, the first sound first."""
+    """One caption of two, told in this order; its end is the other's."""
     link = rng.choice(AT_ONCE if at_once else LATER)
     return f"{one.strip().rstrip('.')}{link}{other.strip()[:1].lower()}{other.strip()[1:]}"

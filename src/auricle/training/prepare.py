@@ -62,7 +62,9 @@ class Data:
         mixtures = None
         if augmentation is not None and augmentation.mixtures:
             own = front_end(self.config.front_end)
-            mixtures = Mixtures(augmentation.mixtures, own, own.frames(round(MIXTURE_SECONDS * own.rate)))
+            frames = own.frames(round(MIXTURE_SECONDS * own.rate))
+            # What is padded to the longest sound of all has no room for a longer one.
+            mixtures = Mixtures(augmentation.mixtures, own, min(frames, self.longest or frames))
         return Batches(
             self.train,
             self.spectrograms[: len(self.train)],
