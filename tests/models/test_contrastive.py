@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from auricle.config import EncoderConfig
+from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import (
+    HEARD_TAGS,
     PreEncoder,
     TextTower,
     contrastive_loss,
     fitting_pairs,
     retrieval,
+    tag_features,
 )
 from auricle.vocabulary import PAD, UNKNOWN
 
@@ -146,7 +149,10 @@ def test_both_towers_meet_on_the_sphere(architecture: str, width: float, mels: i
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = PreEncoder(EncoderConfig(architecture, width), 10, 6, 12, 0.07, False).eval()  # type: ignore[arg-type]
-        audio, text, tau = model(torch.randn(3, 64, mels), torch.tensor([64, 40, 64]), torch.tensor([[4], [5], [6]]))
+        audio, text, tau, tags = model(
+            torch.randn(3, 64, mels), torch.tensor([64, 40, 64]), torch.tensor([[4], [5], [6]])
+        )
+    assert tags is None
     assert audio.shape == text.shape == (3, 12)
     torch.testing.assert_close(audio.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(text.norm(dim=1), torch.ones(3))
@@ -156,5 +162,58 @@ def test_both_towers_meet_on_the_sphere(architecture: str, width: float, mels: i
 def test_a_learned_temperature_stays_above_a_hundredth():
     model = PreEncoder(EncoderConfig("cnn10", 1 / 16), 10, 6, 12, 0.001, True).eval()
     with torch.no_grad():
-        *_, tau = model(torch.zeros(1, 16, 64), torch.tensor([16]), torch.tensor([[4]]))
+        _, _, tau, _ = model(torch.zeros(1, 16, 64), torch.tensor([16]), torch.tensor([[4]]))
     assert float(tau) == pytest.approx(0.01)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 4), st.integers(0, 999))
+def test_only_the_likeliest_tags_are_heard(batch: int, seed: int):
+    probabilities = drawn(seed, batch, AUDIOSET_CLASSES).sigmoid()
+    features = tag_features(probabilities)
+    heard = features > 0
+    assert (heard.sum(1) == HEARD_TAGS).all()
+    torch.testing.assert_close(features[heard].square(), probabilities[heard])
+    assert (probabilities.masked_fill(~heard, 1).amin(1) >= probabilities.masked_fill(heard, 0).amax(1)).all()
+    torch.testing.assert_close(tag_features(probabilities * heard), features)  # as captions without sound have them
+
+
+def hearing_tags() -> PreEncoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PreEncoder(EncoderConfig("cnn10", 1 / 16), 10, 6, 12, 0.07, False, tags=True).eval()
+
+
+def test_captions_without_sound_are_known_by_their_tags_alone():
+    model, frames, tokens = hearing_tags(), torch.tensor([64, 64]), torch.tensor([[4], [5], [6], [7]])
+    sounds = [torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    tags = torch.zeros(2, AUDIOSET_CLASSES)
+    tags[0, :8], tags[1, 8:16] = 0.5, 0.5
+    with torch.no_grad():
+        first, text, _, logits = model(sounds[0], frames, tokens, tags)
+        other, other_text, _, _ = model(sounds[1], frames, tokens, tags)
+        alone, text_alone, _, _ = model(sounds[0], frames, tokens[:2])
+        told, _, _, _ = model(sounds[0], frames, tokens, tags.flip(0))
+        embedded = model.embed_audio(sounds[0], frames)
+    assert first.shape == text.shape == (4, 12)
+    assert logits.shape == (2, AUDIOSET_CLASSES)
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(4))
+    torch.testing.assert_close(other[2:], first[2:])
+    assert (other[:2] - first[:2]).abs().amax(1).min() > 1e-3
+    torch.testing.assert_close(told[2:], first[2:].flip(0))
+    torch.testing.assert_close(other_text, text)
+    # And sounds do not know what stands beside them, in training or by themselves.
+    for sound in (alone, told[:2], embedded):
+        torch.testing.assert_close(sound, first[:2])
+    torch.testing.assert_close(text_alone, text[:2])
+
+
+def test_tags_are_not_taught_by_the_pairs():
+    """They stay AudioSet's: what keeps them is the distillation, and the contrastive loss does not reach them."""
+    model = hearing_tags()
+    sounds, text, tau, _ = model(torch.randn(2, 64, 64), torch.tensor([64, 64]), torch.tensor([[4], [5]]))
+    contrastive_loss(sounds, text, tau).backward()
+    assert model.audio.class_vectors.grad is None
+    assert model.space.tag_projection is not None
+    assert model.space.tag_projection.weight.grad is not None
+    assert model.space.tag_projection.weight.grad.any()
