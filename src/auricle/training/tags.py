@@ -1,0 +1,96 @@
+"""AudioSet tags read off captions: what the tag-guided decoder is told of a caption that comes without its sound.
+
+    captions -> sentence embeddings -> cosine to the names of AudioSet's classes -> the nearest few, with their similarity
+
+The numbers (the two wordings of a name, the threshold, six tags at most) are those of a first try, which worked; none
+has been tuned.
+"""
+
+import contextlib
+import csv
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from auricle.data.download import cache_folder
+from auricle.errors import AuricleError
+from auricle.evaluation.sentences import SentenceModel
+
+CLASSES = 527
+MODEL, WIDTH = "all-MiniLM-L6-v2", 384
+MOST_TAGS = 6
+_CHUNK = 1024  # captions embedded between two commits: seconds of work
+
+
+def read_class_names(path: Path) -> list[str]:
+    """The names that AudioSet's class_labels_indices.csv shows to people, in the order of their indices.
+
+    Raises:
+        AuricleError: it cannot be read, or does not hold the 527 classes in order.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        indices = [int(row["index"]) for row in rows]
+        names = [row["display_name"] for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise AuricleError(f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error!r}") from None
+    if indices != list(range(CLASSES)):
+        raise AuricleError(
+            f"{path}: {len(rows)} classes; AudioSet's {CLASSES} are wanted, in the order of their indices"
+        )
+    return names
+
+
+def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
+    """Texts to (texts, 384) float32 of unit length to 1e-3, by all-MiniLM-L6-v2.
+
+    The user's cache keeps every embedding in half precision, so a text is computed once, and a stop loses one chunk.
+
+    Raises:
+        SentencesError: a text is new and the model, or what runs it, is not installed.
+    """
+    folder = cache_folder("sentences")
+    folder.mkdir(parents=True, exist_ok=True)
+    # SQLite rather than files: texts come in other company each time, and another process may be writing too.
+    with contextlib.closing(sqlite3.connect(folder / f"{MODEL}.sqlite", timeout=60)) as store:
+        store.execute("CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID")
+
+        def stored(text: str) -> tuple[bytes] | None:
+            return store.execute("SELECT embedding FROM embeddings WHERE text = ?", (text,)).fetchone()
+
+        new = sorted((text for text in dict.fromkeys(texts) if stored(text) is None), key=len)
+        model = SentenceModel(Path(MODEL)) if new else None
+        starts = range(0, len(new), _CHUNK)
+        for start in track(starts, "Sentences", disable=not progress or not new, transient=True):
+            assert model is not None
+            chunk = new[start : start + _CHUNK]
+            rows = zip(chunk, (row.tobytes() for row in model.embed(chunk).astype(np.float16)), strict=True)
+            with store:
+                store.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
+        embeddings = b"".join(row[0] for text in texts if (row := stored(text)))
+    return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
+
+
+def read_tags(
+    captions: Sequence[str], names: Sequence[str], *, threshold: float = 0.42, progress: bool = True
+) -> list[dict[int, float]]:
+    """The classes that each caption is near to: index -> similarity, the nearest first, at most six.
+
+    Similarity is the mean of the cosines to "name" and "the sound of name", in lower case. Kept are the classes above
+    the threshold, or the nearest one if there are none.
+    """
+    plain = [name.lower() for name in names]
+    sounds = [f"the sound of {name}" for name in plain]
+    classes = (embed_sentences(plain, progress=progress) + embed_sentences(sounds, progress=progress)) / 2
+    embedded = embed_sentences(captions, progress=progress)
+    tags: list[dict[int, float]] = []
+    for start in range(0, len(captions), _CHUNK):
+        similarity = embedded[start : start + _CHUNK] @ classes.T  # (captions, classes)
+        for row, order in zip(similarity, np.argsort(-similarity, axis=1)[:, :MOST_TAGS], strict=True):
+            near = order[: max(1, np.count_nonzero(row[order] > threshold))]
+            tags.append({int(place): float(row[place]) for place in near})
+    return tags
