@@ -14,9 +14,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _made_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags are read off captions without a language model."""
+    from tiny import made_tags
+
+    monkeypatch.setattr("auricle.training.prepare.read_tags", made_tags)
+
+
 @pytest.fixture(scope="session")
 def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen made sounds of about a second with two captions each, twelve to learn from and four to select by."""
+    """Sixteen made sounds of about a second with two captions each, twelve to learn from and four to select by.
+
+    Beside it stand the names of tags and captions without sound.
+    """
     from tiny import write_data
 
     return write_data(tmp_path_factory.mktemp("tiny-data"))

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auricle.features import FRONT_ENDS
-from auricle.models.captioning import Mixing
-from auricle.training.augment import draw_mixing, spec_augment
+from auricle.training.augment import draw_decoder_augment, spec_augment
 from auricle.training.config import Augmentation
 
 PANNS = FRONT_ENDS["panns"]
@@ -18,7 +19,7 @@ def noise(*shape: int) -> torch.Tensor:
 def test_off_is_off():
     log_mel = noise(2, 100, 64)
     assert spec_augment(log_mel, Augmentation(), PANNS) is log_mel
-    assert draw_mixing(4, Augmentation(), torch.device("cpu")) is None
+    assert draw_decoder_augment(4, 0, Augmentation(), 3) is None
 
 
 @pytest.mark.parametrize("frames", [10, 200])
@@ -41,15 +42,76 @@ def test_stretches_of_time_and_of_bands_become_the_mean(frames: int):
     assert len({tuple(row.tolist()) for row in whole_frames}) > 10  # each item has its own
 
 
-def test_the_larger_share_stays_with_the_item():
+def decoder_inputs(rows: int, frames: int, tags: int, texts: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Memory, its mask and embedded words; sounds of different lengths, captions without sound, tags."""
+    mask = torch.arange(frames + tags) < torch.randint(1, frames + 1, (rows, 1))
+    mask[rows - texts :] = False
+    mask[:, frames:] = True
+    return noise(rows, frames + tags, 2), mask, noise(rows, 5, 2)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    rows=st.integers(1, 6),
+    texts=st.integers(0, 5),
+    frames=st.integers(1, 5),
+    tags=st.integers(0, 3),
+    audio_dropout=st.sampled_from([0.0, 0.5, 1.0]),
+    tag_dropout=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_something_is_heard_always(
+    rows: int, texts: int, frames: int, tags: int, audio_dropout: float, tag_dropout: float, seed: int
+):
+    texts = min(texts, rows) if tags else 0
+    torch.manual_seed(seed)
+    inputs = decoder_inputs(rows, frames, tags, texts)
+    augment = draw_decoder_augment(
+        rows, texts, Augmentation(audio_dropout=audio_dropout, tag_dropout=tag_dropout), tags
+    )
+    memory, mask, embedded = augment(*inputs) if augment else inputs
+    assert memory is inputs[0]
+    assert embedded is inputs[2]
+    assert mask.shape == inputs[1].shape
+    assert mask.any(1).all()
+    assert not (mask & ~inputs[1]).any()  # what is not there is not heard either
+    if not tags:
+        assert torch.equal(mask, inputs[1])
+
+
+def test_as_much_is_hidden_as_is_wanted():
     torch.manual_seed(0)
-    for _ in range(50):
-        mixing = draw_mixing(8, Augmentation(mixup=0.4), torch.device("cpu"))
-        assert mixing is not None
-        assert 0.5 <= mixing.share <= 1
-        assert sorted(mixing.partners.tolist()) == list(range(8))
+    rows, texts, frames, tags = 3000, 1000, 4, 3
+    inputs = decoder_inputs(rows, frames, tags, texts)
+    augment = draw_decoder_augment(rows, texts, Augmentation(audio_dropout=0.3, tag_dropout=0.2), tags)
+    assert augment is not None
+    _, mask, _ = augment(*inputs)
+    deaf = ~mask[:, :frames].any(1)
+    assert float(deaf[: rows - texts].float().mean()) == pytest.approx(0.3, abs=0.04)
+    assert float((~mask[:, frames:]).float().mean()) == pytest.approx(0.2, abs=0.02)
+    heard = mask[: rows - texts, :frames]
+    assert torch.equal(heard[~deaf[: rows - texts]], inputs[1][: rows - texts, :frames][~deaf[: rows - texts]])
 
 
-def test_mixing_mixes():
-    x = torch.tensor([[0.0, 4.0], [8.0, 8.0]])
-    assert Mixing(torch.tensor([1, 0]), 0.75)(x).tolist() == [[2.0, 5.0], [6.0, 7.0]]
+def test_each_item_is_mixed_with_another_and_the_larger_share_is_its_own():
+    rows, frames = 8, 3
+    # Item i is one in its own place and zero elsewhere, so that what is mixed tells of what.
+    items = torch.eye(rows, dtype=torch.float64)[:, None]
+    memory, embedded = items.expand(rows, frames, rows), items.expand(rows, 5, rows)
+    mask = torch.arange(frames) < torch.tensor([1, 2, 3, 1, 2, 3, 1, 2])[:, None]
+    shares = set()
+    for seed in range(50):
+        torch.manual_seed(seed)
+        augment = draw_decoder_augment(rows, 0, Augmentation(mixup=0.4), 0)
+        assert augment is not None
+        mixed, heard, words = augment(memory, mask, embedded)
+        assert torch.equal(mixed, mixed[:, :1].expand(rows, frames, rows))
+        assert torch.equal(words, mixed[:, :1].expand(rows, 5, rows))
+        share = float(mixed[:, 0].diagonal().min())
+        assert 0.5 <= share < 1
+        partners = (mixed[:, 0] - share * torch.eye(rows)) / (1 - share)
+        torch.testing.assert_close(partners, partners.round(), rtol=0, atol=1e-3)
+        assert sorted(partners.argmax(1).tolist()) == list(range(rows))
+        assert torch.equal(heard, mask | mask[partners.argmax(1)])  # wherever either is heard
+        shares.add(share)
+    assert len(shares) > 20

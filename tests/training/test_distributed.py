@@ -13,21 +13,26 @@ from tiny import run_ranks, run_stage, tiny_recipe
 from auricle.config import DecoderConfig, EncoderConfig
 from auricle.data.batches import Batches
 from auricle.data.manifest import Item
+from auricle.data.texts import Texts
 from auricle.models.captioning import CaptioningModel
+from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, contrastive_loss
 from auricle.training.config import Recipe
-from auricle.training.pretrain import _also_fit, gather_with_gradient
+from auricle.training.pretrain import _also_fit, gather_with_gradient, tag_distillation
 from auricle.training.run import make_accelerator
 from auricle.training.train import word_loss
 from auricle.training.weights import load_weights, save_weights
 from auricle.vocabulary import PAD, Vocabulary
 
-SOUNDS = 8
+SOUNDS, TEXTS = 8, 4
 ENCODER = EncoderConfig("cnn10", 1 / 16)
 
 
 def made_batches(accelerator: Accelerator) -> Batches:
-    """One batch of eight sounds in an epoch; captions of different lengths, some with a label in common."""
+    """One batch in an epoch, of eight sounds and four captions without sound.
+
+    Captions are of different lengths, some sounds have a label in common, and one text is a sound's caption too.
+    """
     rng = np.random.default_rng(0)
     items = [
         Item(Path(f"{i}.wav"), "train", (" ".join(f"word{k}" for k in range(i, 2 * i + 1)),), label=f"l{i // 3}")
@@ -35,8 +40,19 @@ def made_batches(accelerator: Accelerator) -> Batches:
     ]
     spectrograms = [rng.normal(-30, 10, (48, 64)).astype(np.float32) for _ in items]
     vocabulary = Vocabulary.build([item.captions[0] for item in items])
+    captions = ["word1 word2", "word5", "word3 word9 word4", "word2 word2 word7"]
+    told = [{number * 100: 0.7} for number in range(TEXTS)]
+    profiles = np.sort(rng.uniform(0.1, 1, (5, 8)).astype(np.float32))[:, ::-1]
+    texts = Texts(captions, told, profiles, rng.normal(size=(AUDIOSET_CLASSES, 6)), vocabulary)
     return Batches(
-        items, spectrograms, vocabulary, SOUNDS, rank=accelerator.process_index, ranks=accelerator.num_processes
+        items,
+        spectrograms,
+        vocabulary,
+        SOUNDS,
+        texts=texts,
+        texts_per_batch=TEXTS,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
     )
 
 
@@ -45,14 +61,15 @@ def contrastive_step(path: Path, masked: bool) -> None:
     accelerator = make_accelerator()
     batches = made_batches(accelerator)
     torch.manual_seed(0)
-    model = PreEncoder(ENCODER, len(batches.vocabulary), 8, 12, 0.2, True).eval()
+    model = PreEncoder(ENCODER, len(batches.vocabulary), 8, 12, 0.2, True, tags=True).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)
-    audio, captions, temperature = prepared(batch.log_mel, batch.frames, batch.words())
+    audio, captions, temperature, tags = prepared(batch.log_mel, batch.frames, batch.words(), batch.text_tags)
     also_fit = _also_fit(batch, accelerator) if masked else None
-    loss = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+    contrast = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+    loss = contrast + 0.01 * tag_distillation(tags, torch.full_like(tags, 0.3))
     accelerator.backward(loss)
-    write(path, accelerator, model, loss)
+    write(path, accelerator, model, mean_loss(loss, accelerator))
 
 
 def captioning_step(path: Path, _: bool) -> None:
@@ -60,17 +77,21 @@ def captioning_step(path: Path, _: bool) -> None:
     accelerator = make_accelerator()
     batches = made_batches(accelerator)
     torch.manual_seed(0)
-    model = CaptioningModel(ENCODER, DecoderConfig(16, 2, 2, 32), len(batches.vocabulary)).eval()
+    model = CaptioningModel(ENCODER, DecoderConfig(16, 2, 2, 32, tags=3), len(batches.vocabulary)).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)
     targets = batch.tokens[:, 1:]
-    logits = prepared(batch.log_mel, batch.frames, batch.tokens[:, :-1])
+    logits = prepared(batch.log_mel, batch.frames, batch.tokens[:, :-1], batch.text_tags)
     words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes  # type: ignore[operator]
     loss = word_loss(logits, targets, 0.1) / words
     accelerator.backward(loss)
+    write(path, accelerator, model, mean_loss(loss, accelerator))
+
+
+def mean_loss(loss: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
     mean = accelerator.reduce(loss.detach(), "mean")
     assert isinstance(mean, torch.Tensor)
-    write(path, accelerator, model, mean)
+    return mean
 
 
 def write(path: Path, accelerator: Accelerator, model: torch.nn.Module, loss: torch.Tensor) -> None:

@@ -68,7 +68,7 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
     }
     assert tower.keys() == encoder.keys()
     assert all(torch.equal(tower[name], encoder[name]) for name in tower)
-    words = len(read_data(recipe.data)[2])
+    words = len(read_data(recipe)[-1])
     model = load_pre_encoder(recipe, words)
     assert all(torch.equal(tensor, best[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
     assert "text.embedding.weight" in refused(lambda: load_pre_encoder(recipe, words + 1))

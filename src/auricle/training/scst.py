@@ -54,6 +54,8 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
     run = Run(recipe.scst_folder, recipe, resume=resume, main=accelerator.is_main_process)
     model = build_captioner(recipe, len(data.vocabulary))
     load_strictly(model, load_weights(trained), str(trained))
+    if not recipe.train.encoder_rate:
+        model.freeze_encoder()
     config = replace(recipe.train, weight_decay=0.0)
     optimizer = torch.optim.AdamW(parameter_groups(model, config), stage.learning_rate)
     prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
