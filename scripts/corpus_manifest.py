@@ -1,80 +1,175 @@
-"""Writes the manifest of the development corpus that the embedded model is trained on.
+"""Writes what the embedded model is trained on: sounds with captions, and captions without sound.
 
-    python scripts/corpus_manifest.py ../shared/corpus data/corpus.csv [ATTRIBUTION.csv]
+    python scripts/corpus_manifest.py ../shared/corpus data/embedded --attribution ATTRIBUTION.csv
+    python scripts/corpus_manifest.py ../shared/corpus data/heldout --heldout
 
-Sounds with captions by people keep them. A sound that only has a label gets the label's own sentence and captions from the pool
-of its label, drawn by its name, so that every run draws the same. Sounds to learn from get more of them the rarer their
-label is, since a training visits a sound once for each of its captions. Left out: captions of Clotho's evaluation split,
-other stretches of captioned recordings, and sounds to learn from whose licence forbids it or is not known. The second
-file, if named, lists the recordings to learn from with their authors and licences.
+    captions.csv   the captions of Clotho's development and validation and of AudioCaps' training split
+    sounds.csv     the manifest; its splits:
+        train                       what is learnt from: recordings with labels or captions, and made sounds
+        label_valid, made_valid     sounds to select by: recordings and parameters that `train` does not have
+        human_train, human_valid    sounds that people captioned, to score on; without --heldout human_train is learnt from
+    made/          sounds made from formulas
+
+A sound that has only a label gets captions of captions.csv that name it: those that fit the label and the sound's own
+AudioSet tags best, by the cosine of sentence embeddings. Rarer labels get more of them, since a training visits a sound
+once for each. With --heldout nothing is learnt of a recording that people captioned, nor of what they said.
 """
 
 import csv
 import os
-import random
-import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
-MOST_CAPTIONS = 6
-VISITS = 50  # of each label in an epoch, as far as the number of captions allows
-COLUMNS = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, MOST_CAPTIONS + 1))]
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
 
+from auricle.training.tags import read_class_names
+from auricle.vocabulary import words
+from fitting_captions import MOST_CAPTIONS, Row, fitting_captions, key
+from made_sounds import made_sounds, write_sound
 
-def corpus_rows(corpus: Path, folder: Path) -> list[dict[str, str]]:
-    """The manifest's rows; files are relative to `folder`, where the manifest will stand."""
-    pool: dict[str, list[str]] = defaultdict(list)
-    with (corpus / "captions/class_caption_pool.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            pool[row["label"]].append(row["caption"])
-    with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        metadata = [row for row in csv.DictReader(file) if is_wanted(row)]
-    frequency = Counter(row["label"] for row in metadata if row["split"] == "label_train")
-    rows = []
-    for row in metadata:
-        captions = [row[f"caption_{n}"] for n in range(1, 6)]
-        if not any(captions):
-            count = min(MOST_CAPTIONS, max(1, round(VISITS / frequency[row["label"]])))
-            own = pool[row["label"]]
-            captions = draw_captions(row, own, count if row["split"] == "label_train" else 5)
-        captions += [""] * (MOST_CAPTIONS - len(captions))
-        name = os.path.relpath(corpus / row["file"], folder)
-        rows.append(dict(zip(COLUMNS, [name, row["split"], row["label"], row["fsid"], *captions], strict=True)))
-    return rows
+OWN_SENTENCES = Path(__file__).with_name("label_sentences.csv")  # our words, for labels that few captions name
+COLUMNS = ("file", "split", "label", "group", *(f"caption_{n}" for n in range(1, MOST_CAPTIONS + 1)))
 
 
-def is_wanted(row: dict[str, str]) -> bool:
-    """Whether a sound may be learnt from, or selected by."""
-    refused = any(word in row["clip_licence"].lower() for word in ("sampling+", "unknown"))
-    learnt = row["split"].endswith("_train")
-    return row["split"] != "human_weak" and row["clotho_split"] != "evaluation" and not (refused and learnt)
+def main(
+    corpus: Path,
+    folder: Path,
+    heldout: Annotated[bool, typer.Option(help="Learn nothing of the recordings that people captioned.")] = False,
+    attribution: Annotated[Path | None, typer.Option(help="Where to list the recordings learnt from.")] = None,
+) -> None:
+    """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
+    rows = wanted_rows(corpus, heldout)
+    captions = read_captions(corpus, rows, heldout)
+    described = describe(corpus, rows, captions)
+    # What sounds are selected by is not learnt from, be it without its sound.
+    selected_by = {key(text) for row, texts in described if row["split"] == "label_valid" for text in texts}
+    captions = [text for text in captions if key(text) not in selected_by]
+    manifest = [
+        manifest_row(os.path.relpath(corpus / row["file"], folder), row["split"], row["label"], row["fsid"], texts)
+        for row, texts in described
+    ]
+    (folder / "made").mkdir(parents=True, exist_ok=True)
+    for sound in made_sounds():
+        name = write_sound(sound, folder / "made").relative_to(folder).as_posix()
+        manifest.append(manifest_row(name, sound.split, sound.label, sound.name, sound.captions))
+    write_csv(folder / "sounds.csv", manifest)
+    write_csv(folder / "captions.csv", [{"caption": text} for text in captions])
+    if attribution:
+        write_csv(attribution, attribution_rows(row for row in rows if row["split"] == "train"))
+    print_summary(manifest, len(captions))
 
 
-def draw_captions(row: dict[str, str], pool: list[str], count: int) -> list[str]:
-    """`count` captions of a labelled sound: its label's sentence, and others while the pool lasts, then the sentence again."""
-    rng = random.Random(row["file"])
-    if count == 1 and pool and rng.random() < 0.5:
-        return [rng.choice(pool)]
-    drawn = [row["label_caption"], *rng.sample(pool, min(count - 1, len(pool)))]
-    return drawn + [row["label_caption"]] * (count - len(drawn))
+def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
+    """The metadata of the sounds to learn from, to select by and to score on; what is learnt from has the split `train`.
+
+    Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and sounds to learn from whose
+    licence forbids it or is not known.
+    """
+    rows = read_csv(corpus / "metadata.csv")
+    scored = ("human_train", "human_valid", "human_weak") if heldout else ("human_valid",)
+    recordings = {row["fsid"] for row in rows if row["fsid"] and row["split"] in scored}
+    excluded = {row["file_name"] for row in excluded_sounds(corpus)} if heldout else set()
+    wanted = []
+    for row in rows:
+        if row["split"] == "human_weak" or row["clotho_split"] == "evaluation":
+            continue
+        if row["split"] == "label_train" or (row["split"] == "human_train" and not heldout):
+            forbidden = any(word in row["clip_licence"].lower() for word in ("sampling+", "unknown"))
+            if forbidden or row["fsid"] in recordings or row["clotho_file"] in excluded:
+                continue
+            row["split"] = "train"
+        wanted.append(row)
+    return wanted
 
 
-def attribution_rows(corpus: Path) -> list[dict[str, str]]:
-    """The recordings of the sounds to learn from, each once: title, author, licence, address, data set."""
-    learnt = {row["file"] for row in corpus_rows(corpus, corpus) if row["split"].endswith("_train")}
-    recordings: dict[str, dict[str, str]] = {}
-    with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["file"] in learnt:
-                licence = row["clip_licence"] or row["set_licence"]
-                named = {"title": row["title"], "author": row["author"], "licence": licence, "url": row["url"]}
-                recordings.setdefault(row["fsid"] or row["file"], {**named, "data_set": row["source"].split(" (")[0]})
-    return [recordings[key] for key in sorted(recordings)]
+def excluded_sounds(corpus: Path) -> list[Row]:
+    """Clotho's sounds behind those that people captioned."""
+    return read_csv(corpus / "captions/exclude.csv")
 
 
-def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+def read_captions(corpus: Path, rows: list[Row], heldout: bool) -> list[str]:
+    """The captions to learn from, each once, in alphabetical order.
+
+    Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also where another sound has
+    the same words.
+    """
+    if heldout:
+        aside = {row["file_name"] for row in excluded_sounds(corpus)}
+    else:
+        aside = {row["clotho_file"] for row in rows if row["split"] == "human_valid"}
+    learnt: dict[str, str] = {}
+    secret: set[str] = set()
+    for split in ("development", "validation", "evaluation"):
+        for row in read_csv(corpus / f"captions/clotho_v2.1/clotho_captions_{split}.csv"):
+            texts = [row[f"caption_{n}"].strip() for n in range(1, 6)]
+            if row["file_name"] in aside:
+                secret |= set(map(key, texts))
+            elif split != "evaluation":
+                learnt |= {key(text): text for text in texts}
+    for row in read_csv(corpus / "captions/audiocaps_v1/train.csv"):
+        learnt.setdefault(key(row["caption"]), row["caption"].strip())
+    return sorted(text for said, text in learnt.items() if said not in secret)
+
+
+def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[Row, list[str]]]:
+    """Every sound with its captions: people's own, or those that fit it."""
+    labelled = [row for row in rows if not row["caption_1"]]
+    names = {row["label"]: set(row["words"].split()) for row in read_csv(corpus.parent / "reference/label_words.csv")}
+    class_names = read_class_names(corpus / "audioset/class_labels_indices.csv")
+    chosen = fitting_captions(labelled, captions, names, read_csv(OWN_SENTENCES), class_names)
+    return [(row, chosen.get(row["file"]) or [row[f"caption_{n}"].strip() for n in range(1, 6)]) for row in rows]
+
+
+def manifest_row(file: str, split: str, label: str, group: str, captions: Iterable[str]) -> Row:
+    """A row of sounds.csv."""
+    row = dict.fromkeys(COLUMNS, "") | {"file": file, "split": split, "label": label, "group": group}
+    return row | {f"caption_{n}": text for n, text in enumerate(captions, start=1)}
+
+
+def attribution_rows(learnt: Iterable[Row]) -> list[Row]:
+    """The recordings of the sounds, each once: title, author, licence, address, data set."""
+    recordings: dict[str, Row] = {}
+    for row in learnt:
+        licence = row["clip_licence"] or row["set_licence"]
+        named = {"title": row["title"], "author": row["author"], "licence": licence, "url": row["url"]}
+        recordings.setdefault(row["fsid"] or row["file"], {**named, "data_set": row["source"].split(" (")[0]})
+    return [recordings[name] for name in sorted(recordings)]
+
+
+def print_summary(manifest: list[Row], captions: int) -> None:
+    """A line for each split."""
+    table = Table("split", "sounds", "labels", "captions", "fewest visits of a label", "words in a caption")
+    splits: dict[str, list[Row]] = defaultdict(list)
+    for row in manifest:
+        splits[row["split"]].append(row)
+    for split, rows in splits.items():
+        visits: Counter[str] = Counter()
+        lengths = []
+        for row in rows:
+            texts = [row[column] for column in COLUMNS[4:] if row[column]]
+            visits[row["label"]] += len(texts)
+            lengths += [len(words(text)) for text in texts]
+        label, fewest = min(visits.items(), key=lambda item: item[1])
+        mean = f"{np.mean(lengths):.1f}"
+        table.add_row(split, str(len(rows)), str(len(visits)), str(len(lengths)), f"{fewest} ({label})", mean)
+    console = Console()
+    console.print(table)
+    console.print(f"{captions:,} captions without sound")
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a CSV with a header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
     """Writes rows of the same columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -82,7 +177,4 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 if __name__ == "__main__":
-    corpus, manifest, *attribution = map(Path, sys.argv[1:])
-    write_csv(manifest, corpus_rows(corpus, manifest.parent))
-    for path in attribution:
-        write_csv(path, attribution_rows(corpus))
+    typer.run(main)
