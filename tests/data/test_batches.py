@@ -150,7 +150,7 @@ def test_words_are_the_known_words_alone():
 
 
 def mixtures(share: float) -> Mixtures:
-    return Mixtures(share, FRONT_ENDS["panns"], 60)
+    return Mixtures(share, FRONT_ENDS["panns"])
 
 
 def made_texts(count: int) -> Texts:

@@ -50,7 +50,6 @@ class Mixtures:
 
     share: float  # of all sounds
     front_end: FrontEnd  # of the spectrograms
-    longest: int  # frames of two sounds one after the other
 
 
 class Batches:
@@ -175,11 +174,14 @@ class Batches:
         # A sound is not heard twice in a mixture, as far as one knows; what is empty is unknown.
         if partner == sound or item.label == other.label != "" or item.group == other.group != "":
             return item, text, spectrogram
-        other_text = other.captions[rng.integers(len(other.captions))]
-        mixed, at_once, first_louder = mix(
-            spectrogram, self.spectrograms[partner], self.mixtures.front_end, self.mixtures.longest, rng
-        )
-        texts = (text, other_text) if first_louder else (other_text, text)
+        text, other_text = _short(item, rng), _short(other, rng)
+        mixed, at_once, one_first = mix(spectrogram, self.spectrograms[partner], self.mixtures.front_end, rng)
+        texts = (text, other_text) if one_first else (other_text, text)
         joined = join(*texts, at_once, rng)
         labels = sorted((item.label, other.label))
         return replace(item, captions=(joined,), label="+".join(labels) if all(labels) else "", group=""), joined, mixed
+
+
+def _short(item: Item, rng: np.random.Generator) -> str:
+    """The shorter of two captions of a sound, drawn at random: two of them are to make one sentence."""
+    return min(rng.choice(item.captions, 2), key=len)

@@ -24,8 +24,6 @@ from auricle.training.tags import read_class_names, read_tags
 from auricle.training.weights import load_published, load_strictly
 from auricle.vocabulary import SPECIAL, Vocabulary
 
-MIXTURE_SECONDS = 10.0  # the longest mixture of sounds one after the other
-
 
 @dataclass(frozen=True)
 class Data:
@@ -61,10 +59,7 @@ class Data:
         """What a stage learns from; `rounds` captions of each sound an epoch, as the recipe says if None."""
         mixtures = None
         if augmentation is not None and augmentation.mixtures:
-            own = front_end(self.config.front_end)
-            frames = own.frames(round(MIXTURE_SECONDS * own.rate))
-            # What is padded to the longest sound of all has no room for a longer one.
-            mixtures = Mixtures(augmentation.mixtures, own, min(frames, self.longest or frames))
+            mixtures = Mixtures(augmentation.mixtures, front_end(self.config.front_end))
         return Batches(
             self.train,
             self.spectrograms[: len(self.train)],

@@ -1,0 +1,65 @@
+"""What pre-training, transfer and tag guidance are worth: nine small trainings with tags and nine without, at one budget.
+
+    python scripts/ablation.py ../shared/reference/label_words.csv --output runs/ablation
+
+Each is a shrunk configs/heldout.toml; three seeds. Finished trainings are kept: run again after a stop, it goes on.
+"""
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from embedded_scores import captions_of_split, named_share
+from rich.progress import track
+
+from auricle.training.config import load_recipe
+from auricle.training.pretrain import pretrain
+from auricle.training.train import train
+
+ROOT = Path(__file__).parents[1]
+SEEDS = (0, 1, 2)
+WEIGHTS = "../shared/corpus/weights/efficientat_mn04/mn04_as_mAP_432.pt"
+# The budget is counted in what the decoder learns from: so many epochs of one caption a sound.
+BUDGET = [
+    "data.captions_per_epoch=1",
+    "word2vec.epochs=2",
+    "pretrain.epochs=2",
+    "train.epochs=6",
+    "train.ema=0.98",
+    "train.texts_per_batch=64",
+]
+SYSTEMS = {
+    "scratch": ["train.initial=random", "train.encoder_rate=1.0"],
+    "Experiment 1": ["train.initial=weights", f"train.weights={WEIGHTS}", "train.encoder_rate=0.05"],
+    "Experiment 2": ["train.initial=pre-encoder", "train.encoder_rate=0.05"],
+}
+WITHOUT_TAGS = ["decoder.tags=0", "tags.captions=", "pretrain.texts_per_batch=0", "train.texts_per_batch=0"]
+
+
+def main(label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs/ablation")) -> None:
+    """Trains what is not there yet and prints a table: means and standard deviations over seeds."""
+    table: dict[tuple[str, bool], list[tuple[float, float, float]]] = {}
+    runs = list(itertools.product(SEEDS, SYSTEMS, (False, True)))
+    for seed, system, tags in track(runs, "Trainings"):
+        name = f"{system.lower().replace(' ', '-')}{'-tags' if tags else ''}-{seed}"
+        settings = [*BUDGET, *SYSTEMS[system], *([] if tags else WITHOUT_TAGS), f"seed={seed}", f"output={output / name}"]
+        recipe = load_recipe(ROOT / "configs/heldout.toml", settings)
+        folder = recipe.captioner_folder
+        if not (folder / "decoder.onnx").exists():
+            if system == "Experiment 2":
+                pretrain(recipe, resume=True, progress=False)
+            train(recipe, resume=True, progress=False)
+        measured = named_share(captions_of_split(Path(recipe.data.manifest), label_words, folder))
+        table.setdefault((system, tags), []).append(measured)
+    print("| | tags | label named | mean over labels | words |")
+    print("| --- | --- | --- | --- | --- |")
+    for (system, tags), rows in table.items():
+        mean, deviation = np.mean(rows, 0), np.std(rows, 0, ddof=1)
+        cells = [f"{100 * mean[i]:.1f} ± {100 * deviation[i]:.1f} %" for i in (0, 1)]
+        print(f"| {system} | {'yes' if tags else 'no'} | {' | '.join(cells)} | {mean[2]:.1f} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)
