@@ -255,10 +255,8 @@ def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
                 other = sum(told) - own
                 assert labels[own] != labels[other]  # the same would be no mixture
                 assert item.label == "+".join(sorted((labels[own], labels[other])))
-                lengths = len(batches.spectrograms[own]), len(batches.spectrograms[other])
-                assert int(length) in (max(lengths), sum(lengths))
-                heard = log_mel[: lengths[0]]
-                assert not np.allclose(heard, batches.spectrograms[own][: len(heard)]) or int(length) == sum(lengths)
+                assert length <= len(batches.spectrograms[own])
+                assert not np.allclose(log_mel[:length], batches.spectrograms[own][:length])
             else:
                 np.testing.assert_array_equal(log_mel[:length], batches.spectrograms[own])
     assert found > 20
