@@ -4,7 +4,7 @@ Captions are drawn with replacement and the corpus score of every draw is comput
 that BLEU and METEOR, which are no means, are resampled exactly. CIDEr-D keeps the document frequencies of all files.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,14 @@ class Interval:
 def mean(values: NDArray[np.float64]) -> Statistic:
     """The statistic of a plain mean."""
     return Statistic(np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[..., 0] / sums[..., 1])
+
+
+def grouped(statistic: Statistic, groups: Sequence[str]) -> Statistic:
+    """The same, to be drawn by whole groups: captions of one recording are alike, and drawn singly would seem surer."""
+    numbers = np.unique(np.array(groups), return_inverse=True)[1]
+    sums = np.zeros((numbers.max() + 1, statistic.values.shape[1]))
+    np.add.at(sums, numbers, statistic.values)
+    return Statistic(sums, statistic.score)
 
 
 def resample(statistics: Mapping[str, Statistic], resamples: int, seed: int) -> dict[str, NDArray[np.float64]]:
