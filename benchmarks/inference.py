@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -25,7 +27,6 @@ import typer
 
 import auricle
 from auricle.audio import load_audio, stream_audio
-from auricle.beam_search import BeamOptions
 from auricle.features import log_mel
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -129,22 +130,30 @@ def main(
             times, memory = [s for s, _ in starts], [m for _, m in starts]
             print(f"cold caption of {SECONDS} s of mp3, whole process: median {statistics.median(times):.2f} s "
                   f"(least {min(times):.2f}), at most {max(memory):.0f} MB, no torch")  # fmt: skip
-        captioner = auricle.load(checkpoint, BeamOptions(beam=beam))
+        captioner = auricle.load(checkpoint)
+        captioner.options = replace(captioner.options, beam=beam)
         rate = captioner.rate
         samples = load_audio(files[0], rate)
         spectrogram = log_mel(samples, captioner.front_end)
         stages = {
             "decode and resample": lambda: list(stream_audio(files[0], rate)),
             "log-mel": lambda: log_mel(samples, captioner.front_end),
-            "encode": lambda: captioner.model.next_log_probs(spectrogram),
-            f"all, beam {beam}": lambda: captioner.caption(files[0]),
+            "encode": lambda: captioner.model.hear(spectrogram),
+            f"decoded samples, beam {beam}": lambda: captioner.caption(samples),
+            f"stereo mp3, beam {beam}": lambda: captioner.caption(files[0]),
         }
         for name, function in stages.items():
-            print(f"one thread, {name:24} {1000 * median_seconds(function, repeats * 4):7.1f} ms")
-        pairs = [(file, file) for file in files]
+            print(f"one thread, {name:24} {1000 * median_seconds(function, repeats * 4):7.1f} ms median")
+        pairs, decoded = [(file, file) for file in files], [load_audio(file, rate) for file in files]
         for some in (1, jobs):
-            seconds = median_seconds(lambda some=some: list(captioner.caption_files(pairs, jobs=some)), repeats)
-            print(f"{sounds} files, {some} at a time: {SECONDS * sounds / seconds:7.0f} x real time")
+            with ThreadPoolExecutor(some) as pool:
+                works = {
+                    "decoded samples": lambda pool=pool: list(pool.map(captioner.caption, decoded)),
+                    "stereo mp3": lambda some=some: list(captioner.caption_files(pairs, jobs=some)),
+                }
+                for name, function in works.items():
+                    seconds = median_seconds(function, repeats)
+                    print(f"{sounds} sounds, {some} at a time, {name:16} {SECONDS * sounds / seconds:5.0f} x real time")
 
 
 if __name__ == "__main__":
