@@ -121,8 +121,12 @@ def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[R
     labelled = [row for row in rows if not row["caption_1"]]
     names = {row["label"]: set(row["words"].split()) for row in read_csv(corpus.parent / "reference/label_words.csv")}
     class_names = read_class_names(corpus / "audioset/class_labels_indices.csv")
-    chosen = fitting_captions(labelled, captions, names, read_csv(OWN_SENTENCES), class_names)
-    return [(row, chosen.get(row["file"]) or [row[f"caption_{n}"].strip() for n in range(1, 6)]) for row in rows]
+    own = {row["file"]: [row[f"caption_{n}"].strip() for n in range(1, 6)] for row in rows if row["caption_1"]}
+    # What is learnt of one sound is not what another is selected by.
+    taken = {key(text) for texts in own.values() for text in texts}
+    free = [text for text in captions if key(text) not in taken]
+    chosen = own | fitting_captions(labelled, free, names, read_csv(OWN_SENTENCES), class_names)
+    return [(row, chosen[row["file"]]) for row in rows]
 
 
 def manifest_row(file: str, split: str, label: str, group: str, captions: Iterable[str]) -> Row:

@@ -42,6 +42,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("corpus_manifest")
     monkeypatch.setattr("fitting_captions.embed_sentences", embed)
+    # Such cosines are low; the more candidates pass, the more could leak.
+    monkeypatch.setattr("fitting_captions.LEAST_FIT", 0.5)
+    monkeypatch.setattr("fitting_captions.MOST_SURPLUS", 1.0)
     return module
 
 
