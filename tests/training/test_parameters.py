@@ -4,10 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
+from tiny import tiny_recipe
 
 from auricle.training.config import load_recipe
-from auricle.training.parameters import CLOTHO_WORDS, describe, part_sizes
+from auricle.training.parameters import CLOTHO_WORDS, count, describe, part_sizes
 from auricle.training.prepare import read_data
+from auricle.training.pretrain import build_pre_encoder
+from auricle.training.train import build_captioner
 from auricle.vocabulary import SPECIAL
 
 PAPER = Path(__file__).parents[2] / "configs" / "paper.toml"
@@ -48,3 +51,14 @@ def test_table_1(clotho_manifest: Path):
 
 def test_the_trunk_is_panns():
     assert part_sizes(load_recipe(PAPER), 100)["captioner"]["encoder"] == 4_686_272
+
+
+@pytest.mark.parametrize("architecture", ["cnn10", "mobilenet"])
+def test_where_tags_guide_all_is_used(architecture: str, tiny_manifest: Path, tmp_path: Path):
+    encoder = {"architecture": architecture, "width": 0.1}
+    changes = {"encoder": encoder, "train__initial": "pre-encoder", "train__encoder_rate": 0.0}
+    recipe = tiny_recipe(tiny_manifest, tmp_path, **changes)
+    sizes = part_sizes(recipe, 100)
+    assert sum(sizes["captioner"].values()) == count(build_captioner(recipe, 100))
+    assert sum(sizes["pre-encoder"].values()) == count(build_pre_encoder(recipe, 100)) - 1  # the temperature
+    assert "tag tokens" in describe(recipe)

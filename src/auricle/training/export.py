@@ -84,7 +84,7 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     """The network of a checkpoint folder, ready to caption.
 
     Where there is no `model.safetensors`, as in the embedded model's folder, the tensors are read from the ONNX files, which
-    hold all but the encoder's tag head.
+    hold all that is used.
 
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
@@ -96,10 +96,10 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
     # What is not used is not there: tag heads where no tags are heard, counters of batch norms.
-    kept = onnx_tensors(checkpoint.folder)
-    unused = model.state_dict().items()
-    unused = {name: tensor for name, tensor in unused if name.startswith(TAG_HEADS) or tensor.dim() == 0}
-    load_strictly(model, unused | kept, str(checkpoint.folder))
+    heads = () if config.decoder.tags else TAG_HEADS
+    drawn = model.state_dict().items()
+    unused = {name: tensor for name, tensor in drawn if name.startswith(heads) or tensor.dim() == 0}
+    load_strictly(model, unused | onnx_tensors(checkpoint.folder), str(checkpoint.folder))
     return model.eval()
 
 

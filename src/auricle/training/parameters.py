@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from auricle.models.cnn10 import CNN10
+from auricle.models.encoder import Encoder
+from auricle.models.mobilenet import MobileNet
 from auricle.training.config import Recipe
 from auricle.training.prepare import read_data
 from auricle.training.pretrain import build_pre_encoder
@@ -20,28 +21,34 @@ def count(*modules: nn.Module) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
-    """Parameters by network and part, for a vocabulary of so many words, special ones included.
+def used(encoder: Encoder, tags: bool, clips: bool) -> int:
+    """Parameters of an encoder without those of the tag head that are not used: CNN10's clip embedding uses a part of it."""
+    if tags:
+        return count(encoder)
+    if isinstance(encoder, MobileNet):
+        return count(encoder) - count(encoder.classifier)
+    return count(encoder) - count(encoder.fc_audioset) - (0 if clips else count(encoder.fc1))
 
-    Tag heads are left out where the network does not use them: CNN10's fc1 is part of the pre-encoder's clip embedding.
-    """
+
+def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
+    """Parameters by network and part, for a vocabulary of so many words, special ones included."""
     pre = build_pre_encoder(recipe, words)
     captioner = build_captioner(recipe, words)
-    tag_head = pre.audio.fc_audioset if isinstance(pre.audio, CNN10) else pre.audio.classifier
-    encoder = captioner.encoder
-    unused = [encoder.fc1, encoder.fc_audioset] if isinstance(encoder, CNN10) else [encoder.classifier]
+    tags = bool(recipe.decoder.tags)
+    guides = {"tag tokens": captioner.tags, "shared space": captioner.space}
     return {
         "pre-encoder": {
-            "audio tower": count(pre.audio) - count(tag_head),
+            "audio tower": used(pre.audio, tags, clips=True),
             "text tower": count(pre.space.text),
             "projections": count(pre.space) - count(pre.space.text),
         },
         "captioner": {
-            "encoder": count(encoder) - count(*unused),
+            "encoder": used(captioner.encoder, tags, clips=captioner.space is not None),
             "bridge": count(captioner.bridge),
             "word embedding": count(captioner.decoder.embedding),
             "decoder layers": count(captioner.decoder.layers),
             "output layer": count(captioner.decoder.output),
+            **{name: count(part) for name, part in guides.items() if part is not None},
         },
     }
 
