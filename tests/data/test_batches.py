@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="batches are torch tensors: pip inst
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from auricle.data.batches import Batch, Batches, Mixtures  # noqa: E402
+from auricle.data.batches import STRETCH, Batch, Batches, Mixtures  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
 from auricle.data.texts import Texts  # noqa: E402
 from auricle.errors import AuricleError  # noqa: E402
@@ -22,14 +22,16 @@ from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
 MELS = 4
 
 
-def made(counts: list[int], size: int, labels: list[str] | None = None, **options: Any) -> Batches:
-    """Batches of as many sounds as there are counts of captions, of different lengths."""
+def made(
+    counts: list[int], size: int, labels: list[str] | None = None, shortest: int = 27, **options: Any
+) -> Batches:
+    """Batches of as many sounds as there are counts of captions, of different lengths up to 39 frames."""
     items = [
         Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n)), labels[i] if labels else "")
         for i, n in enumerate(counts)
     ]
     rng = np.random.default_rng(0)
-    spectrograms = [rng.normal(1, 1, (int(rng.integers(3, 40)), MELS)).astype(np.float32) for _ in items]
+    spectrograms = [rng.normal(1, 1, (int(rng.integers(shortest, 40)), MELS)).astype(np.float32) for _ in items]
     vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
     return Batches(items, spectrograms, vocabulary, size, **options)
 
@@ -57,6 +59,14 @@ def test_rounds_visit_so_many_captions_of_each_sound(counts: list[int], size: in
     assert len(set(pairs)) == len(pairs)
     for sound, count in enumerate(counts):
         assert sum(i == sound for i, _ in pairs) == min(count, rounds)
+
+
+def test_sounds_in_a_batch_are_of_like_length():
+    batches = made([2] * 100, 8, shortest=3)
+    lengths = [[len(batches.spectrograms[sound]) for sound, _ in batch] for batch in batches.plan(0, 0)]
+    assert all(max(batch) <= STRETCH * min(batch) for batch in lengths)
+    assert sum(map(len, lengths)) == 200
+    assert len(lengths) < 100
 
 
 def test_the_plan_is_a_function_of_seed_and_epoch():

@@ -16,6 +16,7 @@ from auricle.features import FrontEnd
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 BUCKET = 16  # batches whose sounds are sorted by length together
+STRETCH = 1.5  # the longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too
 AHEAD = 4  # batches prepared before they are asked for
 
 
@@ -56,7 +57,7 @@ class Batches:
     """The batches of each epoch, a function of the seed and the epoch alone: not of how many processes share them.
 
     An epoch visits each sound once a round, each time with another of its captions: no batch holds two captions of one
-    sound. Sounds of like length come together, so that little is padded.
+    sound. Only sounds of like length come together, so that little is padded.
 
     Args:
         items: the sounds.
@@ -112,8 +113,12 @@ class Batches:
             sounds = rng.permutation([i for i, order in enumerate(orders) if turn < len(order)])
             for start in range(0, len(sounds), BUCKET * self.size):
                 bucket = sorted(sounds[start : start + BUCKET * self.size], key=lambda i: len(self.spectrograms[i]))
-                pairs = [(int(i), int(orders[i][turn])) for i in bucket]
-                batches += [pairs[at : at + self.size] for at in range(0, len(pairs), self.size)]
+                batches.append([])
+                for i in bucket:
+                    shortest = len(self.spectrograms[batches[-1][0][0]]) if batches[-1] else len(self.spectrograms[i])
+                    if len(batches[-1]) == self.size or len(self.spectrograms[i]) > STRETCH * shortest:
+                        batches.append([])
+                    batches[-1].append((int(i), int(orders[i][turn])))
         # Every process gets equally many: what is left over of a batch waits for an epoch that shuffles it elsewhere.
         batches = [pairs[: len(pairs) // self.ranks * self.ranks] for pairs in batches]
         return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]

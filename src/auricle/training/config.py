@@ -95,6 +95,7 @@ class TrainConfig:
     warmup: float = 1.0  # epochs of linear growth, for `cosine`; `paper` has five
     weight_decay: float = 0.01  # not of biases and norms
     label_smoothing: float = 0.0
+    bfloat16: bool = False  # multiply in bfloat16, or else in what `accelerate launch` says
     ema: float = 0.0  # decay of the moving average of all weights, which is what is kept then; 0: none
     # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the validation splits.
     keep: Literal["last", "best_loss", "best_cider_d"] = "last"

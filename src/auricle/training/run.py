@@ -169,10 +169,11 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def make_accelerator() -> Accelerator:
-    """Devices, processes and precision, as `accelerate launch` says."""
+def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
+    """Devices, processes and precision, as `accelerate launch` says, but for `bfloat16`."""
     # Tag heads take no part in captioning; what is unused differs between the stages.
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=[unused])
 
 
 class Pass:

@@ -56,9 +56,9 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     Raises:
         AuricleError: the data, weights or folder are not what they should be.
     """
-    accelerator = make_accelerator()
-    progress &= accelerator.is_main_process
     stage = recipe.train
+    accelerator = make_accelerator(bfloat16=stage.bfloat16)
+    progress &= accelerator.is_main_process
     data = prepare_data(recipe, accelerator, progress)
     run = Run(recipe.captioner_folder, recipe, resume=resume, main=accelerator.is_main_process)
     torch.manual_seed(recipe.seed)
