@@ -34,28 +34,40 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a small CNN10 captioner at random weights, exported, that says other things of other sounds."""
+    return small_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def tiny_guided_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint too, but guided by tags and with a space in which sounds and sentences can be compared."""
+    return small_checkpoint(tmp_path_factory.mktemp("tiny") / "guided", tags=4, space=8)
+
+
+def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
+    """Makes the folder of a small captioner at random weights."""
     torch = pytest.importorskip("torch", reason="a checkpoint is made with torch: pip install 'auricle[train]'")
     from auricle.models.captioning import CaptioningModel
     from auricle.models.cnn10 import CNN10
     from auricle.training.export import export_onnx
     from auricle.training.weights import halve, save_weights
 
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     config = CheckpointConfig(
         format=1,
         front_end="panns",
         encoder=EncoderConfig("cnn10", 1 / 16),
-        decoder=DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.1),
+        decoder=DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.1, tags=tags),
         decoding=BeamOptions(beam=3, max_length=12),
+        space=space,
         licence="none: random numbers",
     )
     vocabulary = Vocabulary(WORDS.split())
-    save_checkpoint(Checkpoint(folder, config, vocabulary))
+    names = tuple(f"class {number}" for number in range(527)) if tags else ()
+    save_checkpoint(Checkpoint(folder, config, vocabulary, names))
     noise = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
     sound = np.concatenate([chirp(2, 100, 8_000, 32_000), noise, np.zeros(64_000, np.float32)])
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = CaptioningModel(config.encoder, config.decoder, len(vocabulary)).eval()
+        model = CaptioningModel(config.encoder, config.decoder, len(vocabulary), space).eval()
         assert isinstance(model.encoder, CNN10)
         level = model.encoder.bn0.state_dict()  # tensors shared with the layer
         level["running_mean"].fill_(-30)
@@ -74,3 +86,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def captioner(tiny_checkpoint: Path) -> Captioner:
     """The small model, ready to caption."""
     return load(tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def guided(tiny_guided_checkpoint: Path) -> Captioner:
+    """The small model that is guided by tags, ready to caption."""
+    return load(tiny_guided_checkpoint)

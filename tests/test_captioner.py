@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from auricle.audio import load_audio
 from auricle.beam_search import BeamOptions
-from auricle.captioner import Caption, Captioner, load
+from auricle.captioner import SILENCE_LEVEL, Caption, Captioner, confidence_features, load, silence
+from auricle.checkpoint import Checkpoint, Confidence
 from auricle.errors import AudioError, AuricleError
+from auricle.vocabulary import words
 from sounds import chirp, stereo, tone, write_wav
 
 RATE = 32_000
@@ -250,6 +252,198 @@ def test_a_model_that_can_say_nothing_is_an_error(tiny_checkpoint: Path, files: 
     assert not isinstance(refusal.value, AudioError)
 
 
+SILENT = {
+    "digital silence": np.zeros(3 * RATE, np.float32),
+    "a moment": np.zeros(500, np.float32),
+    "a constant": np.full(3 * RATE, 0.4, np.float32),
+    "one step of 16 bits": np.random.default_rng(0).integers(-1, 2, 3 * RATE).astype(np.int16),
+    "a step beside a constant": np.random.default_rng(0).choice(np.array([-301, -299], np.int16), (2, 3 * RATE)),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_silence_is_called_so_whatever_the_model(request: pytest.FixtureRequest, name: str, rate: int):
+    for model in ("captioner", "guided"):
+        caption = request.getfixturevalue(model).caption(SILENT[name], rate)
+        assert caption.text == caption.alternatives[0].text == "Silence."
+        assert caption.confidence is not None
+        assert caption.confidence > 0.9
+
+
+def test_silence_asks_no_network(captioner: Captioner, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(captioner, "model", None)
+    assert captioner.caption(np.zeros(RATE, np.float32)).confidence == 1
+
+
+def noise(decibels: float, seconds: float = 1.0) -> np.ndarray:
+    """White noise of a level in dBFS, the same in every tenth of a second."""
+    block = np.random.default_rng(1).normal(0, 1, RATE // 10)
+    block = (block - block.mean()) / block.std() * 10 ** (decibels / 20)
+    return np.tile(block, round(10 * seconds)).astype(np.float32)
+
+
+def test_silence_is_sure_far_below_the_threshold_and_even_at_it():
+    levels = [-np.inf, *range(-110, 1, 10)]
+    sure = [silence(noise(level), RATE) for level in levels]
+    assert sure == sorted(sure, reverse=True)
+    assert sure[0] == 1
+    assert silence(noise(SILENCE_LEVEL), RATE) == pytest.approx(0.5, abs=1e-3)
+    assert sure[-1] < 1e-7
+    for level in (0.1, 1, 10, 20):  # a logistic function is symmetric
+        above, below = (silence(noise(SILENCE_LEVEL + side), RATE) for side in (level, -level))
+        assert above + below == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("at", [0, 0.33, 0.95, 1.99])
+def test_a_moment_of_sound_is_no_silence(captioner: Captioner, at: float):
+    samples = np.zeros(2 * RATE, np.float32)
+    samples[round(at * RATE) :][:320] = tone(0.01, 1000, RATE, amplitude=0.002)
+    assert captioner.caption(samples).text != "Silence."
+
+
+def test_the_quietest_real_sounds_are_heard(shared: Path):
+    for number in (0, 2, 4):
+        path = shared / "corpus" / "audio" / "us8k_part" / f"159742-8-0-{number}.ogg"
+        assert silence(load_audio(path, RATE), RATE) < 0.1
+
+
+def test_silent_windows_of_a_long_sound_are_one(captioner: Captioner):
+    samples = np.concatenate([sound(2, 0), np.zeros(4 * RATE, np.float32), noise(-90, 2), sound(2, 1)])
+    captions = list(captioner.caption_stream([samples], 2.0))
+    assert [(c.start, c.end) for c in captions if c.text == "Silence."] == [(2, 8)]
+    assert captions[1].confidence == 1
+    assert_tiles(captions, 10)
+
+
+def changed(captioner: Captioner, **fields: object) -> Captioner:
+    """The same model with another config."""
+    checkpoint = captioner.checkpoint
+    config = replace(checkpoint.config, **fields)  # type: ignore[arg-type]
+    return Captioner(Checkpoint(checkpoint.folder, config, checkpoint.vocabulary, checkpoint.tags))
+
+
+def test_tags_are_the_likeliest_the_encoder_hears(guided: Captioner, captioner: Captioner, files: list[Path]):
+    for path in files[:3]:
+        heard = guided.model.hear(guided.spectrogram(load_audio(path, RATE))).tags
+        assert heard is not None
+        tags = guided.caption(path).tags
+        assert [tag.probability for tag in tags] == sorted(heard.tolist(), reverse=True)[:10]
+        assert all(heard[int(tag.name.removeprefix("class "))] == tag.probability for tag in tags)
+        assert captioner.caption(path).tags == ()
+
+
+def test_reranking_by_much_says_what_is_most_similar(guided: Captioner, files: list[Path]):
+    reranked = changed(guided, rerank=1e6)
+    guided, reranked = (Captioner(one.checkpoint, BeamOptions(8, max_length=8)) for one in (guided, reranked))
+    orders = []
+    for path in files[:3]:
+        plain, caption = guided.caption(path), reranked.caption(path)
+        assert {a.similarity for a in plain.alternatives} == {None}
+        assert {(a.text, a.score) for a in caption.alternatives} == {(a.text, a.score) for a in plain.alternatives}
+        assert (caption.text, caption.score) == (caption.alternatives[0].text, caption.alternatives[0].score)
+        similar = [a.similarity or 0.0 for a in caption.alternatives]
+        assert similar == sorted(similar, reverse=True)
+        texts = [a.text for a in caption.alternatives]
+        np.testing.assert_allclose(guided.similarity([path], texts)[0], similar, atol=1e-5)
+        orders.append(texts == [a.text for a in plain.alternatives])
+    assert not all(orders)  # else nothing is shown
+
+
+def test_the_text_tower_is_read_when_it_is_needed(tiny_guided_checkpoint: Path, tmp_path: Path, files: list[Path]):
+    for path in tiny_guided_checkpoint.iterdir():
+        if path.name != "text.onnx":
+            (tmp_path / path.name).symlink_to(path)
+    incomplete = load(tmp_path)
+    assert incomplete.caption(files[0]).text
+    for use in (
+        lambda: incomplete.similarity(files, ["rain"]),
+        lambda: changed(incomplete, rerank=1).caption(files[0]),
+    ):
+        with pytest.raises(AuricleError, match=r"text\.onnx cannot be run: it is not there"):
+            use()
+
+
+def test_confidence_is_logistic_in_what_it_goes_by(guided: Captioner, captioner: Captioner, files: list[Path]):
+    weights = Confidence(bias=0.3, score=0.7, tag=-2.0, similarity=1.5)
+    for path in files[:3]:
+        caption = changed(guided, rerank=1.0, confidence=weights).caption(path)
+        features = confidence_features(caption)
+        assert features == (caption.score, caption.tags[0].probability, caption.alternatives[0].similarity)
+        logit = 0.3 + np.dot([0.7, -2.0, 1.5], features)
+        assert caption.confidence == pytest.approx(1 / (1 + np.exp(-logit)))
+        assert changed(guided, confidence=Confidence(-1e9, 0, 0, 0)).caption(path).confidence == 0
+        plain = captioner.caption(path)
+        assert plain.confidence is None
+        assert confidence_features(plain) == (plain.score, 0, 0)
+
+
+def test_similarity_is_the_cosine_of_the_embeddings(guided: Captioner, files: list[Path]):
+    sentences = ["a dog barks", "rain", "the wind blows in the rain and a bell rings"]
+    similarity = guided.similarity(files, sentences)
+    assert similarity.shape == (len(files), len(sentences))
+    assert similarity.dtype == np.float32
+    for row, path in zip(similarity, files, strict=True):
+        heard = guided.model.hear(guided.spectrogram(load_audio(path, RATE))).embedding
+        assert heard is not None
+        for value, text in zip(row, sentences, strict=True):
+            said = guided.model.embed_sentences([guided.checkpoint.vocabulary.numbers(words(text))])[0]
+            assert np.linalg.norm(said) == pytest.approx(np.linalg.norm(heard)) == pytest.approx(1, abs=1e-5)
+            assert value == pytest.approx(said @ heard, abs=1e-5)
+            assert guided.similarity([path], [text])[0, 0] == pytest.approx(
+                value, abs=1e-6
+            )  # whatever stands beside it
+    assert guided.similarity([], sentences).shape == (0, 3)
+    assert guided.similarity(files[:2], []).shape == (2, 0)
+
+
+def test_unknown_words_are_passed_over_unless_all_are(guided: Captioner, files: list[Path]):
+    similarity = guided.similarity(files[:2], ["A dog barks!", "a xylophonist dog barks"])
+    np.testing.assert_array_equal(similarity[:, 0], similarity[:, 1])
+    for text in ("xylophonist", "...", ""):
+        with pytest.raises(AuricleError, match=f"no word of '{text}'"):
+            guided.similarity(files[:1], ["rain", text])
+
+
+def test_a_long_sound_is_as_similar_as_its_most_similar_window(guided: Captioner, long_file: Path):
+    samples = load_audio(long_file, RATE)
+    windows = [samples[at : at + 10 * RATE] for at in range(0, len(samples), 10 * RATE)]
+    sentences = ["a dog barks", "rain", "the engine idles"]
+    wanted = guided.similarity(windows, sentences).max(0)
+    np.testing.assert_allclose(guided.similarity([long_file, samples], sentences), [wanted] * 2, atol=1e-6)
+
+
+def test_files_are_compared_in_order_and_bad_ones_stop_nothing(guided: Captioner, files: list[Path]):
+    paths = [files[0], Path("gone.wav"), *files[1:]]
+    matches = list(guided.similarity_files("rain", ((str(path), path) for path in paths), jobs=2))
+    assert [match.file for match in matches] == [str(path) for path in paths]
+    assert [match.error is None for match in matches] == [path.exists() for path in paths]
+    wanted = guided.similarity(files, ["rain"])[:, 0]
+    np.testing.assert_allclose([m.similarity for m in matches if m.similarity is not None], wanted, atol=1e-6)
+
+
+def test_a_model_without_a_text_tower_says_so(captioner: Captioner, files: list[Path]):
+    for use in (lambda: captioner.similarity(files, ["rain"]), lambda: captioner.similarity_files("rain", [])):
+        with pytest.raises(AuricleError, match="no text tower"):
+            use()
+
+
+@pytest.mark.parametrize("model", ["captioner", "guided"])
+def test_attention_has_a_row_for_each_word(request: pytest.FixtureRequest, model: str, files: list[Path]):
+    captioner: Captioner = request.getfixturevalue(model)
+    samples = load_audio(files[4], RATE)
+    text = captioner.caption(samples).text
+    attention = captioner.attention(samples, text)
+    frames = len(captioner.spectrogram(samples)) // 16
+    assert attention.shape == (len(words(text)), frames + captioner.checkpoint.config.decoder.tags)
+    np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
+    # What is said later changes nothing of what was said before.
+    np.testing.assert_allclose(captioner.attention(samples, " ".join(words(text)[:3])), attention[:3], atol=1e-6)
+    for wrong in ("xylophonist", "a xylophonist", ""):
+        with pytest.raises(AuricleError, match="nothing that the model can say"):
+            captioner.attention(samples, wrong)
+
+
 @pytest.mark.parametrize("missing", ["config.json", "vocabulary.txt", "encoder.onnx", "decoder.onnx"])
 def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_path: Path, missing: str):
     for path in tiny_checkpoint.iterdir():
@@ -268,6 +462,7 @@ def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_pa
         ({"maximum_secs": 10}, "did you mean maximum_seconds"),
         ({"decoding": {"beam": 0}}, "beam is 0"),
         ({"encoder": {"architecture": "resnet"}}, "choose one of 'cnn10'"),
+        ({"confidence": {"bias": 1.0}}, "'confidence.score' is missing"),
     ],
 )
 def test_a_config_that_is_wrong_says_where(tiny_checkpoint: Path, tmp_path: Path, change: dict, complaint: str):

@@ -51,5 +51,5 @@ def test_torch_says_the_same_of_200_real_sounds(shared: Path):
         with torch.inference_mode():
             search = model.next_log_probs(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))
             ours = search_captions(search, vocabulary, options)[0]
-        theirs = search_captions(captioner.model.next_log_probs(sound), vocabulary, options)[0]
+        theirs = search_captions(captioner.model.next_log_probs(captioner.model.hear(sound)), vocabulary, options)[0]
         assert ours[0].tokens == theirs[0].tokens, file

@@ -20,9 +20,9 @@ from auricle.errors import AuricleError
 from auricle.features import front_end, log_mel
 from auricle.models.captioning import CaptioningModel
 from auricle.onnx_backend import OnnxModel
-from auricle.training.export import UNUSED, load_model
+from auricle.training.export import TAG_HEADS, load_model
 from auricle.training.weights import load_weights
-from auricle.vocabulary import SOS
+from auricle.vocabulary import SOS, UNKNOWN
 from sounds import chirp
 
 LENGTHS = (0.3, 1.0, 1.01, 2.5, 3.33, 7.77, 10.0, 30.0)
@@ -56,7 +56,7 @@ def test_torch_and_onnx_say_the_same(
     for seed, seconds in enumerate(LENGTHS):
         sound = mel(seconds, seed)
         batch = torch.from_numpy(sound)[None], torch.tensor([len(sound)])
-        searches = torch_model.next_log_probs(*batch), onnx_model.next_log_probs(sound)
+        searches = torch_model.next_log_probs(*batch), onnx_model.next_log_probs(onnx_model.hear(sound))
         ours, theirs = (search_captions(s, vocabulary, options)[0] for s in searches)
         assert [h.tokens for h in ours] == [h.tokens for h in theirs]
         np.testing.assert_allclose([h.log_prob for h in ours], [h.log_prob for h in theirs], atol=1e-3)
@@ -93,6 +93,26 @@ def test_every_step_gives_a_distribution_and_where_it_attended(tiny_checkpoint: 
             np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
 
 
+def test_torch_and_onnx_hear_and_read_the_same(tiny_guided_checkpoint: Path):
+    """Tags, the place of sounds in the shared space, and that of sentences, whatever is padded beside them."""
+    model, theirs = load_model(load_checkpoint(tiny_guided_checkpoint)), OnnxModel(tiny_guided_checkpoint)
+    assert model.space is not None
+    for seed, seconds in enumerate(LENGTHS):
+        sound, heard = mel(seconds, seed), theirs.hear(mel(seconds, seed))
+        with torch.inference_mode():
+            features, mask, tags = model.hear(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))
+            assert tags is not None
+            embedding = model.space.embed_sound(model.encoder.embed(features, mask), tags)
+        assert heard.tags is not None
+        assert heard.embedding is not None
+        np.testing.assert_allclose(heard.tags, tags[0], atol=1e-5)
+        np.testing.assert_allclose(heard.embedding, embedding[0], atol=1e-5)
+    sentences = [[5], [7, 9, 4, 4, 8], [6, 11, 10], []]
+    with torch.inference_mode():
+        ours = [model.space.embed_text(torch.tensor([numbers or [UNKNOWN]]))[0].numpy() for numbers in sentences]
+    np.testing.assert_allclose(theirs.embed_sentences(sentences), ours, atol=1e-5)
+
+
 def test_every_matrix_keeps_its_name_and_values(tiny_checkpoint: Path):
     """A file that is read back gives the weights, not what an optimiser made of them under the same names."""
     found = {}
@@ -100,7 +120,7 @@ def test_every_matrix_keeps_its_name_and_values(tiny_checkpoint: Path):
         for tensor in onnx.load(tiny_checkpoint / f"{name}.onnx").graph.initializer:
             found.setdefault(tensor.name.removesuffix(".half"), []).append(numpy_helper.to_array(tensor))
     for name, tensor in load_weights(tiny_checkpoint / "model.safetensors").items():
-        if tensor.dim() > 1 and not name.startswith(UNUSED):
+        if tensor.dim() > 1 and not name.startswith(TAG_HEADS):
             assert name in found
             for array in found[name]:
                 np.testing.assert_array_equal(array, tensor.numpy())
@@ -112,7 +132,7 @@ def test_the_network_is_read_back_from_onnx_alone(tiny_checkpoint: Path, torch_m
             (tmp_path / path.name).symlink_to(path)
     state = load_model(load_checkpoint(tmp_path)).state_dict()
     for name, tensor in torch_model.state_dict().items():
-        if not name.startswith(UNUSED) and tensor.dim():
+        if not name.startswith(TAG_HEADS) and tensor.dim():
             torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
 
 

@@ -6,7 +6,7 @@
 """
 
 from auricle.beam_search import BeamOptions
-from auricle.captioner import Alternative, Caption, Captioner, load
+from auricle.captioner import Alternative, Caption, Captioner, Tag, load
 from auricle.errors import AudioError, AuricleError
 
-__all__ = ["Alternative", "AudioError", "AuricleError", "BeamOptions", "Caption", "Captioner", "load"]
+__all__ = ["Alternative", "AudioError", "AuricleError", "BeamOptions", "Caption", "Captioner", "Tag", "load"]

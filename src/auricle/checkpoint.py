@@ -19,6 +19,16 @@ EMBEDDED = Path(__file__).parent / "embedded"
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How sure a caption is to be right, fitted by logistic regression: a bias, and the weights of what tells it."""
+
+    bias: float
+    score: float  # of the caption's score
+    tag: float  # of the probability of the likeliest tag
+    similarity: float  # of the caption's similarity to the sound
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """What `config.json` says."""
 
@@ -29,6 +39,7 @@ class CheckpointConfig:
     decoding: BeamOptions = field(default_factory=BeamOptions)
     space: int = 0  # size of the space in which sounds and sentences can be compared; 0: they cannot
     rerank: float = 0.0  # times the similarity to the sound, added to the score of a sentence to choose by
+    confidence: Confidence | None = None  # of captions; None: not calibrated
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
     padded_frames: int = (
         0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
