@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -185,6 +186,81 @@ def test_beam_and_n_best(caption: Run, sounds: Path):
     assert "--n-best 3" in refused.err
 
 
+def test_alternatives_tell_similarities_where_there_are_any(auricle: Run, tiny_guided_checkpoint: Path, sounds: Path):
+    line = auricle(
+        "caption", sounds / "a.wav", "--checkpoint", tiny_guided_checkpoint, "-f", "jsonl", "--n-best", 3
+    ).out
+    fields = json.loads(line)
+    assert len(fields["tags"]) == 10
+    assert fields["confidence"] is None
+    assert [set(alternative) for alternative in fields["alternatives"]] == [{"caption", "score", "similarity"}] * 3
+
+
+def test_silence_is_a_caption_too(caption: Run, tmp_path: Path):
+    path = write_wav(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    assert caption(path, "--n-best", 3) == Result(0, "Silence.\n", "")
+    fields = json.loads(caption(path, "-f", "jsonl").out)
+    assert (fields["caption"], fields["confidence"], fields["tags"]) == ("Silence.", 1.0, [])
+
+
+def test_explain_draws_one_sound(caption: Run, captioner: Captioner, sounds: Path, tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'")
+    data = (sounds / "a.wav").read_bytes()
+    wanted = Result(0, captioner.caption(data).text + "\n", "")
+    assert caption(sounds / "a.wav", "--explain", tmp_path / "file.png") == wanted
+    assert caption("-", "--explain", tmp_path / "stdin.png", stdin=data) == wanted
+    assert (tmp_path / "file.png").read_bytes() == (tmp_path / "stdin.png").read_bytes() != b""
+    refused = caption(sounds, "--explain", tmp_path / "no.png")
+    assert (refused.code, refused.out, refused.err) == (1, "", "auricle: --explain draws one sound, and these are 5\n")
+    assert (
+        caption("gone.wav", "--explain", tmp_path / "no.png").err == "auricle: gone.wav: no such file; check the path\n"
+    )
+    assert not (tmp_path / "no.png").exists()
+
+
+@pytest.fixture
+def rank(auricle: Run, tiny_guided_checkpoint: Path) -> Run:
+    """Runs `auricle rank` with the small model that can compare."""
+    return lambda *arguments, **options: auricle("rank", *arguments, "--checkpoint", tiny_guided_checkpoint, **options)
+
+
+def test_rank_puts_the_most_similar_first(rank: Run, guided: Captioner, sounds: Path, in_order: list[str]):
+    similarity = dict(zip(in_order, guided.similarity(in_order, ["a dog barks"])[:, 0].tolist(), strict=True))
+    wanted = sorted(in_order, key=lambda name: -similarity[name])
+    result = rank("a dog barks", sounds)
+    assert (result.code, result.err) == (0, "5 sounds: 5 compared, 0 failed\n")
+    assert result.out.splitlines() == [f"{similarity[name]:6.3f}  {name}" for name in wanted]
+    assert rank("a dog barks", sounds, "--top", 2, "--jobs", 1).out.splitlines() == result.out.splitlines()[:2]
+    lines = [json.loads(line) for line in rank("a dog barks", sounds, "-f", "jsonl").out.splitlines()]
+    assert lines == [{"file": name, "similarity": pytest.approx(similarity[name], abs=1e-4)} for name in wanted]
+    table = csv.DictReader(io.StringIO(rank("a dog barks", sounds, "-f", "csv").out))
+    assert [row["file"] for row in table] == wanted
+
+
+def test_rank_names_and_counts_bad_files(rank: Run, sounds: Path):
+    result = rank("rain", "gone.wav", sounds / "a.wav", sounds / "notes.txt")
+    assert result.code == 1
+    assert result.out.count("\n") == 1
+    *errors, count = result.err.splitlines()
+    assert [error.split(":")[1].strip() for error in errors] == ["gone.wav", str(sounds / "notes.txt")]
+    assert count == "3 sounds: 1 compared, 2 failed"
+
+
+def test_rank_says_which_words_it_does_not_know(rank: Run, sounds: Path):
+    known, partly = rank("a dog", sounds / "a.wav"), rank("A theremin, dog of-lead!", sounds / "a.wav")
+    assert (partly.code, partly.out) == (0, known.out)
+    assert partly.err == "auricle: the model does not know: theremin, of-lead\n"
+    nothing = rank("theremin", sounds / "a.wav")
+    assert (nothing.code, nothing.out) == (1, "")
+    assert nothing.err == "auricle: the model knows no word of 'theremin': say it in other words\n"
+
+
+def test_rank_wants_a_model_that_can_compare(auricle: Run, tiny_checkpoint: Path, sounds: Path):
+    result = auricle("rank", "rain", sounds, "--checkpoint", tiny_checkpoint)
+    assert (result.code, result.out) == (1, "")
+    assert re.fullmatch(r"auricle: .* has no text tower\n", result.err)
+
+
 @pytest.mark.parametrize(
     "wrong", [("--beam", 0), ("--window", 0.5), ("--format", "xml"), ("--nonsense",), ("--jobs", 0)]
 )
@@ -237,14 +313,15 @@ def test_help_of_every_command(auricle: Run, command: tuple[str, ...]):
 
 
 def test_commands_are_there():
-    assert {("caption",), ("pretrain",), ("train",), ("export",), ("info",)} <= set(commands())
+    assert {("caption",), ("rank",), ("pretrain",), ("train",), ("export",), ("info",)} <= set(commands())
 
 
-def test_info_of_a_checkpoint(auricle: Run, tiny_checkpoint: Path):
-    result = auricle("info", tiny_checkpoint)
-    assert result.code == 0
-    for text in ("panns", "cnn10", "none: random numbers"):
-        assert text in result.out
+def test_info_of_a_checkpoint(auricle: Run, tiny_checkpoint: Path, tiny_guided_checkpoint: Path):
+    for folder, tags, space in ((tiny_checkpoint, "none", "none"), (tiny_guided_checkpoint, "527", "8")):
+        result = auricle("info", folder)
+        assert result.code == 0
+        for text in ("panns", "cnn10", "none: random numbers", f"tags        {tags}", f"space       {space}"):
+            assert text in result.out
 
 
 def test_info_of_the_papers_recipe_gives_its_table_1(auricle: Run):
@@ -292,6 +369,14 @@ def test_a_missing_extra_is_one_line(command: tuple[str, ...]):
     result = python(code, *command, cwd=ROOT)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "auricle: torch is not installed: pip install 'auricle[train]'\n"
+
+
+def test_matplotlib_missing_is_one_line(tiny_checkpoint: Path, sounds: Path, tmp_path: Path):
+    code = "import sys; sys.modules['matplotlib'] = None; from auricle.cli import main; main()"
+    arguments = ("caption", sounds / "a.wav", "--checkpoint", tiny_checkpoint, "--explain", tmp_path / "out.png")
+    result = python(code, *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "auricle: matplotlib is not installed: pip install 'auricle[explain]'\n"
 
 
 def test_a_reader_that_has_enough_is_no_error(tiny_checkpoint: Path, sounds: Path):

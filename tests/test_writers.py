@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auricle.captioner import Alternative, Caption, Row
+from auricle.captioner import Alternative, Caption, Match, Row, Tag
 from auricle.errors import AudioError
-from auricle.writers import COLUMNS, Format, write_rows
+from auricle.writers import COLUMNS, MATCH_COLUMNS, Format, TableFormat, write_matches, write_rows
 
 # Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted, and loses them.
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/\r"), min_size=1, max_size=20)
@@ -24,9 +24,12 @@ times = st.integers(0, 400_000_000).map(lambda milliseconds: milliseconds / 1000
 @st.composite
 def captions(draw: st.DrawFn) -> Caption:
     start, end = sorted(draw(st.tuples(times, times)))
-    best = draw(st.lists(st.tuples(texts, st.floats(-50, 0)), min_size=1, max_size=4))
-    alternatives = tuple(Alternative(text, score) for text, score in sorted(best, key=lambda pair: -pair[1]))
-    return Caption(start, end, alternatives[0].text, alternatives[0].score, alternatives, draw(st.booleans()))
+    similarity = st.none() | st.floats(-1, 1)
+    alternatives = draw(st.lists(st.builds(Alternative, texts, st.floats(-50, 0), similarity), min_size=1, max_size=4))
+    tags = tuple(draw(st.lists(st.builds(Tag, texts, st.floats(0, 1)), max_size=10)))
+    text, score = alternatives[0].text, alternatives[0].score
+    confidence = draw(st.none() | st.floats(0, 1))
+    return Caption(start, end, text, score, tuple(alternatives), draw(st.booleans()), tags, confidence)
 
 
 rows = st.lists(st.builds(Row, names, captions()), max_size=5)
@@ -43,19 +46,29 @@ def caption_of(row: Row) -> Caption:
     return row.caption
 
 
+def near(value: float | None) -> object:
+    """As it is written, rounded to four digits."""
+    return None if value is None else pytest.approx(value, abs=1e-4)
+
+
 @given(rows, st.integers(1, 4))
 def test_jsonl(some: list[Row], n_best: int):
     lines = written(some, "jsonl", n_best=n_best).split("\n")[:-1]
     for row, line in zip(some, lines, strict=True):
         caption, fields = caption_of(row), json.loads(line)
-        assert list(fields)[:5] == list(COLUMNS)
+        wanted = [*COLUMNS, "tags", "alternatives"] if n_best > 1 else [*COLUMNS, "tags"]
+        assert list(fields) == wanted
         assert (fields["file"], fields["caption"]) == (row.file, caption.text)
         assert (fields["start"], fields["end"]) == (caption.start, caption.end)
-        assert fields["score"] == pytest.approx(caption.score, abs=1e-4)
-        assert ("alternatives" in fields) == (n_best > 1)
+        assert fields["score"] == near(caption.score)
+        assert fields["confidence"] == near(caption.confidence)
+        assert [(tag["name"], tag["probability"]) for tag in fields["tags"]] == [
+            (tag.name, near(tag.probability)) for tag in caption.tags
+        ]
         if n_best > 1:
-            best = [alternative["caption"] for alternative in fields["alternatives"]]
-            assert best == [alternative.text for alternative in caption.alternatives[:n_best]]
+            assert [(a["caption"], a["score"], a["similarity"]) for a in fields["alternatives"]] == [
+                (a.text, near(a.score), near(a.similarity)) for a in caption.alternatives[:n_best]
+            ]
 
 
 @pytest.mark.parametrize(("form", "dialect"), [("csv", "excel"), ("tsv", "excel-tab")])
@@ -67,7 +80,10 @@ def test_tables(form: Format, dialect: str, some: list[Row], n_best: int):
         assert list(fields) == list(COLUMNS)
         assert (fields["file"], fields["caption"]) == (row.file, alternative.text)
         assert (float(fields["start"]), float(fields["end"])) == (caption_of(row).start, caption_of(row).end)
-        assert float(fields["score"]) == pytest.approx(alternative.score, abs=1e-4)
+        assert float(fields["score"]) == near(alternative.score)
+    first = [fields for fields in read if fields["confidence"]]
+    sure = [caption_of(row).confidence for row in some if caption_of(row).confidence is not None]
+    assert [float(fields["confidence"]) for fields in first] == [near(confidence) for confidence in sure]
 
 
 def seconds(clock: str, mark: str) -> float:
@@ -124,3 +140,28 @@ def test_rows_are_written_as_they_come():
 def test_a_row_without_a_caption_is_a_mistake():
     with pytest.raises(ValueError, match=r"a\.wav has no caption"):
         written([Row("a.wav", error=AudioError("a.wav: gone"))], "text")
+
+
+@given(some=st.lists(st.builds(Match, names, st.floats(-1, 1)), max_size=5))
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv"])
+def test_similarities(form: TableFormat, some: list[Match]):
+    file = io.StringIO(newline="")
+    write_matches(some, file, form)
+    file.seek(0)
+    if form == "jsonl":
+        read = [json.loads(line) for line in file.getvalue().split("\n")[:-1]]
+    else:
+        read = list(csv.DictReader(file, dialect="excel" if form == "csv" else "excel-tab"))
+    for fields, match in zip(read, some, strict=True):
+        assert tuple(fields) == MATCH_COLUMNS
+        assert fields["file"] == match.file
+        assert float(fields["similarity"]) == near(match.similarity)
+
+
+@given(some=st.lists(st.builds(Match, names, st.floats(-1, 1)), max_size=5))
+def test_similarities_as_text_are_a_line_each(some: list[Match]):
+    file = io.StringIO()
+    write_matches(some, file, "text")
+    lines = file.getvalue().split("\n")[:-1]
+    read = [float(line.split()[0]) for line in lines]
+    assert read == [pytest.approx(match.similarity, abs=1e-3) for match in some]

@@ -9,15 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, TypeVar
 
 import typer
 
-from auricle.errors import AuricleError
+from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
 
 if TYPE_CHECKING:
-    from auricle.captioner import Row
+    from auricle.captioner import Match, Row
+
+Outcome = TypeVar("Outcome", "Row", "Match")
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
@@ -32,7 +34,8 @@ MEDIA = frozenset(
 
 # Which extra installs what the core lacks.
 EXTRAS = {
-    **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript", "matplotlib"), "train"),
+    **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
+    "matplotlib": "explain",
     "pycocoevalcap": "metrics",
 }
 
@@ -46,6 +49,15 @@ class Form(StrEnum):
     tsv = "tsv"
     srt = "srt"
     vtt = "vtt"
+
+
+class TableForm(StrEnum):
+    """Formats of what is no subtitle."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
 
 
 def show_version(wanted: bool) -> None:
@@ -66,10 +78,15 @@ def auricle(
     """Automated audio captioning: a sound goes in, a sentence comes out."""
 
 
+Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
+CheckpointFolder = Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
+
+
 @app.command()
 def caption(
-    paths: Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")] = None,
+    paths: Paths,
+    checkpoint: CheckpointFolder = None,
     form: Annotated[Form, typer.Option("--format", "-f", help="How captions are written.")] = Form.text,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; a folder for subtitles of several sounds.")
@@ -77,7 +94,10 @@ def caption(
     beam: Annotated[int | None, typer.Option(min=1, max=64, help="Hypotheses kept by the beam search.")] = None,
     n_best: Annotated[int, typer.Option(min=1, max=64, help="Sentences for each sound, the best first.")] = 1,
     window: Annotated[float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")] = 10.0,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")] = None,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard.")
+    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Caption sounds: a sentence each, and one every 10 s for sounds over 30 s.
 
@@ -89,9 +109,11 @@ def caption(
 
         auricle caption film.mkv --format srt --output film.srt
 
+        auricle caption dog.wav --explain dog.png
+
         ffmpeg -i rtsp://camera -f wav - | auricle caption -
     """
-    from auricle.captioner import Captioner
+    from auricle.captioner import Captioner, Row
     from auricle.checkpoint import EMBEDDED, load_checkpoint
 
     loaded = load_checkpoint(checkpoint or EMBEDDED)
@@ -100,39 +122,98 @@ def caption(
     if n_best > options.beam:
         raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}")
     captioner = Captioner(loaded, options)
-    names = list(find_sounds(paths))
-    if not names:
-        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    names = named_sounds(paths)
+    if explain is not None and len(names) > 1:
+        raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
     subtitles = form in (Form.srt, Form.vtt)
     if subtitles and len(names) > 1 and (output is None or output.is_file()):
         raise AuricleError(f"{len(names)} sounds as {form} go into a folder: name it with --output")
     if subtitles and len(names) > 1:
         check_targets(names, output, form)
 
-    sources = ((name, sys.stdin.buffer if name == "-" else name) for name in names)
-    rows = captioner.caption_files(sources, window=window, jobs=jobs)
-    failed = 0
+    if explain is not None:
+        from auricle.explain import explain as draw
 
-    def good(rows: Iterable["Row"]) -> Iterator["Row"]:
-        nonlocal failed
-        for row in rows:
-            if row.error is None:
-                yield row
-            else:
-                failed += 1
-                print(f"auricle: {row.error}", file=sys.stderr)
-
+        rows = (Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names))
+    else:
+        rows = captioner.caption_files(opened_sounds(names), window=window, jobs=jobs)
+    errors: list[AudioError] = []
     with contextlib.closing(rows):  # type: ignore[type-var]
-        shown = good(with_progress(rows, len(names), output is not None))
+        shown = rows if output is None else with_progress(rows, len(names), "Captioning")
         if subtitles and len(names) > 1:
             assert output is not None
-            write_each(shown, output, form, n_best)
+            write_each(good(shown, errors), output, form, n_best)
         else:
-            write_all(shown, output, form, n_best, named=len(names) > 1 or paths != names)
-    if failed or len(names) > 1:
-        print(f"{len(names)} sounds: {len(names) - failed} captioned, {failed} failed", file=sys.stderr)
+            write_all(good(shown, errors), output, form, n_best, named=len(names) > 1 or paths != names)
+    finish(len(names), len(errors), "captioned")
+
+
+@app.command()
+def rank(
+    sentence: Annotated[str, typer.Argument(help="What to listen for, in plain words.")],
+    paths: Paths,
+    checkpoint: CheckpointFolder = None,
+    form: Annotated[TableForm, typer.Option("--format", "-f", help="How similarities are written.")] = TableForm.text,
+    top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Sort sounds by a sentence, the most similar first; a sound over 30 s counts as its most similar 10 s.
+
+    Examples:
+
+        auricle rank "glass breaking" recordings/
+
+        auricle rank "a dog barks in the distance" *.wav --top 10
+
+        auricle rank "rain on a roof" recordings/ --format csv > rain.csv
+    """
+    from auricle.captioner import Captioner
+    from auricle.checkpoint import EMBEDDED, load_checkpoint
+    from auricle.vocabulary import words
+    from auricle.writers import write_matches
+
+    captioner = Captioner(load_checkpoint(checkpoint or EMBEDDED))
+    names = named_sounds(paths)
+    matches = captioner.similarity_files(sentence, opened_sounds(names), jobs=jobs)
+    if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
+        print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
+    errors: list[AudioError] = []
+    with contextlib.closing(matches):  # type: ignore[type-var]
+        found = list(good(with_progress(matches, len(names), "Listening"), errors))
+    found.sort(key=lambda match: -(match.similarity or 0.0))
+    with opened(None) as file:
+        write_matches(found[:top], file, form.value)
+    finish(len(names), len(errors), "compared")
+
+
+def good(outcomes: Iterable[Outcome], errors: list[AudioError]) -> Iterator[Outcome]:
+    """What went well; errors are printed and collected."""
+    for outcome in outcomes:
+        if outcome.error is None:
+            yield outcome
+        else:
+            errors.append(outcome.error)
+            print(f"auricle: {outcome.error}", file=sys.stderr)
+
+
+def finish(total: int, failed: int, done: str) -> None:
+    """Counts the sounds where there are several, and fails where one did."""
+    if failed or total > 1:
+        print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def named_sounds(paths: Iterable[str]) -> list[str]:
+    """What `find_sounds` finds; nothing is an error."""
+    if not (names := list(find_sounds(paths))):
+        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    return names
+
+
+def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:
+    """Names with what is read for them: their files, or standard input."""
+    return ((name, sys.stdin.buffer if name == "-" else name) for name in names)
 
 
 def find_sounds(paths: Iterable[str]) -> Iterator[str]:
@@ -165,21 +246,21 @@ def subtitle_stem(name: str) -> str:
     return "standard-input" if name == "-" else Path(name).stem
 
 
-def with_progress(rows: Iterable["Row"], total: int, to_file: bool) -> Iterator["Row"]:
-    """Shows how many sounds are done, where captions themselves do not scroll by."""
-    if not to_file or not sys.stderr.isatty():
-        yield from rows
+def with_progress(outcomes: Iterable[Outcome], total: int, title: str) -> Iterator[Outcome]:
+    """Shows on a terminal how many sounds are done, where results themselves do not scroll by."""
+    if not sys.stderr.isatty():
+        yield from outcomes
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("Captioning"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task, last = bar.add_task("", total=total), None
-        for row in rows:
-            bar.advance(task, last is not None and row.file != last)
-            last = row.file
-            yield row
+        for outcome in outcomes:
+            bar.advance(task, last is not None and outcome.file != last)
+            last = outcome.file
+            yield outcome
 
 
 @contextlib.contextmanager
@@ -331,6 +412,10 @@ def info(
     print(f"encoder     {config.encoder.architecture}, width {config.encoder.width:g}")
     print(f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads")
     print(f"vocabulary  {len(checkpoint.vocabulary)} words")
+    tags = f"{len(checkpoint.tags)} classes, of which the likeliest {config.decoder.tags} guide the decoder"
+    print(f"tags        {tags if config.decoder.tags else 'none'}")
+    space = f"{config.space} dimensions in which sounds and sentences are compared"
+    print(f"space       {space if config.space else 'none'}")
     print(f"licence     {config.licence}")
 
 

@@ -1,4 +1,4 @@
-"""Captions as text, JSON lines, tables and subtitles."""
+"""Captions as text, JSON lines, tables and subtitles; sounds sorted by a sentence."""
 
 import csv
 import json
@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TextIO
 
 from auricle.audio import printable
-from auricle.captioner import Caption, Row
+from auricle.captioner import Caption, Match, Row
 
-Format = Literal["text", "jsonl", "csv", "tsv", "srt", "vtt"]
-COLUMNS = ("file", "start", "end", "caption", "score")
+TableFormat = Literal["text", "jsonl", "csv", "tsv"]
+Format = TableFormat | Literal["srt", "vtt"]
+COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
+MATCH_COLUMNS = ("file", "similarity")
+DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
 
 def row_fields(row: Row, n_best: int) -> dict[str, object]:
-    """A caption as a row of a table; with `n_best` over 1 its alternatives too."""
+    """A caption as an object of JSON; with `n_best` over 1 its alternatives too."""
     caption = _caption(row)
     fields: dict[str, object] = {
         "file": row.file,
@@ -21,10 +24,14 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
         "end": round(caption.end, 3),
         "caption": caption.text,
         "score": round(caption.score, 4),
+        "confidence": _rounded(caption.confidence),
+        "tags": [{"name": tag.name, "probability": round(tag.probability, 4)} for tag in caption.tags],
     }
     if n_best > 1:
-        best = caption.alternatives[:n_best]
-        fields["alternatives"] = [{"caption": a.text, "score": round(a.score, 4)} for a in best]
+        fields["alternatives"] = [
+            {"caption": a.text, "score": round(a.score, 4), "similarity": _rounded(a.similarity)}
+            for a in caption.alternatives[:n_best]
+        ]
     return fields
 
 
@@ -35,7 +42,8 @@ def write_rows(rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int =
         rows: those with a caption.
         file: open for text.
         form: the format; subtitles are those of one sound.
-        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling them apart.
+        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling them apart;
+            confidence is the first one's.
         named: whether lines of text begin with the file.
     """
     for piece in _pieces(rows, form, n_best, named):
@@ -43,20 +51,42 @@ def write_rows(rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int =
         file.flush()
 
 
+def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> None:
+    """Writes how similar sounds are to a sentence, a line each.
+
+    Args:
+        matches: those with a similarity.
+        file: open for text.
+        form: the format.
+    """
+    if form in DIALECTS:
+        writer = csv.writer(file, DIALECTS[form], lineterminator="\n")
+        writer.writerow(MATCH_COLUMNS)
+        writer.writerows((match.file, _rounded(match.similarity)) for match in matches)
+        return
+    for match in matches:
+        if form == "jsonl":
+            fields = {"file": match.file, "similarity": _rounded(match.similarity)}
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        else:
+            file.write(f"{match.similarity:6.3f}  {printable(match.file)}\n")
+
+
 def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
     if form == "jsonl":
         for row in rows:
             yield json.dumps(row_fields(row, n_best), ensure_ascii=False) + "\n"
-    elif form in ("csv", "tsv"):
+    elif form in DIALECTS:
         line = _Line()
-        writer = csv.writer(line, "excel" if form == "csv" else "excel-tab", lineterminator="\n")
+        writer = csv.writer(line, DIALECTS[form], lineterminator="\n")
         writer.writerow(COLUMNS)
         yield line.taken()
         for row in rows:
             caption = _caption(row)
-            for alternative in caption.alternatives[:n_best]:
-                times = round(caption.start, 3), round(caption.end, 3)
-                writer.writerow((row.file, *times, alternative.text, round(alternative.score, 4)))
+            times = round(caption.start, 3), round(caption.end, 3)
+            for rank, alternative in enumerate(caption.alternatives[:n_best]):
+                confidence = None if rank else _rounded(caption.confidence)
+                writer.writerow((row.file, *times, alternative.text, round(alternative.score, 4), confidence))
             yield line.taken()
     elif form == "text":
         for row in rows:
@@ -92,6 +122,10 @@ def _caption(row: Row) -> Caption:
     if row.caption is None:
         raise ValueError(f"{row.file} has no caption")
     return row.caption
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _clock(seconds: float, mark: str) -> str:
