@@ -18,6 +18,7 @@ from auricle.training.prepare import load_encoder, read_data
 from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
 from auricle.training.weights import halve, load_published, load_strictly, load_weights, save_weights
+from auricle.vocabulary import SPECIAL, Vocabulary
 
 
 @pytest.fixture
@@ -68,10 +69,11 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
     }
     assert tower.keys() == encoder.keys()
     assert all(torch.equal(tower[name], encoder[name]) for name in tower)
-    words = len(read_data(recipe)[-1])
-    model = load_pre_encoder(recipe, words)
+    vocabulary = read_data(recipe)[-1]
+    model = load_pre_encoder(recipe, vocabulary)
     assert all(torch.equal(tensor, best[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
-    assert "text.embedding.weight" in refused(lambda: load_pre_encoder(recipe, words + 1))
+    other = Vocabulary([*vocabulary.words[len(SPECIAL) :], "unheard"])
+    assert "other words" in refused(lambda: load_pre_encoder(recipe, other))
 
 
 def test_a_pre_encoder_that_is_not_there_is_asked_for(tiny_manifest: Path, tmp_path: Path):

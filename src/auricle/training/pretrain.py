@@ -22,6 +22,7 @@ from auricle.training.prepare import load_encoder, prepare_data
 from auricle.training.run import Run, make_accelerator
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.training.word2vec import train_word2vec
+from auricle.vocabulary import Vocabulary
 
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
@@ -156,16 +157,18 @@ def tag_distillation(logits: Tensor, wanted: Tensor) -> Tensor:
     return (own - least) / len(logits)
 
 
-def load_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
+def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
     """The best pre-encoder of a recipe's contrastive stage.
 
     Raises:
         AuricleError: it was not trained, or for another vocabulary or encoder.
     """
-    model = build_pre_encoder(recipe, words)
     path = recipe.pre_encoder_folder / "model.safetensors"
     if not path.is_file():
         raise AuricleError(f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first")
+    if Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt").words != vocabulary.words:
+        raise AuricleError(f"{path}: trained on other words than the data has now: run `auricle pretrain` again")
+    model = build_pre_encoder(recipe, len(vocabulary))
     load_strictly(model, load_weights(path), str(path))
     return model
 

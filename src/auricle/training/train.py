@@ -66,7 +66,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     if stage.initial == "weights":
         load_encoder(model.encoder, stage.weights)
     elif stage.initial == "pre-encoder":
-        pre_encoder = load_pre_encoder(recipe, len(data.vocabulary))
+        pre_encoder = load_pre_encoder(recipe, data.vocabulary)
         model.encoder.load_state_dict(pre_encoder.audio.state_dict())
         if model.space is not None:
             model.space.load_state_dict(pre_encoder.space.state_dict())
