@@ -95,7 +95,10 @@ def test_the_paper_recipe_is_the_papers():
     assert paper.data.front_end == "paper"
     for augmentation in (paper.pretrain.augmentation, paper.train.augmentation):
         assert (augmentation.time_masks, augmentation.mel_masks, augmentation.mixup) == (0, 0, 0)
-    assert paper.train.label_smoothing == paper.train.ema == 0
+        assert augmentation.mixtures == augmentation.audio_dropout == augmentation.tag_dropout == 0
+    assert paper.train.label_smoothing == paper.train.ema == paper.decoder.tags == 0
+    assert paper.train.encoder_rate == paper.pretrain.encoder_rate == 1
+    assert not paper.pretrain.freeze_statistics
 
 
 def test_a_recipe_is_laid_over_what_it_extends(tmp_path: Path):
@@ -160,6 +163,8 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str, complaint: s
         (MINIMAL + "[decoder]\nwidth = 64\n", "word2vec.size is 128 and decoder.width 64"),
         (MINIMAL + "[train]\ninitial = 'weights'\n", "train.weights must name"),
         (MINIMAL + "[train]\nkeep = 'best_loss'\n", "needs data.valid"),
+        (MINIMAL + "[decoder]\ntags = 8\n", "names of the classes: tags.names"),
+        (MINIMAL + "[tags]\nnames = 'n.csv'\ncaptions = 'c.csv'\n", "decoder.tags says how many"),
         (MINIMAL + "[decoding]\nbeam = 0\n", "decoding: beam is 0"),
         ("extends = 3\n" + MINIMAL, "extends"),
     ],

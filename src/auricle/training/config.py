@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auricle.beam_search import BeamOptions
+from auricle.checkpoint import Confidence
 from auricle.config import DecoderConfig, EncoderConfig, read
 from auricle.errors import AuricleError
 
@@ -129,7 +130,8 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     scst: ScstConfig = field(default_factory=ScstConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    rerank: float = 0.0  # see `CheckpointConfig`
+    rerank: float = 0.0  # goes into the checkpoint, as does `confidence`
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         if self.word2vec.size != self.decoder.width:

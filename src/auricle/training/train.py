@@ -155,6 +155,7 @@ def finish(folder: Path, recipe: Recipe, data: Data) -> None:
         decoding=recipe.decoding,
         space=space_size(recipe),
         rerank=recipe.rerank,
+        confidence=recipe.confidence,
         maximum_seconds=recipe.data.maximum_seconds,
         padded_frames=data.longest,
         licence=recipe.licence,
