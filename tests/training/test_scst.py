@@ -1,5 +1,6 @@
 """Self-critical sequence training: what is drawn is what is learnt from, and reward is what grows."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from auricle.config import DecoderConfig, EncoderConfig
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
-from auricle.training.scst import NEVER_SAID, caption_log_probs, draw, padded, train_scst
+from auricle.training.scst import LONGEST, NEVER_SAID, caption_log_probs, draw, padded, train_scst
 from auricle.training.validate import caption_record
 from auricle.vocabulary import EOS, SOS, SPECIAL
 
@@ -31,18 +32,37 @@ def test_words_are_drawn_as_often_as_they_are_likely() -> None:
         with np.errstate(divide="ignore"):
             return np.tile(np.log(odds), (len(tokens), 1))
 
-    drawn = draw(next_log_probs, 4000, np.random.default_rng(0))
+    drawn = list(chain(*draw(next_log_probs, 1000, 4, np.random.default_rng(0))))
     first = [tokens[0] if tokens else EOS for tokens in drawn]
     for token in (EOS, 4, 5):
         assert first.count(token) / 4000 == pytest.approx(odds[token], abs=0.03)
     assert np.mean([len(tokens) for tokens in drawn]) == pytest.approx(0.7 / 0.3, abs=0.15)
 
 
+def test_a_draw_continues_what_it_began() -> None:
+    model = small_model()
+    log_mel, frames = torch.randn(3, 64, 64), torch.tensor([64, 64, 32])
+    with torch.inference_mode():
+        drawn = draw(model.next_log_probs(log_mel, frames), 3, 4, np.random.default_rng(0))
+    assert [len(own) for own in drawn] == [4, 4, 4]
+    seen: list[np.ndarray] = []
+
+    def item_number(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        rows = parents if not seen else seen[-1][parents]
+        seen.append(rows)
+        log_probs = np.full((len(tokens), WORDS), -np.inf)
+        log_probs[np.arange(len(rows)), len(SPECIAL) + rows] = 0
+        return log_probs
+
+    assert draw(item_number, 3, 2, np.random.default_rng(0)) == [[[len(SPECIAL) + i] * LONGEST] * 2 for i in range(3)]
+
+
 def test_unknown_words_and_beginnings_are_never_drawn() -> None:
     def next_log_probs(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:  # noqa: ARG001
         return np.zeros((len(tokens), WORDS))
 
-    said = {token for tokens in draw(next_log_probs, 500, np.random.default_rng(1)) for token in tokens}
+    drawn = draw(next_log_probs, 250, 2, np.random.default_rng(1))
+    said = {token for tokens in chain(*drawn) for token in tokens}
     assert said == set(range(len(SPECIAL), WORDS))
 
 

@@ -111,7 +111,12 @@ class ScstConfig:
 
     epochs: int = 5
     batch_size: int = 16  # of all processes together
+    samples: int = 5  # captions drawn of each sound
     learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise ValueError(f"samples is {self.samples}: each is compared with the others, so two are wanted at least")
 
 
 @dataclass(frozen=True)

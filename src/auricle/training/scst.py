@@ -1,19 +1,21 @@
 """Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for what it says.
 
-A caption drawn from the model is compared with the model's own greedy one: if it scores higher, its words are made
-likelier, if lower, less likely. Scores rise; fluency need not, so it is measured beside them.
+Several captions of a sound are drawn from the model, and each is compared with the mean of the others (Luo 2020, "A Better
+Variant of Self-Critical Sequence Training"): if it scores higher, its words are made likelier, if lower, less likely. Scores
+rise; fluency need not, so it is measured beside them.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auricle.beam_search import BeamOptions, NextLogProbs, search_captions
+from auricle.beam_search import NextLogProbs
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
@@ -25,8 +27,7 @@ from auricle.training.validate import caption_scorer, evaluate_captions
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
-# What the model says of its own: one hypothesis, and no rule but the greatest length.
-GREEDY = BeamOptions(beam=1, length_penalty=0.0, min_length=0, max_length=30, no_repeat_ngram=0, no_repeat_words=False)
+LONGEST = 30  # words of a caption that is drawn
 NEVER_SAID = (PAD, SOS, UNKNOWN)
 
 
@@ -70,24 +71,19 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
         prepared.eval()  # what is drawn must be what is learnt from: no dropout, batch norm as it is
         gained: list[float] = []
         for _, batch in steps:
-            count = len(batch.items)
             with torch.no_grad():
-                drawn = draw(model.next_log_probs(batch.log_mel, batch.frames), count, rng)
-                found = search_captions(
-                    model.next_log_probs(batch.log_mel, batch.frames), data.vocabulary, GREEDY, count
-                )
-            greedy = [hypotheses[0].tokens for hypotheses in found]
-            own = score(rewards, batch.items, greedy, data.vocabulary)
-            drawn_scores = score(rewards, batch.items, drawn, data.vocabulary)
-            advantage = torch.tensor(drawn_scores - own, dtype=torch.float32, device=accelerator.device)
-            tokens = padded(drawn).to(accelerator.device)
-            log_probs = caption_log_probs(prepared, batch.log_mel, batch.frames, tokens)
-            loss = -(advantage * log_probs).mean()
+                drawn = draw(model.next_log_probs(batch.log_mel, batch.frames), len(batch.items), stage.samples, rng)
+            gain = score(rewards, batch.items, drawn, data.vocabulary)
+            others = (gain.sum(1, keepdims=True) - gain) / (stage.samples - 1)
+            advantage = torch.tensor((gain - others).ravel(), dtype=torch.float32, device=accelerator.device)
+            tokens = padded(list(chain(*drawn))).to(accelerator.device)
+            sounds = (tensor.repeat_interleave(stage.samples, 0) for tensor in (batch.log_mel, batch.frames))
+            loss = -(advantage * caption_log_probs(prepared, *sounds, tokens)).mean()
             accelerator.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             prepared_optimizer.step()
             prepared_optimizer.zero_grad()
-            gained.append(float(drawn_scores.mean()))
+            gained.append(float(gain.mean()))
             steps.note(loss, f"CIDEr-D {gained[-1]:.3f}")
         record = steps.record() | {"train_cider_d": float(np.mean(gained))}
         if data.valid:
@@ -102,29 +98,32 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
 
 
 def score(
-    scorer: CiderD, items: Sequence[Item], captions: Sequence[Sequence[int]], vocabulary: Vocabulary
+    scorer: CiderD, items: Sequence[Item], captions: Sequence[Sequence[Sequence[int]]], vocabulary: Vocabulary
 ) -> np.ndarray:
-    """CIDEr-D of captions, as token numbers: (items,)."""
-    texts = (" ".join(vocabulary.decode(tokens)) for tokens in captions)
-    return np.array([scorer(str(item.file), text) for item, text in zip(items, texts, strict=True)])
+    """CIDEr-D of captions, as token numbers, several of each item: (items, samples)."""
+    texts = [[" ".join(vocabulary.decode(tokens)) for tokens in own] for own in captions]
+    return np.array([[scorer(str(item.file), text) for text in own] for item, own in zip(items, texts, strict=True)])
 
 
-def draw(next_log_probs: NextLogProbs, items: int, rng: np.random.Generator) -> list[list[int]]:
-    """A caption for each item, drawn word by word from the model's probabilities; without `<sos>` and `<eos>`."""
-    tokens = np.full(items, SOS)
-    drawn: list[list[int]] = [[] for _ in range(items)]
-    open_items = np.ones(items, bool)
-    for _ in range(GREEDY.max_length):
-        log_probs = next_log_probs(tokens, np.arange(items))
+def draw(next_log_probs: NextLogProbs, items: int, samples: int, rng: np.random.Generator) -> list[list[list[int]]]:
+    """Captions of each item, drawn word by word from the model's probabilities; without `<sos>` and `<eos>`."""
+    tokens, parents = np.full(items, SOS), np.arange(items)
+    origins = np.arange(items).repeat(samples)  # where rows of the next call come from: of one row an item at first
+    drawn: list[list[int]] = [[] for _ in range(items * samples)]
+    unfinished = np.ones(items * samples, bool)
+    for _ in range(LONGEST):
+        log_probs = next_log_probs(tokens, parents)
         log_probs[:, list(NEVER_SAID)] = -np.inf
+        log_probs = log_probs[origins]
+        parents, origins = origins, np.arange(items * samples)
         # The largest of log-probabilities plus Gumbel noise is a draw from the probabilities.
         tokens = (log_probs + rng.gumbel(size=log_probs.shape)).argmax(1)
-        open_items &= tokens != EOS
-        if not open_items.any():
+        unfinished &= tokens != EOS
+        if not unfinished.any():
             break
-        for item in np.flatnonzero(open_items):
-            drawn[item].append(int(tokens[item]))
-    return drawn
+        for row in np.flatnonzero(unfinished):
+            drawn[row].append(int(tokens[row]))
+    return [drawn[start : start + samples] for start in range(0, len(drawn), samples)]
 
 
 def padded(captions: Sequence[Sequence[int]]) -> Tensor:
