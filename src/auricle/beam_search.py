@@ -7,6 +7,9 @@ import numpy as np
 
 from auricle.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary
 
+# Values that `_largest` takes the maximum of at once.
+BLOCK = 64
+
 # (tokens, parents) -> log-probabilities of the next token, (rows, vocabulary).
 #
 # `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call before from which the
@@ -73,19 +76,20 @@ def beam_search(
     beam = options.beam
     finished: list[list[Hypothesis]] = [[] for _ in range(items)]
     done = np.zeros(items, bool)
-    may_repeat = np.array(sorted(repeatable), int)
     last, parents = np.full(items, bos), np.arange(items)
     histories = np.zeros((items, 0), int)  # (rows, length)
     totals = np.zeros(items)  # (rows,): log-probability of each living hypothesis, -inf where there is none
     for length in range(options.max_length + 1):
         log_probs = np.array(next_log_probs(last, parents), np.float64)
-        width = len(last) // items
+        width, words = len(last) // items, log_probs.shape[1]
         log_probs[:, list(forbidden)] = -np.inf
         if length < options.min_length:
             log_probs[:, eos] = -np.inf
         if length == options.max_length:
-            log_probs[:, np.arange(log_probs.shape[1]) != eos] = -np.inf
+            log_probs[:, np.arange(words) != eos] = -np.inf
         if options.no_repeat_words:
+            may_repeat = np.zeros(words, bool)
+            may_repeat[list(repeatable)] = True
             _forbid_words(log_probs, histories, may_repeat)
         if options.no_repeat_ngram:
             _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
@@ -100,7 +104,7 @@ def beam_search(
                 total = float(continuations[item, choice])
                 if total == -np.inf or alive == beam:
                     break
-                row, token = divmod(int(choice), log_probs.shape[1])
+                row, token = divmod(int(choice), words)
                 row += int(item) * width
                 if token != eos:
                     parents[item, alive], last[item, alive], totals[item, alive] = row, token, total
@@ -129,13 +133,16 @@ def search_captions(
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
     """Indices of the largest values, the largest first; of equals the first first, so that ties are settled alike."""
     count = min(count, len(values))
-    threshold = np.partition(values, len(values) - count)[len(values) - count]
+    # As many values as that reach the count-th largest of the maxima of blocks, and so do all that are sought: only those are
+    # sorted, where a partition of all would take most of the search's time.
+    maxima = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
+    threshold = np.sort(maxima)[-count] if len(maxima) >= count else -np.inf
     candidates = np.flatnonzero(values >= threshold)
     return candidates[np.argsort(-values[candidates], kind="stable")][:count]
 
 
 def _forbid_words(log_probs: np.ndarray, histories: np.ndarray, may_repeat: np.ndarray) -> None:
-    rows, positions = np.nonzero(~np.isin(histories, may_repeat))
+    rows, positions = np.nonzero(~may_repeat[histories])
     log_probs[rows, histories[rows, positions]] = -np.inf
 
 

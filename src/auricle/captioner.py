@@ -337,9 +337,7 @@ class Captioner:
     def _embed(self, sentences: Sequence[str]) -> np.ndarray:
         """(sentences, space), of length 1."""
         if not self.checkpoint.config.space:
-            raise AuricleError(
-                f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower"
-            )
+            raise AuricleError(f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower")
         known = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]
         for text, numbers in zip(sentences, known, strict=True):
             if not numbers:

@@ -16,7 +16,7 @@ from auricle.features import FrontEnd
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 BUCKET = 16  # batches whose sounds are sorted by length together
-STRETCH = 1.5  # the longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too
+STRETCH = 1.5  # a batch's longest sound by its shortest, at most: networks that pool over time hear padding too
 AHEAD = 4  # batches prepared before they are asked for
 
 
