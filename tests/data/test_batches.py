@@ -22,9 +22,7 @@ from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
 MELS = 4
 
 
-def made(
-    counts: list[int], size: int, labels: list[str] | None = None, shortest: int = 27, **options: Any
-) -> Batches:
+def made(counts: list[int], size: int, labels: list[str] | None = None, shortest: int = 27, **options: Any) -> Batches:
     """Batches of as many sounds as there are counts of captions, of different lengths up to 39 frames."""
     items = [
         Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n)), labels[i] if labels else "")
@@ -119,6 +117,7 @@ def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size:
 
 def test_padding_to_the_longest_counts_as_sound():
     batches = made([1] * 10, 4, longest=40)
+    assert sorted(map(len, batches.plan(0, 0))) == [2, 4, 4]  # the shortest with the longest, if need be
     for batch in batches.epoch(0, 0):
         assert batch.log_mel.shape[1] == 40
         assert (batch.frames == 40).all()

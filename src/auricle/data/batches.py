@@ -16,7 +16,8 @@ from auricle.features import FrontEnd
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 BUCKET = 16  # batches whose sounds are sorted by length together
-STRETCH = 1.5  # a batch's longest sound by its shortest, at most: networks that pool over time hear padding too
+# The longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too.
+STRETCH = 1.5
 AHEAD = 4  # batches prepared before they are asked for
 
 
@@ -116,7 +117,9 @@ class Batches:
                 batches.append([])
                 for i in bucket:
                     shortest = len(self.spectrograms[batches[-1][0][0]]) if batches[-1] else len(self.spectrograms[i])
-                    if len(batches[-1]) == self.size or len(self.spectrograms[i]) > STRETCH * shortest:
+                    # Where all are padded to one length anyway, as the paper does, batches are as large as it says.
+                    unlike = not self.longest and len(self.spectrograms[i]) > STRETCH * shortest
+                    if len(batches[-1]) == self.size or unlike:
                         batches.append([])
                     batches[-1].append((int(i), int(orders[i][turn])))
         # Every process gets equally many: what is left over of a batch waits for an epoch that shuffles it elsewhere.

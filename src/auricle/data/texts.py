@@ -46,7 +46,7 @@ class Texts:
         self._cumulative = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
 
     def order(self, seed: int, epoch: int, count: int) -> np.ndarray:
-        """Which captions an epoch visits: `count` of them; all are visited before any is again."""
+        """Which captions an epoch visits: `count` of them; all are visited before any is again, if epochs are of a size."""
         first = epoch * count
         passes = range(first // len(self.captions), (first + count - 1) // len(self.captions) + 1)
         orders = [np.random.default_rng((seed, 1, number)).permutation(len(self.captions)) for number in passes]
