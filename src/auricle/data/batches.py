@@ -131,7 +131,7 @@ class Batches:
         plan = self.plan(seed, epoch)
         texts = np.zeros((len(plan), 0), int)
         if self.texts is not None:
-            texts = self.texts.order(seed, epoch, len(plan) * self.texts_per_batch).reshape(len(plan), -1)
+            texts = self.texts.order(seed, epoch, len(plan), self.texts_per_batch)
         work = [(pairs, texts[number], (seed, epoch, number)) for number, pairs in enumerate(plan)]
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(self._collate, *arguments) for arguments in work[:AHEAD]]

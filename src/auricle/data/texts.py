@@ -45,13 +45,20 @@ class Texts:
         weights = np.exp(np.take_along_axis(likeness, self._neighbours, 1) / NEIGHBOUR_TEMPERATURE)
         self._cumulative = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
 
-    def order(self, seed: int, epoch: int, count: int) -> np.ndarray:
-        """Which captions an epoch visits: `count` of them; all are visited before any is again, if epochs are of a size."""
+    def order(self, seed: int, epoch: int, batches: int, size: int) -> np.ndarray:
+        """Which captions an epoch visits, (batches, size): those of like length together, so that little is padded.
+
+        All are visited before any is again, but for the order within an epoch.
+        """
+        count = batches * size
         first = epoch * count
         passes = range(first // len(self.captions), (first + count - 1) // len(self.captions) + 1)
         orders = [np.random.default_rng((seed, 1, number)).permutation(len(self.captions)) for number in passes]
         start = first - passes[0] * len(self.captions)
-        return np.concatenate(orders)[start : start + count]
+        visited = np.concatenate(orders)[start : start + count] if count else np.zeros(0, int)
+        lengths = np.array([len(self.tokens[number]) for number in visited])
+        by_length = visited[np.argsort(lengths, kind="stable")].reshape(batches, size)
+        return by_length[np.random.default_rng((seed, 2, epoch)).permutation(batches)]
 
     def draw_tags(self, caption: int, rng: np.random.Generator) -> np.ndarray:
         """(527,) probabilities for a caption; zero but for as many tags as the profiles have."""
