@@ -89,7 +89,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         augmentation=stage.augmentation,
         texts_per_batch=stage.texts_per_batch,
     )
-    valid = data.valid_batches(stage.batch_size) if data.valid else None
+    valid = data.valid_batches(stage.batch_size, rounds=1) if data.valid else None
 
     for steps in run.passes("captioner", stage.epochs, batches, recipe.seed, accelerator, progress):
         prepared.train()
@@ -189,7 +189,7 @@ def word_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor
 
 @torch.inference_mode()
 def validation_loss(model: CaptioningModel, batches: Batches, device: torch.device) -> float:
-    """Mean cross entropy of a word, over all captions of the validation splits."""
+    """Mean cross entropy of a word, over a caption of each sound of the validation splits."""
     model.eval()
     total = words = 0.0
     for batch in batches.epoch(0, 0):
