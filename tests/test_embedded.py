@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import auricle
@@ -9,6 +10,9 @@ from auricle.audio import load_audio
 from auricle.beam_search import search_captions
 from auricle.checkpoint import EMBEDDED
 from auricle.features import log_mel
+from sounds import tone
+
+RATE = 32_000
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.wav"))
 NAMES = {
@@ -28,6 +32,49 @@ def test_every_example_is_expected():
 def test_an_example_is_named(path: Path):
     text = auricle.load().caption(path).text
     assert set(text.lower().rstrip(".").split()) & set(NAMES[path.stem]), text
+
+
+def test_an_example_is_told_in_a_sentence_with_tags_and_a_confidence():
+    for caption in auricle.load().caption(EXAMPLES):
+        assert 4 <= len(caption.text.split()) <= 16
+        assert caption.confidence is not None
+        assert 0.3 < caption.confidence < 1
+        assert caption.tags[0].probability > 0.1
+        assert [tag.probability for tag in caption.tags] == sorted(
+            (tag.probability for tag in caption.tags), reverse=True
+        )
+
+
+def test_each_example_is_most_like_its_own_sentence():
+    sentences = {
+        "siren": "an emergency siren wails",
+        "clock": "a clock ticks",
+        "rain": "rain is falling",
+        "bell": "a bell rings",
+        "car_horn": "a car horn honks",
+    }
+    similarity = auricle.load().similarity(EXAMPLES, list(sentences.values()))
+    found = [list(sentences)[int(row.argmax())] for row in similarity]
+    assert sum(name == path.stem for name, path in zip(found, EXAMPLES, strict=True)) >= 4, found
+
+
+MADE = {
+    "silence": (np.zeros(RATE * 5), {"silence"}),
+    "dither": (np.random.default_rng(0).uniform(-1, 1, RATE * 5) / 2**15, {"silence"}),
+    "tone": (0.3 * tone(5, 700, RATE), {"tone", "tones", "beep", "beeps", "beeping", "hum", "hums"}),
+    "noise": (np.random.default_rng(0).normal(0, 0.1, RATE * 5), {"noise", "static", "hiss", "hisses", "hissing"}),
+    "clipped": (
+        np.clip(20 * tone(5, 300, RATE), -0.9, 0.9),
+        {"distorted", "clipped", "harsh", "buzz", "buzzes", "buzzing"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_sounds_of_nothing_get_honest_words(name: str):
+    samples, honest = MADE[name]
+    text = auricle.load().caption(samples.astype(np.float32), RATE).text
+    assert honest & set(text.lower().rstrip(".").split()), text
 
 
 def test_it_is_small_and_says_what_it_is():

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from auricle.beam_search import NextLogProbs
 from auricle.config import DecoderConfig, EncoderConfig
@@ -12,6 +13,7 @@ from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder import TransformerDecoder
 from auricle.models.encoder import build_encoder, frame_mask
+from auricle.vocabulary import PAD
 
 # Probabilities at which a tag begins to count for more.
 TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
@@ -136,16 +138,22 @@ class CaptioningModel(nn.Module):
             augment: what is done to the decoder's inputs, if anything.
 
         Returns:
-            (batch + texts, length, words).
+            (batch + texts, length, words); zeros where all captions without sound have ended.
         """
-        features, mask, tags = self.hear(log_mel, frames)
-        if text_tags is not None:
-            assert tags is not None
-            texts = len(text_tags)
-            features = torch.cat([features, features.new_zeros(texts, *features.shape[1:])])
-            mask = torch.cat([mask, mask.new_zeros(texts, mask.shape[1])])
-            tags = torch.cat([tags, text_tags])
-        memory, mask = self.remember(features, mask, tags)
+        sounds = len(log_mel)
+        logits = self._logits(tokens[:sounds], *self.remember(*self.hear(log_mel, frames)), augment)
+        if text_tags is None:
+            return logits
+        assert self.tags is not None
+        # Apart from the sounds: their captions are shorter than those of mixtures, and they have no frames to attend to.
+        lengths = (tokens[sounds:] != PAD).sum(1)
+        memory = self.tags(text_tags)
+        text_logits = self._logits(
+            tokens[sounds:, : lengths.max()], memory, memory.new_ones(memory.shape[:2]) > 0, augment
+        )
+        return torch.cat([logits, F.pad(text_logits, (0, 0, 0, tokens.shape[1] - text_logits.shape[1]))])
+
+    def _logits(self, tokens: Tensor, memory: Tensor, mask: Tensor, augment: Augment | None) -> Tensor:
         embedded = self.decoder.embed(tokens)
         if augment is not None:
             memory, mask, embedded = augment(memory, mask, embedded)

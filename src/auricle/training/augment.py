@@ -37,35 +37,27 @@ def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> 
     return log_mel.masked_fill(masked, float(log_mel.mean()))
 
 
-def draw_decoder_augment(rows: int, texts: int, config: Augmentation, tags: int) -> Augment | None:
-    """What is done to a batch's decoder inputs: mixup, and sounds of which only the frames or only the tags are heard.
+def decoder_augment(config: Augmentation, tags: int) -> Augment | None:
+    """What is done to the decoder's inputs: mixup, and rows of which only the frames or only some of the tags are heard.
 
     Args:
-        rows: of the batch, the last `texts` of which are captions without sound.
-        texts: how many these are.
         config: how often.
-        tags: how many tags stand at the end of the memory.
+        tags: how many tags stand at the end of the memory; there may be no frames before them.
     """
-    share, partners = 1.0, torch.arange(rows)
-    if config.mixup:
-        # CoNeTTE (Labbe et al. 2023): the larger share stays with the item itself.
-        drawn = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
-        share, partners = max(drawn, 1 - drawn), torch.randperm(rows)
     if not (config.mixup or config.audio_dropout or config.tag_dropout):
         return None
-    sounds = torch.arange(rows) < rows - texts
-    # A sound must be heard somehow: frames are never hidden where there are no tags, nor all tags where there are no frames.
-    deaf = (torch.rand(rows) < config.audio_dropout) & sounds & (tags > 0)
-    hidden_tags = torch.rand(rows, tags) < config.tag_dropout
 
     def augment(memory: Tensor, mask: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        device, frames = mask.device, mask.shape[1] - tags
-        heard = mask.clone()
-        heard[:, :frames] &= ~deaf.to(device)[:, None]
-        heard[:, frames:] &= ~hidden_tags.to(device)
-        mask = torch.where(heard.any(1, keepdim=True), heard, mask)
-        if share < 1:
-            others = partners.to(device)
+        rows, positions = mask.shape
+        heard = torch.ones(rows, positions, dtype=torch.bool)
+        heard[:, : positions - tags] = torch.rand(rows, 1) >= config.audio_dropout
+        heard[:, positions - tags :] = torch.rand(rows, tags) >= config.tag_dropout
+        heard = heard.to(mask.device) & mask
+        mask = torch.where(heard.any(1, keepdim=True), heard, mask)  # something must be heard of every row
+        if config.mixup:
+            # CoNeTTE (Labbe et al. 2023): the larger share stays with the item itself.
+            drawn = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
+            share, others = max(drawn, 1 - drawn), torch.randperm(rows).to(mask.device)
             memory = share * memory + (1 - share) * memory[others]
             embedded = share * embedded + (1 - share) * embedded[others]
             mask = mask | mask[others]

@@ -13,7 +13,7 @@ from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, save_checkp
 from auricle.data.batches import Batches
 from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
-from auricle.training.augment import draw_decoder_augment, spec_augment
+from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import Recipe, TrainConfig
 from auricle.training.export import export_onnx
 from auricle.training.prepare import Data, load_encoder, name_vectors, prepare_data
@@ -90,6 +90,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         texts_per_batch=stage.texts_per_batch,
     )
     valid = data.valid_batches(stage.batch_size, rounds=1) if data.valid else None
+    augment = decoder_augment(stage.augmentation, recipe.decoder.tags)
 
     for steps in run.passes("captioner", stage.epochs, batches, recipe.seed, accelerator, progress):
         prepared.train()
@@ -98,8 +99,6 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-            rows = len(batch.tokens)
-            augment = draw_decoder_augment(rows, rows - len(log_mel), stage.augmentation, recipe.decoder.tags)
             targets = batch.tokens[:, 1:]
             logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], batch.text_tags, augment)
             # The mean over the words of all processes: data parallelism averages what each of them has.
@@ -178,13 +177,8 @@ def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[s
 
 def word_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """Cross entropy summed over words: (batch, length, words), (batch, length) padded -> scalar."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(),
-        targets.flatten(),
-        ignore_index=PAD,
-        label_smoothing=label_smoothing,
-        reduction="sum",
-    )
+    present = targets != PAD
+    return F.cross_entropy(logits[present].float(), targets[present], label_smoothing=label_smoothing, reduction="sum")
 
 
 @torch.inference_mode()
