@@ -5,18 +5,21 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny import tiny_recipe
 
+from auricle.config import DecoderConfig, EncoderConfig
 from auricle.errors import AuricleError
+from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import CNN10
 from auricle.models.mobilenet import MobileNet
 from auricle.training import train as train_module
 from auricle.training.prepare import load_encoder, read_data
 from auricle.training.pretrain import load_pre_encoder, pretrain
-from auricle.training.train import train
+from auricle.training.train import standardise_bridge, train
 from auricle.training.weights import halve, load_published, load_strictly, load_weights, save_weights
 from auricle.vocabulary import SPECIAL, Vocabulary
 
@@ -170,3 +173,22 @@ def test_finished_weights_keep_vectors_whole(tmp_path: Path):
         assert found[name].dtype == (torch.float16 if tensor.dim() > 1 else tensor.dtype)
         torch.testing.assert_close(found[name].to(tensor.dtype), tensor, rtol=1e-3, atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_memory_begins_as_varied_as_words(scale: float):
+    torch.manual_seed(0)
+    model = CaptioningModel(EncoderConfig("cnn10", 1 / 16), DecoderConfig(16, 1, 2, 16), 9)
+    with torch.no_grad():
+        model.bridge.weight *= scale
+    spectrograms = [made_log_mel(number) for number in range(20)]
+    standardise_bridge(model, spectrograms)
+    with torch.inference_mode():
+        features = torch.cat([model.encoder(torch.from_numpy(spectrogram)[None])[0] for spectrogram in spectrograms])
+        memory = model.bridge(features)
+    assert memory.square().mean().item() == pytest.approx(1, abs=1e-3)
+    assert memory.mean(0).abs().max() < 1e-3
+
+
+def made_log_mel(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(number % 5, 1 + number % 3, (64 + number, 64)).astype(np.float32)

@@ -2,8 +2,10 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
@@ -24,6 +26,8 @@ from auricle.training.validate import evaluate_captions
 from auricle.training.weights import halve, save_weights
 from auricle.training.word2vec import train_word2vec
 from auricle.vocabulary import PAD
+
+STANDARD_SOUNDS = 64  # by which a memory's scale is set
 
 
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:
@@ -78,6 +82,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     if not stage.encoder_rate:
         model.freeze_encoder()
     data = data.with_texts(recipe, model.encoder, progress)
+    standardise_bridge(model, data.spectrograms[: len(data.train)])
     optimizer = torch.optim.AdamW(parameter_groups(model, stage), stage.learning_rate)
     kept = copy.deepcopy(model).to(accelerator.device) if stage.ema else model
     modules = {"model": model, "average": kept} if stage.ema else {"model": model}
@@ -142,6 +147,25 @@ def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
 def space_size(recipe: Recipe) -> int:
     """The size of the space that a captioner takes over from its pre-encoder: it may, if it leaves the encoder as it was."""
     return recipe.pretrain.projection if recipe.train.initial == "pre-encoder" and not recipe.train.encoder_rate else 0
+
+
+@torch.inference_mode()
+def standardise_bridge(model: CaptioningModel, spectrograms: Sequence[np.ndarray]) -> None:
+    """Lets training begin with a memory that varies as much as words do.
+
+    What sounds have in common is taken out, and the mean square of the rest becomes 1 (after Mishkin and Matas 2016, "All you
+    need is a good init").
+
+    Args:
+        model: at its initial weights.
+        spectrograms: (frames, mels) each; some of them are heard.
+    """
+    model.eval()
+    heard = spectrograms[:: max(1, len(spectrograms) // STANDARD_SOUNDS)]
+    features = torch.cat([model.encoder(torch.from_numpy(np.array(spectrogram))[None])[0] for spectrogram in heard])
+    mean = features.mean(0)
+    model.bridge.weight.div_(((features - mean) @ model.bridge.weight.T).square().mean().sqrt().clamp(min=1e-6))
+    model.bridge.bias.copy_(-model.bridge.weight @ mean)
 
 
 def finish(folder: Path, recipe: Recipe, data: Data) -> None:
