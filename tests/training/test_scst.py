@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_recipe
+from tiny import made_tags, tiny_recipe
 
 from auricle.config import DecoderConfig, EncoderConfig
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
+from auricle.training.config import ScstConfig
 from auricle.training.scst import LONGEST, NEVER_SAID, caption_log_probs, draw, padded, train_scst
+from auricle.training.train import train
 from auricle.training.validate import caption_record
+from auricle.training.weights import load_weights
 from auricle.vocabulary import EOS, SOS, SPECIAL
 
 WORDS = 9
@@ -106,3 +109,22 @@ def test_what_tells_of_fluency() -> None:
 def test_without_a_captioner_there_is_nothing_to_train(tiny_manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(AuricleError, match="auricle train"):
         train_scst(tiny_recipe(tiny_manifest, tmp_path), progress=False)
+
+
+@pytest.mark.parametrize("baseline", ["others", "greedy"])
+def test_either_baseline_trains_a_captioner_on(
+    baseline: str, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auricle.training.prepare.read_tags", made_tags)
+    monkeypatch.setattr("auricle.training.train.export_onnx", lambda _: None)
+    recipe = tiny_recipe(tiny_manifest, tmp_path, train__epochs=1, scst__epochs=1, scst__baseline=baseline)
+    train(recipe, progress=False)
+    train_scst(recipe, progress=False)
+    before, after = (load_weights(tmp_path / stage / "model.safetensors") for stage in ("captioner", "scst"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_one_draw_has_no_others() -> None:
+    with pytest.raises(ValueError, match="two are wanted"):
+        ScstConfig(samples=1)
+    assert ScstConfig(samples=1, baseline="greedy").samples == 1

@@ -128,7 +128,7 @@ def tiny_recipe(manifest: Path, output: Path, **changes: Any) -> Recipe:
                 "tag_dropout": 0.1,
             },
         },
-        "scst": {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3},
+        "scst": {"epochs": 3, "batch_size": 4, "samples": 2, "learning_rate": 1e-3},
     }
     for name, value in changes.items():
         section, _, field = name.partition("__")

@@ -112,10 +112,11 @@ class ScstConfig:
     epochs: int = 5
     batch_size: int = 16  # of all processes together
     samples: int = 5  # captions drawn of each sound
+    baseline: Literal["others", "greedy"] = "others"  # the mean of the others that are drawn, or the greedy caption
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
+        if self.samples < 2 and self.baseline == "others":
             raise ValueError(f"samples is {self.samples}: each is compared with the others, so two are wanted at least")
 
 

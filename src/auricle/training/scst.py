@@ -1,8 +1,9 @@
 """Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for what it says.
 
-Several captions of a sound are drawn from the model, and each is compared with the mean of the others (Luo 2020, "A Better
-Variant of Self-Critical Sequence Training"): if it scores higher, its words are made likelier, if lower, less likely. Scores
-rise; fluency need not, so it is measured beside them.
+Several captions of a sound are drawn from the model, and each is compared with a baseline: if it scores higher, its words are
+made likelier, if lower, less likely. The baseline is the model's own greedy caption, as published, or the mean of the others that
+were drawn (Luo 2020, "A Better Variant of Self-Critical Sequence Training"). Scores rise; fluency need not, so it is measured
+beside them.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auricle.beam_search import NextLogProbs
+from auricle.beam_search import BeamOptions, NextLogProbs, search_captions
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
@@ -28,6 +29,10 @@ from auricle.training.weights import halve, load_strictly, load_weights, save_we
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 LONGEST = 30  # words of a caption that is drawn
+# What the model says of its own: one hypothesis, and no rule but the greatest length.
+GREEDY = BeamOptions(
+    beam=1, length_penalty=0.0, min_length=0, max_length=LONGEST, no_repeat_ngram=0, no_repeat_words=False
+)
 NEVER_SAID = (PAD, SOS, UNKNOWN)
 
 
@@ -73,9 +78,15 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
         for _, batch in steps:
             with torch.no_grad():
                 drawn = draw(model.next_log_probs(batch.log_mel, batch.frames), len(batch.items), stage.samples, rng)
+                baseline = None
+                if stage.baseline == "greedy":
+                    search = model.next_log_probs(batch.log_mel, batch.frames)
+                    found = search_captions(search, data.vocabulary, GREEDY, len(batch.items))
+                    baseline = score(rewards, batch.items, [[own[0].tokens] for own in found], data.vocabulary)
             gain = score(rewards, batch.items, drawn, data.vocabulary)
-            others = (gain.sum(1, keepdims=True) - gain) / (stage.samples - 1)
-            advantage = torch.tensor((gain - others).ravel(), dtype=torch.float32, device=accelerator.device)
+            if baseline is None:
+                baseline = (gain.sum(1, keepdims=True) - gain) / (stage.samples - 1)
+            advantage = torch.tensor((gain - baseline).ravel(), dtype=torch.float32, device=accelerator.device)
             tokens = padded(list(chain(*drawn))).to(accelerator.device)
             log_mel, frames = (tensor.repeat_interleave(stage.samples, 0) for tensor in (batch.log_mel, batch.frames))
             loss = -(advantage * caption_log_probs(prepared, log_mel, frames, tokens)).mean()
