@@ -11,12 +11,14 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from embedded_scores import captions_of_split, named_share
 from rich.progress import track
 
+from auricle import load
 from auricle.training.config import load_recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train
+from auricle.vocabulary import words
+from embedded_scores import LABELLED, named, read_label_words, read_labelled
 
 ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
@@ -41,18 +43,30 @@ WITHOUT_TAGS = ["decoder.tags=0", "tags.captions=", "pretrain.texts_per_batch=0"
 def main(label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs/ablation")) -> None:
     """Trains what is not there yet and prints a table: means and standard deviations over seeds."""
     table: dict[tuple[str, bool], list[tuple[float, float, float]]] = {}
+    wanted = read_label_words(label_words)
     runs = list(itertools.product(SEEDS, SYSTEMS, (False, True)))
     for seed, system, tags in track(runs, "Trainings"):
         name = f"{system.lower().replace(' ', '-')}{'-tags' if tags else ''}-{seed}"
-        settings = [*BUDGET, *SYSTEMS[system], *([] if tags else WITHOUT_TAGS), f"seed={seed}", f"output={output / name}"]
+        settings = [
+            *BUDGET,
+            *SYSTEMS[system],
+            *([] if tags else WITHOUT_TAGS),
+            f"seed={seed}",
+            f"output={output / name}",
+        ]
         recipe = load_recipe(ROOT / "configs/heldout.toml", settings)
         folder = recipe.captioner_folder
         if not (folder / "decoder.onnx").exists():
             if system == "Experiment 2":
                 pretrain(recipe, resume=True, progress=False)
             train(recipe, resume=True, progress=False)
-        measured = named_share(captions_of_split(Path(recipe.data.manifest), label_words, folder))
-        table.setdefault((system, tags), []).append(measured)
+        items = read_labelled(Path(recipe.data.manifest), LABELLED, wanted)
+        texts = [caption.text for caption in load(folder).caption([item.file for item in items])]
+        hits = np.array([named(text, wanted[item.label]) for text, item in zip(texts, items, strict=True)])
+        labels = np.array([item.label for item in items])
+        by_label = np.mean([hits[labels == label].mean() for label in set(labels)])
+        length = np.mean([len(words(text)) for text in texts])
+        table.setdefault((system, tags), []).append((float(hits.mean()), float(by_label), float(length)))
     print("| | tags | label named | mean over labels | words |")
     print("| --- | --- | --- | --- | --- |")
     for (system, tags), rows in table.items():

@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 
 def main(
     corpus: Path,
-    heldout: Annotated[bool, typer.Option(help="Without the sounds and captions that figures are measured on.")] = False,
+    heldout: Annotated[
+        bool, typer.Option(help="Without the sounds and captions that figures are measured on.")
+    ] = False,
 ) -> None:
     """Manifest, pre-encoder, captioner, package."""
     name = "heldout" if heldout else "embedded"
