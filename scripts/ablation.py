@@ -13,12 +13,11 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from auricle import load
 from auricle.training.config import load_recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train
 from auricle.vocabulary import words
-from embedded_scores import LABELLED, named, read_label_words, read_labelled
+from embedded_scores import caption_labelled, read_label_words
 
 ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
@@ -60,13 +59,10 @@ def main(label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs
             if system == "Experiment 2":
                 pretrain(recipe, resume=True, progress=False)
             train(recipe, resume=True, progress=False)
-        items = read_labelled(Path(recipe.data.manifest), LABELLED, wanted)
-        texts = [caption.text for caption in load(folder).caption([item.file for item in items])]
-        hits = np.array([named(text, wanted[item.label]) for text, item in zip(texts, items, strict=True)])
-        labels = np.array([item.label for item in items])
-        by_label = np.mean([hits[labels == label].mean() for label in set(labels)])
-        length = np.mean([len(words(text)) for text in texts])
-        table.setdefault((system, tags), []).append((float(hits.mean()), float(by_label), float(length)))
+        labelled = caption_labelled(Path(recipe.data.manifest), wanted, folder)
+        by_label = np.mean([right.mean() for right in labelled.by_label().values()])
+        length = np.mean([len(words(caption.text)) for caption in labelled.captions])
+        table.setdefault((system, tags), []).append((float(labelled.right.mean()), float(by_label), float(length)))
     print("| | tags | label named | mean over labels | words |")
     print("| --- | --- | --- | --- | --- |")
     for (system, tags), rows in table.items():

@@ -145,6 +145,30 @@ def named(caption: str, label_words: set[str]) -> bool:
     return not label_words.isdisjoint(words(caption)[:FIRST])
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Sounds of one label each, what is said of them, and whether that names the label."""
+
+    items: list[Item]
+    captions: list[Caption]
+    right: NDArray[np.float64]  # (sounds,), 0 or 1
+
+    def by_label(self) -> dict[str, NDArray[np.float64]]:
+        """The sounds' `right`, label by label."""
+        labels = np.array([item.label for item in self.items])
+        return {label: self.right[labels == label] for label in sorted(set(labels.tolist()))}
+
+
+def caption_labelled(
+    manifest: Path, wanted: dict[str, set[str]], checkpoint: Path | None, split: str = LABELLED
+) -> Labelled:
+    """Captions the sounds of a split whose label has words."""
+    items = read_labelled(manifest, split, wanted)
+    captions = load(checkpoint).caption([item.file for item in items])
+    right = [named(caption.text, wanted[item.label]) for caption, item in zip(captions, items, strict=True)]
+    return Labelled(items, captions, np.array(right, float))
+
+
 @app.command("labels")
 def print_labels(
     manifest: Manifest,
@@ -155,10 +179,10 @@ def print_labels(
 ) -> None:
     """How often a caption names the label of its sound, with one of the label's words among its first fifteen."""
     wanted = read_label_words(label_words)
-    items = read_labelled(manifest, split, wanted)
-    texts = [caption.text for caption in load(checkpoint).caption([item.file for item in items])]
+    labelled = caption_labelled(manifest, wanted, checkpoint, split)
+    items, hits, by_label = labelled.items, labelled.right, labelled.by_label()
+    texts = [caption.text for caption in labelled.captions]
     groups, labels = recordings(items), [item.label for item in items]
-    hits = np.array([named(text, wanted[label]) for text, label in zip(texts, labels, strict=True)], float)
 
     for number in random.Random(SEED).sample(range(len(items)), min(show, len(items))):
         typer.echo(f"{'+' if hits[number] else '-'} {labels[number]:18} {texts[number]}")
@@ -175,7 +199,6 @@ def print_labels(
         },
         groups,
     )
-    by_label = {label: hits[np.array(labels) == label] for label in sorted(set(labels))}
     rows = [
         ("sounds, of recordings", f"{len(items)}, {len(set(groups))}", ""),
         ("label named", *found["label named"].cells("{:.1%}")),
@@ -461,12 +484,9 @@ def calibrate(
     diagram: Path = DIAGRAM,
 ) -> None:
     """Fits the confidence that a caption names the label of its sound, and says how far it can be trusted."""
-    wanted = read_label_words(label_words)
-    items = read_labelled(manifest, split, wanted)
-    captions = load(checkpoint).caption([item.file for item in items])
-    features = np.array([confidence_features(caption) for caption in captions], float)
-    right = np.array([named(c.text, wanted[i.label]) for c, i in zip(captions, items, strict=True)], float)
-
+    labelled = caption_labelled(manifest, read_label_words(label_words), checkpoint, split)
+    items, right = labelled.items, labelled.right
+    features = np.array([confidence_features(caption) for caption in labelled.captions], float)
     groups = recordings(items)
     folds = folds_of(groups, SEED)
     ours, base = np.empty_like(right), np.empty_like(right)

@@ -167,12 +167,11 @@ def rank(
 
         auricle rank "rain on a roof" recordings/ --format csv > rain.csv
     """
-    from auricle.captioner import Captioner
-    from auricle.checkpoint import EMBEDDED, load_checkpoint
+    from auricle.captioner import load
     from auricle.vocabulary import words
     from auricle.writers import write_matches
 
-    captioner = Captioner(load_checkpoint(checkpoint or EMBEDDED))
+    captioner = load(checkpoint)
     names = named_sounds(paths)
     matches = captioner.similarity_files(sentence, opened_sounds(names), jobs=jobs)
     if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:

@@ -114,13 +114,14 @@ class Batches:
             sounds = rng.permutation([i for i, order in enumerate(orders) if turn < len(order)])
             for start in range(0, len(sounds), BUCKET * self.size):
                 bucket = sorted(sounds[start : start + BUCKET * self.size], key=lambda i: len(self.spectrograms[i]))
-                batches.append([])
-                for i in bucket:
-                    shortest = len(self.spectrograms[batches[-1][0][0]]) if batches[-1] else len(self.spectrograms[i])
+                shortest = 0
+                for place, i in enumerate(bucket):
+                    length = len(self.spectrograms[i])
                     # Where all are padded to one length anyway, as the paper does, batches are as large as it says.
-                    unlike = not self.longest and len(self.spectrograms[i]) > STRETCH * shortest
-                    if len(batches[-1]) == self.size or unlike:
+                    unlike = not self.longest and length > STRETCH * shortest
+                    if place == 0 or len(batches[-1]) == self.size or unlike:
                         batches.append([])
+                        shortest = length
                     batches[-1].append((int(i), int(orders[i][turn])))
         # Every process gets equally many: what is left over of a batch waits for an epoch that shuffles it elsewhere.
         batches = [pairs[: len(pairs) // self.ranks * self.ranks] for pairs in batches]

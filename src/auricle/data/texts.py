@@ -34,7 +34,7 @@ class Texts:
         vocabulary: Vocabulary,
     ) -> None:
         self.captions = captions
-        self.tags = [sorted(found.items(), key=lambda item: -item[1]) for found in tags]
+        self._told = [sorted(found, key=lambda number: -found[number]) for found in tags]
         self.profiles = profiles
         self.tokens = [vocabulary.encode(caption) for caption in captions]
         self._classes = len(classes)
@@ -63,8 +63,8 @@ class Texts:
     def draw_tags(self, caption: int, rng: np.random.Generator) -> np.ndarray:
         """(527,) probabilities for a caption; zero but for as many tags as the profiles have."""
         profile = self.profiles[rng.integers(len(self.profiles))]
-        told = [number for number, _ in self.tags[caption]]
-        chosen = list(told[: len(profile)])
+        told = self._told[caption]
+        chosen = told[: len(profile)]
         while len(chosen) < len(profile):
             if rng.random() < ELSEWHERE:
                 drawn = int(rng.integers(self._classes))

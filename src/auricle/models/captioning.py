@@ -148,9 +148,8 @@ class CaptioningModel(nn.Module):
         # Apart from the sounds: their captions are shorter than those of mixtures, and they have no frames to attend to.
         lengths = (tokens[sounds:] != PAD).sum(1)
         memory = self.tags(text_tags)
-        text_logits = self._logits(
-            tokens[sounds:, : lengths.max()], memory, memory.new_ones(memory.shape[:2]) > 0, augment
-        )
+        mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
+        text_logits = self._logits(tokens[sounds:, : lengths.max()], memory, mask, augment)
         return torch.cat([logits, F.pad(text_logits, (0, 0, 0, tokens.shape[1] - text_logits.shape[1]))])
 
     def _logits(self, tokens: Tensor, memory: Tensor, mask: Tensor, augment: Augment | None) -> Tensor:

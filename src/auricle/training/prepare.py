@@ -68,7 +68,7 @@ class Data:
             rounds=self.config.captions_per_epoch if rounds is None else rounds,
             longest=self.longest,
             mixtures=mixtures,
-            texts=self.texts if texts_per_batch else None,
+            texts=self.texts,
             texts_per_batch=texts_per_batch,
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,

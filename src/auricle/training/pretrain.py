@@ -64,7 +64,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         load_encoder(model.audio, stage.weights)
     vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
     model.space.text.embedding.weight.data.copy_(vectors)
-    data = data.with_texts(recipe, model.audio, progress)
+    if stage.texts_per_batch:
+        data = data.with_texts(recipe, model.audio, progress)
     teacher = copy.deepcopy(model).requires_grad_(False).eval() if recipe.decoder.tags else None
     tower = list(model.audio.parameters())
     rest = [p for name, p in model.named_parameters() if not name.startswith("audio.") and p.requires_grad]

@@ -81,7 +81,8 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         model.tags.classes.weight.data.copy_(name_vectors(names, vectors, data.vocabulary))
     if not stage.encoder_rate:
         model.freeze_encoder()
-    data = data.with_texts(recipe, model.encoder, progress)
+    if stage.texts_per_batch:
+        data = data.with_texts(recipe, model.encoder, progress)
     standardise_bridge(model, data.spectrograms[: len(data.train)])
     optimizer = torch.optim.AdamW(parameter_groups(model, stage), stage.learning_rate)
     kept = copy.deepcopy(model).to(accelerator.device) if stage.ema else model
