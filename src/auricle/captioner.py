@@ -271,32 +271,13 @@ class Captioner:
         missing = max(0, self.checkpoint.config.padded_frames - len(spectrogram))
         return np.pad(spectrogram, ((0, missing), (0, 0))) if missing else spectrogram
 
-    def attention(self, samples: np.ndarray, text: str) -> np.ndarray:
-        """Where the decoder attends as it says a text: the sound's caption, or any other of words that it knows.
+    def hear(self, samples: np.ndarray) -> Heard:
+        """What the encoder makes of a sound of up to `longest` seconds: (samples,) at `self.rate`."""
+        return self.model.hear(self.spectrogram(samples))
 
-        Args:
-            samples: (samples,) at `self.rate`.
-            text: at least one word.
-
-        Returns:
-            (words, positions), the mean over layers and heads; each row's sum is 1. Positions are the encoder's frames, evenly
-            over the spectrogram, and then, if tags guide the decoder, so many of the likeliest, the likeliest first.
-
-        Raises:
-            AuricleError: there is no word, or one that the model does not know.
-        """
-        numbers = self.checkpoint.vocabulary.encode(text)[1:-1]
-        if not numbers or UNKNOWN in numbers:
-            raise AuricleError(f"'{text}' is nothing that the model can say: words of its vocabulary are wanted")
-        return self.model.attention(self._hear(samples), numbers)
-
-    def _caption(self, samples: np.ndarray) -> Caption:
-        seconds = len(samples) / self.rate
-        silent = silence(samples, self.rate)
-        if silent > 0.5:
-            return Caption(0.0, seconds, SILENCE, 0.0, (Alternative(SILENCE, 0.0),), confidence=silent)
+    def describe(self, heard: Heard, seconds: float) -> Caption:
+        """The caption of a sound of `seconds` from what was heard of it, be it silent or not."""
         config, vocabulary = self.checkpoint.config, self.checkpoint.vocabulary
-        heard = self._hear(samples)
         hypotheses = search_captions(self.model.next_log_probs(heard), vocabulary, self.options)[0]
         if not hypotheses:
             raise AuricleError(
@@ -316,8 +297,31 @@ class Captioner:
             return caption
         return replace(caption, confidence=_confidence(caption, config.confidence))
 
-    def _hear(self, samples: np.ndarray) -> Heard:
-        return self.model.hear(self.spectrogram(samples))
+    def attention(self, samples: np.ndarray, text: str) -> np.ndarray:
+        """Where the decoder attends as it says a text: the sound's caption, or any other of words that it knows.
+
+        Args:
+            samples: (samples,) at `self.rate`.
+            text: at least one word.
+
+        Returns:
+            (words, positions), the mean over layers and heads; each row's sum is 1. Positions are the encoder's frames, evenly
+            over the spectrogram, and then, if tags guide the decoder, so many of the likeliest, the likeliest first.
+
+        Raises:
+            AuricleError: there is no word, or one that the model does not know.
+        """
+        numbers = self.checkpoint.vocabulary.encode(text)[1:-1]
+        if not numbers or UNKNOWN in numbers:
+            raise AuricleError(f"'{text}' is nothing that the model can say: words of its vocabulary are wanted")
+        return self.model.attention(self.hear(samples), numbers)
+
+    def _caption(self, samples: np.ndarray) -> Caption:
+        seconds = len(samples) / self.rate
+        silent = silence(samples, self.rate)
+        if silent > 0.5:
+            return Caption(0.0, seconds, SILENCE, 0.0, (Alternative(SILENCE, 0.0),), confidence=silent)
+        return self.describe(self.hear(samples), seconds)
 
     def _tags(self, heard: Heard) -> tuple[Tag, ...]:
         if heard.tags is None:
@@ -358,7 +362,7 @@ class Captioner:
             windows = _windows(itertools.chain(windows, chunks), round(WINDOW_SECONDS * self.rate))
             # As in `caption_stream`, an end shorter than a second is not heard by itself.
             windows = (samples for samples in windows if len(samples) >= MINIMUM_SECONDS * self.rate)
-        embeddings = (self._hear(samples).embedding for samples in windows)
+        embeddings = (self.hear(samples).embedding for samples in windows)
         return reduce(np.maximum, (sentences @ embedding for embedding in embeddings)).clip(-1, 1)
 
 
