@@ -17,20 +17,29 @@ T = TypeVar("T")
 class EncoderConfig:
     """Which network hears."""
 
-    architecture: Literal["cnn10", "mobilenet"] = "cnn10"
-    width: float = 1.0  # multiplies the channels: 1 is CNN10 or mn10, 0.4 is mn04
+    architecture: Literal["cnn10", "mobilenet", "vggish", "gru"] = "cnn10"
+    width: float = 1.0  # multiplies the channels: 1 is CNN10, VGGish or mn10, 0.4 is mn04
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The sizes of the Transformer decoder."""
+    """Which network speaks, and its sizes."""
 
+    # transformer: the paper's. bart: the same layers as BART has them, with learnt positions, GELU and tied output. gru: recurrent.
+    architecture: Literal["transformer", "bart", "gru"] = "transformer"
+    encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
     width: int = 128
     layers: int = 4
     heads: int = 4
     feedforward: int = 2048
     dropout: float = 0.2
     tags: int = 0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be shared among {self.heads} heads")
+        if self.architecture == "gru" and self.heads != 1:
+            raise ValueError(f"heads is {self.heads}: the attention of a recurrent decoder has one")
 
 
 def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:

@@ -23,6 +23,8 @@ NETWORKS = {
     "cnn10": (EncoderConfig("cnn10", 1 / 16), DECODER, 64),
     "mobilenet": (EncoderConfig("mobilenet", 0.1), DECODER, 128),
     "guided": (EncoderConfig("cnn10", 1 / 16), GUIDED, 64),
+    "baseline": (EncoderConfig("vggish", 1 / 32), replace(DECODER, architecture="bart", encoder_layers=2), 64),
+    "gru": (EncoderConfig("gru", 1 / 16), replace(DECODER, architecture="gru", heads=1), 64),
 }
 
 
@@ -97,7 +99,7 @@ def test_beam_search_batched_equals_one_by_one(name: str):
         np.testing.assert_allclose([h.score for h in together], [h.score for h in alone], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["cnn10", "guided"])
+@pytest.mark.parametrize("name", ["cnn10", "guided", "baseline", "gru"])
 def test_scores_of_the_search_are_the_networks(name: str):
     """The log-probability of a hypothesis is the sum that teacher forcing gives its words and the end."""
     model, mels = network(name)

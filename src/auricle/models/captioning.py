@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from auricle.beam_search import NextLogProbs
 from auricle.config import DecoderConfig, EncoderConfig
+from auricle.models.bart import BartEncoder
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder import TransformerDecoder
-from auricle.models.encoder import build_encoder, frame_mask
+from auricle.models.encoder import Tagger, build_encoder, frame_mask
+from auricle.models.gru import GRUDecoder
 from auricle.vocabulary import PAD
 
 # Probabilities at which a tag begins to count for more.
@@ -50,8 +52,21 @@ class TagTokens(nn.Module):
         return self.classes(classes) + self.levels(level)
 
 
+Decoder = TransformerDecoder | GRUDecoder
+
+
+def build_decoder(config: DecoderConfig, words: int) -> Decoder:
+    """A decoder at random weights."""
+    if config.architecture == "gru":
+        return GRUDecoder(words, config.width, config.layers, config.dropout)
+    sizes = (config.width, config.layers, config.heads, config.feedforward, config.dropout)
+    return TransformerDecoder(words, *sizes, bart=config.architecture == "bart")
+
+
 class CaptioningModel(nn.Module):
     """Encoder, a linear layer to the decoder's width, and the decoder; tags and the pre-encoder's space where wanted.
+
+    Between encoder and decoder the baseline has a Transformer encoder, in which frames hear of each other.
 
     Args:
         encoder: which network hears.
@@ -66,9 +81,11 @@ class CaptioningModel(nn.Module):
         self.bridge = nn.Linear(self.encoder.size, decoder.width)
         self.dropout = nn.Dropout(decoder.dropout)
         self.tags = TagTokens(decoder.tags, decoder.width) if decoder.tags else None
-        self.decoder = TransformerDecoder(
-            words, decoder.width, decoder.layers, decoder.heads, decoder.feedforward, decoder.dropout
-        )
+        self.decoder = build_decoder(decoder, words)
+        self.memory_encoder = None
+        if decoder.encoder_layers:
+            sizes = (decoder.width, decoder.encoder_layers, decoder.heads, decoder.feedforward, decoder.dropout)
+            self.memory_encoder = BartEncoder(*sizes)
         self.space = SharedSpace(self.encoder.size, words, decoder.width, space, bool(decoder.tags)) if space else None
         self.frozen_encoder = False
 
@@ -99,8 +116,10 @@ class CaptioningModel(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
             features = self.encoder(log_mel)
             mask = frame_mask(self.encoder.output_frames(frames), features.shape[1])
-            tags = None if self.tags is None else self.encoder.tags(features, mask).sigmoid()
-            return features, mask, tags
+            if self.tags is None:
+                return features, mask, None
+            assert isinstance(self.encoder, Tagger)
+            return features, mask, self.encoder.tags(features, mask).sigmoid()
 
     def remember(self, features: Tensor, mask: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor]:
         """The decoder's memory: frames first, then tags if they guide it.
@@ -113,7 +132,10 @@ class CaptioningModel(nn.Module):
         Returns:
             Memory (batch, positions, width) and its mask (batch, positions).
         """
-        memory = self.bridge(self.dropout(features))
+        if self.memory_encoder is not None:  # it drops out by itself, after its positions
+            memory = self.memory_encoder(self.bridge(features), mask)
+        else:
+            memory = self.bridge(self.dropout(features))
         if self.tags is None:
             return memory, mask
         assert tags is not None

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from auricle.config import EncoderConfig
 from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
-from auricle.models.encoder import build_encoder, frame_mask
+from auricle.models.encoder import Tagger, build_encoder, frame_mask
 from auricle.vocabulary import PAD
 
 HEARD_TAGS = 8  # of a sound, beside its clip embedding
@@ -131,7 +131,10 @@ class PreEncoder(nn.Module):
         """(batch, frames, mels), (batch,) -> clip embeddings (batch, audio_size), and logits of tags (batch, 527) if heard."""
         features = self.audio(log_mel)
         mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
-        logits = self.audio.tags(features, mask) if self.space.tag_projection is not None else None
+        logits = None
+        if self.space.tag_projection is not None:
+            assert isinstance(self.audio, Tagger)
+            logits = self.audio.tags(features, mask)
         return self.audio.embed(features, mask), logits
 
     def embed_audio(self, log_mel: Tensor, frames: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The paper's decoder: a standard Transformer decoder (Vaswani et al. 2017) over word embeddings.
+"""The paper's decoder: a standard Transformer decoder (Vaswani et al. 2017) over word embeddings; and BART's, for the baseline.
 
 Attention is written out by hand: one code serves training, the step with a key/value cache, and its export to ONNX.
 """
@@ -58,19 +58,37 @@ class Attention(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the sound, feed-forward; each added to its input and normalised."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, activation: nn.Module) -> None:
         super().__init__()
         self.self_attention = Attention(width, heads, dropout)
         self.cross_attention = Attention(width, heads, dropout)
         self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
+            nn.Linear(width, feedforward), activation, nn.Dropout(dropout), nn.Linear(feedforward, width)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
 
+class LearnedPositions(nn.Module):
+    """Positions as BART has them (Lewis et al. 2020): learnt vectors, added, and the sum normalised."""
+
+    most = 1024
+    offset = 2  # BART's first two vectors are not used
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(self.most + self.offset, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """(..., length, width), (length,) -> (..., length, width)."""
+        return self.norm(x + self.vectors(positions + self.offset))
+
+
 class TransformerDecoder(nn.Module):
     """Word embedding, Transformer decoder, and an output layer of its own (untied).
+
+    As BART has it, positions are learnt, GELU stands for ReLU, and the output layer is the word embedding (tied, no bias).
 
     Args:
         words: size of the vocabulary.
@@ -79,22 +97,38 @@ class TransformerDecoder(nn.Module):
         heads: attention heads of each.
         feedforward: hidden size of the feed-forward networks.
         dropout: rate, everywhere.
+        bart: as BART has it.
     """
 
-    def __init__(self, words: int, width: int, layers: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(
+        self, words: int, width: int, layers: int, heads: int, feedforward: int, dropout: float, *, bart: bool = False
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, width, padding_idx=PAD)
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward, dropout) for _ in range(layers))
-        self.output = nn.Linear(width, words)
+        self.positions = LearnedPositions(width) if bart else None
+        activation = nn.GELU() if bart else nn.ReLU()
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward, dropout, activation) for _ in range(layers))
+        self.output = None if bart else nn.Linear(width, words)
         self.dropout = nn.Dropout(dropout)
+        if bart:
+            draw_as_bart(self)
+            return
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embeddings of words at their positions: (batch, length) -> (batch, length, width)."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        return self.embedding(tokens) + sinusoids(positions, self.embedding.embedding_dim)
+        return self._placed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
+
+    def _placed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        embedded = self.embedding(tokens)
+        if self.positions is not None:
+            return self.positions(embedded, positions)
+        return embedded + sinusoids(positions, self.embedding.embedding_dim)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.embedding.weight) if self.output is None else self.output(x)
 
     def forward(self, embedded: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         """Logits of the word after each word, all at once (teacher forcing).
@@ -116,7 +150,7 @@ class TransformerDecoder(nn.Module):
             keys, values = layer.cross_attention.keys_values(memory)
             x = _attend(layer, 1, x, layer.cross_attention(x, keys, values, memory_mask[:, None, None])[0])
             x = _attend(layer, 2, x, layer.feedforward(x))
-        return self.output(x)
+        return self._logits(x)
 
     def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, heads, frames, size)."""
@@ -153,8 +187,8 @@ class TransformerDecoder(nn.Module):
         past_keys, past_values = past_keys[:, parents], past_values[:, parents]
         batch = memory_keys.shape[1]
         mask = None if memory_mask is None else memory_mask[:, None, None]
-        position = sinusoids(past_keys.shape[3] + torch.zeros_like(tokens[:1]), self.embedding.embedding_dim)
-        x = (self.embedding(tokens) + position).unsqueeze(1)  # (rows, 1, width)
+        position = past_keys.shape[3] + torch.zeros_like(tokens[:1])
+        x = self._placed(tokens, position).unsqueeze(1)  # (rows, 1, width)
         all_keys, all_values, all_weights = [], [], []
         for index, layer in enumerate(self._typed_layers()):
             keys, values = layer.self_attention.keys_values(x)
@@ -169,7 +203,7 @@ class TransformerDecoder(nn.Module):
             all_keys.append(keys)
             all_values.append(values)
             all_weights.append(weights.mean(1).flatten(0, 1))
-        log_probs = self.output(x[:, 0]).log_softmax(1)
+        log_probs = self._logits(x[:, 0]).log_softmax(1)
         return log_probs, torch.stack(all_keys), torch.stack(all_values), torch.stack(all_weights).mean(0)
 
     def _typed_layers(self) -> list[DecoderLayer]:
@@ -179,6 +213,17 @@ class TransformerDecoder(nn.Module):
 
 def _attend(layer: DecoderLayer, index: int, x: Tensor, change: Tensor) -> Tensor:
     return layer.norms[index](x + layer.dropout(change))
+
+
+def draw_as_bart(module: nn.Module) -> None:
+    """Initial weights as BART's: matrices from a normal distribution of deviation 0.02, biases and the padding zero."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, 0, 0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            nn.init.zeros_(part.weight[part.padding_idx])
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:

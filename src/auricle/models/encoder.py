@@ -1,18 +1,22 @@
-"""The networks that hear, behind one face: log-mel spectrograms in, frame features, tags and a clip embedding out."""
+"""The networks that hear, behind one face: log-mel spectrograms in, frame features and a clip embedding out, and tags of some."""
 
 import torch
 from torch import Tensor
 
 from auricle.config import EncoderConfig
 from auricle.models.cnn10 import CNN10
+from auricle.models.gru import GRUEncoder
 from auricle.models.mobilenet import MobileNet
+from auricle.models.vggish import VGGish
 
-Encoder = CNN10 | MobileNet
+Tagger = CNN10 | MobileNet  # those that also give AudioSet tags
+Encoder = Tagger | VGGish | GRUEncoder
+ENCODERS: dict[str, type[Encoder]] = {"cnn10": CNN10, "mobilenet": MobileNet, "vggish": VGGish, "gru": GRUEncoder}
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
     """An encoder at random weights."""
-    encoder = CNN10(config.width) if config.architecture == "cnn10" else MobileNet(config.width)
+    encoder = ENCODERS[config.architecture](config.width)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # trains in half the time on a CPU
 
 

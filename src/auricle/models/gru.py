@@ -1,0 +1,149 @@
+"""The recurrent encoder-decoder of the task's first paper (Drossos, Adavanne and Virtanen 2017), small.
+
+Three bidirectional GRU layers, the third with a residual connection around it, hear; an alignment model and GRU layers speak. The
+published decoder is told the context alone; ours is told the word before too, as Bahdanau et al. (2015), without which a beam
+search would have nothing to choose by. Frames are averaged by eights, so that half a minute is a few hundred steps.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from auricle.models.cnn10 import masked_mean
+from auricle.vocabulary import PAD
+
+
+class GRUEncoder(nn.Module):
+    """Bidirectional GRU layers over a log-mel spectrogram.
+
+    In a batch the backward direction begins in the padding, so batches hold sounds of like length; captions are made unpadded.
+
+    Args:
+        width: multiplies the 128 units of each direction.
+        mels: mel bands of the front end.
+    """
+
+    reduction = 8  # log-mel frames to a frame of features
+
+    def __init__(self, width: float = 1.0, mels: int = 64) -> None:
+        super().__init__()
+        units = max(8, round(128 * width))
+        self.size = 2 * units
+        self.norm = nn.BatchNorm1d(mels)
+        self.below = nn.GRU(mels, units, num_layers=2, batch_first=True, bidirectional=True)
+        self.above = nn.GRU(self.size, units, batch_first=True, bidirectional=True)
+
+    def output_frames(self, frames: Tensor) -> Tensor:
+        """How many frames of features so many log-mel frames give."""
+        return frames // self.reduction
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Frame features: (batch, frames, mels) -> (batch, frames // 8, size); at least 8 frames."""
+        x = F.avg_pool1d(self.norm(log_mel.transpose(1, 2)), self.reduction).transpose(1, 2)
+        x, _ = self.below(x)
+        return x + self.above(x)[0]
+
+    def embed(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch, size)."""
+        return masked_mean(features, mask)
+
+
+class GRUDecoder(nn.Module):
+    """Word embedding, GRU layers that attend to the sound before each word, and an output layer.
+
+    It has the interface of `TransformerDecoder`, with one head: what it keeps of earlier words are its states, in the place of
+    keys, and what it attended to, in the place of values. Only the last state is needed.
+
+    Args:
+        words: size of the vocabulary.
+        width: size of word embeddings, of the memory and of the states.
+        layers: number of GRU layers.
+        dropout: rate, of embeddings and of what the output layer gets.
+    """
+
+    def __init__(self, words: int, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width, padding_idx=PAD)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.energy = nn.Linear(width, 1, bias=False)
+        self.layers = nn.ModuleList(nn.GRUCell(width if index else 2 * width, width) for index in range(layers))
+        self.output = nn.Linear(width, words)
+        self.dropout = nn.Dropout(dropout)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings of words: (batch, length) -> (batch, length, width)."""
+        return self.embedding(tokens)
+
+    def forward(self, embedded: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        """Logits of the word after each word (teacher forcing).
+
+        Args:
+            embedded: (batch, length, width), from `embed`.
+            memory: (batch, frames, width).
+            memory_mask: (batch, frames), true where there is sound.
+
+        Returns:
+            (batch, length, words).
+        """
+        keys, x = self.key(memory).unsqueeze(1), self.dropout(embedded)
+        states = embedded.new_zeros(len(self.layers), len(embedded), embedded.shape[2])
+        spoken = []
+        for position in range(x.shape[1]):
+            states, _, _ = self._next(x[:, position], states, keys, memory.unsqueeze(1), memory_mask[:, None])
+            spoken.append(states[-1])
+        return self.output(self.dropout(torch.stack(spoken, 1)))
+
+    def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, 1, frames, width)."""
+        keys, values = self.key(memory)[None, :, None], memory[None, :, None]
+        shape = (len(self.layers), -1, -1, -1, -1)
+        return keys.expand(shape), values.expand(shape)
+
+    def step(
+        self,
+        tokens: Tensor,
+        parents: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-probabilities of the next word; see `TransformerDecoder.step`."""
+        past_keys, past_values = past_keys[:, parents], past_values[:, parents]
+        x = self.embedding(tokens)
+        nothing = x.new_zeros(len(self.layers), *x.shape)[:, :, None, None]
+        states = torch.cat([nothing, past_keys], 3)[:, :, 0, -1]  # zeros before the first word
+        mask = None if memory_mask is None else memory_mask[:, None]
+        states, context, weights = self._next(x, states, memory_keys[0], memory_values[0], mask)
+        keys = torch.cat([past_keys, states[:, :, None, None]], 3)
+        values = torch.cat([past_values, context.expand(states.shape)[:, :, None, None]], 3)
+        return self.output(states[-1]).log_softmax(1), keys, values, weights
+
+    def _next(
+        self, x: Tensor, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The states after a word, what was attended to, and where.
+
+        Args:
+            x: (rows, width), the word.
+            states: (layers, rows, width), before it.
+            keys: (batch, 1, frames, width); rows are so many for each item of the batch.
+            values: likewise.
+            mask: (batch, 1, frames).
+
+        Returns:
+            (layers, rows, width), (rows, width), (rows, frames).
+        """
+        queries = self.query(states[-1]).reshape(keys.shape[0], -1, 1, keys.shape[3])
+        scores = self.energy(torch.tanh(queries + keys)).squeeze(3)  # (batch, rows of each, frames)
+        if mask is not None:
+            scores = scores.float().masked_fill(~mask, -1e9)
+        weights = scores.softmax(2)
+        context = (weights @ values[:, 0]).reshape(x.shape)
+        x, after = torch.cat([x, context], 1), []
+        for layer, state in zip(self.layers, states, strict=True):
+            x = layer(x, state)
+            after.append(x)
+        return torch.stack(after), context, weights.flatten(0, 1)
