@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from pathlib import Path
 from queue import SimpleQueue
@@ -64,6 +64,9 @@ class Caption:
     confidence: float | None = (
         None  # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
     )
+    # (space,), of length 1, to compare the stretch with sentences and other sounds; None of silence, and where the checkpoint
+    # cannot compare
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,16 @@ class Captioner:
             )
         return samples
 
-    def captions(self, source: Source, window: float = WINDOW_SECONDS, name: str | None = None) -> Iterator[Caption]:
+    def captions(
+        self, source: Source, window: float = WINDOW_SECONDS, name: str | None = None, *, merge: bool = True
+    ) -> Iterator[Caption]:
         """Captions of a sound of any length: one up to `longest` seconds, and one for each window of a longer sound.
 
         Args:
             source: a path, the bytes of a file, or an open binary file.
             window: in seconds.
             name: what errors call the sound, if not its path.
+            merge: whether neighbouring windows of one caption become one.
 
         Raises:
             AudioError: the sound cannot be read; windows before the damage have been captioned then.
@@ -164,9 +170,11 @@ class Captioner:
         if whole:
             yield self._caption(beginning)
         else:
-            yield from self.caption_stream(itertools.chain([beginning], chunks), window)
+            yield from self.caption_stream(itertools.chain([beginning], chunks), window, merge=merge)
 
-    def caption_stream(self, chunks: Iterable[np.ndarray], window: float = WINDOW_SECONDS) -> Iterator[Caption]:
+    def caption_stream(
+        self, chunks: Iterable[np.ndarray], window: float = WINDOW_SECONDS, *, merge: bool = True
+    ) -> Iterator[Caption]:
         """Captions of a sound that arrives bit by bit, one for each window; equal neighbours become one.
 
         A caption comes when the next window is known to differ. An end shorter than a second belongs to the window before.
@@ -174,6 +182,7 @@ class Captioner:
         Args:
             chunks: mono samples, (n,) each, of any n, at `self.rate`.
             window: in seconds; at least 1.
+            merge: whether equal neighbours become one.
         """
         if window < MINIMUM_SECONDS:
             raise ValueError(f"a window of {window} s: at least {MINIMUM_SECONDS:g} is wanted")
@@ -185,7 +194,7 @@ class Captioner:
                 held = replace(held, end=begin / self.rate)
                 continue
             caption = replace(self._caption(samples), start=start, end=begin / self.rate, whole=False)
-            if held is not None and held.text == caption.text:
+            if merge and held is not None and held.text == caption.text:
                 # The window that is surest speaks for both.
                 surest = max(held, caption, key=lambda c: (c.confidence or 0.0, c.score))
                 held = replace(surest, start=held.start, end=caption.end)
@@ -217,7 +226,7 @@ class Captioner:
             except AudioError as error:
                 yield Row(name, error=error)
 
-        return _side_by_side(rows, sources, jobs)
+        return side_by_side(rows, sources, jobs)
 
     def similarity(self, sounds: Sequence[Sound], sentences: Sequence[str], rate: int | None = None) -> np.ndarray:
         """How similar sounds are to sentences.
@@ -237,7 +246,7 @@ class Captioner:
             AudioError: a sound cannot be read.
             AuricleError: the checkpoint cannot compare, or knows no word of a sentence.
         """
-        embedded = self._embed(sentences)
+        embedded = self.embed_sentences(sentences)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda sound: self._similarity(sound, embedded, rate), sounds))
         return np.array(rows, np.float32).reshape(len(sounds), len(sentences))
@@ -255,7 +264,7 @@ class Captioner:
         Raises:
             AuricleError: the checkpoint cannot compare, or knows no word of the sentence.
         """
-        embedded = self._embed([text])
+        embedded = self.embed_sentences([text])
 
         def matches(name: str, source: Source) -> Iterator[Match]:
             try:
@@ -263,7 +272,24 @@ class Captioner:
             except AudioError as error:
                 yield Match(name, error=error)
 
-        return _side_by_side(matches, sources, jobs)
+        return side_by_side(matches, sources, jobs)
+
+    def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        """Where sentences stand in the space in which sounds can be compared with them; unknown words are passed over.
+
+        Returns:
+            (sentences, space), of length 1.
+
+        Raises:
+            AuricleError: the checkpoint cannot compare, or knows no word of a sentence.
+        """
+        if not self.checkpoint.config.space:
+            raise AuricleError(f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower")
+        known = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]
+        for text, numbers in zip(sentences, known, strict=True):
+            if not numbers:
+                raise AuricleError(f"the model knows no word of '{text}': say it in other words")
+        return self.model.embed_sentences(known)
 
     def spectrogram(self, samples: np.ndarray) -> np.ndarray:
         """What the encoder is given of a sound: (samples,) at `self.rate` -> log-mel (frames, mels)."""
@@ -292,7 +318,15 @@ class Captioner:
         ]
         alternatives.sort(key=lambda a: -(a.score + config.rerank * (a.similarity or 0.0)))
         best = alternatives[0]
-        caption = Caption(0.0, seconds, best.text, best.score, tuple(alternatives), tags=self._tags(heard))
+        caption = Caption(
+            0.0,
+            seconds,
+            best.text,
+            best.score,
+            tuple(alternatives),
+            tags=self._tags(heard),
+            embedding=heard.embedding,
+        )
         if config.confidence is None:
             return caption
         return replace(caption, confidence=_confidence(caption, config.confidence))
@@ -337,16 +371,6 @@ class Captioner:
             if sum(map(len, held)) > self.longest * self.rate:
                 return np.concatenate(held), False
         return np.concatenate(held), True
-
-    def _embed(self, sentences: Sequence[str]) -> np.ndarray:
-        """(sentences, space), of length 1."""
-        if not self.checkpoint.config.space:
-            raise AuricleError(f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower")
-        known = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]
-        for text, numbers in zip(sentences, known, strict=True):
-            if not numbers:
-                raise AuricleError(f"the model knows no word of '{text}': say it in other words")
-        return self.model.embed_sentences(known)
 
     def _similarity(
         self, sound: Sound, sentences: np.ndarray, rate: int | None = None, name: str | None = None
@@ -411,10 +435,16 @@ def _windows(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.concatenate(held)
 
 
-def _side_by_side(
+def side_by_side(
     work: Callable[[str, Source], Iterator[Result]], sources: Iterable[tuple[str, Source]], jobs: int | None
 ) -> Iterator[Result]:
-    """What comes of each of many sounds, worked on in threads, in the sounds' order and each result as soon as it is there."""
+    """What comes of each of many sounds, worked on in threads, in the sounds' order and each result as soon as it is there.
+
+    Args:
+        work: gives the results of one sound from its name and source; what it raises is raised here.
+        sources: names and sounds.
+        jobs: how many sounds at a time; as many as there are processors if None.
+    """
     jobs = jobs or os.cpu_count() or 1
 
     def put(name: str, source: Source, results: SimpleQueue[Result | BaseException | None]) -> None:
