@@ -1,6 +1,7 @@
 """Words, numbers and the file that ties them."""
 
 import csv
+import json
 from pathlib import Path
 from string import ascii_lowercase, digits
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.errors import AuricleError
-from auricle.vocabulary import EOS, PAD, SOS, SPECIAL, UNKNOWN, Vocabulary, sentence, words
+from auricle.vocabulary import BART_SPECIAL, EOS, PAD, SOS, SPECIAL, UNKNOWN, Subwords, Vocabulary, sentence, words
 
 part = st.text(ascii_lowercase + digits, min_size=1, max_size=4)
 word = part | st.tuples(part, st.sampled_from("-'"), part).map("".join)
@@ -110,3 +111,73 @@ def test_a_word_twice_is_refused():
 def test_sentences():
     assert sentence(["a", "dog", "barks"]) == "A dog barks."
     assert sentence([]) == ""
+
+
+def test_a_task_has_a_token_of_its_own_before_the_caption():
+    vocabulary = Vocabulary(["dog"]).with_tasks(2)
+    assert vocabulary.encode("dog <task 1>") == [SOS, 4, UNKNOWN, UNKNOWN, EOS]
+    assert vocabulary.encode("dog", 2) == [len(vocabulary) - 1, 4, EOS]
+    assert vocabulary.encode("dog", 1) == [len(vocabulary) - 2, 4, EOS]
+
+
+def test_words_are_added_after_those_that_are_known():
+    assert Vocabulary(["dog", "cat"]).with_words(["bird", "dog", "fly"]).words[4:] == ("dog", "cat", "bird", "fly")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory, shared: Path):
+    """A small tokenizer of BART's kind, by the library that made BART's own, and the captions that it learnt from."""
+    tokenizers = pytest.importorskip("tokenizers", reason="compared with tokenizers: pip install 'auricle[sentences]'")
+    captions = [" ".join(words(caption)) for caption in clotho(shared, "validation")]
+    trained = tokenizers.ByteLevelBPETokenizer()
+    trained.train_from_iterator(captions, vocab_size=1500, special_tokens=list(BART_SPECIAL), show_progress=False)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    trained.save_model(str(folder))
+    return trained, folder
+
+
+def test_pieces_are_those_of_barts_own_tokenizer(tokenizer, shared: Path):
+    theirs, folder = tokenizer
+    ours = Subwords.read_published(folder)
+    assert len(ours) == theirs.get_vocab_size()
+    captions = [*clotho(shared, "evaluation"), "it's o'clock, they're 3d t-shirts' 'tis rock'n'roll 1990s"]
+    for caption in captions:
+        encoded = ours.encode(caption)
+        assert encoded[:1] == [SOS]
+        assert encoded[-1:] == [EOS]
+        assert encoded[1:-1] == theirs.encode(" ".join(words(caption))).ids
+        assert ours.decode(encoded) == words(caption)
+
+
+def test_pieces_are_saved_and_loaded(tokenizer, tmp_path: Path):
+    pieces = Subwords.read_published(tokenizer[1])
+    pieces.save(tmp_path / "vocabulary.txt")
+    loaded = Vocabulary.load(tmp_path / "vocabulary.txt")
+    assert isinstance(loaded, Subwords)
+    assert loaded.words == pieces.words
+    caption = "Something whirrs unfathomably"
+    assert loaded.encode(caption) == pieces.encode(caption)
+    assert loaded.decode(loaded.encode(caption)) == words(caption)
+    assert "unfathomably" in loaded
+    begins, follows = loaded.numbers(["the"])
+    assert loaded.encode("the the")[1:-1] == [begins, follows]
+
+
+def test_bytes_that_are_no_letters_come_back():
+    pieces = Subwords(["\u0120caf", "\u00c3", "\u00a9"], [])
+    assert pieces.decode([SOS, 4, 5, 6, EOS]) == ["caf\u00e9"]
+    assert pieces.encode("dog") == [SOS, UNKNOWN, UNKNOWN, UNKNOWN, EOS]
+    assert "dog" not in pieces
+
+
+def test_what_is_no_tokenizer_is_refused(tmp_path: Path):
+    with pytest.raises(AuricleError, match="auricle data weights bart-tokenizer"):
+        Subwords.read_published(tmp_path)
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    for wrong in ({"a": 0, "b": 1}, {**BART_SPECIAL, "a": 5}, dict(zip(SPECIAL, range(4), strict=True))):
+        (tmp_path / "vocab.json").write_text(json.dumps(wrong))
+        with pytest.raises(AuricleError, match="not BART's"):
+            Subwords.read_published(tmp_path)
+    (tmp_path / "merges.txt").write_text("a b c\n")
+    with pytest.raises(AuricleError, match="two pieces a line"):
+        Subwords.read_published(tmp_path)
