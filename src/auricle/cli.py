@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, TypeVar
 
 import typer
 
+from auricle.data.cli import data_app
 from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
 
@@ -36,6 +37,7 @@ MEDIA = frozenset(
 EXTRAS = {
     **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
     "matplotlib": "explain",
+    "py7zr": "data",
     "pycocoevalcap": "metrics",
 }
 
@@ -421,6 +423,7 @@ def info(
 app.command()(evaluate)
 app.command()(compare)
 app.add_typer(metrics_app, name="metrics")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

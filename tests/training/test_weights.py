@@ -1,17 +1,22 @@
 """Weights go where they fit, all of them, or are refused in a line that says why."""
 
+import hashlib
+import io
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_recipe
 
 from auricle.config import DecoderConfig, EncoderConfig
+from auricle.data.download import Remote
 from auricle.errors import AuricleError
 from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import CNN10
@@ -20,8 +25,18 @@ from auricle.training import train as train_module
 from auricle.training.prepare import load_encoder, read_data
 from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import standardise_bridge, train
-from auricle.training.weights import halve, load_published, load_strictly, load_weights, save_weights
+from auricle.training.weights import (
+    PUBLISHED,
+    Published,
+    fetch_published,
+    halve,
+    load_published,
+    load_strictly,
+    load_weights,
+    save_weights,
+)
 from auricle.vocabulary import SPECIAL, Vocabulary
+from loopback import Server, serving
 
 
 @pytest.fixture
@@ -151,6 +166,60 @@ def test_nothing_is_executed(tmp_path: Path):
     for name in ("hostile.pth", "plain.pt"):
         assert "not a checkpoint" in refused(lambda name=name: load_published(tmp_path / name))
     assert not (tmp_path / "executed").exists()
+
+
+def pickled(state: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def test_published_weights_become_safetensors(tmp_path: Path):
+    state = CNN10(1 / 16).state_dict()
+    files = {
+        "a=1.pth": pickled({"model": {**state, "spectrogram_extractor.x": torch.zeros(1)}, "epoch": 3}),
+        "names.csv": b"index,name\n",
+        "hostile.pth": pickled({"model": _Hostile(tmp_path / "executed")}),
+    }
+    remotes = {
+        name: Remote(name, "", f"sha256:{hashlib.sha256(content).hexdigest()}") for name, content in files.items()
+    }
+    with serving(Server(files)) as server:
+        for name in ("a=1.pth", "hostile.pth", "names.csv"):
+            remotes[name] = replace(remotes[name], url=f"{server.url}{name}")
+        published = Published((remotes["a=1.pth"], remotes["names.csv"]), True, "MIT", "small")
+        server.cut = [1000]
+        kept = fetch_published("small", tmp_path / "w", published=published)
+        assert [path.name for path in kept] == ["small.safetensors", "names.csv"]
+        assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["names.csv", "small.safetensors"]
+        found = load_published(kept[0])
+        assert found.keys() == state.keys()
+        assert all(torch.equal(found[key], state[key]) for key in state)
+        with safe_open(kept[0], "pt") as opened:
+            assert opened.metadata() == {
+                "source": f"{server.url}a=1.pth",
+                "checksum": remotes["a=1.pth"].checksum,
+                "licence": "MIT",
+            }
+        asked = len(server.names)
+        assert fetch_published("small", tmp_path / "w", published=published) == kept
+        assert len(server.names) == asked, "what is there is not fetched again"
+
+        hostile = replace(published, files=(remotes["hostile.pth"],))
+        assert "not a checkpoint of weights" in refused(lambda: fetch_published("x", tmp_path / "w", published=hostile))
+        assert not (tmp_path / "executed").exists()
+        assert not (tmp_path / "w" / "x.safetensors").exists()
+
+        tokenizer = replace(published, files=(remotes["names.csv"],), weights=False)
+        kept = fetch_published("tokens", tmp_path / "t", published=tokenizer, mirror=server.url)
+        assert kept == [tmp_path / "t" / "tokens" / "names.csv"]
+
+
+def test_published_checksums_are_those_of_the_files_at_hand(published: Callable[[str], Path]):
+    remotes = {file.name: file for each in PUBLISHED.values() for file in each.files}
+    for name in ("weights/efficientat_mn04/mn04_as_mAP_432.pt", "audioset/class_labels_indices.csv"):
+        path = published(f"corpus/{name}")
+        assert remotes[path.name].checksum == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def test_pickled_and_safe_checkpoints_are_read_alike(tmp_path: Path):

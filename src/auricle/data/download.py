@@ -1,15 +1,19 @@
 """Files from the web: resumed where a connection broke, checked before they get their name."""
 
 import email.message
+import errno
 import hashlib
 import http.client
 import os
 import re
+import shutil
 import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.errors import AuricleError
@@ -20,10 +24,50 @@ Progress = Callable[[int, int | None], None]
 Check = Callable[[Path], str | None]
 
 _BLOCK = 1 << 20
+# What a second try does not mend: the disk's own errors.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO})
 
 
 class DownloadError(AuricleError):
     """A file that could not be fetched; the message begins with its address."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file, and what it must be."""
+
+    name: str  # what it is called here, and at a mirror
+    url: str
+    checksum: str  # "md5:..." or "sha256:..."
+    size: int | None = None  # bytes, where known
+
+    def fetch(self, folder: Path, *, mirror: str | None = None, progress: Progress | None = None) -> Path:
+        """The file in `folder`, fetched unless it is there and right.
+
+        Args:
+            folder: where to.
+            mirror: an address under which a file of this name lies, in place of its makers'; checksums hold as ever.
+            progress: told of bytes.
+
+        Raises:
+            DownloadError: as `download` does.
+        """
+        url = f"{mirror.rstrip('/')}/{urllib.parse.quote(self.name)}" if mirror else self.url
+        algorithm, _, wanted = self.checksum.partition(":")
+        md5, sha256 = (wanted if algorithm == name else None for name in ("md5", "sha256"))
+        return download(url, folder / self.name, md5=md5, sha256=sha256, progress=progress, max_bytes=self.size)
+
+
+def require_space(folder: Path, size: int, what: str) -> None:
+    """Refuses what would not fit on the folder's disk.
+
+    Raises:
+        AuricleError: fewer than `size` bytes are free.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise AuricleError(f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on its disk")
 
 
 def cache_folder(name: str) -> Path:
@@ -56,7 +100,7 @@ def download(
     so it starts over. `timeout` is the silence in seconds after which a connection counts as broken.
 
     Raises DownloadError: no connection, an HTTP error, a file that fails its checks (it is removed), more than
-    `max_bytes` or `max_seconds`.
+    `max_bytes` or `max_seconds`; AuricleError: less room on the disk than the server says that the file takes.
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url}: an http:// or https:// address is wanted")
@@ -144,6 +188,7 @@ class _Download:
             if begin not in (0, start):
                 raise OSError(f"asked for byte {start}, the server sent from byte {begin}")
             self._refuse_if_too_large(total)
+            require_space(self.part.parent, (total or begin) - begin, self.url)
             with self.part.open("ab" if begin else "wb") as file:
                 self._copy(response, file.write, begin, total, deadline)
 
@@ -205,7 +250,9 @@ def _span(status: int, headers: email.message.Message) -> tuple[int, int | None]
 
 
 def _is_lasting(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code < 500 and error.code not in (408, 429)
+    return isinstance(error, OSError) and error.errno in _DISK
 
 
 def _is_unreachable(error: Exception) -> bool:

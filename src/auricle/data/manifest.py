@@ -1,6 +1,7 @@
 """The data as a CSV: one sound a row, with its split and captions."""
 
 import csv
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,12 @@ class Item:
     captions: tuple[str, ...]
     label: str = ""  # what can be heard, where a data set says so
     group: str = ""  # the recording it was cut from
+    task: int = 0  # which data set's way of captioning it is described in
 
 
-def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_files: bool = True) -> list[Item]:
+def read_manifest(
+    path: Path, splits: Collection[str] | None = None, *, check_files: bool = True, captioned: bool = True
+) -> list[Item]:
     """Reads a manifest and checks all of it.
 
     Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`, `caption_2`, ...; optional
@@ -32,6 +36,7 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
         path: a CSV, UTF-8.
         splits: the splits wanted; all if None.
         check_files: whether the sounds must be there.
+        captioned: whether each row must have a caption.
 
     Raises:
         AuricleError: with every problem, a line each.
@@ -44,9 +49,9 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AuricleError(f"{path}: cannot be read as a manifest: {error}") from None
     numbered = sorted((c for c in columns if c.startswith("caption_") and c[8:].isdigit()), key=lambda c: int(c[8:]))
-    captioned = ["caption"] * ("caption" in columns) + numbered
+    texts = ["caption"] * ("caption" in columns) + numbered
     problems = [f"the column '{name}' is missing" for name in ("file", "split") if name not in columns]
-    problems += [] if captioned else ["no caption column: 'caption', or 'caption_1', 'caption_2', ..."]
+    problems += [] if texts else ["no caption column: 'caption', or 'caption_1', 'caption_2', ..."]
     problems += [f"unknown column '{c}'" for c in columns if c not in COLUMNS and c not in numbered]
     if problems:
         raise _invalid(path, problems)
@@ -59,9 +64,9 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
         if splits is not None and row["split"] not in splits:
             continue
         name = row["file"]
-        captions = tuple(text for text in (row[column].strip() for column in captioned) if text)
+        captions = tuple(text for column in texts if (text := row[column].strip()))
         item = Item(path.parent / name, row["split"], captions, row.get("label", ""), row.get("group", ""))
-        if not captions:
+        if captioned and not captions:
             problems.append(f"line {number}: {name or 'the row'} has no caption")
         if not name:
             problems.append(f"line {number}: no file")
@@ -81,6 +86,22 @@ def read_manifest(path: Path, splits: Collection[str] | None = None, *, check_fi
     if problems:
         raise _invalid(path, problems)
     return list(items.values())
+
+
+def write_manifest(path: Path, items: Sequence[Item]) -> None:
+    """Writes a manifest, whole or not at all; files are named relative to its folder."""
+    most = max((len(item.captions) for item in items), default=0)
+    header = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, max(most, 1) + 1))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for item in items:
+            name = Path(os.path.relpath(item.file, path.parent)).as_posix()
+            row = [name, item.split, item.label, item.group, *item.captions]
+            writer.writerow(row + [""] * (len(header) - len(row)))
+    part.replace(path)
 
 
 def _invalid(path: Path, problems: Sequence[str]) -> AuricleError:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,14 +11,148 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from auricle.data.download import Remote
+from auricle.data.prepared import Monitor, silent
 from auricle.errors import AuricleError
 
-CHECKSUMS = {
-    "Cnn10_mAP=0.380.pth": ("md5", "bfb1f1f9968938fa8ef4012b8471f5f6"),
-    "mn04_as_mAP_432.pt": ("sha256", "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"),
+_EFFICIENTAT = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
+_BART = "https://huggingface.co/facebook/bart-base/resolve/aadd2ab0ae0c8268c7c9693540e9904811f36177"
+# The names of the classes that AudioSet's taggers give, as EfficientAT ships them.
+_CLASSES = Remote(
+    "class_labels_indices.csv",
+    "https://raw.githubusercontent.com/fschmid56/EfficientAT/a425fdce92572e602a1d5634799bd9f1f2efa806/metadata/class_labels_indices.csv",
+    "sha256:cdd1049833c4b86127c2773ac0d14a2754b6a6d0d1798002ed5c66e699708429",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights or a tokenizer that others trained."""
+
+    files: tuple[Remote, ...]
+    weights: bool  # whether the first file is a pickled state dict, to be converted
+    licence: str
+    what: str
+
+
+PUBLISHED = {
+    "cnn10": Published(
+        (
+            Remote(
+                "Cnn10_mAP=0.380.pth",
+                "https://zenodo.org/record/3987831/files/Cnn10_mAP%3D0.380.pth?download=1",
+                "md5:bfb1f1f9968938fa8ef4012b8471f5f6",
+            ),
+        ),
+        weights=True,
+        licence="CC BY 4.0 (code MIT)",
+        what="PANNs' CNN10, the paper's encoder",
+    ),
+    "vggish": Published(
+        (
+            Remote(
+                "vggish-10086976.pth",
+                "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
+                "sha256:10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
+            ),
+        ),
+        weights=True,
+        licence="Apache 2.0",
+        what="VGGish, the DCASE baseline's features",
+    ),
+    "mn04": Published(
+        (
+            Remote(
+                "mn04_as_mAP_432.pt",
+                f"{_EFFICIENTAT}/mn04_as_mAP_432.pt",
+                "sha256:899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
+            ),
+            _CLASSES,
+        ),
+        weights=True,
+        licence="MIT",
+        what="EfficientAT's MobileNetV3 of width 0.4, and AudioSet's classes",
+    ),
+    "mn10": Published(
+        (
+            Remote(
+                "mn10_as_mAP_471.pt",
+                f"{_EFFICIENTAT}/mn10_as_mAP_471.pt",
+                "sha256:0bd7dc2443af498c289a2e739f02ebb515d6aa3fd3ab9db539c86123ae368a4e",
+                19_708_753,
+            ),
+            _CLASSES,
+        ),
+        weights=True,
+        licence="MIT",
+        what="EfficientAT's MobileNetV3 of width 1, and AudioSet's classes",
+    ),
+    "bart-tokenizer": Published(
+        (
+            Remote(
+                "vocab.json",
+                f"{_BART}/vocab.json",
+                "sha256:9e7f63c2d15d666b52e21d250d2e513b87c9b713cfa6987a82ed89e5e6e50655",
+            ),
+            Remote(
+                "merges.txt",
+                f"{_BART}/merges.txt",
+                "sha256:1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+            ),
+        ),
+        weights=False,
+        licence="Apache 2.0",
+        what="the tokenizer of BART-base, for the DCASE baseline",
+    ),
 }
+_CHECKSUMS = {file.name: file.checksum for published in PUBLISHED.values() for file in published.files}
 # PANNs' checkpoints carry the spectrogram's fixed convolutions; ours is computed outside of the network.
 FRONT_END_KEYS = ("spectrogram_extractor.", "logmel_extractor.")
+
+
+def fetch_published(
+    name: str,
+    folder: Path,
+    *,
+    published: Published | None = None,
+    mirror: str | None = None,
+    monitor: Monitor = silent,
+) -> list[Path]:
+    """Fetches published weights, and keeps them as `name`.safetensors without what else their pickle held.
+
+    A tokenizer's files go as they are into a folder `name`.
+
+    Args:
+        name: a key of `PUBLISHED`.
+        folder: where to.
+        published: what to fetch, in place of what `PUBLISHED` says.
+        mirror: an address with the same files.
+        monitor: shown what goes on.
+
+    Returns:
+        the files: weights first.
+
+    Raises:
+        AuricleError: a file cannot be fetched, is not what was published, or holds more than weights.
+    """
+    published = published or PUBLISHED[name]
+    plain, kept = published.files, []
+    if published.weights:
+        pickled, *plain = published.files
+        weights = folder / f"{name}.safetensors"
+        if not weights.is_file():
+            with monitor(f"{name}: {pickled.name}") as progress:
+                fetched = pickled.fetch(folder, mirror=mirror, progress=progress)
+            source = {"source": pickled.url, "checksum": pickled.checksum, "licence": published.licence}
+            save_weights(weights, load_published(fetched), source)
+            fetched.unlink()
+        kept.append(weights)
+    else:
+        folder = folder / name
+    for file in plain:
+        with monitor(f"{name}: {file.name}") as progress:
+            kept.append(file.fetch(folder, mirror=mirror, progress=progress))
+    return kept
 
 
 def load_published(path: Path) -> dict[str, Tensor]:
@@ -28,8 +163,8 @@ def load_published(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise AuricleError(f"{path}: no such weights")
-    if path.name in CHECKSUMS:
-        algorithm, wanted = CHECKSUMS[path.name]
+    if path.name in _CHECKSUMS:
+        algorithm, _, wanted = _CHECKSUMS[path.name].partition(":")
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
         if found != wanted:
@@ -82,10 +217,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     part.replace(path)
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes a safetensors file, whole or not at all."""
     with written_whole(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part, metadata)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

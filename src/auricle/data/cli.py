@@ -1,0 +1,174 @@
+"""The commands `auricle data ...`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from auricle.data.download import Progress
+    from auricle.data.labelled import LabelledSet
+    from auricle.data.prepared import Prepared
+
+data_app = typer.Typer(
+    help="Public data sets and weights: fetched, checked, described by manifests; and what they share.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+class Weights(StrEnum):
+    """What others trained."""
+
+    cnn10 = "cnn10"
+    vggish = "vggish"
+    mn04 = "mn04"
+    mn10 = "mn10"
+    bart_tokenizer = "bart-tokenizer"
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where the data go, and manifest.csv.")]
+Mirror = Annotated[
+    str | None, typer.Option(metavar="URL", help="Fetch the same files from here; checksums hold all the same.")
+]
+
+
+@data_app.command()
+def clotho(
+    folder: Folder,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="development, validation, evaluation or test; may be repeated. All if left out."),
+    ] = None,
+    audio: Annotated[Path | None, typer.Option(help="Where the sounds are already; only the CSVs are fetched.")] = None,
+    mirror: Mirror = None,
+) -> None:
+    """Fetch Clotho v2.1 (about 8 GB, unpacked 14 GB) and write its manifest, with the paper's splits.
+
+    After a stop, the same command goes on.
+
+    Examples:
+
+        auricle data clotho data/clotho
+
+        auricle data clotho data/clotho --split evaluation
+
+        auricle data clotho data/clotho --audio /archive/clotho
+    """
+    from auricle.data.clotho import SPLITS, prepare_clotho
+
+    say(prepare_clotho(folder, splits=split or SPLITS, audio=audio, mirror=mirror, monitor=shown))
+
+
+@data_app.command()
+def audiocaps(
+    folder: Folder,
+    audio: Annotated[
+        Path, typer.Option(help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format.")
+    ],
+    mirror: Mirror = None,
+) -> None:
+    """Fetch AudioCaps' captions and write a manifest of the clips that you have.
+
+    Example:
+
+        auricle data audiocaps data/audiocaps --audio /archive/audiocaps
+    """
+    from auricle.data.audiocaps import prepare_audiocaps
+
+    say(prepare_audiocaps(folder, audio, mirror=mirror, monitor=shown))
+
+
+@data_app.command()
+def esc50(folder: Folder, mirror: Mirror = None) -> None:
+    """Fetch ESC-50 (650 MB) and write its manifest: labels and folds, no captions.
+
+    Example:
+
+        auricle data esc50 data/esc50
+    """
+    from auricle.data.labelled import ESC50
+
+    _labelled(folder, ESC50, mirror)
+
+
+@data_app.command()
+def urbansound8k(folder: Folder, mirror: Mirror = None) -> None:
+    """Fetch UrbanSound8K (6 GB) and write its manifest: labels and folds, no captions.
+
+    Example:
+
+        auricle data urbansound8k data/urbansound8k
+    """
+    from auricle.data.labelled import URBANSOUND8K
+
+    _labelled(folder, URBANSOUND8K, mirror)
+
+
+def _labelled(folder: Path, data_set: "LabelledSet", mirror: str | None) -> None:
+    from auricle.data.labelled import prepare_labelled
+
+    say(prepare_labelled(folder, data_set, mirror=mirror, monitor=shown))
+
+
+@data_app.command()
+def weights(
+    name: Annotated[Weights, typer.Argument(help="Which.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("weights"),
+    mirror: Mirror = None,
+) -> None:
+    """Fetch published weights, check them, and keep them as safetensors; nothing in them is executed.
+
+    Examples:
+
+        auricle data weights cnn10
+
+        auricle data weights bart-tokenizer --to /archive/weights
+    """
+    from auricle.training.weights import PUBLISHED, fetch_published
+
+    for file in fetch_published(name.value, to, mirror=mirror, monitor=shown):
+        print(file)
+    published = PUBLISHED[name.value]
+    print(f"{published.what}; licence: {published.licence}", file=sys.stderr)
+
+
+def say(prepared: "Prepared") -> None:
+    """Prints where the manifest is, and what it holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("split", box=None)
+    for title in ("sounds", "captions", "missing"):
+        table.add_column(title, justify="right")
+    for split, counts in prepared.counts().items():
+        table.add_row(split, *(f"{count:,}" for count in counts))
+    console = Console(stderr=True)
+    console.print(table)
+    for split, names in prepared.missing.items():
+        if names:
+            rest = f", and {len(names) - 3:,} more" if len(names) > 3 else ""
+            console.print(f"missing of {split}: {', '.join(map(repr, names[:3]))}{rest}", markup=False, soft_wrap=True)
+    console.print(f"licence: {prepared.licence}", markup=False, soft_wrap=True)
+    print(prepared.manifest)
+
+
+@contextmanager
+def shown(title: str) -> "Iterator[Progress | None]":
+    """A bar for one step on a terminal, and its name alone elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(title, file=sys.stderr)
+        yield None
+        return
+    columns = TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,115 @@
+"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with a label and without captions.
+
+Both are cut from Freesound's recordings, as Clotho is: `group` says from which, and `auricle data audit` finds what they share.
+Their folds keep a recording together, and so become the splits `fold1`, `fold2`, ...
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from auricle.data.archives import unpack
+from auricle.data.download import Remote
+from auricle.data.manifest import Item, write_manifest
+from auricle.data.prepared import Monitor, Prepared, silent
+from auricle.errors import AuricleError
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """A data set that is one archive with one table of all sounds."""
+
+    name: str
+    remote: Remote
+    table: str  # where in the unpacked folder
+    file: str  # a sound's path in the unpacked folder, from its row
+    label: str  # columns
+    group: str
+    licence: str
+
+
+ESC50 = LabelledSet(
+    "ESC-50",
+    # Of this commit, by which the archive is the same as long as its host packs it alike.
+    Remote(
+        "ESC-50.zip",
+        "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
+        "sha256:661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
+        645_832_161,
+    ),
+    table="meta/esc50.csv",
+    file="audio/{filename}",
+    label="category",
+    group="src_file",
+    licence="CC BY-NC 3.0; each sound as the LICENSE of ESC-50 says",
+)
+
+URBANSOUND8K = LabelledSet(
+    "UrbanSound8K",
+    Remote(
+        "UrbanSound8K.tar.gz",
+        "https://zenodo.org/record/1203745/files/UrbanSound8K.tar.gz?download=1",
+        "md5:9aa69802bbf37fb986f71ec1483a196e",
+    ),
+    table="metadata/UrbanSound8K.csv",
+    file="audio/fold{fold}/{slice_file_name}",
+    label="class",
+    group="fsID",
+    licence="CC BY-NC 4.0; FREESOUNDCREDITS.txt names the authors",
+)
+
+
+def prepare_labelled(
+    folder: Path, data_set: LabelledSet, *, mirror: str | None = None, monitor: Monitor = silent
+) -> Prepared:
+    """Fetches and unpacks a data set and writes `manifest.csv`, whose captions are empty.
+
+    Args:
+        folder: for the sounds, in a folder named after the data set, and the manifest.
+        data_set: which.
+        mirror: an address with the same archive.
+        monitor: shown what goes on.
+
+    Raises:
+        AuricleError: it cannot be fetched, unpacked or read.
+    """
+    unpacked = folder / data_set.name
+    if not unpacked.is_dir():
+        with monitor(f"{data_set.name}: fetching") as progress:
+            archive = data_set.remote.fetch(folder, mirror=mirror, progress=progress)
+        with monitor(f"{data_set.name}: unpacking") as progress:
+            unpack(archive, unpacked, _below_top, progress)
+    (folder / data_set.remote.name).unlink(missing_ok=True)
+    table = unpacked / data_set.table
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        items = [
+            Item(
+                unpacked / data_set.file.format(**row),
+                f"fold{row['fold']}",
+                (),
+                row[data_set.label],
+                row[data_set.group],
+            )
+            for row in rows
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
+        raise AuricleError(f"{table}: cannot be read as {data_set.name}'s table: {error!r}") from None
+    missing: dict[str, list[str]] = {}
+    for item in items:
+        if not item.file.is_file():
+            missing.setdefault(item.split, []).append(item.file.name)
+    there = [item for item in items if item.file.is_file()]
+    if not there:
+        raise AuricleError(f"{unpacked}: none of {data_set.name}'s sounds are there: remove the folder and try again")
+    manifest = folder / "manifest.csv"
+    write_manifest(manifest, there)
+    return Prepared(data_set.name, manifest, there, missing, data_set.licence)
+
+
+def _below_top(member: str) -> str | None:
+    """All but what a Mac or git adds, without the folder that all of it lies in."""
+    path = member.replace("\\", "/").partition("/")[2]
+    hidden = any(part.startswith(".") for part in path.split("/"))
+    return None if not path or hidden else path
