@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import IO, BinaryIO
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -33,6 +34,9 @@ MAX_CHANNELS = 64
 
 _EDGE = 1 << 16  # bytes kept from both ends of a source; an ogg page is never longer
 _PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more
+# What an address on the network may lead to; "file" is not there.
+_PROTOCOLS = "crypto,hls,http,https,httpproxy,rtmp,rtmps,rtmpt,rtp,srt,srtp,tcp,tls,udp"
+_DAMAGED = 100  # packets in a row that do not decode: a stream that is lost
 # Containers whose header states the duration. Elsewhere FFmpeg estimates it from the bit rate, often wrongly.
 _STATES_DURATION = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
 
@@ -113,6 +117,86 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         return np.concatenate(list(_resampled(blocks, to_rate)))
     except AudioError as error:
         raise AudioError(f"array: {error}") from None
+
+
+def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
+    """Bring samples that arrive bit by bit to mono float32 at `rate`.
+
+    Args:
+        blocks: sampling rates, in Hz, and samples, (channels, samples), of the types that `resample` takes.
+        rate: the sampling rate wanted, in Hz.
+
+    Yields:
+        (samples,) float32, the mean of the channels, as soon as there is something.
+
+    Raises:
+        AudioError: NaN or infinity, or no samples at all.
+    """
+    return _resampled(((from_rate, _to_mono(channels)) for from_rate, channels in blocks), rate)
+
+
+def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Iterator[np.ndarray]]:
+    """Open a sound that FFmpeg finds on the network: http, https, rtsp, rtmp, udp, Icecast, HLS.
+
+    What the address leads to may name other addresses, as a playlist does, but no files.
+
+    Args:
+        url: whose password and query no error repeats.
+        rate: sampling rate wanted, in Hz.
+        timeout: seconds without data after which the stream is given up.
+
+    Returns:
+        Whether the sound has an end, and its chunks, (samples,) float32, the mean of the channels, as soon as they are there.
+
+    Raises:
+        AudioError: it cannot be opened or, as chunks are taken, is cut, or is a stream without end that ends.
+    """
+    _check_rate(rate, "asked for")
+    options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp"}
+    try:
+        container = av.open(url, "r", options=options, metadata_errors="replace", timeout=timeout)
+    except (FFmpegError, OSError) as error:
+        raise AudioError(f"{shown_url(url)}: cannot be opened ({error.strerror or error})") from None
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.rate:
+        container.close()
+        raise AudioError(f"{shown_url(url)}: has no audio stream ({container.format.name})")
+    return container.duration is not None, _resampled_url(shown_url(url), container, stream, rate)
+
+
+def _resampled_url(name: str, container: InputContainer, stream: AudioStream, rate: int) -> Iterator[np.ndarray]:
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        damaged, seconds = 0, 0.0
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+                damaged = 0
+            except FFmpegError:
+                damaged += 1
+                if damaged > _DAMAGED:
+                    raise AudioError(f"has {damaged} packets in a row that do not decode") from None
+                continue
+            for frame in frames:
+                _check_rate(frame.sample_rate, "in the stream")
+                seconds += frame.samples / frame.sample_rate
+                yield frame.sample_rate, _to_mono(_pcm(frame))
+        # FFmpeg takes a connection that is closed for the end.
+        if container.duration is None or seconds < 0.9 * container.duration / av.time_base - 1:
+            raise AudioError("has ended")
+
+    with container:
+        try:
+            yield from _resampled(blocks(), rate)
+        except (AudioError, FFmpegError, OSError) as error:
+            problem = error if isinstance(error, AudioError) else f"was lost ({error.strerror or error})"
+            raise AudioError(f"{name}: {problem}") from None
+
+
+def shown_url(url: str) -> str:
+    """An address as it may be printed: without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return printable(f"{parts.scheme}://{host}{parts.path}")
 
 
 class _Reader:

@@ -1,35 +1,38 @@
 """The command line: one thin function a command."""
 
 import contextlib
-import glob
-import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.commands import (
+    CheckpointFolder,
+    Jobs,
+    Paths,
+    TableForm,
+    finish,
+    good,
+    named_sounds,
+    opened,
+    opened_sounds,
+    with_progress,
+)
 from auricle.data.cli import data_app
 from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
+from auricle.live.cli import listen
 
 if TYPE_CHECKING:
-    from auricle.captioner import Match, Row
-
-Outcome = TypeVar("Outcome", "Row", "Match")
+    from auricle.captioner import Row
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
-
-# What a folder is searched for; files that are named are always tried.
-MEDIA = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .wma .au .amr .ac3 .caf .wv .mka .mp4 .m4v .mov .mkv .webm .avi "
-    ".mpg .mpeg .ts .3gp .flv .wmv".split()
 )
 
 
@@ -39,6 +42,7 @@ EXTRAS = {
     "matplotlib": "explain",
     "py7zr": "data",
     "pycocoevalcap": "metrics",
+    "sounddevice": "listen",
 }
 
 
@@ -51,15 +55,6 @@ class Form(StrEnum):
     tsv = "tsv"
     srt = "srt"
     vtt = "vtt"
-
-
-class TableForm(StrEnum):
-    """Formats of what is no subtitle."""
-
-    text = "text"
-    jsonl = "jsonl"
-    csv = "csv"
-    tsv = "tsv"
 
 
 def show_version(wanted: bool) -> None:
@@ -78,11 +73,6 @@ def auricle(
     ] = False,
 ) -> None:
     """Automated audio captioning: a sound goes in, a sentence comes out."""
-
-
-Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
-CheckpointFolder = Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
 
 
 @app.command()
@@ -187,51 +177,6 @@ def rank(
     finish(len(names), len(errors), "compared")
 
 
-def good(outcomes: Iterable[Outcome], errors: list[AudioError]) -> Iterator[Outcome]:
-    """What went well; errors are printed and collected."""
-    for outcome in outcomes:
-        if outcome.error is None:
-            yield outcome
-        else:
-            errors.append(outcome.error)
-            print(f"auricle: {outcome.error}", file=sys.stderr)
-
-
-def finish(total: int, failed: int, done: str) -> None:
-    """Counts the sounds where there are several, and fails where one did."""
-    if failed or total > 1:
-        print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
-
-
-def named_sounds(paths: Iterable[str]) -> list[str]:
-    """What `find_sounds` finds; nothing is an error."""
-    if not (names := list(find_sounds(paths))):
-        raise AuricleError(f"no sounds in {', '.join(paths)}")
-    return names
-
-
-def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:
-    """Names with what is read for them: their files, or standard input."""
-    return ((name, sys.stdin.buffer if name == "-" else name) for name in names)
-
-
-def find_sounds(paths: Iterable[str]) -> Iterator[str]:
-    """Files as they are named; what a folder holds, at any depth, and what a glob matches, in the order of names."""
-    for path in paths:
-        if path == "-" or os.path.isfile(path):
-            yield path
-        elif os.path.isdir(path):
-            for folder, folders, files in os.walk(path):
-                folders.sort()
-                yield from (os.path.join(folder, f) for f in sorted(files) if Path(f).suffix.lower() in MEDIA)
-        elif matches := sorted(glob.glob(path, recursive=True)):
-            yield from find_sounds(matches)
-        else:
-            yield path  # reading it says what is wrong
-
-
 def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None:
     """Refuses sounds whose subtitles would be written to the same file."""
     seen: dict[str, str] = {}
@@ -245,38 +190,6 @@ def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None
 def subtitle_stem(name: str) -> str:
     """The name of a sound's subtitles without suffix."""
     return "standard-input" if name == "-" else Path(name).stem
-
-
-def with_progress(outcomes: Iterable[Outcome], total: int, title: str) -> Iterator[Outcome]:
-    """Shows on a terminal how many sounds are done, where results themselves do not scroll by."""
-    if not sys.stderr.isatty():
-        yield from outcomes
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, last = bar.add_task("", total=total), None
-        for outcome in outcomes:
-            bar.advance(task, last is not None and outcome.file != last)
-            last = outcome.file
-            yield outcome
-
-
-@contextlib.contextmanager
-def opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to, or standard output."""
-    # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
-    errors = "backslashreplace"
-    if output is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors=errors)
-        yield sys.stdout
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", errors=errors, newline="") as file:
-        yield file
 
 
 def write_all(rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool) -> None:
@@ -420,6 +333,7 @@ def info(
     print(f"licence     {config.licence}")
 
 
+app.command()(listen)
 app.command()(evaluate)
 app.command()(compare)
 app.add_typer(metrics_app, name="metrics")

@@ -2,11 +2,12 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from typing import Literal, TextIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TextIO
 
 from auricle.audio import printable
 from auricle.captioner import Caption, Match, Row
+from auricle.segmenter import Event
 
 TableFormat = Literal["text", "jsonl", "csv", "tsv"]
 Format = TableFormat | Literal["srt", "vtt"]
@@ -35,6 +36,19 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
     return fields
 
 
+def event_fields(event: Event) -> dict[str, object]:
+    """A row of the segmenter as an object of JSON."""
+    return {
+        "id": event.id,
+        "state": event.state,
+        "start": round(event.start, 3),
+        "end": round(event.end, 3),
+        "caption": event.caption,
+        "confidence": _rounded(event.confidence),
+        "tags": [{"name": tag.name, "probability": round(tag.probability, 4)} for tag in event.tags],
+    }
+
+
 def write_rows(rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int = 1, named: bool = True) -> None:
     """Writes captions as they come, each line whole.
 
@@ -59,17 +73,33 @@ def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> 
         file: open for text.
         form: the format.
     """
+    records = ({"file": match.file, "similarity": _rounded(match.similarity)} for match in matches)
+    write_records(records, file, form, MATCH_COLUMNS, lambda r: f"{r['similarity']:6.3f}  {printable(r['file'])}")
+
+
+def write_records(
+    records: Iterable[dict[str, Any]],
+    file: TextIO,
+    form: TableFormat,
+    columns: Sequence[str],
+    line: Callable[[dict[str, Any]], str],
+) -> None:
+    """Writes a line for each record.
+
+    Args:
+        records: with the same fields each.
+        file: open for text.
+        form: the format; JSON lines hold all fields.
+        columns: the fields that tables hold.
+        line: a record as text.
+    """
     if form in DIALECTS:
-        writer = csv.writer(file, DIALECTS[form], lineterminator="\n")
-        writer.writerow(MATCH_COLUMNS)
-        writer.writerows((match.file, _rounded(match.similarity)) for match in matches)
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", dialect=DIALECTS[form], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
         return
-    for match in matches:
-        if form == "jsonl":
-            fields = {"file": match.file, "similarity": _rounded(match.similarity)}
-            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
-        else:
-            file.write(f"{match.similarity:6.3f}  {printable(match.file)}\n")
+    for record in records:
+        file.write((json.dumps(record, ensure_ascii=False) if form == "jsonl" else line(record)) + "\n")
 
 
 def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
@@ -91,7 +121,7 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
     elif form == "text":
         for row in rows:
             caption = _caption(row)
-            times = "" if caption.whole else f"[{_clock(caption.start, '.')} - {_clock(caption.end, '.')}] "
+            times = "" if caption.whole else f"{stretch(caption.start, caption.end)} "
             for alternative in caption.alternatives[:n_best]:
                 yield f"{f'{printable(row.file)}: ' if named else ''}{times}{alternative.text}\n"
     else:
@@ -126,6 +156,11 @@ def _caption(row: Row) -> Caption:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def stretch(start: float, end: float) -> str:
+    """From when to when, for people."""
+    return f"[{_clock(start, '.')} - {_clock(end, '.')}]"
 
 
 def _clock(seconds: float, mark: str) -> str:

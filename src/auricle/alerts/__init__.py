@@ -1,0 +1,1 @@
+"""Sounds that somebody waits for, named by a sentence: when they are heard, and who is told. Not a safety device."""

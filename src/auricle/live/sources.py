@@ -1,0 +1,241 @@
+"""Where live sound comes from: a microphone, raw samples on a pipe, a file played in real time, an address on the network.
+
+device, pipe, file, network -> mono float32 at the captioner's rate, as soon as it is there; Gap where it was lost
+"""
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import numpy as np
+
+from auricle.audio import open_url, resample_stream, shown_url, stream_audio
+from auricle.errors import AudioError, AuricleError
+
+if TYPE_CHECKING:
+    import sounddevice
+
+PcmType = Literal["s16le", "s32le", "f32le"]
+_PCM = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
+
+PIECE = 0.1  # seconds of sound that are handed on at a time
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds until a lost source is tried again, doubled with each failure
+SILENT_DEVICE = 5.0  # seconds without a sample after which a microphone is lost
+BACKLOG = 30.0  # seconds that a microphone is ahead of us at most; what comes then is dropped
+COMPLAIN = 10.0  # seconds between two complaints of it
+
+# How files begin that are no raw samples.
+_CONTAINERS = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"FORM", b"\x1aE\xdf\xa3", b".snd", b"caff")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What was not heard while a source was lost."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that sound comes from."""
+
+    name: str
+    open: Callable[[], Iterator[np.ndarray]]  # mono float32 at the rate asked for; AudioError where it is lost
+    endless: bool  # opened again where it is lost
+
+
+def heard(
+    source: Source,
+    say: Callable[[str], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[np.ndarray | Gap]:
+    """What comes from a source, which is opened again where it is lost.
+
+    Args:
+        source: the place.
+        say: is told when the source is lost, and when it is back.
+        clock: seconds, for tests.
+        sleep: waits so many seconds, for tests.
+
+    Raises:
+        AudioError: the source cannot be opened the first time, or is not endless and is damaged.
+    """
+    wait, opened, lost = FIRST_WAIT, False, None
+    since = clock()
+    while True:
+        try:
+            # Closed at once where the listener has enough, not when the garbage is collected.
+            with contextlib.closing(source.open()) as pieces:  # type: ignore[type-var]
+                for piece in pieces:
+                    if lost is not None:
+                        since = clock()
+                        say(f"{source.name} is back after {since - lost:.0f} s")
+                        yield Gap(since - lost)
+                        lost = None
+                    opened = True
+                    yield piece
+            return
+        except AudioError as error:
+            if not (source.endless and opened):
+                raise
+            now = clock()
+            if lost is None:
+                # A source that held for long is tried again soon; one that comes and goes is not.
+                wait = FIRST_WAIT if now - since > LONGEST_WAIT else wait
+                lost = now
+            say(f"{error}; trying again in {wait:g} s")
+            sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+
+def in_real_time(
+    pieces: Iterator[np.ndarray],
+    rate: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[np.ndarray]:
+    """The same samples, each tenth of a second when it would have been heard."""
+    size, begin, samples = round(PIECE * rate), clock(), 0
+    for piece in pieces:
+        for start in range(0, len(piece), size):
+            part = piece[start : start + size]
+            samples += len(part)
+            if (early := begin + samples / rate - clock()) > 0:
+                sleep(early)
+            yield part
+
+
+def file_source(path: str, rate: int) -> Source:
+    """A file that is played in real time."""
+    return Source(path, lambda: in_real_time(stream_audio(path, rate), rate), endless=False)
+
+
+def url_source(url: str, rate: int) -> Source:
+    """A stream on the network; what has an end is played in real time, so as not to come before its time."""
+
+    def pieces() -> Iterator[np.ndarray]:
+        finite, chunks = open_url(url, rate)
+        return in_real_time(chunks, rate) if finite else chunks
+
+    return Source(shown_url(url), pieces, endless=True)
+
+
+def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, channels: int) -> Source:
+    """Raw samples from a pipe, interleaved.
+
+    Args:
+        file: open for reading.
+        rate: the sampling rate wanted, in Hz.
+        pcm: the samples' type.
+        from_rate: their sampling rate, in Hz.
+        channels: how many there are.
+    """
+
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        dtype = np.dtype(_PCM[pcm])
+        width = channels * dtype.itemsize
+        size = max(1, round(PIECE * from_rate)) * width
+        # read1 gives what the pipe has; read would wait until a buffer is full.
+        read = getattr(file, "read1", file.read)
+        held, first = b"", True
+        while data := read(size):
+            held += data
+            if first and len(held) >= 4:
+                first = False
+                if held.startswith(_CONTAINERS):
+                    raise AudioError(
+                        "standard input: is a sound file, and raw samples are wanted: name the file instead of -, "
+                        "or decode it with ffmpeg -i FILE -f s16le -ac 1 -ar 32000 -"
+                    )
+            whole = len(held) // width * width
+            if whole:
+                samples = np.frombuffer(held[:whole], dtype).reshape(-1, channels).T
+                # In this machine's byte order, which the averaging expects.
+                yield from_rate, samples.astype(dtype.newbyteorder("="))
+                held = held[whole:]
+
+    return Source("standard input", lambda: resample_stream(blocks(), rate), endless=False)
+
+
+def microphone_source(rate: int, device: str | None, say: Callable[[str], None]) -> Source:
+    """A microphone, or whatever else the sound card records.
+
+    Args:
+        rate: the sampling rate wanted, in Hz; the device records at its own.
+        device: its number or a part of its name; the default one if None.
+        say: is told where samples were lost because we were too slow.
+
+    Raises:
+        AuricleError: PortAudio is missing.
+    """
+    try:
+        import sounddevice
+    except OSError:
+        raise AuricleError(
+            "PortAudio, which microphones are heard through, is not installed: "
+            "apt install libportaudio2 (Debian, Ubuntu), dnf install portaudio (Fedora), brew install portaudio (macOS)"
+        ) from None
+    opened = False
+
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        nonlocal opened
+        if opened:
+            # PortAudio lists the devices once, when it begins; one that was plugged in again is only found afresh.
+            sounddevice._terminate()
+            sounddevice._initialize()
+        opened = True
+        found = _find_device(sounddevice, device)
+        own_rate, channels = round(found["default_samplerate"]), min(2, found["max_input_channels"])
+        waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
+        dropped, told = 0, -COMPLAIN
+
+        def put(samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags") -> None:
+            # Called on PortAudio's own thread, which must never wait.
+            nonlocal dropped
+            try:
+                waiting.put_nowait(samples.T.copy())
+            except queue.Full:
+                dropped += frames
+            if status.input_overflow:
+                dropped += 1
+
+        try:
+            with sounddevice.InputStream(
+                own_rate, round(PIECE * own_rate), found["index"], channels, "float32", callback=put
+            ):
+                while True:
+                    yield own_rate, waiting.get(timeout=SILENT_DEVICE)
+                    if dropped and time.monotonic() - told > COMPLAIN:
+                        say(
+                            f"{found['name']}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy"
+                        )
+                        dropped, told = 0, time.monotonic()
+        except sounddevice.PortAudioError as error:
+            raise AudioError(f"{found['name']}: cannot be recorded from ({error})") from None
+        except queue.Empty:
+            raise AudioError(f"{found['name']}: has given nothing for {SILENT_DEVICE:g} s") from None
+
+    return Source("microphone", lambda: resample_stream(blocks(), rate), endless=True)
+
+
+def _find_device(sounddevice, device: str | None) -> dict:
+    """What PortAudio says of a device that records."""
+    inputs = [found for found in sounddevice.query_devices() if found["max_input_channels"] > 0]
+    if not inputs:
+        raise AudioError("microphone: there is no device to record from")
+    default = sounddevice.default.device[0]
+    for found in inputs:
+        if device is None:
+            chosen = found["index"] == default or default < 0
+        else:
+            chosen = device == str(found["index"]) if device.isdigit() else device.lower() in found["name"].lower()
+        if chosen:
+            return found
+    names = ", ".join(f"{found['index']} {found['name']}" for found in inputs)
+    raise AudioError(f"microphone: there is none called '{device}'; there are: {names}")
