@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.alerts.cli import alert_test
 from auricle.commands import (
     CheckpointFolder,
     Jobs,
@@ -334,6 +335,7 @@ def info(
 
 
 app.command()(listen)
+app.command("alert-test")(alert_test)
 app.command()(evaluate)
 app.command()(compare)
 app.add_typer(metrics_app, name="metrics")

@@ -1,0 +1,129 @@
+"""What several commands share: options, the sounds that are named, progress, how a command ends."""
+
+import contextlib
+import glob
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO, Protocol, TextIO, TypeVar
+
+import typer
+
+from auricle.errors import AudioError, AuricleError
+
+
+class Outcome(Protocol):
+    """What became of a file."""
+
+    @property
+    def file(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def error(self) -> AudioError | None:
+        """Why it could not be read."""
+        ...
+
+
+AnOutcome = TypeVar("AnOutcome", bound=Outcome)
+
+# What a folder is searched for; files that are named are always tried.
+MEDIA = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .wma .au .amr .ac3 .caf .wv .mka .mp4 .m4v .mov .mkv .webm .avi "
+    ".mpg .mpeg .ts .3gp .flv .wmv".split()
+)
+
+
+class TableForm(StrEnum):
+    """Formats of what is no subtitle."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+
+
+Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
+CheckpointFolder = Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
+
+
+def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[AnOutcome]:
+    """What went well; errors are printed and collected."""
+    for outcome in outcomes:
+        if outcome.error is None:
+            yield outcome
+        else:
+            errors.append(outcome.error)
+            print(f"auricle: {outcome.error}", file=sys.stderr)
+
+
+def finish(total: int, failed: int, done: str) -> None:
+    """Counts the sounds where there are several, and fails where one did."""
+    if failed or total > 1:
+        print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def named_sounds(paths: Iterable[str]) -> list[str]:
+    """What `find_sounds` finds; nothing is an error."""
+    if not (names := list(find_sounds(paths))):
+        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    return names
+
+
+def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:
+    """Names with what is read for them: their files, or standard input."""
+    return ((name, sys.stdin.buffer if name == "-" else name) for name in names)
+
+
+def find_sounds(paths: Iterable[str]) -> Iterator[str]:
+    """Files as they are named; what a folder holds, at any depth, and what a glob matches, in the order of names."""
+    for path in paths:
+        if path == "-" or os.path.isfile(path):
+            yield path
+        elif os.path.isdir(path):
+            for folder, folders, files in os.walk(path):
+                folders.sort()
+                yield from (os.path.join(folder, f) for f in sorted(files) if Path(f).suffix.lower() in MEDIA)
+        elif matches := sorted(glob.glob(path, recursive=True)):
+            yield from find_sounds(matches)
+        else:
+            yield path  # reading it says what is wrong
+
+
+def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iterator[AnOutcome]:
+    """Shows on a terminal how many sounds are done, where results themselves do not scroll by."""
+    if not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, last = bar.add_task("", total=total), None
+        for outcome in outcomes:
+            bar.advance(task, last is not None and outcome.file != last)
+            last = outcome.file
+            yield outcome
+
+
+@contextlib.contextmanager
+def opened(output: Path | None) -> Iterator[TextIO]:
+    """The file to write to, or standard output."""
+    # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
+    errors = "backslashreplace"
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=errors)
+        yield sys.stdout
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", encoding="utf-8", errors=errors, newline="") as file:
+        yield file
