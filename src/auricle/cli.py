@@ -28,6 +28,7 @@ from auricle.data.cli import data_app
 from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
 from auricle.live.cli import listen
+from auricle.serving.cli import serve
 
 if TYPE_CHECKING:
     from auricle.captioner import Row
@@ -42,6 +43,9 @@ EXTRAS = {
     **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
     "matplotlib": "explain",
     "py7zr": "data",
+    **dict.fromkeys(
+        ("cryptography", "fastapi", "prometheus_client", "python_multipart", "uvicorn", "websockets"), "serve"
+    ),
     "pycocoevalcap": "metrics",
     "sounddevice": "listen",
 }
@@ -335,6 +339,7 @@ def info(
 
 
 app.command()(listen)
+app.command()(serve)
 app.command("alert-test")(alert_test)
 app.command()(evaluate)
 app.command()(compare)

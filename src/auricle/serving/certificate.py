@@ -1,0 +1,97 @@
+"""A TLS certificate of one's own, made where none is given: a browser warns of it once."""
+
+import datetime
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+DAYS = 397  # browsers refuse certificates that are valid for longer
+LEFT = 30  # days before its end at which a new one is made
+
+
+def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
+    """A certificate and its key, made at first use and kept as long as it is valid and names what is asked for.
+
+    Args:
+        folder: where they are kept, readable by their owner only.
+        names: names and addresses of the server, besides this machine's.
+
+    Returns:
+        The paths of the certificate and of the key, PEM.
+    """
+    cert, key = folder / "certificate.pem", folder / "key.pem"
+    wanted = _names(
+        (*names, "localhost", "127.0.0.1", "::1", socket.gethostname(), f"{socket.gethostname()}.local", *_own())
+    )
+    if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), wanted)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = ec.generate_private_key(ec.SECP256R1())
+        pem = secret.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _write(key, pem)
+        _write(cert, _signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
+    return cert, key
+
+
+def _signed(secret: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName]) -> x509.Certificate:
+    now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "auricle")])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=DAYS - 1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+
+
+def _fits(pem: bytes, names: list[x509.GeneralName]) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=LEFT)
+    return certificate.not_valid_after_utc > soon and set(names) <= set(held)
+
+
+def _names(names: tuple[str, ...]) -> list[x509.GeneralName]:
+    found: dict[x509.GeneralName, None] = {}
+    for name in names:
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            found[x509.DNSName(name.lower())] = None
+        else:
+            if not address.is_unspecified:
+                found[x509.IPAddress(address)] = None
+    return list(found)
+
+
+def _own() -> list[str]:
+    """Addresses of this machine, as far as its name leads to them."""
+    try:
+        return sorted({str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)})
+    except OSError:
+        return []
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    part.replace(path)

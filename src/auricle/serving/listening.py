@@ -1,0 +1,293 @@
+"""Live sound over a WebSocket: samples come in, rows of `auricle listen` go out.
+
+{"rate": 48000, "alerts": [{"sentence": "a doorbell rings"}]}   ->  the first message, JSON
+                                                                <-  {"state": "ready"}
+samples, mono, as bytes                                         ->  any number of messages
+                                                                <-  rows, JSON, as soon as they are known
+{}                                                              ->  the sound is over
+                                                                <-  the last rows; then the socket is closed
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, Field, ValidationError
+
+from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted, Watch
+from auricle.audio import resample_stream
+from auricle.captioner import Captioner
+from auricle.errors import AuricleError
+from auricle.live.listener import listen
+from auricle.live.sources import Gap, Source, heard
+from auricle.live.view import fields
+from auricle.serving.limits import Limits
+from auricle.serving.metrics import Metrics
+
+PCM = {"s16le": "<i2", "f32le": "<f4"}
+PIECES = 50  # messages that wait to be heard before their sender waits too
+QUIETEST = -100.0  # dBFS of digital silence, as levels go
+
+Piece = np.ndarray | Gap
+Row = dict[str, Any]
+
+
+class WantedAlert(BaseModel, extra="forbid"):
+    """A sound to be told of."""
+
+    sentence: str = Field(min_length=1, max_length=200)
+    threshold: float = THRESHOLD
+    hold_off: float = Field(HOLD_OFF, ge=0)
+
+
+class Start(BaseModel, extra="forbid"):
+    """The first message."""
+
+    token: str = ""
+    microphone: bool = False  # the server's own, instead of samples
+    encoding: Literal["s16le", "f32le"] = "s16le"
+    rate: int = Field(32_000, ge=8_000, le=192_000)
+    alerts: Annotated[list[WantedAlert], Field(max_length=20)] = []
+
+
+class Microphone:
+    """The server's own source of sound, for all who listen to it. Nothing of it is kept.
+
+    Args:
+        source: where it comes from, at the captioner's rate.
+        say: is told when it is lost, and when it is back.
+    """
+
+    def __init__(self, source: Source, say: Callable[[str], None]) -> None:
+        self._source, self._say = source, say
+        self._listeners: set[queue.Queue[Piece | None]] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Opens it, and listens for as long as the process lives."""
+        pieces = heard(self._source, self._say)
+        first = next(pieces)  # so that what cannot be opened is told at once
+        threading.Thread(target=self._hand_on, args=(first, pieces), daemon=True, name="microphone").start()
+
+    @contextlib.contextmanager
+    def pieces(self) -> Iterator[queue.Queue[Piece | None]]:
+        """What comes from now on; None when it is over."""
+        own: queue.Queue[Piece | None] = queue.Queue(PIECES)
+        with self._lock:
+            self._listeners.add(own)
+        try:
+            yield own
+        finally:
+            with self._lock:
+                self._listeners.discard(own)
+
+    def _hand_on(self, first: Piece, rest: Iterator[Piece]) -> None:
+        self._give(first)
+        try:
+            for piece in rest:
+                self._give(piece)
+        except AuricleError as error:
+            self._say(str(error))
+        self._give(None)
+
+    def _give(self, piece: Piece | None) -> None:
+        with self._lock:
+            for listener in self._listeners:
+                with contextlib.suppress(queue.Full):  # who is too slow misses some, and the others nothing
+                    listener.put_nowait(piece)
+
+
+class _CloseError(AuricleError):
+    """Why a socket is closed, with the code that says so."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+async def listen_to(
+    socket: WebSocket,
+    captioner: Captioner,
+    limits: Limits,
+    metrics: Metrics,
+    knows: Callable[[str], bool],
+    microphone: Microphone | None,
+) -> None:
+    """Serves one socket until it is closed, or its sound is over.
+
+    Args:
+        socket: not yet accepted.
+        captioner: what hears.
+        limits: how many may listen, and how long one may be silent.
+        metrics: where listeners are counted.
+        knows: whether a token is the right one.
+        microphone: the server's own.
+    """
+    await socket.accept()
+    try:
+        start = await _start(socket, limits, knows)
+        if start.microphone and microphone is None:
+            raise _CloseError(1008, "this server has no microphone: it was started without --listen")
+        if metrics.listening >= limits.listeners:
+            raise _CloseError(1013, f"{limits.listeners} live streams are under way already: try again later")
+        with metrics.listener():
+            await _serve(socket, start, captioner, limits, metrics, microphone if start.microphone else None)
+        await socket.close()
+    except _CloseError as refusal:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await socket.send_json({"state": "error", "error": str(refusal)})
+            await socket.close(refusal.code)
+    except WebSocketDisconnect:
+        pass
+
+
+async def _start(socket: WebSocket, limits: Limits, knows: Callable[[str], bool]) -> Start:
+    try:
+        async with asyncio.timeout(limits.stall):
+            message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        start = Start.model_validate_json(message.get("text") or "")
+    except TimeoutError:
+        raise _CloseError(1008, "the first message did not come") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the first message"
+        raise _CloseError(1007, f"{where}: {first['msg']}") from None
+    header = socket.headers.get("authorization", "").removeprefix("Bearer ")
+    if not knows(start.token or header):
+        raise _CloseError(1008, "the token is wrong or missing: the first message wants it as `token`")
+    return start
+
+
+async def _serve(
+    socket: WebSocket,
+    start: Start,
+    captioner: Captioner,
+    limits: Limits,
+    metrics: Metrics,
+    microphone: Microphone | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    rows: asyncio.Queue[Row | None] = asyncio.Queue()
+
+    def tell(row: Row | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the server is gone
+            loop.call_soon_threadsafe(rows.put_nowait, row)
+
+    with contextlib.ExitStack() as stack:
+        if microphone is None:
+            pieces: queue.Queue[Piece | None] = queue.Queue(PIECES)
+        else:
+            pieces = stack.enter_context(microphone.pieces())
+        stack.callback(_end, pieces)
+        hearing = threading.Thread(
+            target=_hear, args=(captioner, start, pieces, metrics, tell), daemon=True, name="listener"
+        )
+        hearing.start()
+        receiving = asyncio.create_task(_receive(socket, start, pieces, hearing, limits, microphone is not None))
+        sending = asyncio.create_task(_send(socket, rows))
+        try:
+            # The rows end where the sound does; the receiver ends before, unless the client or the rows fail.
+            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                receiving.result()
+                await sending
+            sending.result()
+        finally:
+            for task in (sending, receiving):
+                task.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+
+
+def _end(pieces: queue.Queue[Piece | None]) -> None:
+    """Makes whoever takes pieces end, though nobody may take them any more."""
+    with contextlib.suppress(queue.Empty):
+        pieces.get_nowait()
+    with contextlib.suppress(queue.Full):
+        pieces.put_nowait(None)
+
+
+def _hear(
+    captioner: Captioner,
+    start: Start,
+    pieces: queue.Queue[Piece | None],
+    metrics: Metrics,
+    tell: Callable[[Row | None], None],
+) -> None:
+    """Runs in a thread: hears pieces, and tells rows."""
+
+    def taken() -> Iterator[np.ndarray]:
+        while isinstance(piece := pieces.get(), np.ndarray):
+            metrics.sound.labels("live").inc(len(piece) / start.rate)
+            yield piece
+
+    def taken_here() -> Iterator[Piece]:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, np.ndarray):
+                power = float(np.mean(np.square(piece))) if len(piece) else 0.0
+                tell({"state": "level", "level": round(10 * np.log10(max(power, 10 ** (QUIETEST / 10))), 1)})
+            yield piece
+
+    try:
+        watch = None
+        if start.alerts:
+            watch = Watch(captioner, [Wanted(a.sentence, a.threshold, a.hold_off) for a in start.alerts])
+        tell({"state": "ready"})
+        if start.microphone:
+            sound: Iterator[Piece] = taken_here()
+        else:
+            sound = iter(resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate))
+        for found in listen(captioner, sound, watch):
+            tell(fields(found))
+    except AuricleError as error:
+        tell({"state": "error", "error": str(error)})
+    finally:
+        tell(None)
+
+
+async def _send(socket: WebSocket, rows: asyncio.Queue[Row | None]) -> None:
+    while (row := await rows.get()) is not None:
+        await socket.send_json(row)
+
+
+async def _receive(
+    socket: WebSocket,
+    start: Start,
+    pieces: queue.Queue[Piece | None],
+    hearing: threading.Thread,
+    limits: Limits,
+    only_listens: bool,
+) -> None:
+    """Takes samples until the client says that the sound is over."""
+    dtype = np.dtype(PCM[start.encoding])
+    while True:
+        try:
+            async with asyncio.timeout(None if only_listens else limits.stall):
+                message = await socket.receive()
+        except TimeoutError:
+            raise _CloseError(1008, f"no samples came for {limits.stall:g} s") from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        data = message.get("bytes")
+        if data is None or only_listens:
+            _end(pieces) if only_listens else await _put(pieces, None, hearing)
+            return
+        if len(data) % dtype.itemsize:
+            raise _CloseError(1007, f"a message of {len(data)} bytes is no whole number of {start.encoding} samples")
+        if data:
+            await _put(pieces, np.frombuffer(data, dtype), hearing)
+
+
+async def _put(pieces: queue.Queue[Piece | None], piece: Piece | None, hearing: threading.Thread) -> None:
+    """Hands a piece on, once there is room; its sender waits meanwhile."""
+    while hearing.is_alive():
+        with contextlib.suppress(queue.Full):
+            pieces.put_nowait(piece)
+            return
+        await asyncio.sleep(0.02)

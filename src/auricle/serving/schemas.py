@@ -1,0 +1,105 @@
+"""What the API answers, for its OpenAPI description."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+Similarity = Annotated[float, Field(ge=-1, le=1)]
+
+
+class Tag(BaseModel):
+    """A class of AudioSet, and how likely it is heard."""
+
+    name: str
+    probability: float
+
+
+class Alternative(BaseModel):
+    """Another sentence that the sound might be captioned with."""
+
+    caption: str
+    score: float = Field(description="Log-probability, length-normalised: at most 0, higher is likelier.")
+    similarity: float | None = Field(
+        description="To the sound, from -1 to 1; null where sentences are not reranked by it."
+    )
+
+
+class Explanation(BaseModel):
+    """Where the decoder attended as it said each word; the mean over layers and heads."""
+
+    start: float = Field(description="Of the stretch that was attended to, in seconds.")
+    end: float
+    words: list[str]
+    sound: list[list[float]] = Field(
+        description="A row for each word, a number for each frame, evenly over the stretch."
+    )
+    tags: list[float] = Field(description="Each word's attention to the tags instead of the sound.")
+
+
+class Caption(BaseModel):
+    """What is heard in a stretch of sound."""
+
+    id: int = Field(description="Counted from 1.")
+    state: Literal["begin", "revise", "end"] = Field(
+        description="`end` is final; streamed events begin and are revised first."
+    )
+    start: float = Field(description="Seconds from the beginning of the sound.")
+    end: float
+    caption: str
+    confidence: float | None = Field(
+        description="From 0 to 1, that the caption is right; null where it was not calibrated."
+    )
+    tags: list[Tag] = Field(description="The likeliest, the likeliest first.")
+    score: float | None = Field(None, description="Log-probability, length-normalised.")
+    alternatives: list[Alternative] = Field([], description="The best sentences, the caption itself first.")
+    explanation: Explanation | None = Field(None, description="Where `explain` was asked for; null for silence.")
+
+
+class Captions(BaseModel):
+    """A captioned sound."""
+
+    file: str = Field(description="What its sender called it.")
+    seconds: float
+    captions: list[Caption]
+
+
+class Sound(BaseModel):
+    """A sound, compared with sentences."""
+
+    file: str
+    similarities: list[Similarity] | None = Field(None, description="To each sentence, in their order.")
+    error: str | None = Field(None, description="Why it could not be read.")
+
+
+class Ranking(BaseModel):
+    """Sounds sorted by a sentence."""
+
+    sentence: str
+    order: list[int] = Field(description="Numbers of the sounds, from 0, the most similar first.")
+
+
+class Rankings(BaseModel):
+    """Sounds compared with sentences."""
+
+    sounds: list[Sound] = Field(description="In the order in which they came.")
+    rankings: list[Ranking] = Field(description="In the order of the sentences.")
+    unknown: list[str] = Field(description="Words of the sentences that the model does not know, and passed over.")
+
+
+class Info(BaseModel):
+    """What this server is."""
+
+    version: str
+    licence: str = Field(description="Of the model's weights.")
+    rate: int = Field(description="Hz at which the model hears.")
+    longest: float = Field(description="Seconds of sound that get one caption.")
+    upload: int = Field(description="Bytes of the largest upload.")
+    seconds: float = Field(description="Of the longest sound.")
+    microphone: bool = Field(description="Whether the server's own microphone can be listened to.")
+    examples: list[str] = Field(description="Sounds to try, below /examples/.")
+
+
+class Failure(BaseModel):
+    """Why there is no answer."""
+
+    error: str
