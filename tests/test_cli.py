@@ -16,7 +16,8 @@ import pytest
 import typer
 
 from auricle.captioner import Captioner
-from auricle.cli import app, find_sounds, main
+from auricle.cli import app, main
+from auricle.commands import find_sounds
 from sounds import chirp, tone, write_media, write_wav
 
 ROOT = Path(__file__).parents[1]
