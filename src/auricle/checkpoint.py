@@ -5,6 +5,7 @@ A folder describes itself: `config.json` (how it hears, what it is, how it decod
 sentences with sounds, `model.safetensors` to train on from, `README.md` for people.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from auricle.vocabulary import Vocabulary
 
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "embedded"
+# What a folder captions with, as far as it is there.
+FILES = ("config.json", "vocabulary.txt", "tags.txt", "encoder.onnx", "decoder.onnx", "text.onnx")
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,13 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
     checkpoint.vocabulary.save(checkpoint.folder / "vocabulary.txt")
     if checkpoint.tags:
         (checkpoint.folder / "tags.txt").write_text("".join(f"{name}\n" for name in checkpoint.tags), "utf-8")
+
+
+def fingerprint(folder: Path) -> str:
+    """Tells checkpoints apart that do not say the same: SHA-256, in hexadecimal, of what the folder captions with."""
+    whole = hashlib.sha256()
+    for name in FILES:
+        path = folder / name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+        whole.update(f"{name} {digest}\n".encode())
+    return whole.hexdigest()

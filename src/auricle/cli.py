@@ -22,12 +22,14 @@ from auricle.commands import (
     named_sounds,
     opened,
     opened_sounds,
+    tell_unknown_words,
     with_progress,
 )
 from auricle.data.cli import data_app
 from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
 from auricle.live.cli import listen
+from auricle.search.cli import index, search
 from auricle.serving.cli import serve
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ EXTRAS = {
     ),
     "pycocoevalcap": "metrics",
     "sounddevice": "listen",
+    **dict.fromkeys(("apsw", "sqlite_vec"), "search"),
 }
 
 
@@ -165,14 +168,12 @@ def rank(
         auricle rank "rain on a roof" recordings/ --format csv > rain.csv
     """
     from auricle.captioner import load
-    from auricle.vocabulary import words
     from auricle.writers import write_matches
 
     captioner = load(checkpoint)
     names = named_sounds(paths)
     matches = captioner.similarity_files(sentence, opened_sounds(names), jobs=jobs)
-    if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
-        print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
+    tell_unknown_words(sentence, captioner)
     errors: list[AudioError] = []
     with contextlib.closing(matches):  # type: ignore[type-var]
         found = list(good(with_progress(matches, len(names), "Listening"), errors))
@@ -349,6 +350,8 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Runs a command; what a user can mend is one line on standard error and exit code 1."""
+app.command()(index)
+app.command()(search)
     try:
         app(prog_name="auricle")
     except AuricleError as error:

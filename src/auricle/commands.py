@@ -8,11 +8,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TextIO, TypeVar
 
 import typer
 
 from auricle.errors import AudioError, AuricleError
+
+if TYPE_CHECKING:
+    from auricle.captioner import Captioner
 
 
 class Outcome(Protocol):
@@ -68,6 +71,14 @@ def finish(total: int, failed: int, done: str) -> None:
         print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def tell_unknown_words(sentence: str, captioner: "Captioner") -> None:
+    """Says which of the words the model does not know."""
+    from auricle.vocabulary import words
+
+    if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
+        print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
 
 
 def named_sounds(paths: Iterable[str]) -> list[str]:
