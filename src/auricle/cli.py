@@ -220,7 +220,7 @@ def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> 
         part.replace(target)
 
 
-Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file as in configs/.", metavar="CONFIG.toml")]
+Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated.")
 ]
@@ -254,12 +254,17 @@ class Stage(StrEnum):
 
 @app.command()
 def train(
-    recipe: Recipe,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe, as for pretrain; finetune with --from.", metavar="CONFIG")
+    ] = None,
     settings: Settings = None,
     resume: Resume = False,
     stage: Annotated[
         Stage, typer.Option(help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards.")
     ] = Stage.words,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="FOLDER", help="Go on from a captioner: a checkpoint, or embedded.")
+    ] = None,
 ) -> None:
     """Train the captioner, and export it: a checkpoint folder to caption with.
 
@@ -272,10 +277,15 @@ def train(
         auricle caption clip.wav --checkpoint runs/mine/captioner
 
         auricle train configs/paper.toml --stage scst
+
+        auricle train --from embedded --set data.manifest=my/sounds.csv --set output=runs/mine
     """
+    if recipe is None and start is None:
+        raise AuricleError("a recipe is wanted: `auricle train CONFIG`, or `--from embedded` to fine-tune")
     from auricle.training.config import load_recipe
 
-    asked = load_recipe(recipe, settings or [])
+    begun = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
+    asked = load_recipe(recipe or Path("finetune"), [*begun, *(settings or [])])
     if stage is Stage.words:
         from auricle.training.train import train
 

@@ -142,6 +142,10 @@ class Subwords(Vocabulary):
         super().save(path)
         path.with_name("merges.txt").write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
 
+    def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002 - whatever they are
+        """Itself: every word can be made of pieces."""
+        return self
+
     def __contains__(self, word: str) -> bool:
         return UNKNOWN not in self._divide(f" {word}")
 

@@ -36,7 +36,7 @@ class Batch:
         """The known words alone, padded: what the text tower reads; `<unk>` where a caption has none."""
         special = (self.tokens == SOS) | (self.tokens == EOS) | (self.tokens == UNKNOWN)
         words = self.tokens.masked_fill(special, PAD)
-        words[:, 0] = torch.where((words != PAD).any(1), PAD, UNKNOWN)
+        words[:, 0] = torch.where((words[:, 1:] != PAD).any(1), PAD, UNKNOWN)  # in the place of <sos> or a task
         return words
 
     def to(self, device: torch.device) -> "Batch":
@@ -149,7 +149,7 @@ class Batches:
         own, own_texts = (range(rows)[self.rank :: self.ranks] for rows in (len(pairs), len(texts)))
         drawn = [self._draw(*pairs[row], np.random.default_rng((*seed, 0, row))) for row in own]
         spectrograms = [spectrogram for _, _, spectrogram in drawn]
-        encoded = [self.vocabulary.encode(caption) for _, caption, _ in drawn]
+        encoded = [self.vocabulary.encode(caption, item.task) for item, caption, _ in drawn]
         captions = [caption for _, caption, _ in drawn]
         text_tags = None
         if self.texts is not None:

@@ -2,12 +2,12 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from auricle.beam_search import BeamOptions
-from auricle.checkpoint import Confidence
+from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, load_checkpoint
 from auricle.config import DecoderConfig, EncoderConfig, read
 from auricle.errors import AuricleError
 
@@ -17,12 +17,15 @@ class DataConfig:
     """Which sounds and captions."""
 
     manifest: str  # CSV; relative to the folder one is in
+    # Further data sets, whose split `train` is learnt from; their captions begin with tokens of their own (Labbé et al. 2023).
+    further: tuple[str, ...] = ()
     train: tuple[str, ...] = ("train",)  # splits to learn from
     valid: tuple[str, ...] = ()  # splits to select by; none: selection by the training loss, or the last epoch
     front_end: Literal["paper", "panns", "mobilenet", "vggish"] = "paper"
     pad: Literal["batch", "longest"] = "batch"  # longest: as the paper, to the longest sound of all, unmasked
     captions_per_epoch: int = 0  # how many captions of each sound an epoch visits; 0: all
     minimum_count: int = 1  # rarer words are not learnt
+    tokenizer: str = ""  # folder of BART's tokenizer, whose pieces of words are learnt then; none: words
     maximum_seconds: float = 30.0  # longer sounds are cut
 
 
@@ -32,7 +35,7 @@ class Word2VecConfig:
 
     size: int = 128
     window: int = 5
-    epochs: int = 30
+    epochs: int = 30  # 0: there are none, words begin at random
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,22 @@ class TrainConfig:
 
     epochs: int = 30
     batch_size: int = 16  # of all processes together
+    accumulate: int = 1  # batches whose gradients make a step
     texts_per_batch: int = 0  # captions without sound that come with each batch
-    schedule: Literal["paper", "cosine"] = "paper"
+    schedule: Literal["paper", "cosine", "linear"] = "paper"
     learning_rate: float = 1e-3  # the highest
     encoder_rate: float = 1.0  # multiplies the encoder's learning rate; 0: it is frozen
-    warmup: float = 1.0  # epochs of linear growth, for `cosine`; `paper` has five
+    warmup: float = 1.0  # epochs of linear growth, for `cosine` and `linear`; `paper` has five
     weight_decay: float = 0.01  # not of biases and norms
+    clip: float = 0.0  # greatest norm of a step's gradients; 0: any
     label_smoothing: float = 0.0
     bfloat16: bool = False  # multiply in bfloat16, or else in what `accelerate launch` says
     ema: float = 0.0  # decay of the moving average of all weights, which is what is kept then; 0: none
     # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the validation splits.
     keep: Literal["last", "best_loss", "best_cider_d"] = "last"
-    initial: Literal["random", "weights", "pre-encoder"] = "random"
-    weights: str = ""  # published weights of the encoder
+    # `checkpoint` goes on from a captioner: networks, front end and vocabulary are its own, and words it lacks are added.
+    initial: Literal["random", "weights", "pre-encoder", "checkpoint"] = "random"
+    weights: str = ""  # published weights of the encoder; or the checkpoint's folder, `embedded` for the package's own
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -118,6 +124,10 @@ class ScstConfig:
     def __post_init__(self) -> None:
         if self.samples < 2 and self.baseline == "others":
             raise ValueError(f"samples is {self.samples}: each is compared with the others, so two are wanted at least")
+
+
+# Architectures of encoders that give AudioSet's tags.
+TAGGERS = ("cnn10", "mobilenet")
 
 
 @dataclass(frozen=True)
@@ -140,17 +150,21 @@ class Recipe:
     confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
-        if self.word2vec.size != self.decoder.width:
+        if self.word2vec.epochs and self.word2vec.size != self.decoder.width:
             raise ValueError(
                 f"word2vec.size is {self.word2vec.size} and decoder.width {self.decoder.width}: "
                 "the one initialises the other"
             )
+        if self.data.tokenizer and (self.word2vec.epochs or self.data.further):
+            raise ValueError("data.tokenizer makes pieces of words: word2vec.epochs must be 0, and data.further empty")
         for stage, initial, weights in (
             ("pretrain", self.pretrain.initial, self.pretrain.weights),
             ("train", self.train.initial, self.train.weights),
         ):
-            if initial == "weights" and not weights:
-                raise ValueError(f"{stage}.initial is 'weights': {stage}.weights must name their file")
+            if initial in ("weights", "checkpoint") and not weights:
+                raise ValueError(f"{stage}.initial is '{initial}': {stage}.weights must name their file or folder")
+        if self.decoder.tags and self.encoder.architecture not in TAGGERS:
+            raise ValueError(f"decoder.tags wants an encoder that hears tags: {' or '.join(TAGGERS)}")
         if self.decoder.tags and not self.tags.names:
             raise ValueError("decoder.tags wants the names of the classes: tags.names")
         if self.tags.captions and not self.decoder.tags:
@@ -174,16 +188,27 @@ class Recipe:
         return Path(self.output) / "scst"
 
 
+# Our own recipes: an installed package has them inside, a repository at its root.
+_PACKAGED = Path(__file__).parents[1] / "configs"
+RECIPES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "configs"
+
+
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        path: a TOML file; with `extends = "other.toml"`, what it says is laid over what the other says.
+        path: a TOML file, or the name of one of ours; with `extends = "other.toml"`, what it says is laid over what the other
+            says.
         overrides: `section.key=value`, the value as in TOML (a bare word is a string).
 
     Raises:
         AuricleError: no such file, not TOML, or a field that is unknown, missing or wrong.
     """
+    if not path.suffix and not path.exists():
+        path = RECIPES / f"{path}.toml"
+        if not path.exists():
+            ours = ", ".join(sorted(str(own.relative_to(RECIPES).with_suffix("")) for own in RECIPES.rglob("*.toml")))
+            raise AuricleError(f"no recipe '{path.stem}': name a TOML file, or one of {ours}")
     table = _load_table(path)
     for override in overrides:
         name, equals, text = override.partition("=")
@@ -196,7 +221,35 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             if not isinstance(section, dict):
                 raise AuricleError(f"--set {override}: {part} is a value, not a section")
         section[key] = _toml_value(text.strip())
-    return read(Recipe, table, str(path))
+    recipe = read(Recipe, table, str(path))
+    return _continued(recipe) if recipe.train.initial == "checkpoint" else recipe
+
+
+def initial_checkpoint(recipe: Recipe) -> Checkpoint:
+    """The captioner that a recipe goes on from.
+
+    Raises:
+        AuricleError: there is none in the folder it names.
+    """
+    name = recipe.train.weights
+    return load_checkpoint(EMBEDDED if name == "embedded" else Path(name))
+
+
+def _continued(recipe: Recipe) -> Recipe:
+    """A recipe with the networks, front end, tags and licence of the captioner that it goes on from."""
+    checkpoint = initial_checkpoint(recipe)
+    config = checkpoint.config
+    return replace(
+        recipe,
+        licence=config.licence if recipe.licence == "unknown" else recipe.licence,
+        data=replace(recipe.data, front_end=config.front_end, pad="longest" if config.padded_frames else "batch"),
+        encoder=config.encoder,
+        decoder=config.decoder,
+        tags=replace(recipe.tags, names=str(checkpoint.folder / "tags.txt") if checkpoint.tags else ""),
+        word2vec=replace(recipe.word2vec, epochs=0),
+        pretrain=replace(recipe.pretrain, projection=config.space),
+        rerank=recipe.rerank or config.rerank,
+    )
 
 
 def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

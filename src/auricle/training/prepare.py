@@ -18,11 +18,11 @@ from auricle.data.texts import Texts
 from auricle.errors import AuricleError
 from auricle.features import front_end
 from auricle.models.contrastive import HEARD_TAGS
-from auricle.models.encoder import Encoder, frame_mask
-from auricle.training.config import Augmentation, DataConfig, Recipe
+from auricle.models.encoder import Encoder, Tagger, frame_mask
+from auricle.training.config import Augmentation, DataConfig, Recipe, initial_checkpoint
 from auricle.training.tags import read_class_names, read_tags
 from auricle.training.weights import load_published, load_strictly
-from auricle.vocabulary import SPECIAL, Vocabulary
+from auricle.vocabulary import SPECIAL, Subwords, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class Data:
         """The same, the captions without sound ready to be learnt from, if there are any."""
         if not self.lone_captions:
             return self
+        assert isinstance(encoder, Tagger)
         tags = read_tags(self.lone_captions, read_class_names(Path(recipe.tags.names)), progress=progress)
         profiles = tag_profiles(encoder, self.spectrograms[: len(self.train)], recipe.decoder.tags, progress)
         vectors = encoder.class_vectors.detach().cpu().numpy()
@@ -95,8 +96,26 @@ def read_data(recipe: Recipe, *, check_files: bool = True) -> tuple[list[Item], 
     items = read_manifest(Path(config.manifest), {*config.train, *config.valid}, check_files=check_files)
     train = [item for item in items if item.split in config.train]
     valid = [item for item in items if item.split in config.valid]
+    for task, manifest in enumerate(config.further, start=1):
+        further = read_manifest(Path(manifest), {"train"}, check_files=check_files)
+        train += [replace(item, task=task) for item in further]
     lone = read_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
-    return train, valid, lone, Vocabulary.build([*captions_of(train), *lone], config.minimum_count)
+    return train, valid, lone, build_vocabulary(recipe, [*captions_of(train), *lone])
+
+
+def build_vocabulary(recipe: Recipe, captions: Sequence[str]) -> Vocabulary:
+    """The words of the captions, or what a recipe says in their place.
+
+    Raises:
+        AuricleError: it names a tokenizer or a checkpoint that is not there.
+    """
+    config = recipe.data
+    if config.tokenizer:
+        return Subwords.read_published(Path(config.tokenizer))
+    vocabulary = Vocabulary.build(captions, config.minimum_count)
+    if recipe.train.initial == "checkpoint":
+        vocabulary = initial_checkpoint(recipe).vocabulary.with_words(vocabulary.words[len(SPECIAL) :])
+    return vocabulary.with_tasks(len(config.further)) if config.further else vocabulary
 
 
 def read_captions(path: Path) -> list[str]:
@@ -130,7 +149,7 @@ def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Da
 
 
 @torch.inference_mode()
-def tag_profiles(encoder: Encoder, spectrograms: Sequence[np.ndarray], count: int, progress: bool) -> np.ndarray:
+def tag_profiles(encoder: Tagger, spectrograms: Sequence[np.ndarray], count: int, progress: bool) -> np.ndarray:
     """The probabilities of the likeliest tags of real sounds, falling: (sounds, count)."""
     encoder.eval()
     profiles = []

@@ -22,6 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from auricle.config import read
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
 from auricle.training.config import Recipe
@@ -64,7 +65,7 @@ class Run:
         # A training that came to no epoch's end has nothing to lose.
         if states and not resume:
             raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
-        if states and (differing := _differences(json.loads(written.read_text("utf-8")), asked)):
+        if states and (differing := _differences(_written_recipe(written), asked)):
             raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
         folder.mkdir(parents=True, exist_ok=True)
         _write_text(written, json.dumps(asked, indent=2) + "\n")
@@ -133,6 +134,12 @@ class Run:
             draw_curves(self.state.log, self.folder / "curves.png")
 
 
+def _written_recipe(path: Path) -> dict[str, Any]:
+    """The recipe of a run, with what recipes could not say yet when it was begun as it is by default."""
+    recipe = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
+    return json.loads(json.dumps(asdict(recipe)))
+
+
 def _write_text(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
     with written_whole(path) as part:
@@ -181,24 +188,25 @@ class Pass:
 
     def __init__(self, epoch: int, steps: int, batches: Iterator[Batch], device: torch.device, show: Show) -> None:
         self.epoch = epoch
-        self._steps, self._batches, self._device, self._show = steps, batches, device, show
+        self.count = steps
+        self._batches, self._device, self._show = batches, device, show
         self._losses: list[Tensor] = []
         self._waited = self._seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[float, Batch]]:
         """Yields how many epochs will be done after a batch, and the batch."""
         began = time.perf_counter()
-        for step in range(1, self._steps + 1):
+        for step in range(1, self.count + 1):
             asked = time.perf_counter()
             batch = next(self._batches).to(self._device)
             self._waited += time.perf_counter() - asked
-            yield self.epoch + step / self._steps, batch
+            yield self.epoch + step / self.count, batch
         self._seconds = time.perf_counter() - began
 
     def note(self, loss: Tensor, text: str = "") -> None:
         """Takes down a step's loss, and shows it with the text."""
         self._losses.append(loss.detach())
-        self._show(self.epoch, len(self._losses), self._steps, f"loss {loss.item():.3f}  {text}")
+        self._show(self.epoch, len(self._losses), self.count, f"loss {loss.item():.3f}  {text}")
 
     def record(self) -> dict[str, float]:
         """The mean loss of the steps, the seconds they took, and the share of these that was spent waiting for data."""

@@ -28,19 +28,25 @@ _CHUNK = 1024  # captions embedded between two commits: seconds of work
 def read_class_names(path: Path) -> list[str]:
     """The names that AudioSet's class_labels_indices.csv shows to people, in the order of their indices.
 
+    A checkpoint's `tags.txt`, a name a line, will do as well.
+
     Raises:
         AuricleError: it cannot be read, or does not hold the 527 classes in order.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        indices = [int(row["index"]) for row in rows]
-        names = [row["display_name"] for row in rows]
+        if path.suffix == ".txt":
+            names = path.read_text("utf-8").splitlines()
+            indices = list(range(len(names)))
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            indices = [int(row["index"]) for row in rows]
+            names = [row["display_name"] for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise AuricleError(f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error!r}") from None
     if indices != list(range(CLASSES)):
         raise AuricleError(
-            f"{path}: {len(rows)} classes; AudioSet's {CLASSES} are wanted, in the order of their indices"
+            f"{path}: {len(names)} classes; AudioSet's {CLASSES} are wanted, in the order of their indices"
         )
     return names
 

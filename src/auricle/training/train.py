@@ -16,16 +16,16 @@ from auricle.data.batches import Batches
 from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
 from auricle.training.augment import decoder_augment, spec_augment
-from auricle.training.config import Recipe, TrainConfig
-from auricle.training.export import export_onnx
+from auricle.training.config import Recipe, TrainConfig, initial_checkpoint
+from auricle.training.export import export_onnx, load_model
 from auricle.training.prepare import Data, load_encoder, name_vectors, prepare_data
 from auricle.training.pretrain import load_pre_encoder
 from auricle.training.run import Run, make_accelerator
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions
-from auricle.training.weights import halve, save_weights
+from auricle.training.weights import halve, load_strictly, save_weights
 from auricle.training.word2vec import train_word2vec
-from auricle.vocabulary import PAD
+from auricle.vocabulary import PAD, SPECIAL, Vocabulary
 
 STANDARD_SOUNDS = 64  # by which a memory's scale is set
 
@@ -35,14 +35,15 @@ def learning_rate(config: TrainConfig, epochs_done: float) -> float:
 
     `paper`: linear from 0 over five epochs, the highest for five, then a tenth of it for every five that follow. The last
     step of an epoch still belongs to it.
-    `cosine`: linear from 0 over `warmup` epochs, then half a cosine down to 0.
+    `cosine` and `linear`: linear from 0 over `warmup` epochs, then half a cosine, or a straight line, down to 0.
     """
     if config.schedule == "paper":
         share = epochs_done / 5 if epochs_done < 5 else 10.0 ** -max(0, math.ceil(epochs_done / 5) - 2)
     elif epochs_done < config.warmup:
         share = epochs_done / config.warmup
     else:
-        share = (1 + math.cos(math.pi * (epochs_done - config.warmup) / max(config.epochs - config.warmup, 1e-9))) / 2
+        fallen = (epochs_done - config.warmup) / max(config.epochs - config.warmup, 1e-9)
+        share = (1 + math.cos(math.pi * fallen)) / 2 if config.schedule == "cosine" else 1 - fallen
     return config.learning_rate * share
 
 
@@ -74,16 +75,20 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         model.encoder.load_state_dict(pre_encoder.audio.state_dict())
         if model.space is not None:
             model.space.load_state_dict(pre_encoder.space.state_dict())
-    vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
-    model.decoder.embedding.weight.data.copy_(vectors)
-    if model.tags is not None:
-        names = read_class_names(Path(recipe.tags.names))
-        model.tags.classes.weight.data.copy_(name_vectors(names, vectors, data.vocabulary))
+    elif stage.initial == "checkpoint":
+        load_checkpoint_tensors(model, initial_checkpoint(recipe), data.vocabulary, data.captions)
+    if recipe.word2vec.epochs:
+        vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
+        model.decoder.embedding.weight.data.copy_(vectors)
+        if model.tags is not None:
+            names = read_class_names(Path(recipe.tags.names))
+            model.tags.classes.weight.data.copy_(name_vectors(names, vectors, data.vocabulary))
     if not stage.encoder_rate:
         model.freeze_encoder()
     if stage.texts_per_batch:
         data = data.with_texts(recipe, model.encoder, progress)
-    standardise_bridge(model, data.spectrograms[: len(data.train)])
+    if stage.initial != "checkpoint" and model.memory_encoder is None:
+        standardise_bridge(model, data.spectrograms[: len(data.train)])
     optimizer = torch.optim.AdamW(parameter_groups(model, stage), stage.learning_rate)
     kept = copy.deepcopy(model).to(accelerator.device) if stage.ema else model
     modules = {"model": model, "average": kept} if stage.ema else {"model": model}
@@ -100,7 +105,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
 
     for steps in run.passes("captioner", stage.epochs, batches, recipe.seed, accelerator, progress):
         prepared.train()
-        for epochs_done, batch in steps:
+        for step, (epochs_done, batch) in enumerate(steps, start=1):
             rate = learning_rate(stage, epochs_done)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
@@ -110,11 +115,14 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
             # The mean over the words of all processes: data parallelism averages what each of them has.
             words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes
             loss = word_loss(logits, targets, stage.label_smoothing) / words
-            accelerator.backward(loss)
-            prepared_optimizer.step()
-            prepared_optimizer.zero_grad()
-            if stage.ema:
-                move_average(kept, model, stage.ema)
+            accelerator.backward(loss / stage.accumulate)
+            if step % stage.accumulate == 0 or step == steps.count:
+                if stage.clip:
+                    accelerator.clip_grad_norm_(model.parameters(), stage.clip)
+                prepared_optimizer.step()
+                prepared_optimizer.zero_grad()
+                if stage.ema:
+                    move_average(kept, model, stage.ema)
             steps.note(loss, f"rate {rate:.1e}")
         record = steps.record() | {"learning_rate": learning_rate(stage, steps.epoch + 1)}
         if valid is not None:
@@ -146,8 +154,55 @@ def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
 
 
 def space_size(recipe: Recipe) -> int:
-    """The size of the space that a captioner takes over from its pre-encoder: it may, if it leaves the encoder as it was."""
-    return recipe.pretrain.projection if recipe.train.initial == "pre-encoder" and not recipe.train.encoder_rate else 0
+    """The size of the space that a captioner takes over from what it begins with: it may, if it leaves the encoder as it was."""
+    has_space = recipe.train.initial in ("pre-encoder", "checkpoint") and not recipe.train.encoder_rate
+    return recipe.pretrain.projection if has_space else 0
+
+
+# Tensors with a row for each word.
+WORD_TENSORS = (
+    "decoder.embedding.weight",
+    "decoder.output.weight",
+    "decoder.output.bias",
+    "space.text.embedding.weight",
+)
+
+
+def load_checkpoint_tensors(
+    model: CaptioningModel, checkpoint: Checkpoint, vocabulary: Vocabulary, captions: Sequence[str]
+) -> None:
+    """Puts a captioner's tensors into a network like it that may know more words.
+
+    A new word begins as the mean of the known words of the captions that it stands in, and as unlikely as the unlikeliest.
+
+    Args:
+        model: of the checkpoint's sizes.
+        checkpoint: the captioner.
+        vocabulary: the checkpoint's, and new words after those.
+        captions: what is learnt from.
+
+    Raises:
+        AuricleError: a tensor is missing, left over, or of another shape.
+    """
+    state = load_model(checkpoint).state_dict()
+    if model.space is None:  # an encoder that is trained on leaves the space behind
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("space.")}
+    known, words = len(checkpoint.vocabulary), len(vocabulary)
+    beside = torch.zeros(words - known, known)  # how often each known word stands in a caption with each new one
+    for caption in captions:
+        numbers = set(vocabulary.encode(caption))
+        old = [number for number in numbers if len(SPECIAL) <= number < known]
+        for number in numbers:
+            if number >= known:
+                beside[number - known, old] += 1
+    beside[beside.sum(1) == 0] = 1
+    beside /= beside.sum(1, keepdim=True)
+    for name in WORD_TENSORS if words > known else ():
+        if name in state:
+            tensor = state[name]
+            more = beside @ tensor if tensor.dim() > 1 else tensor.min().expand(words - known)
+            state[name] = torch.cat([tensor, more])
+    load_strictly(model, state, str(checkpoint.folder))
 
 
 @torch.inference_mode()
