@@ -350,6 +350,8 @@ def info(
 
 
 app.command()(listen)
+app.command()(index)
+app.command()(search)
 app.command()(serve)
 app.command("alert-test")(alert_test)
 app.command()(evaluate)
@@ -360,8 +362,6 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Runs a command; what a user can mend is one line on standard error and exit code 1."""
-app.command()(index)
-app.command()(search)
     try:
         app(prog_name="auricle")
     except AuricleError as error:
