@@ -24,6 +24,33 @@ REMOTES = {
 }
 
 
+def fetch_captions(
+    folder: Path, *, remotes: Mapping[str, Remote] = REMOTES, mirror: str | None = None, monitor: Monitor = silent
+) -> dict[str, Path]:
+    """The CSV of each split, fetched unless it is there."""
+    paths = {}
+    for split in SPLITS:
+        with monitor(f"AudioCaps {split}: captions") as progress:
+            paths[split] = remotes[split].fetch(folder, mirror=mirror, progress=progress)
+    return paths
+
+
+def read_captions(path: Path) -> dict[str, list[str]]:
+    """A CSV's captions by the names of their clips, {youtube_id}_{start_time}.
+
+    Raises:
+        AuricleError: it cannot be read.
+    """
+    captions: dict[str, list[str]] = defaultdict(list)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                captions[f"{row['youtube_id']}_{row['start_time']}"].append(row["caption"].strip())
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise AuricleError(f"{path}: cannot be read as AudioCaps' captions: {error!r}") from None
+    return captions
+
+
 def prepare_audiocaps(
     folder: Path,
     audio: Path,
@@ -47,25 +74,14 @@ def prepare_audiocaps(
     there = {file.stem: file for file in sorted(audio.rglob("*")) if file.is_file()}
     items: list[Item] = []
     missing: dict[str, list[str]] = {}
-    for split in SPLITS:
-        with monitor(f"AudioCaps {split}: captions") as progress:
-            path = remotes[split].fetch(folder, mirror=mirror, progress=progress)
-        captions: dict[tuple[str, str], list[str]] = defaultdict(list)
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                for row in csv.DictReader(file):
-                    captions[row["youtube_id"], row["start_time"]].append(row["caption"].strip())
-        except (UnicodeDecodeError, csv.Error, KeyError) as error:
-            raise AuricleError(f"{path}: cannot be read as AudioCaps' captions: {error!r}") from None
-        missing[split] = []
-        for (video, start), texts in captions.items():
-            name = f"{video}_{start}"
+    for split, path in fetch_captions(folder, remotes=remotes, mirror=mirror, monitor=monitor).items():
+        captions = read_captions(path)
+        missing[split] = [name for name in captions if name not in there]
+        for name, texts in captions.items():
             if name in there:
-                items.append(Item(there[name], split, tuple(texts), group=video))
-            else:
-                missing[split].append(name)
+                items.append(Item(there[name], split, tuple(texts), group=name.rpartition("_")[0]))
     if not items:
-        example = next(iter(missing["train"] or missing["test"]), "youtube-id_30")
+        example = next(iter(missing["train"]), "youtube-id_30")
         raise AuricleError(f"{audio}: none of AudioCaps' clips are there: names such as {example}.wav are wanted")
     manifest = folder / "manifest.csv"
     write_manifest(manifest, items)

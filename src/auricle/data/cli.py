@@ -1,7 +1,7 @@
 """The commands `auricle data ...`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.errors import AuricleError
+
 if TYPE_CHECKING:
     from auricle.data.download import Progress
     from auricle.data.labelled import LabelledSet
+    from auricle.data.leakage import Heard
+    from auricle.data.manifest import Item
     from auricle.data.prepared import Prepared
 
 data_app = typer.Typer(
@@ -68,19 +72,26 @@ def clotho(
 def audiocaps(
     folder: Folder,
     audio: Annotated[
-        Path, typer.Option(help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format.")
-    ],
+        Path | None,
+        typer.Option(help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format."),
+    ] = None,
     mirror: Mirror = None,
 ) -> None:
-    """Fetch AudioCaps' captions and write a manifest of the clips that you have.
+    """Fetch AudioCaps' captions, and with --audio write a manifest of the clips that you have.
 
-    Example:
+    Examples:
+
+        auricle data audiocaps data/audiocaps
 
         auricle data audiocaps data/audiocaps --audio /archive/audiocaps
     """
-    from auricle.data.audiocaps import prepare_audiocaps
+    from auricle.data.audiocaps import fetch_captions, prepare_audiocaps
 
-    say(prepare_audiocaps(folder, audio, mirror=mirror, monitor=shown))
+    if audio is None:
+        for path in fetch_captions(folder, mirror=mirror, monitor=shown).values():
+            print(path)
+    else:
+        say(prepare_audiocaps(folder, audio, mirror=mirror, monitor=shown))
 
 
 @data_app.command()
@@ -135,6 +146,79 @@ def weights(
         print(file)
     published = PUBLISHED[name.value]
     print(f"{published.what}; licence: {published.licence}", file=sys.stderr)
+
+
+@data_app.command()
+def audit(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST.csv", help="A manifest of all splits.")],
+    test: Annotated[list[str], typer.Option(help="A split to score on; may be repeated.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="LEAKS.csv", help="Where to list the pairs of sounds.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="MANIFEST.csv", help="A manifest without the leaking sounds to learn from.")
+    ] = None,
+    listen: Annotated[bool, typer.Option(help="Compare sounds too, not only the manifest's groups.")] = True,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")] = None,
+) -> None:
+    """Find the recordings that are learnt from and scored on: by group, by equal files, and by equal stretches of sound.
+
+    Ends with exit code 1 where any is found and --write does not leave it out.
+
+    Examples:
+
+        auricle data audit data/clotho/manifest.csv --test evaluation --output leaks.csv
+
+        auricle data audit sounds.csv --test valid --test test --write clean.csv
+    """
+    from auricle.data.leakage import find_leaks, write_leaks
+    from auricle.data.manifest import read_manifest, write_manifest
+
+    items = read_manifest(manifest, check_files=False, captioned=False)
+    if unknown := sorted(set(test) - {item.split for item in items}):
+        splits = ", ".join(dict.fromkeys(item.split for item in items))
+        raise AuricleError(f"{manifest}: no split '{unknown[0]}': it has {splits}")
+    heard, failed = _heard(items, jobs) if listen else ({}, 0)
+    leaks = find_leaks(items, test, heard)
+    if output:
+        write_leaks(output, leaks, manifest.parent)
+    learnt = {leak.train.file for leak in leaks}
+    scored = {leak.test.file for leak in leaks}
+    every = len({item.file for item in items if item.split in test})
+    for what, pairs in (
+        ("of one group", [leak for leak in leaks if leak.recording]),
+        ("equal files", [leak for leak in leaks if leak.copy]),
+        ("equal stretches of sound", [leak for leak in leaks if leak.similarity]),
+        ("equal stretches, and not of one group", [leak for leak in leaks if leak.similarity and not leak.recording]),
+    ):
+        print(f"{len(pairs):6,} pairs {what}")
+    print(f"{len(scored):6,} of {every:,} sounds to score on, by {len(learnt):,} sounds to learn from")
+    if failed:
+        print(f"{failed:6,} sounds could not be heard")
+    if write:
+        write_manifest(write, [item for item in items if item.file not in learnt])
+        print(f"{write}: without {len(learnt):,} sounds to learn from")
+    if (leaks and not write) or failed:
+        raise typer.Exit(1)
+
+
+def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, Heard], int]":
+    """What could be heard, and how many files could not be."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from auricle.data.leakage import Heard, hear
+
+    files = list(dict.fromkeys(item.file for item in items))
+    heard: dict[Path, Heard] = {}
+    console = Console(stderr=True)
+    results = track(hear(files, jobs=jobs), "Listening", len(files), console=console, transient=True)
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, Heard):
+            heard[file] = result
+        else:
+            print(f"auricle: {result}", file=sys.stderr)
+    return heard, len(files) - len(heard)
 
 
 def say(prepared: "Prepared") -> None:
