@@ -282,7 +282,7 @@ def rank_job(captioner: Captioner, request: Request, channel: Channel) -> None:
         try:
             with _opened(path, name) as file:
                 found = captioner.similarity([file], request["sentences"])[0]
-            channel.send("sound", {"file": name, "similarities": found.round(4).tolist()})
+            channel.send("sound", {"file": name, "similarities": [round(float(value), 4) for value in found]})
         except AudioError as error:
             channel.send("sound", {"file": name, "error": str(error)})
 

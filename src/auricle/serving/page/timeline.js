@@ -1,0 +1,258 @@
+// The sound from left to right, with its captions below. It is drawn: what it shows is in the list too, for those who do not see it.
+
+import { clock } from "./formats.js";
+import { colour, css, prepared, ramp, schemeChanged } from "./colours.js";
+
+const RULER = 22;
+const LANE = 44;
+const WAVE = 40;
+const EDGE = 6; // pixels around a bound in which it can be taken
+const SHORTEST = 0.5; // seconds of the closest view
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
+
+export class Timeline {
+  /** `on` holds functions: `seek(seconds)`, `choose(id)`, `bounds(id, start, end, done)`. */
+  constructor(element, on) {
+    this.element = element;
+    this.canvas = element.querySelector("canvas");
+    this.head = element.querySelector(".playhead");
+    this.on = on;
+    this.reset(null);
+    this.redraw = this.redraw.bind(this);
+    new ResizeObserver(() => this.changed()).observe(element);
+    schemeChanged(() => {
+      this.colours = null;
+      this.changed();
+    });
+    this.canvas.addEventListener("pointerdown", (event) => this.#pressed(event));
+    this.canvas.addEventListener("pointermove", (event) => this.#hovered(event));
+    this.canvas.addEventListener("wheel", (event) => this.#wheeled(event), { passive: false });
+  }
+
+  /** Shows another sound, of which nothing is known yet. */
+  reset(overview) {
+    this.overview = overview;
+    this.captions = [];
+    this.chosen = null;
+    this.seconds = 0;
+    this.now = 0;
+    this.view = [0, 0]; // of no length: all of it
+    this.changed();
+  }
+
+  get span() {
+    return this.view[1] > this.view[0] ? this.view : [0, Math.max(this.seconds, 1)];
+  }
+
+  /** Moves the playhead, and the view with it where the sound plays. */
+  moveTo(now, follow = false) {
+    this.now = now;
+    const [start, end] = this.span;
+    if (follow && (now < start || now > end)) this.#show(now - (end - start) * 0.05, end - start);
+    this.#placeHead();
+  }
+
+  /** Zooms by a factor around a time; the playhead's if none is given, or the middle's where that is out of sight. */
+  zoom(factor, around = null) {
+    const [start, end] = this.span;
+    const middle = around ?? (this.now >= start && this.now <= end ? this.now : (start + end) / 2);
+    const length = Math.max(SHORTEST, (end - start) * factor);
+    this.#show(middle - ((middle - start) / (end - start)) * length, length);
+  }
+
+  all() {
+    this.view = [0, 0];
+    this.changed();
+  }
+
+  /** Brings a stretch into sight. */
+  reveal(from, to) {
+    const [start, end] = this.span;
+    if (from < start || to > end) this.#show((from + to) / 2 - (end - start) / 2, Math.max(end - start, (to - from) * 1.2));
+  }
+
+  changed() {
+    if (!this.pending) this.pending = requestAnimationFrame(() => this.redraw());
+  }
+
+  redraw() {
+    this.pending = 0;
+    const [context, width, height] = prepared(this.canvas);
+    if (!width) return;
+    this.colours ??= {
+      ramp: ramp(),
+      ink: colour("ink"),
+      quiet: colour("quiet"),
+      line: colour("line"),
+      accent: colour("accent"),
+      onAccent: colour("on-accent"),
+      wash: colour("wash"),
+      card: colour("card"),
+    };
+    this.#drawSound(context, width, height);
+    this.#drawRuler(context, width);
+    this.#drawCaptions(context, width, height);
+    this.#placeHead();
+  }
+
+  #x(seconds, width) {
+    const [start, end] = this.span;
+    return ((seconds - start) / (end - start)) * width;
+  }
+
+  #seconds(event) {
+    const [start, end] = this.span;
+    const box = this.canvas.getBoundingClientRect();
+    return start + ((event.clientX - box.left) / box.width) * (end - start);
+  }
+
+  #show(start, length) {
+    if (length >= this.seconds) this.view = [0, 0];
+    else {
+      const begin = Math.max(0, Math.min(start, this.seconds - length));
+      this.view = [begin, begin + length];
+    }
+    this.changed();
+  }
+
+  #placeHead() {
+    const x = this.#x(this.now, this.element.clientWidth);
+    this.head.hidden = x < 0 || x > this.element.clientWidth;
+    this.head.style.transform = `translateX(${x}px)`;
+  }
+
+  #drawSound(context, width, height) {
+    const overview = this.overview;
+    const bottom = height - LANE - WAVE;
+    if (!overview?.columns) return;
+    const [start, end] = this.span;
+    const drawn = overview.image(start, end, Math.round(width), this.colours.ramp);
+    const picture = new OffscreenCanvas(drawn.image.width, drawn.image.height);
+    picture.getContext("2d").putImageData(drawn.image, 0, 0);
+    const from = this.#x(drawn.start, width);
+    context.drawImage(picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
+    context.fillStyle = css(this.colours.quiet, 0.85);
+    const middle = bottom + WAVE / 2;
+    const known = Math.min(width, this.#x(overview.seconds, width));
+    for (let x = 0; x < known; x += 2) {
+      const [a, b] = [start + (x / width) * (end - start), start + ((x + 2) / width) * (end - start)];
+      const size = Math.max(0.75, overview.peak(a, b) * (WAVE / 2 - 4));
+      context.fillRect(x, middle - size, 1.25, 2 * size);
+    }
+  }
+
+  #drawRuler(context, width) {
+    const [start, end] = this.span;
+    const step = STEPS.find((s) => (s / (end - start)) * width > 70) ?? 7200;
+    context.font = `11px ${getComputedStyle(this.element).fontFamily}`;
+    context.textBaseline = "middle";
+    for (let tick = Math.ceil(start / step) * step; tick <= end; tick += step) {
+      const x = Math.round(this.#x(tick, width)) + 0.5;
+      context.fillStyle = css(this.colours.line);
+      context.fillRect(x, RULER - 6, 1, 6);
+      context.fillStyle = css(this.colours.quiet);
+      context.fillText(clock(tick, step < 1 ? 1 : 0), x + 4, RULER / 2);
+    }
+  }
+
+  #drawCaptions(context, width, height) {
+    const [start, end] = this.span;
+    const top = height - LANE + 4;
+    const tall = LANE - 9;
+    context.font = `13px ${getComputedStyle(document.querySelector("h1")).fontFamily}`;
+    let free = -Infinity; // where one sees all of three hours, what a pixel holds is drawn once
+    for (const caption of this.captions) {
+      if (caption.end < start || caption.start > end) continue;
+      const chosen = caption.id === this.chosen;
+      const x = Math.max(-8, this.#x(caption.start, width));
+      const wide = Math.max(2, Math.min(width + 8, this.#x(caption.end, width)) - x - 1.5);
+      if (x + wide < free && !chosen) continue;
+      free = x + wide;
+      context.fillStyle = css(chosen ? this.colours.accent : this.colours.wash);
+      context.beginPath();
+      context.roundRect(x, top, wide, tall, Math.min(5, wide / 2));
+      context.fill();
+      context.strokeStyle = css(this.colours.accent, chosen ? 1 : 0.35);
+      if (wide > 4) context.stroke();
+      if (wide > 34) {
+        context.save();
+        context.clip();
+        context.fillStyle = css(chosen ? this.colours.onAccent : this.colours.ink);
+        context.fillText(caption.caption, Math.max(x, 0) + 8, top + tall / 2 + 0.5);
+        context.restore();
+      }
+      if (chosen) {
+        context.fillStyle = css(this.colours.accent, 0.16);
+        context.fillRect(x, RULER, wide, top - RULER);
+      }
+    }
+  }
+
+  #edge(event) {
+    const chosen = this.captions.find((c) => c.id === this.chosen);
+    if (!chosen) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const reach = event.pointerType === "touch" ? 3 * EDGE : EDGE;
+    const [from, to] = [this.#x(chosen.start, box.width), this.#x(chosen.end, box.width)];
+    if (event.clientY - box.top < RULER) return null;
+    if (Math.abs(x - to) <= reach) return { chosen, which: "end" };
+    return Math.abs(x - from) <= reach ? { chosen, which: "start" } : null;
+  }
+
+  #hovered(event) {
+    if (!event.buttons) this.canvas.style.cursor = this.#edge(event) ? "ew-resize" : "crosshair";
+  }
+
+  #pressed(event) {
+    if (event.button) return;
+    const edge = this.#edge(event);
+    const from = { x: event.clientX, view: this.span, seconds: this.#seconds(event) };
+    let moved = false;
+    this.canvas.setPointerCapture(event.pointerId);
+    const move = (next) => {
+      moved ||= Math.abs(next.clientX - from.x) > 4;
+      if (!moved) return;
+      if (edge) this.#drag(edge, this.#seconds(next), false);
+      else {
+        const [start, end] = from.view;
+        const shift = ((next.clientX - from.x) / this.canvas.clientWidth) * (end - start);
+        this.#show(start - shift, end - start);
+      }
+    };
+    const up = (last) => {
+      this.canvas.removeEventListener("pointermove", move);
+      if (moved && edge) this.#drag(edge, this.#seconds(last), true);
+      else if (!moved && last.type === "pointerup") this.#clicked(last);
+    };
+    this.canvas.addEventListener("pointermove", move);
+    this.canvas.addEventListener("pointerup", up, { once: true });
+    this.canvas.addEventListener("pointercancel", up, { once: true });
+  }
+
+  #drag({ chosen, which }, seconds, done) {
+    const at = Math.max(0, Math.min(this.seconds, seconds));
+    if (which === "start") this.on.bounds(chosen.id, Math.min(at, chosen.end - 0.1), chosen.end, done);
+    else this.on.bounds(chosen.id, chosen.start, Math.max(at, chosen.start + 0.1), done);
+  }
+
+  #clicked(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const at = Math.max(0, Math.min(this.seconds, this.#seconds(event)));
+    const hit = this.captions.find((c) => c.start <= at && at < c.end);
+    if (event.clientY - box.top > box.height - LANE && hit) this.on.choose(hit.id);
+    else this.on.seek(at);
+  }
+
+  #wheeled(event) {
+    const [start, end] = this.span;
+    if (event.ctrlKey || event.metaKey) {
+      event.preventDefault();
+      this.zoom(Math.exp(event.deltaY * 0.004), this.#seconds(event));
+    } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+      event.preventDefault();
+      const delta = event.deltaX || event.deltaY;
+      this.#show(start + (delta / this.canvas.clientWidth) * (end - start), end - start);
+    }
+  }
+}
