@@ -31,6 +31,7 @@ from auricle.writers import event_fields, row_fields, write_rows
 Request = dict[str, Any]
 PROGRESS = 0.2  # seconds between two reports
 HELD = 60.0  # seconds of sound that are kept to explain captions by; no caption comes later than that
+ALTERNATIVES = 64  # of a caption, at most
 BANDS = 64  # of an overview's spectrogram
 QUIETEST, LOUDEST = -90.0, 50.0  # decibels that an overview's 0 and 255 stand for
 SOUND_RATE, SOUND_BITS = 44_100, 96_000  # of decoded sound sent back: Hz, and bits a second of mp3
@@ -210,7 +211,7 @@ def caption_job(captioner: Captioner, request: Request, channel: Channel) -> Non
             channel.send("caption", event_fields(event) | _explained(captioner, request, tape, event))
         return
     for number, caption in enumerate(_captions(captioner, request, tape), 1):
-        fields = row_fields(Row("", caption), max(2, len(caption.alternatives)))
+        fields = row_fields(Row("", caption), ALTERNATIVES)
         del fields["file"]
         found = {"id": number, "state": "end"} | fields
         channel.send("caption", found | _explained(captioner, request, tape, caption))
@@ -241,16 +242,20 @@ def _events(captioner: Captioner, chunks: Iterable[np.ndarray]) -> Iterator[Even
 
 
 def _explained(captioner: Captioner, request: Request, tape: _Tape, row: Caption | Event) -> dict[str, object]:
-    """Where the decoder attended as it said each word; see `Captioner.attention`."""
+    """Where the decoder attended as it said each word; see `Captioner.attention`. And what an event might be called instead."""
     if not request["explain"] or (isinstance(row, Event) and row.state != "end"):
         return {}
     text = row.text if isinstance(row, Caption) else row.caption
     samples = tape.last(row.start, row.end)
     if not len(samples) or silence(samples, captioner.rate) > 0.5:
         return {"explanation": None}
+    others = {}
+    if isinstance(row, Event):
+        fields = row_fields(Row("", captioner.caption(samples)), ALTERNATIVES)
+        others = {"alternatives": fields["alternatives"]}
     attention = captioner.attention(samples, text)
     frames = attention.shape[1] - captioner.checkpoint.config.decoder.tags
-    return {
+    return others | {
         "explanation": {
             "start": round(row.end - len(samples) / captioner.rate, 3),
             "end": round(row.end, 3),

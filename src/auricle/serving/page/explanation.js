@@ -36,7 +36,8 @@ export function draw(canvas, explanation, overview) {
     const step = (right - WORDS) / sound[i].length;
     sound[i].forEach((share, frame) => {
       context.fillStyle = css(accent, 0.06 + 0.94 * (share / peak));
-      context.fillRect(WORDS + frame * step, top + 2, Math.max(1, step + 0.5), ROW - 4);
+      const from = Math.round(WORDS + frame * step); // whole pixels: seams would show otherwise
+      context.fillRect(from, top + 2, Math.max(1, Math.round(WORDS + (frame + 1) * step) - from), ROW - 4);
     });
     if (guided) {
       context.fillStyle = css(line);

@@ -177,7 +177,6 @@ async function caption(own) {
       const here = job;
       await here.finished;
       if (here !== job) return;
-      setSeconds(timeline.overview.seconds || timeline.seconds);
       ended();
       return;
     } catch (error) {
@@ -302,7 +301,7 @@ function detail(caption) {
   if (document.activeElement !== $("text")) $("text").value = caption.caption;
   showBounds(caption);
   const { confidence, tags = [], alternatives = [], explanation } = caption;
-  bars("confidence", confidence === null || confidence === undefined ? [] : [["that this is right", confidence]]);
+  bars("confidence", confidence === null || confidence === undefined ? [] : [["Confidence", confidence]]);
   bars("tags", tags.slice(0, 6).map(({ name, probability }) => [name, probability]));
   const list = $("alternatives").querySelector("ul");
   const others = [...new Set(alternatives.map((a) => a.caption))].filter((text) => text !== caption.caption);

@@ -19,7 +19,7 @@ function show() {
 addEventListener("hashchange", () => {
   show();
   scrollTo(0, 0);
-  document.getElementById("main").focus();
+  document.getElementById("main").focus({ preventScroll: true });
 });
 show();
 
