@@ -1,27 +1,50 @@
 """Sound events in a stream: from where to where something is heard, and what.
 
-    samples -> hops -> what is heard in the last second -> change points -> events -> rows
-                       Captioner.hear                                      caption as it grows
+    samples -> hops -> the last second, heard -> like the event so far? -> events -> rows
+                       Captioner.hear            _Event.change                       a caption, and again as it grows
 
 Events begin and end where the sound changes. All is decided on a grid of hops, so what comes out does not depend on how the
-samples come in.
+samples come in, and within a second: a change is told at most a second after it was.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from auricle.captioner import Caption, Captioner, Tag, silence
-from auricle.onnx_backend import Heard
+from auricle.features import from_log
 
 HOP = 0.25  # seconds from one look at the sound to the next
-WINDOW = 1.0  # seconds heard at each look; no change is looked at for longer before it is told
-MEMORY = 4.0  # seconds of an event that what comes next is compared with
-CHANGE = 0.45  # cosine distance from the event that makes a new one
+HOPS = 4  # of a look: it hears a second
+MEMORY = 16  # hops of an event that what comes next is compared with
 PAUSE = 0.5  # seconds of silence that end an event
-LOOKS = (2.0, 4.0, 8.0)  # seconds into an event at which its caption is looked at again
+MOMENTS = (0.75, 1.5, 2.0, 3.0, 5.0, 8.0)  # seconds of an event after which it is named, and named again
 PART = 10.0  # seconds of an event that are captioned at once
+MARGIN = 0.1  # seconds: so much is heard of what is new before it is told
+BAND = 8  # mel bands that are averaged where the moment of a change is looked for
+
+State = Literal["begin", "revise", "end"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How sure it is that a second of sound is no longer the event before it: the logit of a logistic function.
+
+    Levels are those of mel bands, in dB, and their differences the mean over bands. The weights are what
+    `scripts/sequences.py tune` fits on sounds that were joined.
+    """
+
+    frames: float = 9.94  # of the cosine distance of the encoder's frames from the event's
+    floor: float = 0.111  # a decibel between the quietest hops of this second and the last
+    level: float = 0.115  # a decibel between the mean levels of this second and the last two
+    spread: float = -0.219  # a decibel that the event's levels vary by anyway
+    bias: float = -6.78
+    threshold: float = 1.2
+
+
+CHANGE = Change()
 
 
 @dataclass(frozen=True)
@@ -33,15 +56,22 @@ class Event:
     """
 
     id: int  # counted from 1
-    state: Literal["begin", "revise", "end"]
+    state: State
     start: float  # seconds from the stream's beginning; the same in all rows
     end: float  # until when it was heard so far; the row `end` may take back up to a second of it
     caption: str
     tags: tuple[Tag, ...]  # the likeliest, the likeliest first
     confidence: float | None  # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
-    embedding: np.ndarray | None = field(
-        default=None, compare=False, repr=False
-    )  # (space,), of length 1, of what was captioned
+    # (space,), of length 1, of what was captioned
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The last second."""
+
+    frames: np.ndarray  # the encoder's, averaged, of length 1
+    levels: np.ndarray  # (mels,) of its last hop, in dB
 
 
 @dataclass
@@ -51,10 +81,25 @@ class _Open:
     id: int
     start: int
     part: int  # where the part begins that was not captioned for good
-    row: Event | None = None  # the last that was given
-    surest: tuple[Caption, np.ndarray | None] | None = None  # of the parts that were
-    looks: int = 0
-    seen: list[np.ndarray] = field(default_factory=list)  # what was heard in the last seconds
+    levels: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))  # of its last hops
+    frames: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))  # of its last looks
+    said: Caption | None = None  # in its last row
+    surest: Caption | None = None  # of the parts that were captioned for good
+    named: int = 0  # how often
+
+    def change(self, weights: Change) -> float:
+        """The logit of the newest second's being something else; minus infinity where there is too little to tell."""
+        if len(self.frames) <= HOPS:
+            return -np.inf
+        mean = np.mean(list(self.frames)[:-HOPS], axis=0)
+        past, now = np.split(np.array(self.levels), [-HOPS])
+        return (
+            weights.frames * (1 - self.frames[-1] @ mean / np.linalg.norm(mean))
+            + weights.floor * np.abs(past[-HOPS:].min(0) - now.min(0)).mean()
+            + weights.level * np.abs(past[-2 * HOPS :].mean(0) - now.mean(0)).mean()
+            + weights.spread * past.std(0).mean()
+            + weights.bias
+        )
 
 
 class Segmenter:
@@ -64,11 +109,14 @@ class Segmenter:
 
     Args:
         captioner: what hears and says.
+        change: what counts as a change.
+        interim: whether events are named before they end; without, there are rows `end` only, the same ones for less work.
     """
 
-    def __init__(self, captioner: Captioner) -> None:
-        self.captioner = captioner
-        self._hop, self._window, self._part = (round(s * captioner.rate) for s in (HOP, WINDOW, PART))
+    def __init__(self, captioner: Captioner, change: Change = CHANGE, *, interim: bool = True) -> None:
+        self.captioner, self.change, self._interim = captioner, change, interim
+        self._hop, self._part = round(HOP * captioner.rate), round(PART * captioner.rate)
+        self._second = HOPS * self._hop
         self._held = np.zeros(0, np.float32)  # the stream's last seconds
         self._first = 0  # where in the stream they begin
         self._heard = 0  # until where it was looked at
@@ -85,95 +133,111 @@ class Segmenter:
         self._held = np.concatenate([self._held, np.asarray(samples, np.float32)])
         rows: list[Event] = []
         while self._first + len(self._held) >= self._heard + self._hop:
-            rows += self._look(self._heard + self._hop)
+            rows += self._listen(self._heard + self._hop)
         return rows
 
     def finish(self) -> list[Event]:
         """The last rows, where the stream is over."""
         end = self._first + len(self._held)
-        rows = self._look(end) if end > self._heard else []
+        rows = self._listen(end) if end > self._heard else []
         return rows + self._close(self._heard - self._silent)
 
-    def _look(self, now: int) -> list[Event]:
-        """Hears the stream until `now`."""
+    def _listen(self, now: int) -> list[Event]:
+        """Hears the stream until `now`, a hop further than before; less at its end."""
         rows: list[Event] = []
-        quiet = silence(self._between(self._heard, now), self.captioner.rate) > 0.5
-        self._silent = self._silent + now - self._heard if quiet else 0
         before, self._heard = self._heard, now
+        quiet = silence(self._between(before, now), self.captioner.rate) > 0.5
+        self._silent = self._silent + now - before if quiet else 0
         if self._event is None and not quiet:
             self._open(before)
-        elif self._event and self._silent >= PAUSE * self.captioner.rate:
+        elif self._silent >= PAUSE * self.captioner.rate:
             rows += self._close(now - self._silent)
-        if self._event and not quiet and now - self._event.start >= self._window:
-            rows += self._compare(now)
-            rows += self._name(now)
-        self._forget()
+        if self._event:
+            rows += self._compare(self._event, now)
+            rows += self._name(self._event, now)
+        first = max(self._first, now - self._part - self._second)
+        self._held, self._first = self._held[first - self._first :].copy(), first
         return rows
 
-    def _compare(self, now: int) -> list[Event]:
-        """Ends the event and begins another where the last second is unlike what was before."""
-        event = self._event
-        assert event is not None
-        heard = _signature(self.captioner.hear(self._between(now - self._window, now)))
-        lag = self._window // self._hop
-        past = event.seen[:-lag]
-        event.seen.append(heard)
-        if past:
-            mean = np.mean(past, axis=0)
-            if 1 - heard @ mean / np.linalg.norm(mean) > CHANGE:
-                rows = self._close(now - self._window)
-                self._open(now - self._window).seen.append(heard)
-                return rows
-        del event.seen[: -round(MEMORY / HOP) - lag]
-        return []
-
-    def _name(self, now: int) -> list[Event]:
-        """Says what is heard, where enough of it is new."""
-        event = self._event
-        assert event is not None
-        if now - event.part >= self._part:
-            event.surest = self._surest(event, now)
-            event.part = now
-            return self._say(event, "revise", now, *event.surest)
-        if event.row is None:
-            return self._say(event, "begin", now, *self._surest(event, now))
-        if event.looks < len(LOOKS) and now - event.start >= LOOKS[event.looks] * self.captioner.rate:
-            event.looks += 1
-            return self._say(event, "revise", now, *self._surest(event, now))
-        return []
-
-    def _surest(self, event: _Open, end: int) -> tuple[Caption, np.ndarray | None]:
-        """The caption of the surest part of an event that lasts until `end`, and its embedding."""
-        samples = self._between(event.part, end)
-        if event.surest and len(samples) < self._window:
-            return event.surest
-        heard = self.captioner.hear(samples)
-        now = self.captioner.describe(heard, len(samples) / self.captioner.rate), heard.embedding
-        return max(event.surest or now, now, key=lambda part: (part[0].confidence or 0.0, part[0].score))
-
-    def _say(
-        self,
-        event: _Open,
-        state: Literal["begin", "revise", "end"],
-        end: int,
-        caption: Caption,
-        embedding: np.ndarray | None,
-    ) -> list[Event]:
-        """A row, unless it would say again what the last one said."""
-        if state == "revise" and event.row and event.row.caption == caption.text:
+    def _compare(self, event: _Open, now: int) -> list[Event]:
+        """Ends the event and begins another where the last second is something else."""
+        look = self._look(now)
+        event.levels.append(look.levels)
+        if now - event.start >= self._second:
+            event.frames.append(look.frames)
+        if event.change(self.change) < self.change.threshold:
             return []
-        rate = self.captioner.rate
-        row = Event(
-            event.id,
-            state,
-            event.start / rate,
-            end / rate,
-            caption.text,
-            caption.tags,
-            caption.confidence,
-            embedding,
+        moment = self._moment(max(event.start, now - 2 * self._second), now)
+        rows = self._close(moment)
+        since = (now - moment) // self._hop  # hops that are all of what is new
+        self._open(moment).levels.extend(list(event.levels)[len(event.levels) - since :])
+        return rows
+
+    def _look(self, now: int) -> _Look:
+        captioner = self.captioner
+        samples = self._between(max(self._first, now - self._second), now)
+        spectrogram = captioner.spectrogram(samples)
+        heard = captioner.model.hear(spectrogram)
+        positions = heard.memory_values.shape[3] - captioner.checkpoint.config.decoder.tags
+        frames = heard.memory_values[:, 0, :, :positions].mean(2).ravel()
+        frames /= np.linalg.norm(frames)
+        # The spectrogram goes on where the sound is too short.
+        sounding = spectrogram[: len(samples) // captioner.front_end.hop or 1]
+        last = sounding[-round(HOP * captioner.front_end.frames_per_second) :]
+        return _Look(frames, self._decibels(last).mean(0))
+
+    def _moment(self, start: int, now: int) -> int:
+        """When in the last second it changed: where the mean spectra before and after leave the smallest squares."""
+        spectrogram = self._decibels(self.captioner.spectrogram(self._between(start, now)))
+        count, mels = len(spectrogram), spectrogram.shape[1] // BAND * BAND
+        bands = spectrogram[:, :mels].reshape(count, -1, BAND).mean(2)
+        sums = bands.cumsum(0)
+        places = np.arange(1, count)
+        before, after = sums[:-1] / places[:, None], (sums[-1] - sums[:-1]) / (count - places)[:, None]
+        gain = ((before - after) ** 2).sum(1) * places * (count - places)
+        per_frame = (now - start) / count
+        allowed = (now - start - places * per_frame <= self._second) & (
+            now - start - places * per_frame >= MARGIN * self.captioner.rate
         )
-        event.row = row
+        return start + round(float(places[allowed][gain[allowed].argmax()]) * per_frame)
+
+    def _decibels(self, spectrogram: np.ndarray) -> np.ndarray:
+        front_end = self.captioner.front_end
+        return 10 * np.log10(from_log(spectrogram, front_end) + front_end.floor)
+
+    def _name(self, event: _Open, now: int) -> list[Event]:
+        """Says what is heard, where enough of it is new."""
+        if now - event.part >= self._part:
+            said = event.surest = self._surest(event, now)
+            event.part = now
+        elif (
+            self._interim
+            and event.named < len(MOMENTS)
+            and now - event.start >= MOMENTS[event.named] * self.captioner.rate
+        ):
+            said = self._surest(event, now)
+            event.named += 1
+        else:
+            return []
+        return self._say(event, "revise" if event.said else "begin", now, said)
+
+    def _surest(self, event: _Open, end: int) -> Caption:
+        """The caption of the surest part of an event that lasts until `end`."""
+        samples = self._between(event.part, end)
+        if event.surest and len(samples) < self._second:
+            return event.surest
+        now = self.captioner.describe(self.captioner.hear(samples), len(samples) / self.captioner.rate)
+        return max(event.surest or now, now, key=lambda caption: (caption.confidence or 0.0, caption.score))
+
+    def _say(self, event: _Open, state: State, end: int, caption: Caption) -> list[Event]:
+        """A row, unless it would say again what the last one said or nobody waits for it."""
+        if state != "end" and (not self._interim or (event.said and event.said.text == caption.text)):
+            return []
+        event.said = caption
+        start, end_seconds = event.start / self.captioner.rate, end / self.captioner.rate
+        row = Event(
+            event.id, state, start, end_seconds, caption.text, caption.tags, caption.confidence, caption.embedding
+        )
         return [row]
 
     def _open(self, start: int) -> _Open:
@@ -186,21 +250,8 @@ class Segmenter:
             return []
         self._event = None
         said = self._surest(event, end)
-        begin = [] if event.row else self._say(event, "begin", end, *said)
-        return begin + self._say(event, "end", end, *said)
+        begin = [] if event.said else self._say(event, "begin", end, said)
+        return begin + self._say(event, "end", end, said)
 
     def _between(self, start: int, end: int) -> np.ndarray:
         return self._held[start - self._first : end - self._first]
-
-    def _forget(self) -> None:
-        """Keeps only what may be heard again."""
-        first = max(self._first, self._heard - self._part - self._window)
-        self._held, self._first = self._held[first - self._first :].copy(), first
-
-
-def _signature(heard: Heard) -> np.ndarray:
-    """What tells one sound from another: its embedding, or its mean frame where the checkpoint has none; of length 1."""
-    if heard.embedding is not None:
-        return heard.embedding
-    mean = heard.memory_values.mean(axis=(1, 3)).ravel()
-    return mean / np.linalg.norm(mean)
