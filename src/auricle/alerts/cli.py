@@ -55,10 +55,12 @@ def alarm(
 
 def warn_of_unknown(captioner: "Captioner", sentences: list[str], say: "Say") -> None:
     """Says which words of sentences the model does not know: it passes over them."""
+    from auricle.alerts.watch import alternatives
     from auricle.vocabulary import words
 
     for sentence in sentences:
-        if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
+        said = [word for part in alternatives(sentence) for word in words(part)]
+        if unknown := [word for word in said if word not in captioner.checkpoint.vocabulary]:
             say(f"'{sentence}': the model does not know: {', '.join(unknown)}")
 
 
@@ -147,15 +149,15 @@ def _print_trial(trial: "Trial") -> None:
         table.add_column(heading, justify="right")
     for point in sorted([*trial.table(), proposed], key=lambda point: point.threshold):
         precision = "-" if point.precision != point.precision else f"{point.precision:.3f}"
-        row = f"{point.threshold:.1f}", precision, f"{point.recall:.3f}", f"{point.false_per_hour:.1f}"
+        row = f"{point.threshold:.2f}", precision, f"{point.recall:.3f}", f"{point.false_per_hour:.1f}"
         table.add_row(*row, style="bold" if point is proposed else None)
     Console().print(table)
     low, high = wilson(proposed.heard, len(trial.positives))
     right = wilson(proposed.heard, proposed.heard + proposed.false)
     typer.echo(
         f"\n{len(trial.positives)} positives; {len(trial.negatives)} negatives, {trial.hours * 60:.1f} minutes\n"
-        f"proposed, by the best F1: {proposed.threshold:.1f}, with precision {proposed.precision:.2f} "
+        f"proposed, by the best F1: {proposed.threshold:.2f}, with precision {proposed.precision:.2f} "
         f"({right[0]:.2f} to {right[1]:.2f}), recall {proposed.recall:.2f} ({low:.2f} to {high:.2f}), "
         f"{proposed.false_per_hour:.1f} false alarms an hour\n\n"
-        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\nthreshold = {proposed.threshold:.1f}"
+        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\nthreshold = {proposed.threshold:.2f}"
     )

@@ -13,7 +13,7 @@ from auricle.audio import Source, stream_audio
 from auricle.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
 
-STEP = 0.5  # of the thresholds that are shown
+STEP = 0.1  # of the thresholds that are shown
 NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
 
 
@@ -88,10 +88,10 @@ class Trial:
         return max(map(float, thresholds), key=lambda threshold: (self.at(threshold).f1, threshold))
 
     def table(self) -> list[Point]:
-        """What thresholds give, in steps of a half, from where all positives are heard to where none is."""
+        """What thresholds give, in steps of a tenth, from where all positives are heard to where none is."""
         peaks = [sound.peak for sound in self.positives if np.isfinite(sound.peak)] or [self.proposed]
         low, high = math.floor(min(peaks) / STEP), math.ceil(max(peaks) / STEP)
-        return [self.at(step * STEP) for step in range(low, high + 1)]
+        return [self.at(round(step * STEP, 1)) for step in range(low, high + 1)]
 
 
 def compare(captioner: Captioner, sentence: str, sources: Iterable[tuple[str, Source]]) -> Iterator[Compared]:
@@ -145,7 +145,7 @@ def draw(trial: Trial, picture: Path) -> None:
     shares = figure.add_subplot()
     shares.plot(thresholds, [point.precision for point in points], color="C0", label="precision")
     shares.plot(thresholds, [point.recall for point in points], color="C2", label="recall")
-    shares.axvline(trial.proposed, color="0.4", linestyle="--", label=f"proposed: {trial.proposed:.1f}")
+    shares.axvline(trial.proposed, color="0.4", linestyle="--", label=f"proposed: {trial.proposed:.2f}")
     shares.set(xlabel="threshold", ylabel="share", ylim=(0, 1.03), title=trial.sentence)
     alarms = shares.twinx()
     alarms.plot(thresholds, [point.false_per_hour for point in points], color="C3", label="false alarms per hour")

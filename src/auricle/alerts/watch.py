@@ -1,13 +1,14 @@
 """When a sound is heard that a sentence names.
 
-    samples -> the last 2 s, every half second -> similarity to the sentence, beside that to all words -> score -> alert
+    samples -> the last 2 s, every half second -> similarity to the sentence, beside that to class names -> score -> alert
 
 The cosine of a sound and a sentence says little by itself: some sentences are nearer to all sounds than others, and some
-sounds to all sentences. The score is the logarithm of how much better the sentence fits than a word drawn from the vocabulary,
+sounds to all sentences. The score is how far the sentence stands out from the names c of the classes of sounds,
 
-    score = s / T - log mean_w exp(w / T)
+    score = (s - T log mean_c exp(c.x / T) - mean_c c.e) / std_c c.e
 
-with s the sentence's similarity to the sound and w the words': 0 is as good as any word, 5 is e^5, 150 times better.
+with s = e.x the cosine of the sentence e and the sound x: the second term is how well the sound fits what fits it best, the
+others are how near the sentence is to all that may be heard.
 """
 
 import re
@@ -19,12 +20,12 @@ import numpy as np
 
 from auricle.captioner import Captioner, silence
 from auricle.features import MINIMUM_SECONDS
-from auricle.vocabulary import SPECIAL
+from auricle.vocabulary import SPECIAL, words
 
 WINDOW = 2.0  # seconds that are compared at once: an impact fills enough of it, and a second tells much less
 HOP = 0.5  # seconds from one window to the next
-TEMPERATURE = 0.05  # of the score; the contrastive loss' own is of this size
-THRESHOLD = 5.0  # of the score
+TEMPERATURE = 0.05  # of the score: the names that fit best count
+THRESHOLD = 0.7  # of the score
 HOLD_OFF = 30.0  # seconds
 
 
@@ -76,8 +77,9 @@ class Comparison:
         parts = [alternatives(sentence) for sentence in sentences]
         self._parts = captioner.embed_sentences([part for group in parts for part in group])  # (parts, space)
         self._firsts = np.cumsum([0, *map(len, parts)])[:-1]
-        known = range(len(SPECIAL), len(captioner.checkpoint.vocabulary))
-        self._words = captioner.model.embed_sentences([[number] for number in known])  # (words, space)
+        self._classes = _classes(captioner)  # (classes, space)
+        near = self._parts @ self._classes.T
+        self._mean, self._deviation = near.mean(1), near.std(1)
         self._window, self._hop = round(WINDOW * captioner.rate), round(HOP * captioner.rate)
         self.restart()
 
@@ -85,7 +87,8 @@ class Comparison:
         """What is fed next is the beginning of another stream."""
         self._held = np.zeros(0, np.float32)  # the stream's end, at most a window and what was fed last
         self._first = 0  # where in the stream it begins
-        self._next = round(MINIMUM_SECONDS * self._captioner.rate)  # where the next window ends
+        self._looked = 0  # where the last window ended
+        self._next = round(MINIMUM_SECONDS * self._captioner.rate)  # where the next one ends
 
     def feed(self, samples: np.ndarray) -> list[Look]:
         """What more of the stream is like; silence is like nothing, and has no look.
@@ -105,20 +108,21 @@ class Comparison:
     def finish(self) -> list[Look]:
         """What the stream's end is like, where it is over."""
         end = self._first + len(self._held)
-        return self._look(end) if len(self._held) and end > self._next - self._hop else []
+        return self._look(end) if end > self._looked else []
 
     def _look(self, end: int) -> list[Look]:
+        self._looked = end
         start = max(0, end - self._window)
         samples = self._held[start - self._first : end - self._first]
         rate = self._captioner.rate
-        if not len(samples) or silence(samples, rate) > 0.5:
+        if silence(samples, rate) > 0.5:
             return []
         embedding = self._captioner.hear(samples).embedding
         assert embedding is not None
-        words = self._words @ embedding / TEMPERATURE
-        most = words.max()
-        usual = most + np.log(np.exp(words - most).mean())
-        parts = self._parts @ embedding / TEMPERATURE - usual
+        classes = self._classes @ embedding / TEMPERATURE
+        most = classes.max()
+        usual = TEMPERATURE * (most + np.log(np.exp(classes - most).mean()))
+        parts = (self._parts @ embedding - usual - self._mean) / self._deviation
         return [Look(start / rate, end / rate, np.maximum.reduceat(parts, self._firsts))]
 
 
@@ -166,6 +170,13 @@ class Watch:
                     self._until[place] = end + wanted.hold_off
                     alerts.append(Alert(wanted.sentence, start, end, score))
         return alerts
+
+
+def _classes(captioner: Captioner) -> np.ndarray:
+    """(classes, space): names of the classes that the model hears or, where it knows none of them, the words that it knows."""
+    vocabulary = captioner.checkpoint.vocabulary
+    names = [name for name in captioner.checkpoint.tags if vocabulary.numbers(words(name))]
+    return captioner.embed_sentences(names or list(vocabulary.words[len(SPECIAL) :]))
 
 
 def alert_fields(alert: Alert) -> dict[str, object]:

@@ -131,7 +131,7 @@ def line(heard: Heard) -> str:
     """A row as people read it, with the time of day here."""
     row, clock = heard.row, f"{heard.time.astimezone():%H:%M:%S}"
     if isinstance(row, Alert):
-        return f"{clock}  ALERT  {row.sentence} (score {row.score:.1f})"
+        return f"{clock}  ALERT  {row.sentence} (score {row.score:.2f})"
     seconds = f"{row.end - row.start:.1f}{' ' if row.state == 'end' else '+'}s"
     return f"{clock}  {seconds:>7}  {row.caption}"
 
