@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO, TypeVar
 
 from auricle.audio import printable
 from auricle.captioner import Caption, Match, Row
@@ -13,6 +13,7 @@ TableFormat = Literal["text", "jsonl", "csv", "tsv"]
 Format = TableFormat | Literal["srt", "vtt"]
 COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
+Result = TypeVar("Result")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
 
@@ -73,33 +74,42 @@ def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> 
         file: open for text.
         form: the format.
     """
-    records = ({"file": match.file, "similarity": _rounded(match.similarity)} for match in matches)
-    write_records(records, file, form, MATCH_COLUMNS, lambda r: f"{r['similarity']:6.3f}  {printable(r['file'])}")
+    write_table(
+        matches,
+        file,
+        form,
+        MATCH_COLUMNS,
+        fields=lambda match: {"file": match.file, "similarity": _rounded(match.similarity)},
+        line=lambda match: f"{match.similarity:6.3f}  {printable(match.file)}",
+    )
 
 
-def write_records(
-    records: Iterable[dict[str, Any]],
+def write_table(
+    results: Iterable[Result],
     file: TextIO,
     form: TableFormat,
     columns: Sequence[str],
-    line: Callable[[dict[str, Any]], str],
+    *,
+    fields: Callable[[Result], dict[str, object]],
+    line: Callable[[Result], str],
 ) -> None:
-    """Writes a line for each record.
+    """Writes a line for each result.
 
     Args:
-        records: with the same fields each.
+        results: of any kind.
         file: open for text.
-        form: the format; JSON lines hold all fields.
+        form: the format.
         columns: the fields that tables hold.
-        line: a record as text.
+        fields: a result as an object of JSON, whose lines hold all fields.
+        line: a result as text.
     """
     if form in DIALECTS:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", dialect=DIALECTS[form], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows(map(fields, results))
         return
-    for record in records:
-        file.write((json.dumps(record, ensure_ascii=False) if form == "jsonl" else line(record)) + "\n")
+    for result in results:
+        file.write((json.dumps(fields(result), ensure_ascii=False) if form == "jsonl" else line(result)) + "\n")
 
 
 def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
@@ -130,7 +140,7 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
         mark = "," if form == "srt" else "."
         for number, row in enumerate(rows, 1):
             caption = _caption(row)
-            times = f"{_clock(caption.start, mark)} --> {_clock(caption.end, mark)}"
+            times = f"{clock(caption.start, mark)} --> {clock(caption.end, mark)}"
             yield f"{number}\n{times}\n{caption.text}\n\n"
 
 
@@ -160,10 +170,11 @@ def _rounded(value: float | None) -> float | None:
 
 def stretch(start: float, end: float) -> str:
     """From when to when, for people."""
-    return f"[{_clock(start, '.')} - {_clock(end, '.')}]"
+    return f"[{clock(start, '.')} - {clock(end, '.')}]"
 
 
-def _clock(seconds: float, mark: str) -> str:
+def clock(seconds: float, mark: str) -> str:
+    """A time as subtitles have it: hours, minutes, seconds, and thousandths behind the mark."""
     milliseconds = round(seconds * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)

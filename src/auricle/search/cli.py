@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -103,7 +103,7 @@ def search(
     """
     from auricle.captioner import load
     from auricle.search.index import SoundIndex, default_database
-    from auricle.writers import write_records
+    from auricle.writers import write_table
 
     if (sentence is None) == (like is None):
         raise AuricleError("search wants a sentence, or a sound by --like")
@@ -120,10 +120,10 @@ def search(
         print("auricle: nothing found", file=sys.stderr)
         raise typer.Exit(1)
     with opened(None) as file:
-        write_records(map(hit_fields, hits), file, form.value, COLUMNS, hit_line)
+        write_table(hits, file, form.value, COLUMNS, fields=hit_fields, line=hit_line)
 
 
-def hit_fields(hit: "Hit") -> dict[str, Any]:
+def hit_fields(hit: "Hit") -> dict[str, object]:
     """A hit as an object of JSON."""
     return {
         "file": hit.file,
@@ -137,10 +137,10 @@ def hit_fields(hit: "Hit") -> dict[str, Any]:
     }
 
 
-def hit_line(hit: dict[str, Any]) -> str:
-    """A hit's fields as a line for people."""
+def hit_line(hit: "Hit") -> str:
+    """A hit as a line for people."""
     from auricle.audio import printable
     from auricle.writers import stretch
 
-    time = "" if hit["whole"] else f" {stretch(hit['start'], hit['end'])}"
-    return f"{hit['score']:6.3f}  {printable(hit['file'])}{time}: {printable(hit['caption'])}"
+    time = "" if hit.whole else f" {stretch(hit.start, hit.end)}"
+    return f"{hit.score:6.3f}  {printable(hit.file)}{time}: {printable(hit.caption)}"

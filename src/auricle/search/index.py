@@ -130,12 +130,14 @@ class SoundIndex:
         create: begin an index where there is none; without, one is opened to be searched only.
 
     Raises:
-        AuricleError: there is no index, or it is another model's, another version's, damaged, or no index.
+        AuricleError: there is no index, or it is another model's, of another format, damaged, or no index.
     """
 
     def __init__(self, path: Path, captioner: Captioner, *, create: bool = False) -> None:
         self.path = path
         self.captioner = captioner
+        if path.is_dir():
+            raise AuricleError(f"{path} is a folder: name the index's file by --database")
         if not create and not path.exists():
             raise AuricleError(f"there is no index {path}: make one by `auricle index FOLDER`")
         with self._problems():
