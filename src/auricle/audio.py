@@ -36,18 +36,23 @@ _EDGE = 1 << 16  # bytes kept from both ends of a source; an ogg page is never l
 _PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more
 # What an address on the network may lead to; "file" is not there.
 _PROTOCOLS = "crypto,hls,http,https,httpproxy,rtmp,rtmps,rtmpt,rtp,srt,srtp,tcp,tls,udp"
+_SHORTEST_GAP, _LONGEST_GAP = 0.05, 3600.0  # seconds between timestamps that are filled
 _DAMAGED = 100  # packets in a row that do not decode: a stream that is lost
 # Containers whose header states the duration. Elsewhere FFmpeg estimates it from the bit rate, often wrongly.
 _STATES_DURATION = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
 
 
-def stream_audio(source: Source, rate: int, *, name: str | None = None) -> Iterator[np.ndarray]:
+def stream_audio(
+    source: Source, rate: int, *, name: str | None = None, track: int | None = None, aligned: bool = False
+) -> Iterator[np.ndarray]:
     """Decode a sound as it is read; memory does not grow with its length.
 
     Args:
         source: path of a sound or of a video with sound, the file's bytes, or an open binary stream, seekable or not.
         rate: sampling rate wanted, in Hz.
         name: what errors call the source, if not its path.
+        track: which of several audio tracks, counted from 1; the one that players choose if None.
+        aligned: whether samples stand where a player plays them, with silence where a film begins without sound or lacks some.
 
     Yields:
         Chunks of about a second, (samples,) float32, the mean of the channels. Full scale is 1; none is empty.
@@ -60,12 +65,25 @@ def stream_audio(source: Source, rate: int, *, name: str | None = None) -> Itera
         _check_rate(rate, "asked for")
         with contextlib.ExitStack() as stack:
             reader = _Reader(_open_bytes(source, stack), stack)
-            container, stream = _open_sound(reader, stack)
-            frames = _seconds(_decode(reader, container, stream))
+            container, stream = _open_sound(reader, stack, track)
+            frames = _decode(reader, container, stream)
+            if aligned:
+                frames = _aligned(frames, (container.start_time or 0) / av.time_base)
+            frames = _seconds(frames)
             yield from _resampled(((frame.sample_rate, _to_mono(_pcm(frame))) for frame in frames), rate)
     except (AudioError, FFmpegError, OSError) as error:
         problem = error if isinstance(error, AudioError) else f"reading it failed ({error.strerror or error})"
         raise AudioError(f"{printable(name or _name(source))}: {problem}") from None
+
+
+def declared_seconds(source: Source) -> float | None:
+    """How long a file says it is, as far as its container knows; None for a stream and for what cannot be opened."""
+    if not isinstance(source, str | os.PathLike | bytes):
+        return None
+    with contextlib.suppress(AudioError, OSError), contextlib.ExitStack() as stack:
+        container, _ = _open_sound(_Reader(_open_bytes(source, stack), stack), stack)
+        return container.duration / av.time_base if container.duration else None
+    return None
 
 
 def load_audio(source: Source, rate: int, *, name: str | None = None, max_seconds: float | None = None) -> np.ndarray:
@@ -301,7 +319,9 @@ def _open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
         raise AudioError("no path holds a null character; check the path") from None
 
 
-def _open_sound(reader: _Reader, stack: contextlib.ExitStack) -> tuple[InputContainer, AudioStream]:
+def _open_sound(
+    reader: _Reader, stack: contextlib.ExitStack, track: int | None = None
+) -> tuple[InputContainer, AudioStream]:
     """Find the demuxer and the audio stream, from the first 32 KB if they suffice: a wav then opens in 2 ms, not 35."""
     problem = (
         "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, or a video with sound"
@@ -314,7 +334,11 @@ def _open_sound(reader: _Reader, stack: contextlib.ExitStack) -> tuple[InputCont
             container = stack.enter_context(av.open(reader, "r", options=options, metadata_errors="replace"))
         except FFmpegError:
             continue
-        stream = container.streams.best("audio")
+        tracks = container.streams.audio
+        if track is not None and tracks and not 1 <= track <= len(tracks):
+            problem = f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
+            continue
+        stream = container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
         if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
             break
         problem = f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
@@ -326,6 +350,32 @@ def _open_sound(reader: _Reader, stack: contextlib.ExitStack) -> tuple[InputCont
         if other is not stream:
             other.discard = Discard.all
     return container, stream
+
+
+def _listed(tracks: Iterable[AudioStream]) -> str:
+    """Audio tracks as people tell them apart."""
+    names = (" ".join(filter(None, (t.metadata.get("language"), t.metadata.get("title")))) for t in tracks)
+    return printable(", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1)))
+
+
+def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.AudioFrame]:
+    """The same sound with silence where timestamps, in seconds, leave a gap, from `start` on; jumps of hours are no gaps."""
+    now = start
+    for frame in frames:
+        missing = (frame.time or now) - now
+        if missing > _LONGEST_GAP:
+            now, missing = now + missing, 0.0
+        while missing > _SHORTEST_GAP:
+            samples = min(round(missing * frame.sample_rate), frame.sample_rate)
+            silent = av.AudioFrame(frame.format.name, frame.layout.name, samples)
+            silent.sample_rate = frame.sample_rate
+            for plane in silent.planes:
+                plane.update((b"\x80" if frame.format.bytes == 1 else b"\0") * plane.buffer_size)
+            yield silent
+            now += samples / frame.sample_rate
+            missing -= samples / frame.sample_rate
+        yield frame
+        now += frame.samples / frame.sample_rate
 
 
 def _decode(reader: _Reader, container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:

@@ -31,6 +31,7 @@ from auricle.evaluation.cli import compare, evaluate, metrics_app
 from auricle.live.cli import listen
 from auricle.search.cli import index, search
 from auricle.serving.cli import serve
+from auricle.subtitles.cli import subtitle
 
 if TYPE_CHECKING:
     from auricle.captioner import Row
@@ -350,6 +351,7 @@ def info(
 
 
 app.command()(listen)
+app.command()(subtitle)
 app.command()(index)
 app.command()(search)
 app.command()(serve)

@@ -1,0 +1,216 @@
+"""Subtitle files: ours are written, and what others wrote is kept byte for byte where ours go in between.
+
+SubRip has blocks of a number, times and text; WebVTT the same with optional names, and STYLE, REGION and NOTE blocks; Advanced
+SubStation Alpha a line for each cue in its section [Events], whose line Format names the columns.
+"""
+
+import bisect
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from auricle.errors import AuricleError
+from auricle.subtitles.cues import Cue
+from auricle.writers import clock
+
+Form = Literal["srt", "vtt", "ass"]
+FORMS: tuple[Form, ...] = ("srt", "vtt", "ass")
+LARGEST = 64 << 20  # bytes of a file that is read
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_TIMES = re.compile(rf"[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}(?=\s|$)")
+_CLOCK = re.compile(rf"\s*{_TIME}\s*")
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A cue of a file that somebody else wrote."""
+
+    start: float  # seconds
+    end: float
+    first: int  # where it begins in the text
+    behind: int  # where another may begin behind it
+
+
+@dataclass(frozen=True)
+class SubtitleFile:
+    """A file that somebody else wrote."""
+
+    form: Form
+    mark: bytes  # that says its encoding
+    encoding: str
+    text: str
+    cues: tuple[Existing, ...]
+
+    @property
+    def taken(self) -> list[tuple[float, float]]:
+        """When something is shown, (start, end) in seconds."""
+        return [(cue.start, cue.end) for cue in self.cues]
+
+
+def form_of(path: Path) -> Form:
+    """The format that a name's ending says.
+
+    Raises:
+        AuricleError: none that is known.
+    """
+    for form in FORMS:
+        if path.suffix.lower() == f".{form}":
+            return form
+    raise AuricleError(f"{path}: ends in '{path.suffix}'; wanted .srt, .vtt or .ass, which says how cues are written")
+
+
+def read_subtitles(path: Path) -> SubtitleFile:
+    """Reads a file that cues are to be put into.
+
+    Raises:
+        AuricleError: it cannot be read, or is no srt, vtt or ass with cues.
+    """
+    form = form_of(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise AuricleError(f"{path}: cannot be read ({error.strerror}); wanted a subtitle file") from None
+    if len(content) > LARGEST:
+        raise AuricleError(f"{path}: is larger than {LARGEST >> 20} MiB; wanted a subtitle file")
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
+    try:
+        text = content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError:
+        # Every byte is a character of Latin-1 and comes back as it was, whatever it means.
+        mark, encoding, text = b"", "latin-1", content.decode("latin-1")
+    cues = tuple(_ass_cues(text) if form == "ass" else _block_cues(text, form))
+    if not cues:
+        raise AuricleError(f"{path}: holds no cue of {form}; wanted a file whose cues ours come between")
+    return SubtitleFile(form, mark, encoding, text, cues)
+
+
+def write_cues(cues: Iterable[Cue], form: Form) -> bytes:
+    """A file of cues."""
+    from pysubs2 import SSAEvent, SSAFile
+
+    file = SSAFile()
+    for cue in cues:
+        start, end = (round(seconds * 1000) for seconds in (cue.start, cue.end))
+        file.append(SSAEvent(start, end, cue.text.replace("\n", "\\N")))
+    return file.to_string(form).encode()
+
+
+def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
+    """The file with more cues in it, each behind those that begin before it; what was there stays, byte for byte."""
+    found = re.search(r"\r\n|\r|\n", file.text)
+    newline = found[0] if found else "\n"
+    existing = sorted(file.cues, key=lambda cue: cue.start)
+    starts = [cue.start for cue in existing]
+    ours: dict[int, list[Cue]] = {}
+    for cue in cues:
+        before = bisect.bisect_right(starts, cue.start)
+        place = existing[before - 1].behind if before else min(old.first for old in existing)
+        ours.setdefault(place, []).append(cue)
+    write = _ass_writer(file.text) if file.form == "ass" else _block_writer(file)
+    parts, done = [], 0
+    for place, ours_here in sorted(ours.items()):
+        parts += [file.text[done:place], _joint(file.text[:place], newline, file.form)]
+        parts += [write(cue).replace("\n", newline) for cue in ours_here]
+        done = place
+    text = "".join([*parts, file.text[done:]])
+    return file.mark + text.encode(file.encoding, "replace" if file.encoding == "latin-1" else "strict")
+
+
+def _joint(before: str, newline: str, form: Form) -> str:
+    """What must stand behind the text before a cue can: the end of a line, and an empty line where cues are blocks."""
+    if not before or (form != "ass" and re.search(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z", before)):
+        return ""
+    ended = before.endswith(("\r", "\n"))
+    return "" if ended and form == "ass" else newline * (2 - ended if form != "ass" else 1)
+
+
+def _block_cues(text: str, form: Form) -> Iterator[Existing]:
+    """The cues of SubRip and WebVTT."""
+    lines = [match.span() for match in _LINE.finditer(text)]
+    places = [*(first for first, _ in lines), len(text)]
+    empty = [not text[first:last].strip() for first, last in lines]
+    times = [(at, match) for at, (first, last) in enumerate(lines) if (match := _TIMES.match(text[first:last]))]
+    # A number or a name stands right before the times.
+    heads = [at - 1 if at and not empty[at - 1] else at for at, _ in times]
+    for (at, match), head, following in zip(times, heads, [*heads[1:], len(lines)], strict=True):
+        behind = following
+        if form == "vtt":
+            # Notes may follow a cue, which an empty line ends. In SubRip nothing does, and sloppy texts hold empty lines.
+            behind = next((line for line in range(at, following) if empty[line]), following)
+            behind = next((line for line in range(behind, following) if not empty[line]), following)
+        yield Existing(_seconds(match.groups()[:4]), _seconds(match.groups()[4:]), places[head], places[behind])
+
+
+def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
+    """How a cue is written between those of SubRip, which have numbers, and WebVTT, which need none."""
+    mark = "," if file.form == "srt" else "."
+    heads = (re.match(r"\s*(\d{1,9})\s*[\r\n]", file.text[cue.first : cue.first + 40]) for cue in file.cues)
+    numbers = itertools.count(max((int(head[1]) for head in heads if head), default=0) + 1)
+
+    def write(cue: Cue) -> str:
+        number = f"{next(numbers)}\n" if file.form == "srt" else ""
+        return f"{number}{clock(cue.start, mark)} --> {clock(cue.end, mark)}\n{cue.text}\n\n"
+
+    return write
+
+
+def _ass_cues(text: str) -> Iterator[Existing]:
+    """The lines `Dialogue` of Advanced SubStation Alpha, and of SubStation Alpha."""
+    columns = _columns(text)
+    for section, match in _ass_lines(text):
+        kind, _, rest = match[0].partition(":")
+        if section == "events" and kind.strip().lower() == "dialogue":
+            values = dict(zip(columns, rest.split(",", len(columns) - 1), strict=False))
+            clocks = [_CLOCK.fullmatch(values.get(name, "")) for name in ("start", "end")]
+            if clocks[0] and clocks[1]:
+                yield Existing(_seconds(clocks[0].groups()), _seconds(clocks[1].groups()), *match.span())
+
+
+def _ass_writer(text: str) -> Callable[[Cue], str]:
+    """How a cue is written as a line of Advanced SubStation Alpha, in the file's columns and one of its styles."""
+    columns = _columns(text)
+    names = [
+        match[0].partition(":")[2].split(",")[0].strip()
+        for section, match in _ass_lines(text)
+        if section.endswith("styles") and match[0].lower().startswith("style:")
+    ]
+    style = "Default" if "Default" in names or not names else names[0]
+    fixed = {"layer": "0", "marked": "Marked=0", "style": style} | {f"margin{side}": "0" for side in "lrv"}
+
+    def write(cue: Cue) -> str:
+        # Hundredths of a second, and one digit of hours.
+        start, end = (clock(seconds, ".").removeprefix("0")[:-1] for seconds in (cue.start, cue.end))
+        own = fixed | {"start": start, "end": end, "text": cue.text.replace("\n", "\\N")}
+        return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
+
+    return write
+
+
+def _ass_lines(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """The lines of the file with the section they are in."""
+    section = ""
+    for match in _LINE.finditer(text):
+        if (line := match[0].strip()).startswith("["):
+            section = line.strip("[]").lower()
+        else:
+            yield section, match
+
+
+def _columns(text: str) -> list[str]:
+    """The columns of an event, in lower case."""
+    for section, match in _ass_lines(text):
+        kind, _, rest = match[0].partition(":")
+        if section == "events" and kind.strip().lower() == "format":
+            return [column.strip().lower() for column in rest.split(",")]
+    return ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
+
+
+def _seconds(clock: Sequence[str | None]) -> float:
+    hours, minutes, seconds, fraction = clock
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction}")
