@@ -152,7 +152,13 @@ class Captioner:
         return samples
 
     def captions(
-        self, source: Source, window: float = WINDOW_SECONDS, name: str | None = None, *, merge: bool = True
+        self,
+        source: Source,
+        window: float = WINDOW_SECONDS,
+        name: str | None = None,
+        *,
+        merge: bool = True,
+        max_duration: float | None = None,
     ) -> Iterator[Caption]:
         """Captions of a sound of any length: one up to `longest` seconds, and one for each window of a longer sound.
 
@@ -161,11 +167,12 @@ class Captioner:
             window: in seconds.
             name: what errors call the sound, if not its path.
             merge: whether neighbouring windows of one caption become one.
+            max_duration: seconds; a longer sound is refused.
 
         Raises:
-            AudioError: the sound cannot be read; windows before the damage have been captioned then.
+            AudioError: the sound cannot be read or is too long; windows before that shows have been captioned then.
         """
-        chunks = stream_audio(source, self.rate, name=name)
+        chunks = stream_audio(source, self.rate, name=name, max_duration=max_duration)
         beginning, whole = self._beginning(chunks)
         if whole:
             yield self._caption(beginning)
@@ -206,7 +213,12 @@ class Captioner:
             yield held
 
     def caption_files(
-        self, sources: Iterable[tuple[str, Source]], *, window: float = WINDOW_SECONDS, jobs: int | None = None
+        self,
+        sources: Iterable[tuple[str, Source]],
+        *,
+        window: float = WINDOW_SECONDS,
+        jobs: int | None = None,
+        max_duration: float | None = None,
     ) -> Iterator[Row]:
         """Captions of many sounds, in their order, each as soon as it and all before it are there.
 
@@ -214,6 +226,7 @@ class Captioner:
             sources: names and sounds.
             window: for sounds longer than `longest`, in seconds.
             jobs: how many sounds at a time; as many as there are processors if None.
+            max_duration: seconds; a longer sound is refused, and none of its captions come.
 
         Yields:
             A row for each caption, or one row with the error of a sound that cannot be read.
@@ -221,7 +234,8 @@ class Captioner:
 
         def rows(name: str, source: Source) -> Iterator[Row]:
             try:
-                for caption in self.captions(source, window, name):
+                captions = self.captions(source, window, name, max_duration=max_duration)
+                for caption in captions if max_duration is None else list(captions):
                     yield Row(name, caption)
             except AudioError as error:
                 yield Row(name, error=error)

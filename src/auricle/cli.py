@@ -1,6 +1,7 @@
 """The command line: one thin function a command."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auricle.alerts.cli import alert_test
+from auricle.audio import printable
 from auricle.commands import (
     CheckpointFolder,
     Jobs,
@@ -29,6 +31,7 @@ from auricle.data.cli import data_app
 from auricle.errors import AudioError, AuricleError
 from auricle.evaluation.cli import compare, evaluate, metrics_app
 from auricle.live.cli import listen
+from auricle.reproduction.cli import reproduce
 from auricle.search.cli import index, search
 from auricle.serving.cli import serve
 from auricle.subtitles.cli import subtitle
@@ -99,6 +102,9 @@ def caption(
         Path | None, typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard.")
     ] = None,
     jobs: Jobs = None,
+    max_duration: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Refuse longer sounds.")
+    ] = None,
 ) -> None:
     """Caption sounds: a sentence each, and one every 10 s for sounds over 30 s.
 
@@ -137,7 +143,7 @@ def caption(
 
         rows = (Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names))
     else:
-        rows = captioner.caption_files(opened_sounds(names), window=window, jobs=jobs)
+        rows = captioner.caption_files(opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration)
     errors: list[AudioError] = []
     with contextlib.closing(rows):  # type: ignore[type-var]
         shown = rows if output is None else with_progress(rows, len(names), "Captioning")
@@ -214,11 +220,8 @@ def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> 
     from auricle.writers import write_rows
 
     for name, own in groupby(rows, key=lambda row: row.file):
-        target = folder / f"{subtitle_stem(name)}.{form}"
-        part = target.with_name(f"{target.name}.part")
-        with opened(part) as file:
+        with opened(folder / f"{subtitle_stem(name)}.{form}") as file:
             write_rows(own, file, form.value, n_best=n_best)
-        part.replace(target)
 
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG")]
@@ -358,6 +361,7 @@ app.command()(serve)
 app.command("alert-test")(alert_test)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(reproduce)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(data_app, name="data")
 
@@ -365,7 +369,10 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Runs a command; what a user can mend is one line on standard error and exit code 1."""
     try:
-        app(prog_name="auricle")
+        try:
+            app(prog_name="auricle")
+        finally:
+            sys.stdout.flush()  # a full disk and a closed pipe show here, not when Python has ended
     except AuricleError as error:
         sys.exit(f"auricle: {error}")
     except ModuleNotFoundError as error:
@@ -373,7 +380,10 @@ def main() -> None:
         if name not in EXTRAS:
             raise
         sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{EXTRAS[name]}]'")
-    except BrokenPipeError:
-        # Whoever read has enough; Python must not complain of the pipe once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        # What waits to be printed may be what failed: Python must not try it once more at its end.
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read has enough
+            sys.exit(1)
+        sys.exit(f"auricle: {printable(str(error.filename or 'output'))}: {error.strerror or error}")

@@ -127,7 +127,10 @@ def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iter
 
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to, or standard output."""
+    """The file to write to, or standard output.
+
+    A file gets its name when it is whole; what a stop leaves of it ends in `.part`.
+    """
     # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
     errors = "backslashreplace"
     if output is None:
@@ -136,5 +139,9 @@ def opened(output: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", errors=errors, newline="") as file:
+    plain = output.is_file() or not output.exists()  # and no pipe or device
+    part = output.with_name(f"{output.name}.part") if plain else output
+    with part.open("w", encoding="utf-8", errors=errors, newline="") as file:
         yield file
+    if plain:
+        part.replace(output)

@@ -71,11 +71,17 @@ def require_space(folder: Path, size: int, what: str) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """The folder `name` in the user's cache: $AURICLE_CACHE, else auricle in $XDG_CACHE_HOME, else ~/.cache/auricle."""
-    own = os.environ.get("AURICLE_CACHE")
-    if own:
+    """The folder `name` in the user's cache: $AURICLE_CACHE, else auricle in $XDG_CACHE_HOME, else ~/.cache/auricle.
+
+    Raises:
+        AuricleError: none of the three is there.
+    """
+    if own := os.environ.get("AURICLE_CACHE"):
         return Path(own) / name
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle" / name
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle" / name
+    except RuntimeError:
+        raise AuricleError("there is no home folder to cache in: set AURICLE_CACHE to a folder") from None
 
 
 def download(
