@@ -43,7 +43,13 @@ _STATES_DURATION = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,
 
 
 def stream_audio(
-    source: Source, rate: int, *, name: str | None = None, track: int | None = None, aligned: bool = False
+    source: Source,
+    rate: int,
+    *,
+    name: str | None = None,
+    max_duration: float | None = None,
+    track: int | None = None,
+    aligned: bool = False,
 ) -> Iterator[np.ndarray]:
     """Decode a sound as it is read; memory does not grow with its length.
 
@@ -51,6 +57,7 @@ def stream_audio(
         source: path of a sound or of a video with sound, the file's bytes, or an open binary stream, seekable or not.
         rate: sampling rate wanted, in Hz.
         name: what errors call the source, if not its path.
+        max_duration: seconds; a longer sound is refused, at once where its header says so.
         track: which of several audio tracks, counted from 1; the one that players choose if None.
         aligned: whether samples stand where a player plays them, with silence where a film begins without sound or lacks some.
 
@@ -58,19 +65,25 @@ def stream_audio(
         Chunks of about a second, (samples,) float32, the mean of the channels. Full scale is 1; none is empty.
 
     Raises:
-        AudioError: the source cannot be opened, is no sound, has no samples, is damaged or ends too early.
+        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too early or is too long.
             Where that shows only at the end, the chunks before it have been yielded.
     """
+    longest = float("inf") if max_duration is None else max_duration
     try:
         _check_rate(rate, "asked for")
         with contextlib.ExitStack() as stack:
             reader = _Reader(_open_bytes(source, stack), stack)
             container, stream = _open_sound(reader, stack, track)
+            _check_duration(_declared_seconds(container, stream), longest)
             frames = _decode(reader, container, stream)
             if aligned:
                 frames = _aligned(frames, (container.start_time or 0) / av.time_base)
             frames = _seconds(frames)
-            yield from _resampled(((frame.sample_rate, _to_mono(_pcm(frame))) for frame in frames), rate)
+            samples = 0
+            for chunk in _resampled(((frame.sample_rate, _to_mono(_pcm(frame))) for frame in frames), rate):
+                samples += len(chunk)
+                _check_duration(samples / rate, longest)
+                yield chunk
     except (AudioError, FFmpegError, OSError) as error:
         problem = error if isinstance(error, AudioError) else f"reading it failed ({error.strerror or error})"
         raise AudioError(f"{printable(name or _name(source))}: {problem}") from None
@@ -491,6 +504,11 @@ def _resampled(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[
 def _check_rate(rate: int, which: str) -> None:
     if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"the sampling rate {which} is {rate} Hz; wanted a whole number from {MIN_RATE} to {MAX_RATE}")
+
+
+def _check_duration(seconds: float, longest: float) -> None:
+    if seconds > longest:
+        raise AudioError(f"is longer than the {longest:g} s that are allowed")
 
 
 def _check_whole(missing: int) -> None:
