@@ -1,0 +1,366 @@
+"""The HTTP API: what it answers is what the command line says, and what it refuses it refuses in words."""
+
+import asyncio
+import base64
+import contextlib
+import io
+import multiprocessing
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from auricle.audio import load_audio
+from auricle.captioner import Captioner, Row
+from auricle.segmenter import Segmenter
+from auricle.serving.limits import Limits, RefusedError
+from auricle.serving.metrics import Metrics
+from auricle.serving.workers import Workers
+from auricle.writers import event_fields, row_fields, write_rows
+from server import EXAMPLES, Server, serving
+from sounds import tone, write_media, write_silent_video, write_wav
+
+TOKEN = "a token of the tests"
+BELL = EXAMPLES / "bell.wav"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute and more of different sounds."""
+    samples = np.concatenate([load_audio(path, 32_000) for path in sorted(EXAMPLES.glob("*.wav"))])
+    return write_wav(tmp_path_factory.mktemp("scene") / "scene.wav", np.resize(samples, 34 * 32_000), 32_000)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with little room, and a token."""
+    folder = tmp_path_factory.mktemp("uploads")
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        with serving(
+            Limits(upload=1 << 20, seconds=8, jobs=1, queue=1, stall=1.0), TOKEN, names=("sounds.example",)
+        ) as running:
+            yield running
+        assert not list(folder.glob("auricle-*"))  # gone with the server
+    finally:
+        tempfile.tempdir = before
+
+
+def fields(caption: Any) -> dict[str, object]:
+    """A caption of the captioner as the API gives it."""
+    found = row_fields(Row("", caption), 64)
+    del found["file"]
+    return found
+
+
+def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def test_captions_are_those_of_the_command_line(server: Server, embedded: Captioner):
+    for path in sorted(EXAMPLES.glob("*.wav")):
+        wanted = fields(embedded.caption(path))
+        raw = server.ask(f"/v1/captions?name={path.name}", path.read_bytes())
+        assert raw.status == 200
+        assert raw.json["file"] == path.name
+        assert [without(caption, "id", "state") for caption in raw.json["captions"]] == [wanted]
+        assert server.form("/v1/captions", (path.name, path.read_bytes())).json == raw.json
+    subtitles = io.StringIO()
+    write_rows([Row("", embedded.caption(BELL))], subtitles, "srt")
+    answer = server.ask("/v1/captions?format=srt", BELL.read_bytes())
+    assert answer.headers["content-type"].startswith("application/x-subrip")
+    assert answer.body.decode() == subtitles.getvalue()
+    assert server.ask("/v1/captions?format=vtt", BELL.read_bytes()).body.startswith(b"WEBVTT\n\n1\n00:00:00.000 -->")
+
+
+def test_long_sounds_come_in_windows_or_events(server: Server, embedded: Captioner, scene: Path):
+    windows = server.ask("/v1/captions", scene.read_bytes()).json
+    assert [without(caption, "id", "state") for caption in windows["captions"]] == [
+        fields(c) for c in embedded.captions(scene)
+    ]
+    assert windows["seconds"] == 34
+    segmenter = Segmenter(embedded)
+    rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
+    events = server.ask("/v1/captions?segments=events", scene.read_bytes()).json
+    assert events["captions"] == [event_fields(row) for row in rows if row.state == "end"]
+    assert len(events["captions"]) > 2
+    whole = server.ask("/v1/captions?segments=whole", scene.read_bytes())
+    assert whole.status == 422
+    assert "longer than 30 s" in whole.json["error"]
+
+
+def test_captions_are_streamed_with_progress_overview_and_explanations(server: Server, scene: Path):
+    query = "format=sse&segments=events&explain=1&overview=20&name=..%2Fscene.wav"
+    events = server.ask(f"/v1/captions?{query}", scene.read_bytes()).events
+    names = [name for name, _ in events]
+    assert names[-1] == "done"
+    assert names.index("caption") < max(
+        i for i, name in enumerate(names) if name == "progress"
+    )  # they come as they are found
+    progress = [data for name, data in events if name == "progress"]
+    assert progress[-1] == {"seconds": 34.0, "fraction": 1.0}
+    assert [p["seconds"] for p in progress] == sorted(p["seconds"] for p in progress)
+    pieces = [data for name, data in events if name == "overview"]
+    assert sum(piece["columns"] for piece in pieces) == 34 * 20
+    for piece in pieces:
+        assert len(base64.b64decode(piece["peaks"])) == piece["columns"]
+        assert len(base64.b64decode(piece["spectrogram"])) == piece["columns"] * piece["bands"]
+    captions = [data for name, data in events if name == "caption" and data["state"] == "end"]
+    assert captions == sorted(captions, key=lambda caption: caption["id"])
+    for caption in captions:
+        told = caption["explanation"]
+        assert " ".join(told["words"]) == caption["caption"].lower().rstrip(".")
+        assert len(told["sound"]) == len(told["tags"]) == len(told["words"])
+        for row, tags in zip(told["sound"], told["tags"], strict=True):
+            assert sum(row) + tags == pytest.approx(1, abs=0.01)
+        assert caption["start"] <= told["start"] + 0.001
+        assert len(caption["alternatives"]) > 1
+
+
+def test_silence_and_video_are_sounds_too(server: Server, tmp_path: Path):
+    quiet = write_wav(tmp_path / "quiet.wav", np.zeros(64_000, np.float32), 32_000)
+    [caption] = server.ask("/v1/captions?explain=1", quiet.read_bytes()).json["captions"]
+    assert caption["caption"] == "Silence."
+    assert caption["explanation"] is None
+    assert server.ask("/v1/captions?segments=events", quiet.read_bytes()).json["captions"] == []
+    video = write_media(tmp_path / "film.mp4", load_audio(BELL, 44_100), 44_100, "aac", video=True)
+    assert server.form("/v1/captions", ("film.mp4", video.read_bytes())).json["captions"]
+
+
+def test_ranking_sorts_sounds_by_each_sentence(server: Server, embedded: Captioner):
+    names = ["bell", "rain", "siren"]
+    files = [(name, (EXAMPLES / f"{name}.wav").read_bytes()) for name in names]
+    answer = server.form("/v1/rank?sentence=rain+falls&sentence=a+bell+qwxz", *files, ("text", b"no sound at all")).json
+    wanted = embedded.similarity([data for _, data in files], ["rain falls", "a bell qwxz"])
+    found = [sound["similarities"] for sound in answer["sounds"][:3]]
+    assert found == pytest.approx(wanted.round(4), abs=1e-6)
+    assert answer["sounds"][3]["error"].startswith("text: is damaged or no sound")
+    assert [ranking["order"][0] for ranking in answer["rankings"]] == [1, 0]
+    assert answer["unknown"] == ["qwxz"]
+    assert server.ask("/v1/rank", BELL.read_bytes()).status == 422
+    assert "knows no word" in server.ask("/v1/rank?sentence=qwxz", BELL.read_bytes()).json["error"]
+
+
+def test_a_decoded_sound_sounds_the_same(server: Server, tmp_path: Path):
+    mp3 = tmp_path / "sound.mp3"
+    mp3.write_bytes(server.ask("/v1/sound", BELL.read_bytes()).body)
+    heard, original = load_audio(mp3, 16_000), load_audio(BELL, 16_000)
+    assert abs(len(heard) - len(original)) < 1_600
+    lag = np.correlate(heard[:16_000], original[:14_000]).argmax()
+    assert np.corrcoef(heard[lag : lag + 14_000], original[:14_000])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "is empty"), (b"x" * 5_000, "is damaged or no sound"), (BELL.read_bytes()[:30_000], "is truncated")],
+)
+def test_what_is_no_sound_is_refused_in_words(server: Server, data: bytes, words: str):
+    for form in ("json", "sse", "srt"):
+        answer = server.ask(f"/v1/captions?format={form}&name=%2Fetc%2Fpass%0Awd", data)
+        assert answer.status == 422 if form != "sse" or words != "is truncated" else answer.status in (200, 422)
+        if answer.status == 422:
+            assert answer.json["error"].startswith("pass?wd: ")
+            assert words in answer.json["error"]
+        else:
+            assert answer.events[-1][0] == "error"
+            assert words in answer.events[-1][1]["error"]
+
+
+def test_a_video_without_sound_is_refused(server: Server, tmp_path: Path):
+    answer = server.ask("/v1/captions", write_silent_video(tmp_path / "mute.mp4").read_bytes())
+    assert (answer.status, "has no audio stream" in answer.json["error"]) == (422, True)
+
+
+def test_forms_that_are_not_as_they_should_be(server: Server):
+    bell = BELL.read_bytes()
+    for answer in (
+        server.form("/v1/captions", ("a.wav", bell), cut=20),
+        server.form("/v1/captions", ("a.wav", bell), field="sound"),
+        server.form("/v1/captions", ("a.wav", bell), ("b.wav", bell)),
+        server.form("/v1/captions"),
+        server.ask("/v1/captions", b"nonsense", content_type="multipart/form-data; boundary=edge"),
+        server.ask("/v1/captions", b"nonsense", content_type="multipart/form-data"),
+    ):
+        assert answer.status == 400, answer.body
+        assert answer.json["error"]
+    assert server.ask("/v1/captions?segments=parts", bell).json["error"].startswith("segments: ")
+
+
+def authorised(server: Server, path: str, data: bytes | None = None, **headers: str):
+    return server.ask(path, data, authorization=f"Bearer {TOKEN}", **headers)
+
+
+def test_nothing_is_answered_without_the_token(strict: Server):
+    for path, data in (("/v1/captions", BELL.read_bytes()), ("/v1/info", None), ("/metrics", None)):
+        refused = strict.ask(path, data)
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert strict.ask(path, data, authorization="Bearer wrong").status == 401
+        assert authorised(strict, path, data).status == 200
+    for path in ("/", "/main.js", "/healthz", "/openapi.json", "/examples/bell.wav"):  # no secrets
+        assert strict.ask(path).status == 200
+
+
+def test_only_its_own_names_and_pages_are_served(strict: Server):
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost.evil.example:80"):
+        assert strict.ask("/healthz", host=host).status == 421, host
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8000", "Sounds.Example:443", socket.gethostname()):
+        assert strict.ask("/healthz", host=host).status == 200, host
+    bell, own = BELL.read_bytes(), f"127.0.0.1:{strict.port}"
+    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{strict.port + 1}"):
+        assert authorised(strict, "/v1/captions", bell, origin=origin).status == 403, origin
+    assert authorised(strict, "/v1/captions", bell, origin=f"http://{own}").status == 200
+    headers = strict.ask("/").headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_too_large_and_too_long_are_refused_and_nothing_stays(strict: Server, tmp_path: Path):
+    large = authorised(strict, "/v1/captions", b"x" * (1 << 20) + b"x")
+    assert (large.status, "1 MB" in large.json["error"]) == (413, True)
+    chunked = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(20)) + b"0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", strict.port)) as connection:  # of no stated length
+        connection.sendall(
+            b"POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" % TOKEN.encode()
+        )
+        threading.Thread(target=lambda: _send(connection, chunked), daemon=True).start()
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+    long = write_wav(tmp_path / "long.wav", tone(9, 300, 8_000), 8_000)
+    for path in ("/v1/captions", "/v1/sound"):
+        answer = authorised(strict, path, long.read_bytes())
+        if answer.status == 422:  # else it had begun to be answered
+            assert "longer than 8 s" in answer.json["error"]
+    assert not [path for folder in Path(tempfile.gettempdir()).glob("auricle-*") for path in folder.iterdir()]
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+
+
+def test_slow_senders_keep_nobody_waiting_and_are_given_up(strict: Server):
+    slow = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(8)]
+    try:
+        for connection in slow:
+            connection.sendall(
+                b"POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+                b"Content-Length: 100000\r\n\r\nRIFF" % TOKEN.encode()
+            )
+        assert authorised(strict, "/v1/captions", BELL.read_bytes()).status == 200
+        for connection in slow:
+            connection.settimeout(10)
+            assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_more_than_can_wait_are_told_when_to_come_back(strict: Server):
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: authorised(strict, "/v1/captions", BELL.read_bytes()), range(12)))
+    assert {answer.status for answer in answers} == {200, 429}
+    assert len({answer.body for answer in answers if answer.status == 200}) == 1
+    for answer in answers:
+        if answer.status == 429:
+            assert int(answer.headers["retry-after"]) >= 1
+            assert "wait already" in answer.json["error"]
+
+
+def test_a_client_that_goes_away_frees_its_worker(strict: Server):
+    with socket.create_connection(("127.0.0.1", strict.port)) as connection:
+        body = BELL.read_bytes()
+        connection.sendall(
+            b"POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+            % (TOKEN.encode(), len(body), body)
+        )
+    for _ in range(3):
+        assert authorised(strict, "/v1/captions", BELL.read_bytes()).status == 200
+
+
+def test_health_metrics_and_description(server: Server):
+    assert server.ask("/healthz").json == {"status": "ok"}
+    server.ask("/v1/captions", b"")
+    said = server.ask("/metrics").body.decode()
+    assert 'auricle_requests_total{path="/v1/captions",status="422"}' in said
+    assert "auricle_jobs_waiting 0.0" in said
+    description = server.ask("/openapi.json").json
+    assert set(description["paths"]) == {"/v1/captions", "/v1/rank", "/v1/sound", "/v1/info", "/healthz", "/metrics"}
+    content = description["paths"]["/v1/captions"]["post"]["responses"]["200"]["content"]
+    assert content["application/json"]["example"]["captions"][0]["caption"]
+
+
+class TestWorkers:
+    """Of processes that end before their time."""
+
+    def outcome(self, limits: Limits, path: Path, break_it: Any = None) -> tuple[RefusedError | None, float]:
+        """How a request ends, and how many workers were replaced; the next request is answered all the same."""
+
+        async def run() -> tuple[RefusedError | None, float]:
+            metrics = Metrics()
+            workers = Workers(None, limits, metrics)
+            await workers.start()
+            job = {
+                "job": "captions",
+                "path": str(path),
+                "name": path.name,
+                "max_seconds": 1e6,
+                "segments": "windows",
+                "format": "json",
+                "explain": False,
+                "overview": 0,
+            }
+            refusal = None
+            try:
+                try:
+                    async for _ in workers.run(job):
+                        if break_it:
+                            break_it()
+                except RefusedError as error:
+                    refusal = error
+                messages = [message async for message in workers.run(job | {"path": str(BELL)})]
+                assert any(isinstance(m, dict) and m["event"] == "caption" for m in messages)
+            finally:
+                await workers.close()
+            return refusal, metrics.registry.get_sample_value("auricle_workers_replaced_total") or 0.0
+
+        return asyncio.run(run())
+
+    @pytest.fixture
+    def hour(self, tmp_path: Path) -> Path:
+        return write_wav(tmp_path / "hour.wav", np.resize(tone(1, 440, 4_000), 3_600 * 4_000), 4_000)
+
+    def test_one_that_dies_costs_one_request(self, hour: Path):
+        def kill() -> None:
+            for process in multiprocessing.active_children():
+                if process.name == "auricle-worker":
+                    process.kill()
+
+        refusal, replaced = self.outcome(Limits(jobs=1), hour, kill)
+        assert refusal is not None
+        assert (refusal.status, replaced) == (422, 1)
+        assert "ended the decoder" in str(refusal)
+
+    def test_one_that_takes_too_long_is_made_to_stop(self, hour: Path):
+        refusal, replaced = self.outcome(Limits(jobs=1, job_seconds=0.5), hour)
+        assert refusal is not None
+        assert (refusal.status, replaced) == (422, 0)  # it heeded
+        assert "longer than 0.5 s" in str(refusal)
+
+    @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux holds a process to its memory")
+    def test_one_that_takes_too_much_memory_is_replaced(self, tmp_path: Path):
+        samples = np.random.default_rng(0).normal(0, 0.1, 29 * 32_000).astype(np.float32)
+        refusal, replaced = self.outcome(
+            Limits(jobs=1, memory=4 << 20), write_wav(tmp_path / "noise.wav", samples, 32_000)
+        )
+        assert refusal is not None
+        assert refusal.status == 422
+        assert "4 MB of memory" in str(refusal)
+        assert replaced == 1

@@ -1,0 +1,164 @@
+"""Live sound over the socket: the rows are those of `auricle listen`."""
+
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from auricle.audio import load_audio
+from auricle.captioner import Captioner
+from auricle.errors import AudioError
+from auricle.live.listener import listen
+from auricle.live.sources import Source
+from auricle.live.view import fields
+from auricle.serving.limits import Limits
+from auricle.serving.listening import Microphone
+from server import EXAMPLES, Server, serving
+
+TOKEN = "a token of the tests"
+
+
+@pytest.fixture(scope="module")
+def scene() -> np.ndarray:
+    """A bell, then rain; (samples,) at 32 kHz."""
+    return np.concatenate([load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain")])
+
+
+def socket_to(server: Server, **headers: str) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{server.port}/v1/listen", additional_headers=headers, proxy=None, open_timeout=30)
+
+
+def rows(connection: ClientConnection) -> list[dict[str, Any]]:
+    """All that comes until the server closes."""
+    found = []
+    try:
+        while True:
+            found.append(json.loads(connection.recv(60)))
+    except ConnectionClosed:
+        return found
+
+
+def heard(server: Server, samples: np.ndarray, piece: int, **start: Any) -> list[dict[str, Any]]:
+    """The rows of a sound that is sent piece by piece."""
+    with socket_to(server) as connection:
+        connection.send(json.dumps(start))
+        assert json.loads(connection.recv(60)) == {"state": "ready"}
+        for at in range(0, len(samples), piece):
+            connection.send(samples[at : at + piece].tobytes())
+        connection.send("{}")
+        return rows(connection)
+
+
+def test_rows_are_those_of_auricle_listen_whatever_the_pieces(server: Server, embedded: Captioner, scene: np.ndarray):
+    now = datetime.datetime.now(datetime.UTC)
+    wanted = [fields(row) for row in listen(embedded, [scene], now=lambda: now)]
+    assert len(wanted) >= 4
+    for piece in (1_111, 64_000):
+        found = heard(server, scene, piece, encoding="f32le", rate=32_000)
+        assert [row | {"time": 0} for row in found] == [row | {"time": 0} for row in wanted]
+
+
+def test_other_rates_and_sixteen_bits_are_heard_alike(server: Server, scene: np.ndarray):
+    slow = (scene[::2] * 32_767).astype("<i2")
+    ends = [row for row in heard(server, slow, 1_600, rate=16_000) if row["state"] == "end"]
+    assert ends[-1]["end"] == pytest.approx(10, abs=0.1)
+
+
+def test_alerts_are_among_the_rows(server: Server, scene: np.ndarray):
+    alerts = [{"sentence": "a church bell rings"}, {"sentence": "a dog barks", "threshold": 100}]
+    found = heard(server, scene, 3_200, encoding="f32le", alerts=alerts)
+    alarms = [row for row in found if row["state"] == "alert"]
+    assert {row["alert"] for row in alarms} == {"a church bell rings"}
+    assert alarms[0]["start"] < 5
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ("nonsense", "JSON"),
+        ('{"rate": 5}', "rate: "),
+        ('{"alerts": [{"sentence": ""}]}', "alerts.0.sentence: "),
+        ('{"alarms": []}', "alarms: "),
+        ('{"alerts": [{"sentence": "qwxz"}]}', "knows no word of 'qwxz'"),
+        ('{"microphone": true}', "has no microphone"),
+        (b"\0\0", "first message"),
+    ],
+)
+def test_a_wrong_beginning_is_refused_in_words(server: Server, first: str | bytes, words: str):
+    with socket_to(server) as connection:
+        connection.send(first)
+        found = rows(connection)
+    assert [row["state"] for row in found] == ["error"]
+    assert words in found[0]["error"]
+
+
+def test_samples_that_are_none_are_refused_in_words(server: Server):
+    for data, words in ((b"\0\0\0", "no whole number"), (np.full(8_000, np.nan, "<f4").tobytes(), "NaN")):
+        with socket_to(server) as connection:
+            connection.send(json.dumps({"encoding": "f32le", "rate": 32_000}))
+            connection.send(data)
+            assert words in rows(connection)[-1]["error"]
+
+
+def test_a_page_of_another_origin_gets_no_socket(server: Server):
+    with pytest.raises(Exception, match="403"):
+        socket_to(server, Origin="http://evil.example")
+
+
+@pytest.fixture(scope="module")
+def guarded(scene: np.ndarray) -> Iterator[Server]:
+    """With a token, room for one, and a microphone that hears the scene over and over."""
+
+    def pieces() -> Iterator[np.ndarray]:
+        import time
+
+        while True:
+            for at in range(0, len(scene), 3_200):
+                time.sleep(0.01)
+                yield scene[at : at + 3_200]
+
+    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
+    microphone.start()
+    with serving(Limits(jobs=1, listeners=1, stall=1.0), TOKEN, microphone=microphone) as running:
+        yield running
+
+
+def test_the_token_comes_with_the_first_message(guarded: Server):
+    for token in ("", "wrong"):
+        with socket_to(guarded) as connection:
+            connection.send(json.dumps({"token": token}))
+            assert "token" in rows(connection)[0]["error"]
+    with socket_to(guarded) as connection:
+        connection.send(json.dumps({"token": TOKEN}))
+        assert json.loads(connection.recv(30)) == {"state": "ready"}
+        with socket_to(guarded, Authorization=f"Bearer {TOKEN}") as other:
+            other.send("{}")
+            assert "1 live streams" in rows(other)[0]["error"]
+        assert "no samples came" in rows(connection)[0]["error"]
+
+
+def test_the_servers_own_microphone_is_heard(guarded: Server):
+    with socket_to(guarded) as connection:
+        connection.send(json.dumps({"token": TOKEN, "microphone": True}))
+        states = set[str]()
+        while not {"ready", "level", "begin"} <= states:
+            row = json.loads(connection.recv(30))
+            states.add(row["state"])
+            if row["state"] == "level":
+                assert -100 <= row["level"] <= 0
+        connection.send("{}")
+        assert rows(connection)[-1]["state"] == "end"
+
+
+def test_a_microphone_that_cannot_be_opened_is_told_at_once():
+    def none() -> Iterator[np.ndarray]:
+        raise AudioError("there is no microphone")
+        yield
+
+    with pytest.raises(AudioError, match="there is no microphone"):
+        Microphone(Source("a microphone", none, endless=True), lambda _: None).start()

@@ -1,0 +1,269 @@
+"""The page in a real browser: files, corrections, downloads, live sound, alerts, keyboard only, and for screen readers."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from auricle.audio import load_audio
+from auricle.captioner import Captioner
+from auricle.segmenter import Segmenter
+from auricle.serving.limits import Limits
+from server import EXAMPLES, Server, serving
+from sounds import write_media, write_wav
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Page, expect = sync_api.Page, sync_api.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+
+TOKEN = "a token of the tests"
+PATIENCE = 60_000  # milliseconds, on a machine that does much else
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bell, then rain, then a siren."""
+    samples = [load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain", "siren")]
+    return write_wav(tmp_path_factory.mktemp("page") / "a scene.wav", np.concatenate(samples), 32_000)
+
+
+@pytest.fixture(scope="module")
+def browser(scene: Path) -> Iterator[Any]:
+    """Chromium, whose microphone hears the scene."""
+    arguments = [
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={scene}",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
+    """Opens the page; it must say nothing on the console, and ask nobody but its server."""
+    said: list[str] = []
+    contexts = []
+
+    def open_page(path: str = "/", url: str = server.url, **options: Any) -> Any:
+        context = browser.new_context(accept_downloads=True, permissions=["microphone"], **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: message.type in ("error", "warning") and said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda r: r.url.startswith((url, "blob:", "ws")) or said.append(f"asks {r.url}"))
+        page.goto(f"{url}{path}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def captioned(page: Any, file: Path) -> None:
+    """Gives the page a file, and waits until it is captioned."""
+    page.locator("body[data-ready]").wait_for()
+    page.set_input_files("#chooser", file)
+    page.locator("#said", has_text="Done").wait_for(state="attached")
+
+
+def downloaded(page: Any, form: str) -> str:
+    page.select_option("#format", form)
+    with page.expect_download() as download:
+        page.click("#download")
+    return Path(download.value.path()).read_text("utf-8")
+
+
+def violations(page: Any) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html']} {v['nodes'][0]['failureSummary']}" for v in found]
+
+
+def stamp(seconds: float) -> str:
+    return f"00:00:{seconds:06.3f}".replace(".", ",")
+
+
+def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedded: Captioner, scene: Path):
+    segmenter = Segmenter(embedded)
+    rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
+    wanted = [row for row in rows if row.state == "end"]
+    page = opened()
+    captioned(page, scene)
+    assert page.locator(".option p").all_inner_texts() == [event.caption for event in wanted]
+    assert page.locator("#summary").inner_text() == f"0:15 · {len(wanted)} captions"
+    blocks = [f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n" for n, e in enumerate(wanted, 1)]
+    assert downloaded(page, "srt") == "".join(blocks)
+
+    page.locator(".option").nth(1).click()
+    expect(page.locator("#text")).to_have_value(wanted[1].caption)
+    assert page.locator("#tags .bars div").count() == 6
+    assert page.locator("#alternatives button").count() > 0
+    assert "“rain” at" in (page.locator("#explanation canvas").get_attribute("aria-label") or "")
+    page.fill("#text", "Rain <drums> on a roof,\nhard.")
+    page.fill("#from", "0:05.5")
+    page.locator("#from").press("Enter")
+    assert page.locator(".option time").nth(1).inner_text().startswith("0:05.5")
+    page.fill("#to", "0:02")
+    page.locator("#to").press("Enter")
+    expect(page.locator("#bounds-trouble")).to_have_text("It would end before it begins.")
+
+    assert "\n00:00:05,500 -->" in downloaded(page, "srt")
+    assert "Rain &lt;drums> on a roof,\nhard." in downloaded(page, "vtt")
+    assert downloaded(page, "vtt").startswith("WEBVTT\n\n")
+    assert "Dialogue: 0,0:00:05.50," in downloaded(page, "ass")
+    assert ',"Rain <drums> on a roof,\nhard.",' in downloaded(page, "csv")
+    said = json.loads(downloaded(page, "json"))
+    assert [caption["caption"] for caption in said["captions"]][1] == "Rain <drums> on a roof,\nhard."
+
+    page.locator("#list").focus()
+    page.keyboard.press("Delete")
+    assert page.locator(".option").count() == len(wanted) - 1
+    page.click("#undo")
+    assert page.locator(".option").count() == len(wanted)
+
+
+def test_bounds_are_drawn_and_dragged_on_the_timeline(opened: Any, scene: Path):
+    page = opened()
+    captioned(page, scene)
+    page.locator(".option").first.click()
+    page.keyboard.press("Escape")
+    box = page.locator("#timeline canvas").bounding_box()
+    before = page.input_value("#to")
+    end = float(before.removeprefix("0:"))
+    x = box["x"] + box["width"] * end / 15
+    page.mouse.move(x, box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(x - box["width"] / 15, box["y"] + 80, steps=5)
+    page.mouse.up()
+    assert float(page.input_value("#to").removeprefix("0:")) == pytest.approx(end - 1, abs=0.1)
+    page.click("#undo")
+    assert page.input_value("#to") == before
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 80)
+    assert page.locator("#now").inner_text() in ("0:07.4", "0:07.5", "0:07.6")
+
+
+def test_a_video_is_shown_and_what_the_browser_cannot_play_is_decoded(opened: Any, tmp_path: Path):
+    sound = load_audio(EXAMPLES / "bell.wav", 48_000)
+    page = opened()
+    captioned(page, write_media(tmp_path / "film.webm", sound, 48_000, "libopus", video=True))
+    expect(page.locator("#player")).to_be_visible()
+    assert page.locator(".option").count() >= 1
+    captioned(page, write_media(tmp_path / "sound.au", sound, 48_000, "pcm_s16be"))
+    expect(page.locator("#hint")).to_contain_text("the sound that the server decoded")
+    page.click("#play")
+    expect(page.locator("#now")).not_to_have_text("0:00.0")
+
+
+def test_what_cannot_be_captioned_is_said(opened: Any, tmp_path: Path):
+    broken = tmp_path / "notes.wav"
+    broken.write_text("no sound")
+    page = opened()
+    page.locator("body[data-ready]").wait_for()
+    # The browser itself reports a refused request and what it cannot play.
+    page.set_input_files("#chooser", broken)
+    expect(page.locator("#trouble")).to_contain_text("notes.wav: is damaged or no sound")
+    expect(page.locator("#progress")).to_be_hidden()
+    page.set_input_files("#chooser", EXAMPLES / "bell.wav")
+    page.locator("#said", has_text="Done").wait_for(state="attached")
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_all_of_it_works_by_keyboard_alone(opened: Any):
+    page = opened()
+    page.locator("body[data-ready]").wait_for()
+    press = page.keyboard.press
+    for _ in range(30):
+        press("Tab")
+        if page.locator(":focus").inner_text() == "bell":
+            break
+    press("Enter")
+    page.locator("#said", has_text="Done").wait_for(state="attached")
+    for _ in range(30):
+        press("Tab")
+        if page.locator("#list:focus").count():
+            break
+    press("ArrowDown")
+    press("Enter")
+    expect(page.locator("#play")).to_have_accessible_name(re.compile("Pause"))
+    press("Space")
+    expect(page.locator("#play")).to_have_accessible_name("Play")
+    press("Tab")
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.type("Heard: ")
+    expect(page.locator(".option p").first).to_contain_text("Heard: ")
+    press("Tab")
+    press("ArrowUp")
+    expect(page.locator("#from")).to_have_value("0:00.10")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(opened: Any, scheme: str):
+    page = opened(color_scheme=scheme)
+    page.locator("body[data-ready]").wait_for()
+    found = violations(page)
+    captioned(page, EXAMPLES / "bell.wav")
+    found += violations(page)
+    page.click("nav >> text=Live")
+    page.fill("#wanted", "a dog barks")
+    page.click("#wish button")
+    found += violations(page)
+    page.click("#large")
+    found += violations(page)
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [360, 820])
+def test_nothing_is_cut_off_where_it_is_narrow(opened: Any, width: int):
+    page = opened(viewport={"width": width, "height": 740})
+    captioned(page, EXAMPLES / "bell.wav")
+    for view in ("File", "Live"):
+        page.click(f"nav >> text={view}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_microphone_is_heard_live_with_alerts(opened: Any):
+    page = opened("/#live")
+    page.locator("body[data-ready]").wait_for()
+    page.fill("#wanted", "a church bell rings")
+    page.click("#wish button")
+    page.click("#listen")
+    expect(page.locator("#alarm")).to_have_text("a church bell rings", timeout=PATIENCE)
+    page.click("#large")
+    expect(page.locator("#big-sentence")).to_contain_text(re.compile("bell", re.IGNORECASE), timeout=PATIENCE)
+    page.keyboard.press("Escape")
+    expect(page.locator("#history li.sound p").first).to_be_visible(timeout=PATIENCE)
+    page.click("#wishlist button")  # the microphone stays open
+    expect(page.locator("#wishlist button")).to_have_count(0)
+    page.click("#listen")
+    expect(page.locator("#listen")).to_have_text("Listen")
+    with page.expect_download() as download:
+        page.click("#save-history")
+    assert "ALERT: a church bell rings" in Path(download.value.path()).read_text("utf-8")
+
+
+def test_the_token_is_asked_for_or_taken_from_the_address(opened: Any):
+    with serving(Limits(jobs=1), TOKEN) as guarded:
+        page = opened("/#token=" + TOKEN.replace(" ", "%20"), url=guarded.url)
+        captioned(page, EXAMPLES / "bell.wav")
+        assert "token" not in page.url
+        page = opened(url=guarded.url)
+        page.fill("#token", "wrong")
+        page.click("#ask button")
+        expect(page.locator("#ask-trouble")).to_have_text("That is not the token.")
+        page.fill("#token", TOKEN)
+        page.click("#ask button")
+        page.locator("body[data-ready]").wait_for()
