@@ -12,9 +12,8 @@ from torch.export import Dim
 
 from auricle.checkpoint import Checkpoint, load_checkpoint
 from auricle.features import front_end
-from auricle.models.captioning import CaptioningModel
+from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
-from auricle.models.decoder import TransformerDecoder
 from auricle.training.weights import load_strictly, load_weights, written_whole
 
 # Ends the names of tensors that are kept in half precision.
@@ -64,7 +63,7 @@ class _TextGraph(nn.Module):
 class _StepGraph(nn.Module):
     """One step of the decoder."""
 
-    def __init__(self, decoder: TransformerDecoder) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
 

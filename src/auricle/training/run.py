@@ -61,14 +61,13 @@ class Run:
         self._latest = states[-1] if states else None
         if not main:
             return  # the main process speaks for all; what it finds here, the others might find written by it just now
-        asked, written = json.loads(json.dumps(asdict(recipe))), folder / "recipe.json"
         # A training that came to no epoch's end has nothing to lose.
         if states and not resume:
             raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
-        if states and (differing := _differences(_written_recipe(written), asked)):
-            raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
+        if states:
+            check_recipe(folder, recipe)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_text(written, json.dumps(asked, indent=2) + "\n")
+        _write_text(folder / "recipe.json", json.dumps(asdict(recipe), indent=2) + "\n")
 
     def _states(self) -> Path:
         return self.folder / "state"
@@ -134,10 +133,18 @@ class Run:
             draw_curves(self.state.log, self.folder / "curves.png")
 
 
-def _written_recipe(path: Path) -> dict[str, Any]:
-    """The recipe of a run, with what recipes could not say yet when it was begun as it is by default."""
-    recipe = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
-    return json.loads(json.dumps(asdict(recipe)))
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """Compares a recipe with the one that a run was begun with.
+
+    What recipes could not say yet then is as it is by default.
+
+    Raises:
+        AuricleError: the two differ.
+    """
+    path = folder / "recipe.json"
+    written = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
+    if differing := _differences(asdict(written), asdict(recipe)):
+        raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,127 @@
+"""The command `auricle reproduce`."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auricle.errors import AuricleError
+
+if TYPE_CHECKING:
+    from auricle.reproduction.plan import Plan
+
+
+class Scale(StrEnum):
+    """How much is reproduced."""
+
+    full = "full"
+    small = "small"
+
+
+DATA = {Scale.full: Path("data/clotho"), Scale.small: Path("../shared/corpus")}
+PAPERS = "baseline,gru,scratch,exp1,exp2"
+SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},cnn10-scratch,cnn10-exp2"}
+
+
+def reproduce(
+    scale: Annotated[
+        Scale, typer.Option(help="full: the paper, on Clotho and a GPU; small: the development corpus, in minutes.")
+    ] = Scale.full,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Clotho with its manifest.csv [data/clotho]; small: the corpus.")
+    ] = None,
+    systems: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")] = Path(
+        "reproduction"
+    ),
+    runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the trainings go [runs/reproduction/SCALE].")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value in all recipes; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")] = False,
+) -> None:
+    """Train the paper's systems, score them, and write its tables: again after a stop, it goes on where it was.
+
+    What is trained already is kept. The report holds Table 1 and Table 2 beside the paper's columns, mean and spread over
+    seeds, paired tests, curves, captions side by side, and all commands.
+
+    Examples:
+
+        auricle data clotho data/clotho && auricle data weights cnn10
+
+        auricle reproduce --dry-run
+
+        auricle reproduce
+
+        auricle reproduce --systems exp1,exp2 --seeds 5 --output tables/
+    """
+    from auricle.reproduction.plan import make_plan
+
+    names = [name.strip() for name in (systems or SYSTEMS[scale]).split(",") if name.strip()]
+    runs = runs or Path("runs/reproduction") / scale.value
+    plan = make_plan(scale.value, data or DATA[scale], names, seeds, runs, settings or [])
+    if not plan.runs:
+        raise AuricleError("no systems: name some with --systems")
+    if dry_run:
+        print_plan(plan)
+    else:
+        print(carry_out(plan, output, f"auricle {shlex.join(sys.argv[1:])}"))
+
+
+def print_plan(plan: "Plan") -> None:
+    """A line a stage: what is done, how long the rest should take, and the memory it wants."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from auricle.reproduction.plan import estimates
+
+    table = Table("training", "stage", box=None)
+    for heading in ("minutes", "memory, GB"):
+        table.add_column(heading, justify="right")
+    found = estimates(plan)
+    for its in found:
+        minutes = "done" if its.done else f"{its.seconds / 60:.1f}"
+        table.add_row(its.run, its.stage, minutes, f"{its.memory / 1e9:.1f}")
+    console = Console()
+    console.print(table)
+    sounds = ", ".join(f"{len(scored.items)} sounds of {scored.name}" for scored in plan.sets)
+    total = sum(its.seconds for its in found)
+    console.print(f"about {total / 60:.0f} minutes of training, by operations counted and this machine's speed.")
+    console.print(f"Each captions {sounds}, and is scored.")
+    for run in plan.runs:
+        for command in run.commands():
+            console.print(command, style="dim", soft_wrap=True)
+
+
+def carry_out(plan: "Plan", output: Path, command: str) -> Path:
+    """Trains, captions, scores and reports; returns the report."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from auricle.reproduction.plan import PAIRS
+    from auricle.reproduction.report import Results, write_report
+    from auricle.reproduction.stages import caption_run, compare_systems, score_run, train_run
+
+    console = Console(stderr=True)
+    for number, run in enumerate(plan.runs, start=1):
+        console.print(f"{number} of {len(plan.runs)}: {run.name}")
+        train_run(run, progress=sys.stderr.isatty())
+    results = []
+    for scored in plan.sets:
+        captions, scores, missing = {}, {}, {}
+        for run in track(plan.runs, f"Scoring on {scored.name}", console=console, disable=not sys.stderr.isatty()):
+            captions[run.name] = caption_run(run, scored)
+            scores[run.name], lacking = score_run(run, scored, captions[run.name])
+            missing |= lacking
+        pairs = [pair for pair in PAIRS if set(pair) <= plan.systems.keys()]
+        comparisons = {pair: compare_systems(plan, scored, captions, *pair) for pair in pairs}
+        results.append(Results(scored, captions, scores, missing, comparisons))
+    return write_report(plan, results, output, command)

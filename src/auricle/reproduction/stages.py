@@ -1,0 +1,153 @@
+"""Carries out a plan: trains what is not trained, goes on with what was cut, captions and scores."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from auricle.captioner import load
+from auricle.data.manifest import Item
+from auricle.errors import AuricleError
+from auricle.evaluation.scores import Comparison, compare, evaluate
+from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
+from auricle.training.parameters import part_sizes
+from auricle.training.prepare import prepare_data
+from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
+from auricle.training.run import make_accelerator
+from auricle.training.train import train
+from auricle.training.weights import written_whole
+from auricle.vocabulary import Vocabulary, words
+
+FIRST_WORDS = 15  # of a caption among which one must name the label
+STAGES = {"pretrain": pretrain, "train": train}
+
+Captions = dict[str, str]  # by file
+
+
+def train_run(run: PlannedRun, progress: bool) -> None:
+    """Brings a run's training to its end."""
+    for name in run.stages():
+        if not run.is_done(name):
+            STAGES[name](run.recipe, resume=True, progress=progress)
+
+
+def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
+    """A run's captions of a set, made once and kept in its folder as `SET.jsonl`.
+
+    Raises:
+        AuricleError: a sound cannot be read.
+    """
+    path = run.folder / f"{scored.name}.jsonl"
+    names = [str(item.file) for item in scored.items]
+    if path.exists():
+        kept = {row["file"]: row["caption"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
+        if list(kept) == names:
+            return kept
+    said: dict[str, list[str]] = {}
+    for row in load(run.recipe.captioner_folder).caption_files((name, name) for name in names):
+        if row.caption is None:
+            raise row.error or AuricleError(f"{row.file}: no caption")
+        said.setdefault(row.file, []).append(row.caption.text)
+    captions = {file: " ".join(texts) for file, texts in said.items()}
+    with written_whole(path) as part:
+        rows = (json.dumps({"file": file, "caption": text}, ensure_ascii=False) for file, text in captions.items())
+        part.write_text("".join(f"{row}\n" for row in rows), "utf-8")
+    return captions
+
+
+def references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """The references of a set, by file."""
+    return {str(item.file): item.captions for item in items}
+
+
+def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> tuple[dict[str, float], dict[str, str]]:
+    """What a run scored on a set, by metric, and why what is missing is; kept in its folder as `SET.json`.
+
+    `label_named`, where labels are scored, is the share of captions that name the label by one of its words;
+    `retrieval_map_10`, where there is a pre-encoder, the mean of both directions among the set's sounds and references.
+    """
+    path, asked = run.folder / f"{scored.name}.json", {"captions": captions, "references": references(scored.items)}
+    digest = _digest(asked)
+    if path.exists() and (kept := json.loads(path.read_text("utf-8")))["digest"] == digest:
+        return kept["scores"], kept["missing"]
+    found = evaluate(captions, references(scored.items), resamples=0)
+    scores = dict(found.corpus)
+    if scored.label_words is not None:
+        named = [
+            not scored.label_words[item.label].isdisjoint(words(captions[str(item.file)])[:FIRST_WORDS])
+            for item in scored.items
+        ]
+        scores["label_named"] = float(np.mean(named))
+    if run.pretrained and scored.label_words is not None:
+        scores["retrieval_map_10"] = retrieval_of(run, scored)
+    _write_json(path, {"digest": digest, "scores": scores, "missing": found.missing})
+    return scores, found.missing
+
+
+def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
+    """mAP@10 of the pre-encoder among the sounds of a set and their references, the mean of both directions.
+
+    A caption is right if recording, caption or label are the sound's.
+    """
+    recipe = run.recipe
+    vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
+    accelerator = make_accelerator()
+    split = scored.items[0].split
+    data = prepare_data(replace(recipe, data=replace(recipe.data, valid=(split,))), accelerator, progress=False)
+    spectrograms = dict(zip([item.file for item in data.valid], data.spectrograms[len(data.train) :], strict=True))
+    data = replace(
+        data,
+        valid=list(scored.items),
+        spectrograms=[*data.spectrograms[: len(data.train)], *(spectrograms[item.file] for item in scored.items)],
+        vocabulary=vocabulary,
+    )
+    model = load_pre_encoder(recipe, vocabulary).to(accelerator.device)
+    record = evaluate_retrieval(model, data.valid_batches(recipe.pretrain.batch_size), accelerator.device)
+    accelerator.end_training()
+    return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
+
+
+def compare_systems(
+    plan: Plan, scored: ScoredSet, captions: dict[str, Captions], first: str, second: str
+) -> Comparison:
+    """Two systems on a set, by all seeds that both have; recordings are drawn whole, with all their sounds and seeds."""
+    seeds = [run.seed for run in plan.runs if run.system == first]
+    seeds = [seed for seed in seeds if f"{second}-{seed}" in captions]
+    texts: list[Captions] = [{}, {}]
+    wanted: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, str] = {}
+    for seed in seeds:
+        for item in scored.items:
+            name = f"{seed}/{item.file}"
+            wanted[name], groups[name] = item.captions, item.group or str(item.file)
+            for its, system in zip(texts, (first, second), strict=True):
+                its[name] = captions[f"{system}-{seed}"][str(item.file)]
+    return compare(texts[0], texts[1], wanted, groups=groups)
+
+
+def sizes(run: PlannedRun) -> dict[str, int]:
+    """Parameters of a run's networks."""
+    vocabulary = Vocabulary.load(run.recipe.captioner_folder / "vocabulary.txt")
+    return {name: sum(parts.values()) for name, parts in part_sizes(run.recipe, len(vocabulary)).items()}
+
+
+def training_log(folder: Path) -> list[dict[str, float]]:
+    """A stage's epochs."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def trained_seconds(run: PlannedRun) -> float:
+    """The seconds that a run's steps took, all sittings together."""
+    return sum(line["seconds"] for folder in run.stages().values() for line in training_log(folder))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _write_json(path: Path, value: object) -> None:
+    with written_whole(path) as part:
+        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,77 @@
+"""What a training costs, counted: operations on tensors without numbers, and the memory that its backward pass needs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from auricle.features import front_end
+from auricle.training.config import Recipe
+from auricle.training.pretrain import build_pre_encoder
+from auricle.training.train import build_captioner
+from auricle.vocabulary import UNKNOWN
+
+WORDS = 13  # of a caption, with beginning and end
+BACKWARD = 2  # times the operations of the forward pass
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One stage of a training, for one sound with one caption."""
+
+    forward: int  # floating-point operations: a multiplication and an addition are two
+    training: int  # the same, forward and backward, of what is learnt
+    activations: int  # bytes kept for the backward pass
+    fixed: int  # bytes of weights, gradients and the optimizer's two moments, in single precision
+
+    def memory(self, batch: int) -> int:
+        """Bytes for a batch."""
+        return self.fixed + batch * self.activations
+
+
+def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
+    """The costs of a recipe's stages for sounds of so many seconds: `pre-encoder`, where there is one, and `captioner`.
+
+    Args:
+        recipe: what is trained.
+        words: of the vocabulary, special ones included.
+        seconds: the length of a sound.
+    """
+    hears = front_end(recipe.data.front_end)
+    frames = hears.frames(round(seconds * hears.rate))
+    with torch.device("meta"):
+        log_mel, lengths = torch.zeros(1, frames, hears.mels), torch.full((1,), frames)
+        tokens = torch.full((1, WORDS), UNKNOWN)
+        captioner = build_captioner(recipe, words).train()
+        costs = {}
+        if recipe.train.initial == "pre-encoder":
+            pre_encoder = build_pre_encoder(recipe, words).train()
+            costs["pre-encoder"] = _cost(pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False)
+        frozen = not recipe.train.encoder_rate
+        if frozen:
+            captioner.freeze_encoder()
+        costs["captioner"] = _cost(captioner, captioner.encoder, (log_mel, lengths, tokens), frozen=frozen)
+    return costs
+
+
+def _cost(model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool) -> Cost:
+    kept: dict[int, int] = {}
+    weights = {id(parameter) for parameter in model.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        if id(tensor) not in weights:
+            kept[id(tensor)] = tensor.numel() * tensor.element_size()
+            held.append(tensor)  # or its number might be given again
+        return tensor
+
+    held: list[Tensor] = []
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        model(*inputs)
+    forward = counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(inputs[0])
+    learnt = forward - counter.get_total_flops() if frozen else forward
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return Cost(forward, forward + BACKWARD * learnt, sum(kept.values()), 4 * parameters + 12 * trained)
