@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import http.client
 import io
 import multiprocessing
 import socket
@@ -234,10 +235,11 @@ def test_too_large_and_too_long_are_refused_and_nothing_stays(strict: Server, tm
         threading.Thread(target=lambda: _send(connection, chunked), daemon=True).start()
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     long = write_wav(tmp_path / "long.wav", tone(9, 300, 8_000), 8_000)
-    for path in ("/v1/captions", "/v1/sound"):
-        answer = authorised(strict, path, long.read_bytes())
-        if answer.status == 422:  # else it had begun to be answered
-            assert "longer than 8 s" in answer.json["error"]
+    assert "longer than 8 s" in authorised(strict, "/v1/captions", long.read_bytes()).json["error"]
+    events = authorised(strict, "/v1/captions?format=sse", long.read_bytes()).events
+    assert events[-1][0] == "error"
+    with pytest.raises(http.client.IncompleteRead):  # it had begun to be answered, and breaks off
+        authorised(strict, "/v1/sound", long.read_bytes())
     assert not [path for folder in Path(tempfile.gettempdir()).glob("auricle-*") for path in folder.iterdir()]
 
 

@@ -85,8 +85,10 @@ class JobResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
+        # What is refused half-way cannot be answered otherwise any more: the connection breaks off, which its reader can tell.
         async with self._stack:
-            await super().__call__(scope, receive, send)
+            with contextlib.suppress(RefusedError):
+                await super().__call__(scope, receive, send)
 
 
 def _served(connection: HTTPConnection) -> Served:
