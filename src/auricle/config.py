@@ -25,15 +25,15 @@ class EncoderConfig:
 class DecoderConfig:
     """Which network speaks, and its sizes."""
 
-    # transformer: the paper's. bart: the same layers as BART has them, with learnt positions, GELU and tied output. gru: recurrent.
-    architecture: Literal["transformer", "bart", "gru"] = "transformer"
-    encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
     width: int = 128
     layers: int = 4
     heads: int = 4
     feedforward: int = 2048
     dropout: float = 0.2
     tags: int = 0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
+    # transformer: the paper's. bart: its layers as BART has them, learnt positions, GELU, tied output. gru: recurrent.
+    architecture: Literal["transformer", "bart", "gru"] = "transformer"
+    encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

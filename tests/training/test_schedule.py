@@ -45,6 +45,12 @@ def test_the_cosine_grows_and_falls():
     assert learning_rate(TrainConfig(schedule="cosine", epochs=2, warmup=2), 2) == pytest.approx(1e-3)
 
 
+def test_the_line_falls_from_the_highest_to_nothing():
+    config = TrainConfig(schedule="linear", epochs=4, warmup=0, learning_rate=0.5)
+    assert [learning_rate(config, epochs) for epochs in (0, 1, 3, 4)] == pytest.approx([0.5, 0.375, 0.125, 0])
+    assert learning_rate(TrainConfig(schedule="linear", epochs=5, warmup=1), 0.5) == pytest.approx(5e-4)
+
+
 @pytest.mark.parametrize("architecture", ["cnn10", "mobilenet"])
 def test_every_parameter_is_in_one_group_and_only_matrices_decay(architecture: str):
     model = CaptioningModel(EncoderConfig(architecture, 0.1), DecoderConfig(16, 2, 2, 32), 10)  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ published decoder is told the context alone; ours is told the word before too, a
 search would have nothing to choose by. Frames are averaged by eights, so that half a minute is a few hundred steps.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,8 +32,9 @@ class GRUEncoder(nn.Module):
         units = max(8, round(128 * width))
         self.size = 2 * units
         self.norm = nn.BatchNorm1d(mels)
-        self.below = nn.GRU(mels, units, num_layers=2, batch_first=True, bidirectional=True)
-        self.above = nn.GRU(self.size, units, batch_first=True, bidirectional=True)
+        self.layers = nn.ModuleList(
+            nn.GRU(inputs, units, batch_first=True, bidirectional=True) for inputs in (mels, self.size, self.size)
+        )
 
     def output_frames(self, frames: Tensor) -> Tensor:
         """How many frames of features so many log-mel frames give."""
@@ -40,12 +43,40 @@ class GRUEncoder(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Frame features: (batch, frames, mels) -> (batch, frames // 8, size); at least 8 frames."""
         x = F.avg_pool1d(self.norm(log_mel.transpose(1, 2)), self.reduction).transpose(1, 2)
-        x, _ = self.below(x)
-        return x + self.above(x)[0]
+        first, second, third = (cast("nn.GRU", layer) for layer in self.layers)
+        x = _run(second, _run(first, x))
+        return x + _run(third, x)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
         """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch, size)."""
         return masked_mean(features, mask)
+
+
+def _run(layer: nn.GRU, x: Tensor) -> Tensor:
+    """A bidirectional layer over (batch, frames, inputs) -> (batch, frames, 2 * units)."""
+    if not torch.onnx.is_in_onnx_export():
+        return layer(x)[0]
+    # The exporter would unroll the layer over the frames that it is shown; ONNX has the operator itself, with the gates in
+    # another order: update, reset, new.
+    directions = ("", "_reverse")
+    weights = [
+        torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions]) for kind in ("weight_ih", "weight_hh")
+    ]
+    biases = [torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions]) for kind in ("bias_ih", "bias_hh")]
+    found = torch.onnx.ops.symbolic(
+        "GRU",
+        (x.transpose(0, 1), *weights, torch.cat(biases, 1)),
+        {"hidden_size": layer.hidden_size, "direction": "bidirectional", "linear_before_reset": 1},
+        dtype=x.dtype,
+        shape=(x.shape[1], 2, x.shape[0], layer.hidden_size),
+        version=14,
+    )  # (frames, directions, batch, units)
+    return found.permute(2, 0, 1, 3).flatten(2)
+
+
+def _gates(layer: nn.GRU, name: str) -> Tensor:
+    reset, update, new = getattr(layer, name).chunk(3)
+    return torch.cat([update, reset, new])
 
 
 class GRUDecoder(nn.Module):

@@ -241,7 +241,9 @@ def draw_curves(log: list[dict[str, float]], path: Path) -> None:
         for name in names:
             axes.plot([line["epoch"] for line in log], [line[name] for line in log], label=name.replace("_", " "))
         axes.set_xlabel("epoch")
-        axes.set_yscale("log" if panel == "learning_rate" else "linear")
+        # A rate may end at nothing, which a logarithm has no place for.
+        falls = panel == "learning_rate" and any(line[panel] > 0 for line in log)
+        axes.set_yscale("log" if falls else "linear")
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     with written_whole(path) as part:
