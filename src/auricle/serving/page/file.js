@@ -21,6 +21,7 @@ let chosen = null; // an id
 let past = []; // what to go back to
 let saved = true;
 let limit = Infinity; // bytes
+let unplayable = false; // by the browser, as far as that is known
 
 const timeline = new Timeline($("timeline"), {
   seek: (at) => seek(at),
@@ -135,10 +136,10 @@ function load() {
       resolve(Number.isFinite(player.duration) ? player.duration : 0);
     };
     player.onerror = () => {
+      unplayable = true;
       resolve(0);
-      if (file && !player.dataset.decoded) fallBack(file);
     };
-    delete player.dataset.decoded;
+    unplayable = false;
     player.src = URL.createObjectURL(file);
   });
 }
@@ -149,7 +150,6 @@ async function fallBack(unplayed) {
   try {
     const sound = await api.decoded(unplayed);
     if (file !== unplayed) return;
-    player.dataset.decoded = "yes";
     player.src = URL.createObjectURL(sound);
     hint("This browser cannot play the file, so you hear the sound that the server decoded.");
   } catch {
@@ -169,6 +169,10 @@ async function caption(own) {
           progress(`Listening · ${clock(done, 0)} · ${percent(fraction)}`, fraction);
         },
         overview: (piece) => {
+          if (unplayable) {
+            unplayable = false;
+            fallBack(own);
+          }
           timeline.overview.append(piece);
           timeline.changed();
         },
