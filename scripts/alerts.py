@@ -230,9 +230,7 @@ def main(
             row += [f"{statistic.score(flat.sum(0)):.3f}", f"{within.low:.3f} to {within.high:.3f}"]
         rows.append([*row, f"{sum(alarms[name].values()) / hours / len(SENTENCES):.1f}"])
     header = ["mean of the sentences", "precision", "95 %", "recall", "95 %", "false alarms an hour and sentence"]
-    typer.echo(
-        f"\n{table(header, rows)}\n\n{len(scenes)} sequences, {alarms[f'default: {THRESHOLD:g}'][1] * 60:.1f} minutes"
-    )
+    typer.echo(f"\n{table(header, rows)}\n\n{len(scenes)} sequences, {hours * 60:.1f} minutes")
 
 
 if __name__ == "__main__":

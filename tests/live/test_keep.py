@@ -48,6 +48,7 @@ def test_the_folder_stays_within_its_limit_and_other_files_are_left_alone(tmp_pa
     left = tmp_path / "auricle-20200101T000000.000Z.flac.part"  # of a run that was killed
     left.write_bytes(bytes(50_000))
     keeper = Keeper(tmp_path, 100_000, RATE)
+    ours: list[Path] = []
     for second in range(20):
         keeper.feed(noise(1.0), NOON + datetime.timedelta(seconds=second + 1))
         ours = [path for path in tmp_path.iterdir() if path.name.startswith("auricle-2026")]

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from rich.live import Live
 from auricle.alerts.watch import Alert, Wanted, Watch
 from auricle.captioner import Captioner, Tag
 from auricle.cli import main
+from auricle.errors import AudioError
 from auricle.live.listener import Heard, listen
 from auricle.live.sources import Gap
 from auricle.live.view import JsonLines, Lines, Terminal, fields, line
@@ -44,6 +45,17 @@ def test_events_are_those_of_the_segmenter_however_sound_comes_in(guided: Captio
     wanted = [event for event in segmenter.feed(SOUND) + segmenter.finish() if event.state == "end"]
     assert len(wanted) >= 2
     assert final(list(listen(guided, pieces(SOUND, np.random.default_rng(seed))))) == wanted
+
+
+def test_what_was_heard_before_damage_is_told_first(guided: Captioner) -> None:
+    def damaged() -> Iterator[np.ndarray]:
+        yield SOUND
+        raise AudioError("it is damaged")
+
+    heard: list[Heard] = []
+    with pytest.raises(AudioError, match="it is damaged"):
+        heard.extend(listen(guided, damaged()))
+    assert final(heard) == final(list(listen(guided, [SOUND])))
 
 
 def test_times_and_numbers_go_on_over_a_gap(guided: Captioner) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from auricle.alerts.watch import Alert, Watch
 from auricle.captioner import Captioner
+from auricle.errors import AudioError
 from auricle.live.sources import Gap
 from auricle.segmenter import Event, Segmenter
 
@@ -37,6 +38,9 @@ def listen(
         pieces: mono samples, (n,) each, of any n, at the captioner's rate, and gaps.
         watch: what alerts are about.
         now: the clock on the wall.
+
+    Raises:
+        AudioError: the pieces' own, after the last rows.
     """
     segmenter = Segmenter(captioner)
     samples, before = 0, 0.0  # of the stretch since the last gap; seconds before it
@@ -58,18 +62,24 @@ def listen(
     def alarmed(alerts: Iterable[Alert]) -> Iterator[Heard]:
         return (timed(replace(alert, caption=caption)) for alert in alerts)
 
-    for piece in pieces:
-        if isinstance(piece, Gap):
-            yield from told(segmenter.finish())
+    damage: AudioError | None = None
+    try:
+        for piece in pieces:
+            if isinstance(piece, Gap):
+                yield from told(segmenter.finish())
+                if watch is not None:
+                    yield from alarmed(watch.interrupt(piece.seconds))
+                before, first = before + samples / captioner.rate + piece.seconds, last
+                segmenter, samples = Segmenter(captioner), 0
+                continue
+            samples += len(piece)
+            yield from told(segmenter.feed(piece))
             if watch is not None:
-                yield from alarmed(watch.interrupt(piece.seconds))
-            before, first = before + samples / captioner.rate + piece.seconds, last
-            segmenter, samples = Segmenter(captioner), 0
-            continue
-        samples += len(piece)
-        yield from told(segmenter.feed(piece))
-        if watch is not None:
-            yield from alarmed(watch.feed(piece))
+                yield from alarmed(watch.feed(piece))
+    except AudioError as error:
+        damage = error  # what was heard before is told first
     yield from told(segmenter.finish())
     if watch is not None:
         yield from alarmed(watch.finish())
+    if damage is not None:
+        raise damage

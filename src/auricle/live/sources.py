@@ -65,29 +65,28 @@ def heard(
     Raises:
         AudioError: the source cannot be opened the first time, or is not endless and is damaged.
     """
-    wait, opened, lost = FIRST_WAIT, False, None
-    since = clock()
+    wait, opened, lost = FIRST_WAIT, False, False
+    since = came = clock()  # the source is there; the last piece came
     while True:
         try:
             # Closed at once where the listener has enough, not when the garbage is collected.
             with contextlib.closing(source.open()) as pieces:  # type: ignore[type-var]
                 for piece in pieces:
-                    if lost is not None:
-                        since = clock()
-                        say(f"{source.name} is back after {since - lost:.0f} s")
-                        yield Gap(since - lost)
-                        lost = None
+                    now = clock()
+                    gap, came = now - came, now
+                    if lost:
+                        since, lost = now, False
+                        say(f"{source.name} is back after {gap:.0f} s")
+                        yield Gap(gap)
                     opened = True
                     yield piece
             return
         except AudioError as error:
             if not (source.endless and opened):
                 raise
-            now = clock()
-            if lost is None:
+            if not lost:
                 # A source that held for long is tried again soon; one that comes and goes is not.
-                wait = FIRST_WAIT if now - since > LONGEST_WAIT else wait
-                lost = now
+                wait, lost = FIRST_WAIT if clock() - since > LONGEST_WAIT else wait, True
             say(f"{error}; trying again in {wait:g} s")
             sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
@@ -185,41 +184,40 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
 
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         nonlocal opened
-        if opened:
-            # PortAudio lists the devices once, when it begins; one that was plugged in again is only found afresh.
-            sounddevice._terminate()
-            sounddevice._initialize()
-        opened = True
-        found = _find_device(sounddevice, device)
-        own_rate, channels = round(found["default_samplerate"]), min(2, found["max_input_channels"])
-        waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
-        dropped, told = 0, -COMPLAIN
-
-        def put(samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags") -> None:
-            # Called on PortAudio's own thread, which must never wait.
-            nonlocal dropped
-            try:
-                waiting.put_nowait(samples.T.copy())
-            except queue.Full:
-                dropped += frames
-            if status.input_overflow:
-                dropped += 1
-
+        name = "microphone"
         try:
-            with sounddevice.InputStream(
-                own_rate, round(PIECE * own_rate), found["index"], channels, "float32", callback=put
-            ):
+            if opened:
+                # PortAudio lists the devices once, when it begins; one that was plugged in again is only found afresh.
+                sounddevice._terminate()
+                sounddevice._initialize()
+            opened = True
+            found = _find_device(sounddevice, device)
+            name, own_rate = found["name"], round(found["default_samplerate"])
+            channels = min(2, found["max_input_channels"])
+            waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
+            dropped, told = 0, -COMPLAIN
+
+            def put(samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags") -> None:
+                # Called on PortAudio's own thread, which must never wait.
+                nonlocal dropped
+                try:
+                    waiting.put_nowait(samples.T.copy())
+                except queue.Full:
+                    dropped += frames
+                if status.input_overflow:
+                    dropped += 1
+
+            size = round(PIECE * own_rate)
+            with sounddevice.InputStream(own_rate, size, found["index"], channels, "float32", callback=put):
                 while True:
                     yield own_rate, waiting.get(timeout=SILENT_DEVICE)
                     if dropped and time.monotonic() - told > COMPLAIN:
-                        say(
-                            f"{found['name']}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy"
-                        )
+                        say(f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy")
                         dropped, told = 0, time.monotonic()
         except sounddevice.PortAudioError as error:
-            raise AudioError(f"{found['name']}: cannot be recorded from ({error})") from None
+            raise AudioError(f"{name}: cannot be recorded from ({error})") from None
         except queue.Empty:
-            raise AudioError(f"{found['name']}: has given nothing for {SILENT_DEVICE:g} s") from None
+            raise AudioError(f"{name}: has given nothing for {SILENT_DEVICE:g} s") from None
 
     return Source("microphone", lambda: resample_stream(blocks(), rate), endless=True)
 
