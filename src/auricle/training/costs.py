@@ -56,16 +56,15 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
 
 
 def _cost(model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool) -> Cost:
-    kept: dict[int, int] = {}
-    weights = {id(parameter) for parameter in model.parameters()}
+    # By storage: what is kept may be a view of a weight, or of what is kept already.
+    weights = {_storage(parameter) for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        if id(tensor) not in weights:
-            kept[id(tensor)] = tensor.numel() * tensor.element_size()
-            held.append(tensor)  # or its number might be given again
+        if _storage(tensor) not in weights:
+            kept[_storage(tensor)] = tensor
         return tensor
 
-    held: list[Tensor] = []
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
         model(*inputs)
     forward = counter.get_total_flops()
@@ -74,4 +73,9 @@ def _cost(model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Te
     learnt = forward - counter.get_total_flops() if frozen else forward
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return Cost(forward, forward + BACKWARD * learnt, sum(kept.values()), 4 * parameters + 12 * trained)
+    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return Cost(forward, forward + BACKWARD * learnt, activations, 4 * parameters + 12 * trained)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

@@ -1,0 +1,29 @@
+"""Costs are counted: design.md's figure for CNN10, and what a frozen encoder saves."""
+
+from pathlib import Path
+
+import pytest
+
+from auricle.training.config import load_recipe
+from auricle.training.costs import stage_costs
+from auricle.training.parameters import CLOTHO_WORDS
+
+
+def test_cnn10_costs_67_gflop_for_half_a_minute():
+    costs = stage_costs(load_recipe(Path("paper")), CLOTHO_WORDS + 4, 30)
+    assert costs["pre-encoder"].forward == pytest.approx(67e9, rel=0.02)
+    for cost in costs.values():
+        assert cost.training == 3 * cost.forward
+        assert cost.memory(2) - cost.memory(1) == cost.activations
+    assert costs["captioner"].fixed >= 16 * 8_512_081
+
+
+def test_what_is_frozen_is_not_learnt():
+    learnt, frozen = (
+        stage_costs(load_recipe(Path("scratch"), [f"train.encoder_rate={rate}"]), 1000, 5)["captioner"]
+        for rate in (1, 0)
+    )
+    assert learnt.forward == frozen.forward
+    assert frozen.training < 0.4 * learnt.training
+    assert frozen.activations < learnt.activations
+    assert frozen.fixed < learnt.fixed
