@@ -21,6 +21,7 @@ from auricle.alerts.watch import Alert, Wanted, Watch
 from auricle.captioner import Captioner, Tag
 from auricle.cli import main
 from auricle.errors import AudioError
+from auricle.live.cli import _name
 from auricle.live.listener import Heard, listen
 from auricle.live.sources import Gap
 from auricle.live.view import JsonLines, Lines, Terminal, fields, line
@@ -190,6 +191,12 @@ def test_what_makes_no_sense_is_one_line(run: Callable, tmp_path: Path) -> None:
         problem = err + str(code)
         assert message in problem
         assert "Traceback" not in problem
+
+
+def test_the_view_names_sources_without_passwords() -> None:
+    assert _name("rtsp://me:password@camera/1?token=secret") == "rtsp://camera/1"
+    assert _name("/films/a\x1b[2Jb.mkv") == "a?[2Jb.mkv"
+    assert (_name(None), _name("-")) == ("microphone", "standard input")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")

@@ -93,7 +93,7 @@ def listen(
     captioner = load(checkpoint)
     with contextlib.ExitStack() as stack:
         keeper = None if keep is None else Keeper(keep, round(keep_limit * 1e6), captioner.rate)
-        view = stack.enter_context(_view(form, source or "microphone"))
+        view = stack.enter_context(_view(form, _name(source)))
         place = _source(source, device, captioner.rate, (pcm, rate, channels), view.say)
         watch, tell = stack.enter_context(alarm(captioner, alerts, alert_file, view.say))
         stop = stack.enter_context(_Stop())
@@ -102,6 +102,15 @@ def listen(
             view.row(row)
             if isinstance(row.row, Alert):
                 tell(fields(row))
+
+
+def _name(source: str | None) -> str:
+    """What the view calls a source, in a few characters and without passwords."""
+    from auricle.audio import printable, shown_url
+
+    if source is None or source == "-":
+        return "microphone" if source is None else "standard input"
+    return shown_url(source) if "://" in source else printable(Path(source).name)
 
 
 def _source(

@@ -20,7 +20,7 @@ from auricle.writers import event_fields
 
 REFRESH = 0.1  # seconds from one picture of the meter to the next
 FLOOR = -70.0  # dBFS at the meter's left end
-METER = 30  # characters
+METER, NAME = 30, 30  # characters
 FALL = 20.0  # decibels a second by which the meter falls back, as studio meters do
 SHOWN_TAGS = 4
 
@@ -117,7 +117,7 @@ class Terminal:
         filled = round(METER * (1 - max(self._level, FLOOR) / FLOOR))
         colour = "red" if self._level > -1 else "yellow" if self._level > -6 else "green"
         meter = Text.assemble(
-            (f"{self._name}  ", "dim"),
+            (f"{self._name[:NAME]}  ", "dim"),
             ("█" * filled, colour),
             ("░" * (METER - filled), "dim"),
             f" {self._level:4.0f} dB" if self._level > FLOOR else "  quiet",
