@@ -37,7 +37,7 @@ VERSION = 1
 # both were looked at on the split `label_valid`; see docs/search.md.
 TAG_PROBABILITY = 0.1
 WORDS_WEIGHT = 0.15
-CANDIDATES = 200  # windows that either way of searching puts forward; more where more are asked for
+CANDIDATES = 100  # windows that either way of searching puts forward; more where more are asked for
 MOST_CANDIDATES = 4096  # sqlite-vec finds no more
 BUSY_SECONDS = 30
 MAPPED_BYTES = 1 << 34  # of the file; copying its pages would take as long again as comparing what they hold
@@ -160,6 +160,12 @@ class SoundIndex:
     def close(self) -> None:
         """Closes the file."""
         self._database.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is put within becomes lasting at its end, all or nothing; faster than sound by sound."""
+        with self._problems(), self._database:
+            yield
 
     def changes(self, folders: Iterable[str], files: Iterable[str]) -> Changes:
         """Compares files with what is known of them, by size and time of modification.
