@@ -8,6 +8,7 @@ samples come in, and within a second: a change is told at most a second after it
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -41,7 +42,11 @@ class Change:
     level: float = 0.115  # a decibel between the mean levels of this second and the last two
     spread: float = -0.219  # a decibel that the event's levels vary by anyway
     bias: float = -6.78
-    threshold: float = 1.2
+    threshold: float = 1.2  # of the logit
+
+    def logit(self, differences: np.ndarray) -> float:
+        """(4,) -> how sure it is."""
+        return float(differences @ (self.frames, self.floor, self.level, self.spread) + self.bias)
 
 
 CHANGE = Change()
@@ -66,14 +71,6 @@ class Event:
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class _Look:
-    """The last second."""
-
-    frames: np.ndarray  # the encoder's, averaged, of length 1
-    levels: np.ndarray  # (mels,) of its last hop, in dB
-
-
 @dataclass
 class _Open:
     """An event that goes on. Times are in samples."""
@@ -81,25 +78,12 @@ class _Open:
     id: int
     start: int
     part: int  # where the part begins that was not captioned for good
-    levels: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))  # of its last hops
-    frames: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))  # of its last looks
+    # Of its last hops, and of the looks that heard nothing else.
+    levels: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))
+    frames: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MEMORY + HOPS))
     said: Caption | None = None  # in its last row
     surest: Caption | None = None  # of the parts that were captioned for good
     named: int = 0  # how often
-
-    def change(self, weights: Change) -> float:
-        """The logit of the newest second's being something else; minus infinity where there is too little to tell."""
-        if len(self.frames) <= HOPS:
-            return -np.inf
-        mean = np.mean(list(self.frames)[:-HOPS], axis=0)
-        past, now = np.split(np.array(self.levels), [-HOPS])
-        return (
-            weights.frames * (1 - self.frames[-1] @ mean / np.linalg.norm(mean))
-            + weights.floor * np.abs(past[-HOPS:].min(0) - now.min(0)).mean()
-            + weights.level * np.abs(past[-2 * HOPS :].mean(0) - now.mean(0)).mean()
-            + weights.spread * past.std(0).mean()
-            + weights.bias
-        )
 
 
 class Segmenter:
@@ -134,6 +118,8 @@ class Segmenter:
         rows: list[Event] = []
         while self._first + len(self._held) >= self._heard + self._hop:
             rows += self._listen(self._heard + self._hop)
+        first = max(self._first, self._heard - self._part - 2 * self._second)
+        self._held, self._first = self._held[first - self._first :].copy(), first
         return rows
 
     def finish(self) -> list[Event]:
@@ -155,55 +141,25 @@ class Segmenter:
         if self._event:
             rows += self._compare(self._event, now)
             rows += self._name(self._event, now)
-        first = max(self._first, now - self._part - self._second)
-        self._held, self._first = self._held[first - self._first :].copy(), first
         return rows
 
     def _compare(self, event: _Open, now: int) -> list[Event]:
         """Ends the event and begins another where the last second is something else."""
-        look = self._look(now)
-        event.levels.append(look.levels)
+        frames, levels = look(self.captioner, self._between(max(self._first, now - self._second), now))
+        event.levels.append(levels)
         if now - event.start >= self._second:
-            event.frames.append(look.frames)
-        if event.change(self.change) < self.change.threshold:
+            event.frames.append(frames)
+        if (
+            len(event.frames) <= HOPS
+            or self.change.logit(differences(event.frames, event.levels)) < self.change.threshold
+        ):
             return []
-        moment = self._moment(max(event.start, now - 2 * self._second), now)
-        rows = self._close(moment)
-        since = (now - moment) // self._hop  # hops that are all of what is new
-        self._open(moment).levels.extend(list(event.levels)[len(event.levels) - since :])
+        start = max(event.start, now - 2 * self._second)
+        change = start + moment(self.captioner, self._between(start, now))
+        rows = self._close(change)
+        whole = (now - change) // self._hop  # hops of the new event alone
+        self._open(change).levels.extend(list(event.levels)[len(event.levels) - whole :])
         return rows
-
-    def _look(self, now: int) -> _Look:
-        captioner = self.captioner
-        samples = self._between(max(self._first, now - self._second), now)
-        spectrogram = captioner.spectrogram(samples)
-        heard = captioner.model.hear(spectrogram)
-        positions = heard.memory_values.shape[3] - captioner.checkpoint.config.decoder.tags
-        frames = heard.memory_values[:, 0, :, :positions].mean(2).ravel()
-        frames /= np.linalg.norm(frames)
-        # The spectrogram goes on where the sound is too short.
-        sounding = spectrogram[: len(samples) // captioner.front_end.hop or 1]
-        last = sounding[-round(HOP * captioner.front_end.frames_per_second) :]
-        return _Look(frames, self._decibels(last).mean(0))
-
-    def _moment(self, start: int, now: int) -> int:
-        """When in the last second it changed: where the mean spectra before and after leave the smallest squares."""
-        spectrogram = self._decibels(self.captioner.spectrogram(self._between(start, now)))
-        count, mels = len(spectrogram), spectrogram.shape[1] // BAND * BAND
-        bands = spectrogram[:, :mels].reshape(count, -1, BAND).mean(2)
-        sums = bands.cumsum(0)
-        places = np.arange(1, count)
-        before, after = sums[:-1] / places[:, None], (sums[-1] - sums[:-1]) / (count - places)[:, None]
-        gain = ((before - after) ** 2).sum(1) * places * (count - places)
-        per_frame = (now - start) / count
-        allowed = (now - start - places * per_frame <= self._second) & (
-            now - start - places * per_frame >= MARGIN * self.captioner.rate
-        )
-        return start + round(float(places[allowed][gain[allowed].argmax()]) * per_frame)
-
-    def _decibels(self, spectrogram: np.ndarray) -> np.ndarray:
-        front_end = self.captioner.front_end
-        return 10 * np.log10(from_log(spectrogram, front_end) + front_end.floor)
 
     def _name(self, event: _Open, now: int) -> list[Event]:
         """Says what is heard, where enough of it is new."""
@@ -255,3 +211,58 @@ class Segmenter:
 
     def _between(self, start: int, end: int) -> np.ndarray:
         return self._held[start - self._first : end - self._first]
+
+
+def look(captioner: Captioner, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared of the last second.
+
+    Args:
+        captioner: what hears.
+        samples: (samples,), a second, or less where there was no more.
+
+    Returns:
+        The encoder's frames, averaged, of length 1; and the levels of mel bands in the last hop, (mels,) in dB.
+    """
+    spectrogram = captioner.spectrogram(samples)
+    values = captioner.model.hear(spectrogram).memory_values
+    positions = values.shape[3] - captioner.checkpoint.config.decoder.tags
+    frames = values[:, 0, :, :positions].mean(2).ravel()
+    # The spectrogram goes on where the sound is too short.
+    sounding = spectrogram[: len(samples) // captioner.front_end.hop or 1]
+    hop = sounding[-round(HOP * captioner.front_end.frames_per_second) :]
+    return frames / np.linalg.norm(frames), _decibels(hop, captioner).mean(0)
+
+
+def differences(frames: Sequence[np.ndarray], levels: Sequence[np.ndarray]) -> np.ndarray:
+    """How the last second differs from the event before it: what the weights of `Change` are of, (4,).
+
+    Args:
+        frames: of looks that heard nothing but the event, more than `HOPS`.
+        levels: of the event's hops, as many at least.
+    """
+    mean = np.mean(list(frames)[:-HOPS], axis=0)
+    past, now = np.split(np.array(levels), [-HOPS])
+    return np.array(
+        [
+            1 - frames[-1] @ mean / np.linalg.norm(mean),
+            np.abs(past[-HOPS:].min(0) - now.min(0)).mean(),
+            np.abs(past[-2 * HOPS :].mean(0) - now.mean(0)).mean(),
+            past.std(0).mean(),
+        ]
+    )
+
+
+def moment(captioner: Captioner, samples: np.ndarray) -> int:
+    """At which sample a sound changed in its last second: mean spectra before and after leave the smallest squares."""
+    bands = _decibels(captioner.spectrogram(samples), captioner)
+    bands = bands[:, : bands.shape[1] // BAND * BAND].reshape(len(bands), -1, BAND).mean(2)
+    sums, places = bands.cumsum(0), np.arange(1, len(bands))
+    before, after = sums[:-1] / places[:, None], (sums[-1] - sums[:-1]) / (len(bands) - places)[:, None]
+    gain = ((before - after) ** 2).sum(1) * places * (len(bands) - places)
+    left = (1 - places / len(bands)) * len(samples) / captioner.rate  # seconds
+    gain[(left > HOPS * HOP) | (left < MARGIN)] = -1.0
+    return round(float(places[gain.argmax()]) / len(bands) * len(samples))
+
+
+def _decibels(spectrogram: np.ndarray, captioner: Captioner) -> np.ndarray:
+    return 10 * np.log10(from_log(spectrogram, captioner.front_end) + captioner.front_end.floor)

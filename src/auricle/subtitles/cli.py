@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -87,7 +87,7 @@ def subtitle(
     existing = None if merge is None else read_subtitles(merge)
     forms = {form_of(path) for path in (output, merge) if path is not None}
     if form is not None:
-        forms.add(form.value)
+        forms.add(cast("Form", form.value))
     if len(forms) > 1:
         raise AuricleError(f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format")
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
@@ -100,12 +100,12 @@ def subtitle(
     with alarm(captioner, alerts, alert_file, _say) as (watch, tell):
         events = _events(captioner, _chunks(film, captioner.rate, track, failed), watch, tell)
         found = list(cues(events, options, existing.taken if existing else ()))
-    content = merge_cues(existing, found) if existing else write_cues(found, written)
-    _write(content, output)
-    if output is not None:
-        print(f"{output}: {len(found)} cues", file=sys.stderr)
+    if found or not failed:
+        _write(merge_cues(existing, found) if existing else write_cues(found, written), output)
+        if output is not None:
+            print(f"{output}: {len(found)} cues", file=sys.stderr)
     for error in failed:
-        sys.exit(f"auricle: {error}{'; what was heard before is subtitled' if found else ''}")
+        raise AuricleError(f"{error}{'; what was heard before is subtitled' if found else ''}")
 
 
 def _chunks(film: str, rate: int, track: int | None, failed: list[AudioError]) -> Iterator["np.ndarray"]:
@@ -132,7 +132,7 @@ def _events(
 
     def told(alerts: "list[Alert]") -> None:
         for alert in alerts:
-            _say(f"alert at {clock(alert.start, '.')}: {alert.sentence} (score {alert.score:.1f})")
+            _say(f"alert at {clock(alert.start, '.')}: {alert.sentence} (score {alert.score:.2f})")
             tell(alert_fields(alert))
 
     segmenter = Segmenter(captioner, interim=False)

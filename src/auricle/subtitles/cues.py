@@ -21,6 +21,7 @@ LINE = 42  # characters, of which there are at most two
 GAP = 0.084  # seconds between two cues: two frames of a film
 SAID = 10.0  # seconds after a cue in which its text is not shown again,
 JOINED = 2.0  # and in which it goes on
+LEFT = 0.5  # seconds of a sound that must be left where its cue begins late
 PHRASES = 3  # of a cue
 CONFIDENCE = 0.25  # of an event under which it is not shown
 
@@ -62,12 +63,13 @@ def cues(
     for event, following in itertools.pairwise(itertools.chain(final, [None])):
         assert event is not None
         after = math.inf if following is None else following.start - GAP
+        latest = max(event.start, event.end - LEFT)
         texts = _texts(event, options)
         while gaps[gap][1] <= event.start:
             gap += 1
         for first, last in itertools.islice(gaps, gap, None if texts else gap):
             start = max(event.start, first)
-            if start >= event.end:
+            if start > latest:
                 break
             if held is not None and held.text in texts and start - held.end < SAID:
                 if first <= held.start and start - held.end < JOINED:
@@ -77,7 +79,7 @@ def cues(
             read = -GAP if held is None else min(held.end, max(held.start + _needed(held.text), start - GAP))
             start = max(start, read + GAP)
             text = _fitting(texts, min(after, last) - start, last - start)
-            if text is None or start >= event.end:
+            if text is None or start > latest:
                 continue
             if held is not None:
                 yield replace(held, end=read)

@@ -138,7 +138,8 @@ def _block_cues(text: str, form: Form) -> Iterator[Existing]:
     times = [(at, match) for at, (first, last) in enumerate(lines) if (match := _TIMES.match(text[first:last]))]
     # A number or a name stands right before the times.
     heads = [at - 1 if at and not empty[at - 1] else at for at, _ in times]
-    for (at, match), head, following in zip(times, heads, [*heads[1:], len(lines)], strict=True):
+    following_heads = [*heads, len(lines)][1:]
+    for (at, match), head, following in zip(times, heads, following_heads, strict=True):
         behind = following
         if form == "vtt":
             # Notes may follow a cue, which an empty line ends. In SubRip nothing does, and sloppy texts hold empty lines.

@@ -125,7 +125,7 @@ def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:
         caption: a sentence.
         tags: the likeliest first.
     """
-    found = list(dict.fromkeys(_phrases(caption)))
+    found = [phrase for phrase in dict.fromkeys(_phrases(caption)) if phrase.text]
     if not found and tags:
         name = tags[0].name.split(",")[0].lower()
         found = [_phrase(name.split(), [])]
@@ -142,8 +142,12 @@ def _phrases(caption: str) -> Iterator[Phrase]:
         subject = _noun(clause[: verbs[0] if verbs else len(clause)], doer=bool(verbs))
         if not subject and (not verbs or said or not clause[verbs[-1]].endswith("ing")):
             continue  # "barks and growls": what else the same one does
-        if not verbs and joint and (joint not in ("and", ",") or clause[0] in FORMS or clause[0] in _PREPOSITIONS):
-            continue  # "with a hum", "and growls", "and forth"
+        if (
+            not verbs
+            and joint
+            and (joint not in ("and", ",", "by", "then") or clause[0] in _PREPOSITIONS or (said and clause[0] in FORMS))
+        ):
+            continue  # "with a hum", "and forth", "and growls"
         if pending and not (verbs and joint == "and" and subject and _people(pending) == _people(subject)):
             yield _phrase(pending, [])
             pending = []

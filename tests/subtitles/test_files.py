@@ -1,0 +1,197 @@
+"""What others wrote stays byte for byte, and players find both theirs and ours."""
+
+from pathlib import Path
+
+import pysubs2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auricle.errors import AuricleError
+from auricle.subtitles.cues import Cue
+from auricle.subtitles.files import FORMS, Form, form_of, merge_cues, read_subtitles, write_cues
+
+SRT = """\
+1
+00:00:01,000 --> 00:00:02,500 X1:100 X2:200 Y1:10 Y2:20
+<b>Hello.</b>
+
+2
+00:00:10,000 --> 00:00:12,000
+{\\an8}Two lines
+- <i>of text</i>
+
+and one that a sloppy writer parted
+
+7
+00:01:00,000 --> 00:01:02,000
+The end."""
+VTT = """\
+WEBVTT - A film
+X-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:900000
+
+STYLE
+::cue { color: yellow }
+
+REGION
+id:bill
+width:40%
+
+NOTE a remark
+of two lines
+
+intro
+00:01.000 --> 00:02.500 line:10% align:start region:bill
+<v Mary>Hello.</v>
+
+NOTE between
+
+00:00:10.000 --> 00:00:12.000
+No name
+
+01:00.000 --> 01:02.000
+The end.
+
+NOTE last
+"""
+ASS = """\
+[Script Info]
+; a comment
+Title: A film
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Sign,Arial,20
+Style: Default,Arial,24
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:01.00,0:00:02.50,Default,Mary,0,0,0,,{\\an8}Hello, you
+Comment: 0,0:00:05.00,0:00:09.00,Default,,0,0,0,,not shown
+Dialogue: 1,0:00:10.00,0:00:12.00,Sign,,0,0,0,,No\\Nname
+Dialogue: 0,0:01:00.00,0:01:02.00,Default,,0,0,0,,The end.
+
+[Fonts]
+fontname: a.ttf
+"""
+TEXTS: dict[Form, str] = {"srt": SRT, "vtt": VTT, "ass": ASS}
+OURS = [
+    Cue(0.0, 0.9, "[wind blowing]"),
+    Cue(3.0, 6.5, "[dog barking, rain falling on something\nrather long]"),
+    Cue(7.0, 9.0, "[bell ringing]"),
+    Cue(13.0, 15.0, "[siren wailing]"),
+    Cue(3_700.0, 3_707.0, "[waves crashing]"),
+]
+
+
+def put(folder: Path, content: bytes, form: str) -> Path:
+    path = folder / f"film.{form}"
+    path.write_bytes(content)
+    return path
+
+
+def without(merged: bytes, original: bytes) -> bytes:
+    """What was added, where all that was there is there in its order; otherwise the assertion fails."""
+    added, at = bytearray(), 0
+    for line in original.splitlines(keepends=True):
+        found = merged.find(line, at)
+        assert found >= 0, line
+        added += merged[at:found]
+        at = found + len(line)
+    return bytes(added) + merged[at:]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_new_file_reads_back(tmp_path: Path, form: Form) -> None:
+    path = put(tmp_path, write_cues(OURS, form), form)
+    read = [(e.start / 1000, e.end / 1000, e.text.replace("\\N", "\n")) for e in pysubs2.load(str(path))]
+    assert read == [(cue.start, cue.end, cue.text) for cue in OURS]
+    assert [(cue.start, cue.end) for cue in read_subtitles(path).cues] == [(cue.start, cue.end) for cue in OURS]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_was_there_stays(tmp_path: Path, form: Form, encoding: str, newline: str) -> None:
+    text = TEXTS[form].replace("Hello", "Hällo ñ").replace("\n", newline)
+    original = text.encode(encoding)
+    file = read_subtitles(put(tmp_path, original, form))
+    assert file.taken == [(1.0, 2.5), (10.0, 12.0), (60.0, 62.0)]
+    assert merge_cues(file, []) == original
+    merged = merge_cues(file, OURS)
+    decoded = merged.decode(encoding)
+    # In text, since half of a character of UTF-16 may look like the end of a line.
+    added = without(decoded.encode(), text.encode()).decode()
+    assert [line for line in added.splitlines() if line.startswith(("[", "rather"))] == [
+        line for cue in OURS for line in cue.text.splitlines() if form != "ass"
+    ]
+    read = pysubs2.SSAFile.from_string(decoded.replace("\r\n", "\n"), format_=form)
+    shown = sorted((e.start / 1000, e.end / 1000) for e in read if not e.is_comment)
+    assert shown == sorted([*file.taken, *((cue.start, cue.end) for cue in OURS)])
+    for cue in OURS:  # to pysubs2 a name or a note belongs to the text before it
+        assert any(event.text.startswith(cue.text.replace("\n", "\\N")) for event in read)
+    if newline == "\r\n":
+        assert "\n" not in decoded.replace("\r\n", "")
+
+
+def test_ours_come_in_the_order_of_time_and_notes_stay_with_what_follows(tmp_path: Path) -> None:
+    merged = merge_cues(read_subtitles(put(tmp_path, VTT.encode(), "vtt")), OURS).decode()
+    places = [merged.index(text) for text in ("[wind", "intro", "[dog", "[bell", "NOTE between", "No name", "[siren")]
+    assert places == sorted(places)
+    assert merged.startswith(VTT[: VTT.index("intro")])
+    assert merged.index("NOTE between") + len("NOTE between\n\n") == merged.index("00:00:10.000")
+
+
+def test_numbers_go_on_where_theirs_end(tmp_path: Path) -> None:
+    merged = merge_cues(read_subtitles(put(tmp_path, SRT.encode(), "srt")), OURS[:2]).decode()
+    assert merged.startswith("8\n00:00:00,000 --> 00:00:00,900\n[wind blowing]\n\n1\n00:00:01,000")
+    assert "\n9\n00:00:03,000 --> 00:00:06,500\n" in merged
+
+
+def test_ass_has_columns_and_styles_of_its_own(tmp_path: Path) -> None:
+    old = (
+        "[Script Info]\nScriptType: v4.00\n[V4 Styles]\nFormat: Name, Fontname\nStyle: Top,Arial\n[Events]\n"
+        "Format: Marked, Start, End, Style, Text\nDialogue: Marked=0,0:00:01.00,0:00:02.00,Top,Hello, you"
+    )
+    merged = merge_cues(
+        read_subtitles(put(tmp_path, old.encode(), "ass")), [Cue(36_003.456, 36_005, "[bell]")]
+    ).decode()
+    assert merged == f"{old}\nDialogue: Marked=0,10:00:03.45,10:00:05.00,Top,[bell]\n"
+
+
+def test_a_file_out_of_order_is_not_torn(tmp_path: Path) -> None:
+    blocks = [f"{n}\n00:00:{s:02},000 --> 00:00:{s + 1:02},000\nText {n}\n\n" for n, s in ((1, 30), (2, 5), (3, 20))]
+    merged = merge_cues(read_subtitles(put(tmp_path, "".join(blocks).encode(), "srt")), OURS[:4]).decode()
+    assert all(block in merged for block in blocks)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.text(st.sampled_from("01:,.->\n\r \ufeffNOTEab[]Dialogue"), max_size=120), form=st.sampled_from(FORMS)
+)
+def test_whatever_is_in_a_file_stays_in_it(tmp_path_factory: pytest.TempPathFactory, content: str, form: Form) -> None:
+    head = {"srt": "", "vtt": "WEBVTT\n\n", "ass": "[Events]\n"}[form]
+    cue = {"ass": "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hi\n"}.get(
+        form, "00:00:01.000 --> 00:00:02.000\nHi\n\n"
+    )
+    # A bracket begins another section, where Dialogue is no cue.
+    content = content.replace("[", "") if form == "ass" else content
+    original = (head + content + "\n\n" + cue + content).encode()
+    file = read_subtitles(put(tmp_path_factory.mktemp("any"), original, form))
+    assert merge_cues(file, []) == original
+    without(merge_cues(file, OURS).replace(b"\r\r", b"\r"), original.replace(b"\r\r", b"\r"))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.srt", b""), ("a.vtt", b"WEBVTT\n"), ("a.ass", b"\0\xff" * 99)])
+def test_a_file_without_cues_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AuricleError, match="holds no cue"):
+        read_subtitles(tmp_path / name)
+
+
+def test_what_is_no_subtitle_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AuricleError, match=r"wanted \.srt, \.vtt or \.ass"):
+        form_of(Path("film.txt"))
+    with pytest.raises(AuricleError, match="cannot be read"):
+        read_subtitles(tmp_path / "none.srt")
