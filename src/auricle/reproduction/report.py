@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +109,8 @@ def _table_1(plan: Plan) -> list[str]:
 
 def _table_2(plan: Plan, found: Results) -> list[str]:
     there = {name for its in found.scores.values() for name in its}
+    if plan.scale == "full":
+        there |= set(COLUMNS)
     columns = [name for name in (*COLUMNS, *MORE_TITLES) if name in there]
     rows = []
     for name, system in plan.systems.items():
@@ -174,8 +177,7 @@ def _machine(plan: Plan) -> list[str]:
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else "no GPU, "
     versions = ", ".join(f"{name} {version(name)}" for name in ("auricle", "torch", "numpy", "onnxruntime"))
     described = f"{gpu}{_processor()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads; {versions}"
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    commit = f"; commit {found.stdout.strip()}" if found.returncode == 0 else ""
+    commit = f"; commit {found}" if (found := _commit()) else ""
     seconds = {run.name: trained_seconds(run) for run in plan.runs}
     rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
     rows.append(["all", f"{sum(seconds.values()) / 60:.1f}"])
@@ -191,6 +193,16 @@ def _machine(plan: Plan) -> list[str]:
         "",
         *commands,
     ]
+
+
+def _commit() -> str:
+    """That of the folder one is in; empty where there is none."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    return subprocess.run(
+        [git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def _processor() -> str:

@@ -3,20 +3,21 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from auricle.captioner import load
+from auricle.data.batches import Batches
+from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.scores import Comparison, compare, evaluate
+from auricle.features import front_end
 from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
 from auricle.training.parameters import part_sizes
-from auricle.training.prepare import prepare_data
 from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
-from auricle.training.run import make_accelerator
 from auricle.training.train import train
 from auricle.training.weights import written_whole
 from auricle.vocabulary import Vocabulary, words
@@ -94,19 +95,11 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     """
     recipe = run.recipe
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
-    accelerator = make_accelerator()
-    split = scored.items[0].split
-    data = prepare_data(replace(recipe, data=replace(recipe.data, valid=(split,))), accelerator, progress=False)
-    spectrograms = dict(zip([item.file for item in data.valid], data.spectrograms[len(data.train) :], strict=True))
-    data = replace(
-        data,
-        valid=list(scored.items),
-        spectrograms=[*data.spectrograms[: len(data.train)], *(spectrograms[item.file] for item in scored.items)],
-        vocabulary=vocabulary,
-    )
-    model = load_pre_encoder(recipe, vocabulary).to(accelerator.device)
-    record = evaluate_retrieval(model, data.valid_batches(recipe.pretrain.batch_size), accelerator.device)
-    accelerator.end_training()
+    cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
+    spectrograms = cache.load([item.file for item in scored.items], progress=False)
+    batches = Batches(scored.items, spectrograms, vocabulary, recipe.pretrain.batch_size)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
     return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
 
 

@@ -1,0 +1,218 @@
+"""The paper's tables by one command: planned, trained once, scored, compared, reported; and what is not told."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if not find_spec("torch") or not find_spec("accelerate"):
+    pytest.skip("trainings run on torch: pip install 'auricle[train]'", allow_module_level=True)
+
+from auricle.audio import Source
+from auricle.captioner import Alternative, Caption, Row
+from auricle.data.manifest import Item, read_manifest, write_manifest
+from auricle.errors import AuricleError
+from auricle.reproduction import cli, plan, stages
+from auricle.training import run as run_module
+from auricle.training import train as train_module
+from auricle.vocabulary import words
+from sounds import tone, write_wav
+
+RATE = 32_000
+CAPTIONS = ("A dog barks loudly", "Rain falls on a roof", "A bell rings far away", "Wind blows through trees")
+SMALL = (
+    "data.front_end=panns",
+    "data.pad=batch",
+    "encoder.width=0.0625",
+    "decoder.width=16",
+    "decoder.layers=2",
+    "decoder.feedforward=32",
+    "word2vec.size=16",
+    "word2vec.epochs=2",
+    "pretrain.initial=random",
+    "pretrain.epochs=1",
+    "train.epochs=1",
+    "train.batch_size=4",
+)
+
+
+class Speaker:
+    """Stands for a captioner: the seconds of its export are tested elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shift = len(folder.parent.name)  # systems do not say the same
+
+    def caption_files(self, sources: Iterable[tuple[str, Source]]) -> Iterator[Row]:
+        for number, (name, _) in enumerate(sources):
+            text = f"{CAPTIONS[(number + self._shift) % 4]}."
+            yield Row(name, Caption(0.0, 1.0, text, -1.0, (Alternative(text, -1.0),)))
+
+
+@pytest.fixture
+def clotho(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like Clotho's, of made sounds; trainings that export nothing; and no Java."""
+    items = []
+    for number in range(16):
+        path = write_wav(tmp_path / "clotho" / f"{number}.wav", tone(1.0, 200 * 1.2**number, RATE), RATE)
+        split = ("development", "development", "validation", "evaluation")[number // 4]
+        items.append(Item(path, split, (CAPTIONS[number % 4], f"{CAPTIONS[number % 4]} again"), group=str(number)))
+    write_manifest(tmp_path / "clotho" / "manifest.csv", items)
+    monkeypatch.setattr(train_module, "export_onnx", lambda folder: (folder / "decoder.onnx").touch())
+    monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(stages, "load", Speaker)
+    monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    return tmp_path / "clotho"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    (tmp_path / "clotho").mkdir()
+
+
+def reproduce(clotho: Path, systems: str = "scratch,exp2", *, seeds: int = 2, dry_run: bool = False) -> Path:
+    output = clotho.parent / "report"
+    cli.reproduce(
+        data=clotho,
+        systems=systems,
+        seeds=seeds,
+        output=output,
+        runs=clotho.parent / "runs",
+        settings=[*SMALL],
+        dry_run=dry_run,
+    )
+    return output
+
+
+def test_from_nothing_to_the_tables_and_nothing_twice(
+    clotho: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    reproduce(clotho, dry_run=True)
+    planned = capsys.readouterr().out
+    assert "scratch-1" in planned
+    assert "pretrain" in planned
+    assert not (clotho.parent / "runs").exists()
+
+    folder = reproduce(clotho)
+    report = (folder / "README.md").read_text("utf-8")
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        "scores.json",
+        "curves.png",
+        "captions_evaluation.csv",
+    }
+    for told in (
+        "0.613",
+        "0.266",
+        "## Table 1",
+        "METEOR is missing: Java",
+        "Experiment 2",
+        "auricle pretrain paper",
+        " ± ",
+    ):
+        assert told in report, told
+    scores = json.loads((folder / "scores.json").read_text("utf-8"))["evaluation"]
+    assert scores.keys() == {"scratch-0", "scratch-1", "exp2-0", "exp2-1"}
+    assert all(its["cider_d"] >= 0 for its in scores.values())
+    with (folder / "captions_evaluation.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["12.wav", "13.wav", "14.wav", "15.wav"]
+    assert "again" not in "".join(path.read_text("utf-8") for path in folder.iterdir() if path.suffix != ".png")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(stages, "STAGES", {"pretrain": refuse, "train": refuse})
+    monkeypatch.setattr(stages, "load", refuse)
+    reproduce(clotho)
+    assert (folder / "README.md").read_text("utf-8") == report
+    reproduce(clotho, dry_run=True)
+    assert capsys.readouterr().out.count("done") == 6
+
+
+def test_another_recipe_is_not_taken_for_done(clotho: Path):
+    reproduce(clotho, "scratch", seeds=1)
+    made = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", [*SMALL, "train.epochs=2"])
+    with pytest.raises(AuricleError, match=r"another recipe: train\.epochs differ"):
+        made.runs[0].is_done("train")
+
+
+def test_what_is_missing_is_named_first(clotho: Path):
+    with pytest.raises(AuricleError, match="no system 'exp3': choose of baseline, gru"):
+        reproduce(clotho, "exp3")
+    with pytest.raises(AuricleError, match="auricle data weights"):
+        reproduce(clotho, "exp1")
+    with pytest.raises(AuricleError, match="no systems"):
+        reproduce(clotho, ",")
+
+
+def test_one_recording_in_three_of_each_label(tmp_path: Path):
+    items = [
+        Item(
+            tmp_path / f"{number}.wav",
+            "train" if number % 5 else "valid",
+            ("A sound",),
+            f"label {number % 3}",
+            f"r{number // 2}",
+        )
+        for number in range(120)
+    ]
+    write_manifest(tmp_path / "all.csv", items)
+    kept = read_manifest(plan.thinned_manifest(tmp_path / "all.csv", tmp_path / "some.csv"), check_files=False)
+    assert [item for item in kept if item.split == "valid"] == [item for item in items if item.split == "valid"]
+    for label in {item.label for item in items}:
+        recordings, chosen = (
+            {item.group for item in some if item.label == label and item.split == "train"} for some in (items, kept)
+        )
+        assert chosen <= recordings
+        assert len(chosen) == -(-len(recordings) // plan.CNN10_SHARE)
+    assert {item.file for item in kept} <= {item.file for item in items}
+
+
+def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, tmp_path: Path):
+    corpus = shared / "corpus"
+    if not corpus.is_dir():
+        pytest.skip(f"no development corpus: {corpus} is not there")
+    wanted = ("label_train", "label_valid", "human_train", "human_valid")
+    with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] in wanted]
+    splits = {"label_train": "train"}
+    items = [
+        Item(
+            corpus / row["file"],
+            splits.get(row["split"], row["split"]),
+            tuple(row[f"caption_{n}"] for n in range(1, 6) if row[f"caption_{n}"])
+            or (row["label_caption"] or "A sound",),
+            row["label"],
+            row["fsid"],
+        )
+        for row in rows
+    ]
+    write_manifest(tmp_path / "sounds.csv", items)
+    labelled, people = plan.corpus_sets(tmp_path / "sounds.csv", corpus)
+    assert len(labelled.items) == 211
+    assert {item.split for item in people.items} == {"human_train", "human_valid"}
+    by_label = {item.label: item.captions for item in labelled.items}
+    assert all(item.captions == by_label[item.label] for item in labelled.items)
+    assert Counter(map(len, by_label.values())).most_common(1)[0][0] == plan.REFERENCES
+    assert labelled.label_words is not None
+    names = [
+        not labelled.label_words[label].isdisjoint(words(text)) for label, texts in by_label.items() for text in texts
+    ]
+    assert np.mean(names) > 0.8
+    with (corpus / "captions" / "exclude.csv").open(encoding="utf-8", newline="") as file:
+        aside = {row["file_name"] for row in csv.DictReader(file)}
+    secret = set()
+    for split in ("development", "validation", "evaluation"):
+        path = corpus / "captions" / "clotho_v2.1" / f"clotho_captions_{split}.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["file_name"] in aside:
+                    secret |= {row[f"caption_{n}"].strip() for n in range(1, 6)}
+    assert not secret & {text.strip() for texts in by_label.values() for text in texts}
