@@ -284,7 +284,6 @@ async def captions(
         if form is Form.sse:
             return JobResponse(_events(messages, served.limits.stall), stack.pop_all(), "text/event-stream")
         answer = await _unless_gone(request, _collected(messages))
-    served.metrics.sound.labels("file").inc(answer["seconds"])
     if form is Form.json:
         return JSONResponse({"file": upload.name, "seconds": answer["seconds"], "captions": answer["captions"]})
     return PlainTextResponse(answer["text"], media_type=MEDIA_TYPES[form])

@@ -32,6 +32,7 @@ Request = dict[str, Any]
 PROGRESS = 0.2  # seconds between two reports
 HELD = 60.0  # seconds of sound that are kept to explain captions by; no caption comes later than that
 ALTERNATIVES = 64  # of a caption, at most
+MARGIN = 8  # frames around what is drawn that are heard with it
 BANDS = 64  # of an overview's spectrogram
 QUIETEST, LOUDEST = -90.0, 50.0  # decibels that an overview's 0 and 255 stand for
 SOUND_RATE, SOUND_BITS = 44_100, 96_000  # of decoded sound sent back: Hz, and bits a second of mp3
@@ -132,23 +133,24 @@ class _Tape:
         self._captioner, self._request, self._channel = captioner, request, channel
         self._held: list[np.ndarray] = []  # the last of the samples
         self._told = 0.0
+        self._undrawn = np.zeros(0, np.float32)
+        self._drawn = 0  # of those, how many were drawn already
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rate, request = self._captioner.rate, self._request
         with _opened(request["path"], request["name"]) as file:
             size = os.fstat(file.fileno()).st_size or 1
-            undrawn = np.zeros(0, np.float32)
             for chunk in stream_audio(file, rate):
                 self._channel.check()
                 self.seconds += len(chunk) / rate
                 _check_seconds(self.seconds, request)
                 if request["overview"]:
-                    undrawn = self._draw(np.concatenate([undrawn, chunk]))
+                    self._draw(chunk)
                 self._hold(chunk)
                 self._tell(min(file.tell() / size, 1.0))
                 yield chunk
-            if len(undrawn):
-                self._overview(undrawn)
+            if request["overview"]:
+                self._overview(len(self._undrawn) - self._drawn)
             self._tell(1.0, last=True)
 
     def last(self, start: float, end: float) -> np.ndarray:
@@ -170,17 +172,25 @@ class _Tape:
             self._told = now
             self._channel.send("progress", {"seconds": round(self.seconds, 3), "fraction": round(fraction, 4)})
 
-    def _draw(self, samples: np.ndarray) -> np.ndarray:
-        """Sends the overview of whole seconds; returns what remains."""
-        whole = len(samples) // self._captioner.rate * self._captioner.rate
-        for start in range(0, whole, self._captioner.rate):
-            self._overview(samples[start : start + self._captioner.rate])
-        return samples[whole:]
+    def _draw(self, samples: np.ndarray) -> None:
+        """Sends the overview of whole seconds, once what follows is there: at an edge the spectrum is not that of the sound."""
+        rate, margin = self._captioner.rate, MARGIN * self._captioner.front_end.hop
+        self._undrawn = np.concatenate([self._undrawn, samples])
+        while len(self._undrawn) >= self._drawn + rate + margin:
+            self._overview(rate)
+            passed = self._drawn + rate - margin
+            self._undrawn, self._drawn = self._undrawn[passed:], margin
 
-    def _overview(self, samples: np.ndarray) -> None:
-        front_end = self._captioner.front_end
+    def _overview(self, count: int) -> None:
+        """Sends that of the next `count` samples."""
+        front_end, samples = self._captioner.front_end, self._undrawn[self._drawn : self._drawn + count]
+        if not count:
+            return
         columns = max(1, round(self._request["overview"] * len(samples) / self._captioner.rate))
-        power = from_log(log_mel(samples, front_end), front_end)  # (frames, mels)
+        around = self._undrawn[: self._drawn + count + MARGIN * front_end.hop]
+        first = self._drawn // front_end.hop
+        log = log_mel(around, front_end)[first : first + max(1, count // front_end.hop)]
+        power = from_log(log, front_end)  # (frames, mels)
         if front_end.power == 1:
             power = power**2
         frames = np.linspace(0, len(power), columns, endpoint=False).astype(int)

@@ -132,13 +132,15 @@ class Workers:
         finally:
             self._waiting -= 1
             self._metrics.waiting.dec()
-        began = time.monotonic()
+        began, heard = time.monotonic(), 0.0
         answered = False
         try:
             with self._metrics.running.track_inprogress():
                 await worker.send(request)
                 async for message in self._answers(worker, began + self._limits.job_seconds):
                     match message:
+                        case {"event": "progress", "data": {"seconds": heard}}:
+                            pass
                         case {"event": "done"}:
                             answered = True
                             return
@@ -152,6 +154,7 @@ class Workers:
                     yield message
         finally:
             self._taken.append(time.monotonic() - began)
+            self._metrics.sound.labels("file").inc(heard)
             # Shielded, so that a client that went away does not take a worker with it.
             await asyncio.shield(self._background(self._leave(worker, answered)))
 

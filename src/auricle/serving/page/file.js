@@ -174,7 +174,7 @@ async function caption(own) {
             fallBack(own);
           }
           timeline.overview.append(piece);
-          timeline.changed();
+          timeline.grew();
         },
         caption: receive,
       });
@@ -230,6 +230,7 @@ function summarise() {
 }
 
 function setSeconds(length) {
+  if (length === timeline.seconds && length) return;
   timeline.seconds = length;
   timeline.changed();
   $("total").textContent = clock(length);
@@ -385,7 +386,7 @@ function playing() {
   $("out").addEventListener("click", () => timeline.zoom(2));
   $("fit").addEventListener("click", () => timeline.all());
   addEventListener("keydown", (event) => {
-    if ($("work").hidden || $("file").hidden || event.target.closest("input, textarea, select, button, a, dialog")) return;
+    if ($("work").hidden || $("file-view").hidden || event.target.closest("input, textarea, select, button, a, dialog")) return;
     if (event.key === " ") {
       event.preventDefault();
       toggle();

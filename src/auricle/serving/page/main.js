@@ -8,7 +8,7 @@ const TITLES = { file: "auricle", live: "Live · auricle" };
 
 function show() {
   const view = location.hash === "#live" ? "live" : "file";
-  for (const name of Object.keys(TITLES)) document.getElementById(name).hidden = name !== view;
+  for (const name of Object.keys(TITLES)) document.getElementById(`${name}-view`).hidden = name !== view;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

@@ -8,6 +8,7 @@ const LANE = 44;
 const WAVE = 40;
 const EDGE = 6; // pixels around a bound in which it can be taken
 const SHORTEST = 0.5; // seconds of the closest view
+const CALM = 250; // milliseconds between two pictures while more comes
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 
 export class Timeline {
@@ -75,6 +76,14 @@ export class Timeline {
     if (!this.pending) this.pending = requestAnimationFrame(() => this.redraw());
   }
 
+  /** More of the overview came: that need not be seen at once. */
+  grew() {
+    this.later ||= setTimeout(() => {
+      this.later = 0;
+      this.changed();
+    }, CALM);
+  }
+
   redraw() {
     this.pending = 0;
     const [context, width, height] = prepared(this.canvas);
@@ -126,11 +135,9 @@ export class Timeline {
     const bottom = height - LANE - WAVE;
     if (!overview?.columns) return;
     const [start, end] = this.span;
-    const drawn = overview.image(start, end, Math.round(width), this.colours.ramp);
-    const picture = new OffscreenCanvas(drawn.image.width, drawn.image.height);
-    picture.getContext("2d").putImageData(drawn.image, 0, 0);
+    const drawn = this.#spectrogram(start, end, Math.round(width));
     const from = this.#x(drawn.start, width);
-    context.drawImage(picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
+    context.drawImage(drawn.picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
     context.fillStyle = css(this.colours.quiet, 0.85);
     const middle = bottom + WAVE / 2;
     const known = Math.min(width, this.#x(overview.seconds, width));
@@ -139,6 +146,18 @@ export class Timeline {
       const size = Math.max(0.75, overview.peak(a, b) * (WAVE / 2 - 4));
       context.fillRect(x, middle - size, 1.25, 2 * size);
     }
+  }
+
+  #spectrogram(start, end, width) {
+    const { overview, colours } = this;
+    const of = [overview, overview.columns, colours, start, end, width];
+    if (!this.drawn || of.some((value, i) => value !== this.drawn.of[i])) {
+      const found = overview.image(start, end, width, colours.ramp);
+      const picture = new OffscreenCanvas(found.image.width, found.image.height);
+      picture.getContext("2d").putImageData(found.image, 0, 0);
+      this.drawn = { of, picture, start: found.start, end: found.end };
+    }
+    return this.drawn;
   }
 
   #drawRuler(context, width) {
