@@ -153,7 +153,7 @@ def draw(trial: Trial, picture: Path) -> None:
     alarms.set_yscale("symlog", linthresh=1)
     alarms.set_ylim(bottom=0)
     lines = [*shares.get_lines(), *alarms.get_lines()]
-    shares.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
+    figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=len(lines))
     picture.parent.mkdir(parents=True, exist_ok=True)
     part = picture.with_name(f"{picture.name}.part")
     try:
