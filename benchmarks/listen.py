@@ -98,11 +98,11 @@ def latency(
     fast: Annotated[bool, typer.Option("--fast", help="Not at real-time pace.")] = False,
 ) -> None:
     """Time from a true change to the first row that names the new label, and the share of a core."""
-    # The sequences, and what names a label, are those of the other figures.
+    # The sequences, and what names a label, are those of the segmenter's figures.
     sys.path.append(str(SCRIPTS))
     named, read_label_words = import_module("embedded_scores").named, import_module("embedded_scores").read_label_words
     captioner, wanted = load(checkpoint), read_label_words(label_words)
-    scenes = import_module("alerts").read_scenes(
+    scenes = import_module("sequences").read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
     )
     captioner.caption(scenes[0].samples[: captioner.rate])  # what is done once is done

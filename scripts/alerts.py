@@ -25,8 +25,8 @@ from auricle.audio import load_audio
 from auricle.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, resample
-from embedded_scores import read_label_words, read_labelled, table
-from sequences import Scene, draw_scenes, holds_silence
+from embedded_scores import table
+from sequences import Scene, read_scenes
 
 RESAMPLES = 1000
 SEED = 0
@@ -131,15 +131,6 @@ def shares(sums: NDArray[np.float64], missed: bool) -> NDArray[np.float64]:
     of = cells[..., 0] + cells[..., 2 if missed else 1]
     with np.errstate(invalid="ignore"):
         return np.nanmean(cells[..., 0] / of, axis=-1)
-
-
-def read_scenes(manifest: Path, label_words: Path, corpus: Path, *, split: str, count: int, rate: int) -> list[Scene]:
-    """Sequences of the sounds of a split, without those that hold silence, which is a change itself."""
-    wanted = read_label_words(label_words)
-    sounds = [(item, load_audio(item.file, rate)) for item in read_labelled(manifest, split, wanted)]
-    sounds = [(item, samples) for item, samples in sounds if not holds_silence(samples, rate)]
-    ambiences = [load_audio(file, rate) for file in sorted((corpus / "audio" / "blanket").iterdir())]
-    return draw_scenes(sounds, ambiences, wanted, count, SEED, rate)
 
 
 def hear_scenes(captioner: Captioner, scenes: Sequence[Scene]) -> list[list[Look]]:
