@@ -3,9 +3,9 @@
     python scripts/sequences.py table data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
     python scripts/sequences.py tune data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
 
-`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it learnt from, each sequence as
-it is and over a bed of ambience, which does not change where the sounds do, and prints what `auricle.segmenter.Change` should
-hold: weights for both, and the threshold at which sequences as they are give few false changes.
+`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it learnt from and prints what
+`auricle.segmenter.Change` should hold. Both also tell how it goes over a bed of ambience, which does not change where the sounds
+do and hides what is faint.
 """
 
 import itertools
@@ -392,7 +392,7 @@ def tune(
     scenes = read_scenes(manifest, label_words, corpus, split="train", count=count, rate=captioner.rate)
     beds = over_ambience(scenes, corpus, captioner.rate)
     looks = [heard(captioner, scene) for scene in track(scenes + beds, "Listening", transient=True)]
-    found = [examples(its) for its in looks]
+    found = [examples(its) for its in looks[:count]]
     weights = fit(np.concatenate([f for f, _ in found]), np.concatenate([np.array(right, float) for _, right in found]))
     change = Change(*(float(f"{weight:.3g}") for weight in weights))
     for threshold in np.arange(0.0, 4.0, 0.2).round(1).tolist():

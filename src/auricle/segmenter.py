@@ -149,10 +149,9 @@ class Segmenter:
         event.levels.append(levels)
         if now - event.start >= self._second:
             event.frames.append(frames)
-        if (
-            len(event.frames) <= HOPS
-            or self.change.logit(differences(event.frames, event.levels)) < self.change.threshold
-        ):
+        if self._silent or len(event.frames) <= HOPS:  # silence is no other event
+            return []
+        if self.change.logit(differences(event.frames, event.levels)) < self.change.threshold:
             return []
         start = max(event.start, now - 2 * self._second)
         change = start + moment(self.captioner, self._between(start, now))
