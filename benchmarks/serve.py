@@ -58,7 +58,7 @@ def by_command(files: list[str], jobs: int) -> tuple[dict[str, list[dict[str, ob
     def run(some: list[str]) -> tuple[float, str]:
         began = time.perf_counter()
         arguments = [sys.executable, "-m", "auricle", "caption", *some, "--format", "jsonl", "--jobs", str(jobs)]
-        out = subprocess.run([*arguments, "--n-best", "4"], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
         return time.perf_counter() - began, out
 
     start, _ = run(files[:1])
