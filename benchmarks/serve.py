@@ -27,6 +27,7 @@ import typer
 
 from inference import SECONDS, make_sounds
 
+Sound = tuple[bytes, list[dict[str, object]]]  # a body, and what the command line says of it
 PATIENCE = 300.0  # seconds for one answer; one that takes longer hangs
 
 
@@ -69,7 +70,7 @@ def by_command(files: list[str], jobs: int) -> tuple[dict[str, list[dict[str, ob
     return captions, (len(files) - 1) / (took - start)
 
 
-async def client(port: int, number: int, sounds: list[tuple[bytes, object]], until: float, outcome: Outcome) -> None:
+async def client(port: int, number: int, sounds: list[Sound], until: float, outcome: Outcome) -> None:
     """Asks until the time is over."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     turn = number
@@ -86,7 +87,7 @@ async def client(port: int, number: int, sounds: list[tuple[bytes, object]], unt
         if status == 200:
             outcome.seconds.append(time.perf_counter() - began)
             found = json.loads(answer)["captions"]
-            outcome.wrong += [{key: row[key] for key in wanted[0]} for row in found] != wanted  # type: ignore[index]
+            outcome.wrong += [{key: row[key] for key in wanted[0]} for row in found] != wanted
         else:
             again = re.search(r"retry-after: (\d+)", head)
             if "connection: close" in head:
@@ -96,7 +97,7 @@ async def client(port: int, number: int, sounds: list[tuple[bytes, object]], unt
     writer.close()
 
 
-async def ask(port: int, clients: int, sounds: list[tuple[bytes, object]], seconds: float) -> tuple[Outcome, float]:
+async def ask(port: int, clients: int, sounds: list[Sound], seconds: float) -> tuple[Outcome, float]:
     """What comes of so many clients at once, and how long it took until the last was answered."""
     outcome, began = Outcome(), time.perf_counter()
     await asyncio.gather(*(client(port, number, sounds, began + seconds, outcome) for number in range(clients)))

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import http.client
 import io
+import json
 import multiprocessing
 import socket
 import tempfile
@@ -23,8 +24,10 @@ from auricle.segmenter import Segmenter
 from auricle.serving.limits import Limits, RefusedError
 from auricle.serving.metrics import Metrics
 from auricle.serving.workers import Workers
+from auricle.subtitles.cues import cues
+from auricle.subtitles.files import write_cues
 from auricle.writers import event_fields, row_fields, write_rows
-from server import EXAMPLES, Server, serving
+from server import EXAMPLES, Answer, Server, serving
 from sounds import tone, write_media, write_silent_video, write_wav
 
 TOKEN = "a token of the tests"
@@ -94,6 +97,35 @@ def test_long_sounds_come_in_windows_or_events(server: Server, embedded: Caption
     whole = server.ask("/v1/captions?segments=whole", scene.read_bytes())
     assert whole.status == 422
     assert "longer than 30 s" in whole.json["error"]
+
+
+def test_subtitles_of_events_are_those_of_auricle_subtitle(server: Server, embedded: Captioner):
+    segmenter = Segmenter(embedded)
+    rows = [*segmenter.feed(load_audio(BELL, embedded.rate)), *segmenter.finish()]
+    for form in ("srt", "vtt", "ass"):
+        answer = server.ask(f"/v1/captions?segments=events&format={form}", BELL.read_bytes())
+        assert answer.body == write_cues(cues(rows), form)
+    assert b"[" in server.ask("/v1/captions?segments=events&format=srt", BELL.read_bytes()).body
+    assert b"Dialogue:" in server.ask("/v1/captions?format=ass", BELL.read_bytes()).body
+
+
+def test_corrected_captions_become_subtitles(server: Server):
+    def subtitles(**asked: Any) -> Answer:
+        return server.ask("/v1/subtitles", json.dumps(asked).encode(), content_type="application/json")
+
+    captions = [
+        {"start": 4, "end": 6.5, "caption": "A dog barks loudly."},
+        {"start": 1, "end": 3, "caption": "Rain <i>drums</i> {\\an8}& stops.\nThen wind."},
+        {"start": 7, "end": 8, "caption": " "},
+    ]
+    srt = subtitles(captions=captions).body.decode()
+    assert srt.startswith("1\n00:00:01,000 --> 00:00:03,000\nRain <i>drums</i> (")
+    assert srt.endswith("2\n00:00:04,000 --> 00:00:06,500\nA dog barks loudly.\n\n")
+    assert "Rain &lt;i>drums&lt;/i> (" in subtitles(captions=captions, format="vtt").body.decode()
+    assert "[dog barking]" in subtitles(captions=captions, style="label").body.decode()
+    assert subtitles(captions=[{"start": -1, "end": 0, "caption": ""}]).status == 422
+    assert subtitles(captions=[{"start": 0, "end": 1, "caption": "x" * 1000}] * 20_001).status in (413, 422)
+    assert server.ask("/v1/subtitles", b"[" * (17 << 20), content_type="application/json").status == 413
 
 
 def test_captions_are_streamed_with_progress_overview_and_explanations(server: Server, scene: Path):
@@ -294,7 +326,15 @@ def test_health_metrics_and_description(server: Server):
     assert 'auricle_requests_total{path="/v1/captions",status="422"}' in said
     assert "auricle_jobs_waiting 0.0" in said
     description = server.ask("/openapi.json").json
-    assert set(description["paths"]) == {"/v1/captions", "/v1/rank", "/v1/sound", "/v1/info", "/healthz", "/metrics"}
+    assert set(description["paths"]) == {
+        "/v1/captions",
+        "/v1/rank",
+        "/v1/sound",
+        "/v1/subtitles",
+        "/v1/info",
+        "/healthz",
+        "/metrics",
+    }
     content = description["paths"]["/v1/captions"]["post"]["responses"]["200"]["content"]
     assert content["application/json"]["example"]["captions"][0]["caption"]
 

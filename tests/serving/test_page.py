@@ -111,7 +111,8 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedde
     assert page.locator(".option p").all_inner_texts() == [event.caption for event in wanted]
     assert page.locator("#summary").inner_text() == f"0:15 · {len(wanted)} captions"
     blocks = [f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n" for n, e in enumerate(wanted, 1)]
-    assert downloaded(page, "srt") == "".join(blocks)
+    assert downloaded(page, "srt written") == "".join(blocks)
+    assert re.search(r"\[[a-z ,]*bell", downloaded(page, "srt label"))
 
     page.locator(".option").nth(1).click()
     expect(page.locator("#text")).to_have_value(wanted[1].caption)
@@ -126,10 +127,10 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedde
     page.locator("#to").press("Enter")
     expect(page.locator("#bounds-trouble")).to_have_text("It would end before it begins.")
 
-    assert "\n00:00:05,500 -->" in downloaded(page, "srt")
-    assert "Rain &lt;drums> on a roof,\nhard." in downloaded(page, "vtt")
-    assert downloaded(page, "vtt").startswith("WEBVTT\n\n")
-    assert "Dialogue: 0,0:00:05.50," in downloaded(page, "ass")
+    assert "\n00:00:05,500 -->" in downloaded(page, "srt written")
+    assert "Rain &lt;drums> on a roof,\nhard." in downloaded(page, "vtt written")
+    assert downloaded(page, "vtt written").startswith("WEBVTT\n\n")
+    assert "Dialogue: 0,0:00:05.50," in downloaded(page, "ass written")
     assert ',"Rain <drums> on a roof,\nhard.",' in downloaded(page, "csv")
     said = json.loads(downloaded(page, "json"))
     assert [caption["caption"] for caption in said["captions"]][1] == "Rain <drums> on a roof,\nhard."

@@ -21,7 +21,8 @@ from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from auricle.captioner import Captioner, load
+from auricle.captioner import Captioner, Tag, load
+from auricle.segmenter import Event
 from auricle.serving import schemas
 from auricle.serving.guard import Guard
 from auricle.serving.limits import Limits, RefusedError
@@ -29,6 +30,8 @@ from auricle.serving.listening import Microphone, listen_to
 from auricle.serving.metrics import Metrics
 from auricle.serving.uploads import Uploads
 from auricle.serving.workers import Message, Workers
+from auricle.subtitles.cues import Cue, CueOptions, cues
+from auricle.subtitles.files import write_cues
 
 PAGE = Path(__file__).parent / "page"
 # In the package; in a checkout, where they are made.
@@ -37,6 +40,7 @@ EXAMPLES = next(
 )
 SENTENCES = 100  # of one ranking
 OVERVIEW = 100  # columns a second of an overview, at most
+JSON_BYTES = 16 << 20  # of a request that is no file
 BUFFERED = 256  # messages that wait for a slow reader before his time runs
 
 Result = TypeVar("Result")
@@ -57,10 +61,15 @@ class Form(StrEnum):
     json = "json"
     srt = "srt"
     vtt = "vtt"
+    ass = "ass"
     sse = "sse"
 
 
-MEDIA_TYPES = {Form.srt: "application/x-subrip; charset=utf-8", Form.vtt: "text/vtt; charset=utf-8"}
+MEDIA_TYPES = {
+    "srt": "application/x-subrip; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8",
+    "ass": "text/x-ssa; charset=utf-8",
+}
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,7 @@ data: {}
                     "schema": {"type": "string"},
                     "example": "WEBVTT\n\n" + _SUBTITLES_EXAMPLE.replace(",", "."),
                 },
+                "text/x-ssa": {"schema": {"type": "string"}},
                 "text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE},
             }
         }
@@ -255,7 +265,11 @@ async def captions(
     ] = Segments.windows,
     form: Annotated[
         Form,
-        Query(alias="format", description="`sse`: server-sent events `progress`, `caption`, and `done` or `error`."),
+        Query(
+            alias="format",
+            description="`srt`, `vtt`, `ass`: subtitles; of events with labels, [dog barking]. "
+            "`sse`: server-sent events `progress`, `caption`, and `done` or `error`.",
+        ),
     ] = Form.json,
     explain: Annotated[bool, Query(description="Tell where each word was heard; of json and sse.")] = False,
     overview: Annotated[
@@ -335,6 +349,46 @@ async def sound(request: Request, served: Shared) -> Any:
         job = {"job": "sound", "path": str(upload.path), "name": upload.name, "max_seconds": served.limits.seconds}
         messages = await _started(request, served, job, stack)
         return JobResponse(_media(messages, served.limits.stall), stack.pop_all(), "audio/mpeg")
+
+
+@router.post(
+    "/v1/subtitles",
+    summary="Write captions as subtitles",
+    response_class=PlainTextResponse,
+    max_body_size=JSON_BYTES,
+    responses=_failures(401, 403, 413, 421, 422)
+    | {
+        200: {
+            "content": {
+                media_type.partition(";")[0]: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()
+            }
+        }
+    },
+)
+def subtitles(asked: schemas.Subtitles) -> Any:
+    """Captions that were corrected by hand, for one."""
+    lines = [line for line in asked.captions if line.caption.strip() and line.end > line.start]
+    lines.sort(key=lambda line: line.start)
+    if asked.style == "written":
+        # What would be markup in the file is none in the caption.
+        marks = {"{": "(", "}": ")"} | ({"&": "&amp;", "<": "&lt;"} if asked.format == "vtt" else {})
+        table = str.maketrans(marks)
+        shown = [Cue(line.start, line.end, line.caption.strip().translate(table)) for line in lines]
+    else:
+        events = (
+            Event(
+                number,
+                "end",
+                line.start,
+                line.end,
+                line.caption,
+                tuple(Tag(t.name, t.probability) for t in line.tags),
+                None,
+            )
+            for number, line in enumerate(lines, 1)
+        )
+        shown = list(cues(events, CueOptions(style=asked.style)))
+    return Response(write_cues(shown, asked.format), media_type=MEDIA_TYPES[asked.format])
 
 
 @router.websocket("/v1/listen")

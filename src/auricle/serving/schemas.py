@@ -11,7 +11,7 @@ class Tag(BaseModel):
     """A class of AudioSet, and how likely it is heard."""
 
     name: str
-    probability: float
+    probability: float = Field(allow_inf_nan=False)
 
 
 class Alternative(BaseModel):
@@ -84,6 +84,26 @@ class Rankings(BaseModel):
     sounds: list[Sound] = Field(description="In the order in which they came.")
     rankings: list[Ranking] = Field(description="In the order of the sentences.")
     unknown: list[str] = Field(description="Words of the sentences that the model does not know, and passed over.")
+
+
+class Line(BaseModel, allow_inf_nan=False):
+    """A caption to be written as subtitles."""
+
+    start: float = Field(ge=0, le=1e6, description="Seconds.")
+    end: float = Field(ge=0, le=1e6)
+    caption: str = Field(max_length=1000)
+    tags: list[Tag] = []
+
+
+class Subtitles(BaseModel):
+    """Captions to be written as subtitles."""
+
+    captions: list[Line] = Field(max_length=20_000)
+    format: Literal["srt", "vtt", "ass"] = "srt"
+    style: Literal["written", "label", "sentence"] = Field(
+        "written",
+        description="`written`: as they stand. `label`: [dog barking], and `sentence`: both as `auricle subtitle` shows them.",
+    )
 
 
 class Info(BaseModel):

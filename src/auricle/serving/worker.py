@@ -25,6 +25,8 @@ from auricle.captioner import Caption, Captioner, Row, load, silence
 from auricle.errors import AudioError, AuricleError
 from auricle.features import from_log, log_mel
 from auricle.segmenter import Event, Segmenter
+from auricle.subtitles.cues import Cue, cues
+from auricle.subtitles.files import write_cues
 from auricle.vocabulary import words
 from auricle.writers import event_fields, row_fields, write_rows
 
@@ -212,9 +214,8 @@ def _bytes(values: np.ndarray) -> str:
 def caption_job(captioner: Captioner, request: Request, channel: Channel) -> None:
     """Captions a file: messages `caption`, or `text` of subtitles, with `progress` and `overview` between them."""
     tape = _Tape(captioner, request, channel)
-    if request["format"] in ("srt", "vtt"):
-        rows = (Row(request["name"], caption) for caption in _captions(captioner, request, tape))
-        write_rows(rows, _Text(channel), request["format"])
+    if request["format"] in ("srt", "vtt", "ass"):
+        _write_subtitles(captioner, request, tape, channel)
         return
     if request["segments"] == "events":
         for event in _events(captioner, tape):
@@ -225,6 +226,18 @@ def caption_job(captioner: Captioner, request: Request, channel: Channel) -> Non
         del fields["file"]
         found = {"id": number, "state": "end"} | fields
         channel.send("caption", found | _explained(captioner, request, tape, caption))
+
+
+def _write_subtitles(captioner: Captioner, request: Request, tape: _Tape, channel: Channel) -> None:
+    """As `auricle subtitle` writes events, and `auricle caption` everything else."""
+    if request["segments"] == "events":
+        channel.send("text", write_cues(cues(_events(captioner, tape)), request["format"]).decode())
+    elif request["format"] == "ass":
+        shown = (Cue(c.start, c.end, c.text) for c in _captions(captioner, request, tape))
+        channel.send("text", write_cues(shown, "ass").decode())
+    else:
+        rows = (Row(request["name"], caption) for caption in _captions(captioner, request, tape))
+        write_rows(rows, _Text(channel), request["format"])
 
 
 def _captions(captioner: Captioner, request: Request, tape: _Tape) -> Iterator[Caption]:

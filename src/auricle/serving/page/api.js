@@ -107,6 +107,18 @@ export async function decoded(file) {
   return response.blob();
 }
 
+/** Captions as subtitles: `format` is srt, vtt or ass, `style` written or label. */
+export async function subtitles(captions, format, style) {
+  const lines = captions.map(({ start, end, caption, tags }) => ({ start, end, caption, tags }));
+  const response = await fetch("v1/subtitles", {
+    method: "POST",
+    headers: { "content-type": "application/json", ...authorised() },
+    body: JSON.stringify({ captions: lines, format, style }),
+  });
+  if (!response.ok) throw new Error((await response.json()).error);
+  return response.text();
+}
+
 /** An example as a file. */
 export async function example(name) {
   const response = await fetch(`examples/${encodeURIComponent(name)}`);

@@ -1,7 +1,7 @@
 // A file: captioned, listened to, corrected, downloaded.
 
 import * as api from "./api.js";
-import { clock, save, seconds, TYPES, written } from "./formats.js";
+import { clock, data, save, seconds, TYPES } from "./formats.js";
 import { draw } from "./explanation.js";
 import { Overview } from "./overview.js";
 import { schemeChanged } from "./colours.js";
@@ -51,7 +51,7 @@ export function begin(info) {
   });
   $("another").addEventListener("click", () => $("chooser").click());
   $("stop").addEventListener("click", () => job?.stop());
-  $("download").addEventListener("click", download);
+  $("download").addEventListener("click", () => attempt(download));
   addEventListener("beforeunload", (event) => saved || event.preventDefault());
   dropping();
   playing();
@@ -516,8 +516,9 @@ function remove() {
 
 const stem = () => file.name.replace(/\.[^.]*$/, "") || file.name;
 
-function download() {
-  const format = $("format").value;
-  save(`${stem()}.${format}`, written(format, captions, file.name), TYPES[format]);
+async function download() {
+  const [format, style] = $("format").value.split(" ");
+  const content = style ? await api.subtitles(captions, format, style) : data(format, captions, file.name);
+  save(`${stem()}.${format}`, content, TYPES[format]);
   saved = true;
 }

@@ -1,7 +1,7 @@
 // Live sound: what is heard now, large if wanted, and alerts.
 
 import * as api from "./api.js";
-import { save, TYPES } from "./formats.js";
+import { save, table, TYPES } from "./formats.js";
 
 const $ = (id) => document.getElementById(id);
 const QUIET = -70; // dBFS at the meter's left end
@@ -225,10 +225,9 @@ function known() {
 function download() {
   const format = $("history-format").value;
   const shown = rows.map((row) => ({ ...row, time: row.time.toISOString(), seconds: row.seconds && Math.round(row.seconds * 10) / 10 }));
-  const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
   const text = {
     txt: () => rows.map((row) => `${row.time.toLocaleString()}  ${row.kind === "alert" ? "ALERT: " : ""}${row.caption}\n`).join(""),
-    csv: () => ["time,kind,seconds,caption,confidence\n", ...shown.map((r) => `${[r.time, r.kind, r.seconds, r.caption, r.confidence].map(cell).join(",")}\n`)].join(""),
+    csv: () => table([["time", "kind", "seconds", "caption", "confidence"], ...shown.map((r) => [r.time, r.kind, r.seconds ?? "", r.caption, r.confidence ?? ""])]),
     json: () => `${JSON.stringify(shown, null, 2)}\n`,
   };
   save(`heard-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.${format}`, text[format](), TYPES[format]);
