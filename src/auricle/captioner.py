@@ -20,7 +20,7 @@ from auricle.beam_search import BeamOptions, search_captions
 from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, load_checkpoint
 from auricle.errors import AudioError, AuricleError
 from auricle.features import MINIMUM_SECONDS, front_end, log_mel
-from auricle.onnx_backend import Heard, OnnxModel
+from auricle.onnx_backend import Heard, OnnxModel, Sizes
 from auricle.vocabulary import UNKNOWN, sentence, words
 
 Sound = Source | np.ndarray
@@ -99,7 +99,10 @@ class Captioner:
         self.checkpoint = checkpoint
         self.options = options or checkpoint.config.decoding
         self.front_end = front_end(checkpoint.config.front_end)
-        self.model = OnnxModel(checkpoint.folder)
+        self.model = OnnxModel(
+            checkpoint.folder,
+            Sizes(self.front_end.mels, len(checkpoint.vocabulary), len(checkpoint.tags), checkpoint.config.space),
+        )
 
     @property
     def rate(self) -> int:

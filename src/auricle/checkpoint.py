@@ -7,6 +7,7 @@ sentences with sounds, `model.safetensors` to train on from, `README.md` for peo
 
 import hashlib
 import json
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,8 +18,17 @@ from auricle.vocabulary import Vocabulary
 
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "embedded"
-# What a folder captions with, as far as it is there.
-FILES = ("config.json", "vocabulary.txt", "tags.txt", "encoder.onnx", "decoder.onnx", "text.onnx")
+# What a folder captions with, as far as it is there, and how many bytes each may have. BART's decoder has 400 MB.
+FILES = {
+    "config.json": 1 << 20,
+    "vocabulary.txt": 1 << 24,
+    "merges.txt": 1 << 24,
+    "tags.txt": 1 << 20,
+    "encoder.onnx": (1 << 31) - 1,  # more no ONNX file can have
+    "decoder.onnx": (1 << 31) - 1,
+    "text.onnx": (1 << 31) - 1,
+}
+MORE_FILES = {"model.safetensors": 1 << 34, "README.md": 1 << 20}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,19 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ValueError(f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it")
+        # What a search may cost is not for whoever made the folder to say.
+        limits = {
+            "decoding.beam": (self.decoding.beam, 1, 64),
+            "decoding.max_length": (self.decoding.max_length, 1, 1000),
+            "decoding.length_penalty": (self.decoding.length_penalty, 0, 10),
+            "space": (self.space, 0, 1 << 16),
+            "rerank": (self.rerank, 0, 1000),
+            "maximum_seconds": (self.maximum_seconds, 1, 600),
+            "padded_frames": (self.padded_frames, 0, 100_000),
+        }
+        for name, (value, least, most) in limits.items():
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}: from {least} to {most} is wanted")
 
 
 @dataclass(frozen=True)
@@ -67,23 +90,64 @@ class Checkpoint:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Reads what a folder says of itself; weights are left alone.
 
+    The folder may be a stranger's: what is not as `save_checkpoint` and `auricle export` write it is refused.
+
     Raises:
         AuricleError: the folder, or a file in it, is missing or not what it should be.
     """
+    check_files(folder)
     try:
         table = json.loads((folder / "config.json").read_text("utf-8"))
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
         tags = (folder / "tags.txt").read_text("utf-8").splitlines() if (folder / "tags.txt").exists() else []
     except FileNotFoundError as error:
         raise AuricleError(f"{folder} is no checkpoint: {Path(error.filename).name} is not there") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AuricleError(f"{folder} is no checkpoint: {error}") from None
     if not isinstance(table, dict):
         raise AuricleError(f"{folder / 'config.json'}: an object is wanted")
     config = read(CheckpointConfig, table, str(folder / "config.json"))
     if config.decoder.tags and not tags:
         raise AuricleError(f"{folder} is no checkpoint: its decoder is guided by tags, and tags.txt is not there")
+    # Words are printed on terminals, which obey some characters.
+    if not all(text.isprintable() for text in (*vocabulary.words, *tags, config.licence)):
+        raise AuricleError(f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed")
     return Checkpoint(folder, config, vocabulary, tuple(tags))
+
+
+def check_files(folder: Path) -> None:
+    """Refuses a folder whose files lie elsewhere, are no files, or are larger than any checkpoint's.
+
+    Raises:
+        AuricleError: the first of them.
+    """
+    for name, most in (FILES | MORE_FILES).items():
+        path = folder / name
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise AuricleError(f"{path} is a link to what is not there") from None
+            continue
+        except OSError as error:
+            raise AuricleError(f"{path} cannot be read: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise AuricleError(f"{path} is no file")
+        if status.st_size > most:
+            raise AuricleError(f"{path} has {status.st_size} bytes, and at most {most} are read")
+        if not _is_within(path, folder):
+            raise AuricleError(f"{path} is a link that leaves the folder: put the file itself there")
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether a file really lies in the folder. An installer may link the package's own; the Hub's cache links to its blobs."""
+    if folder == EMBEDDED:
+        return True
+    target = path.resolve()
+    if target.is_relative_to(folder.resolve()):
+        return True
+    repository = folder.resolve().parent.parent
+    return repository.name.startswith("models--") and target.is_relative_to(repository / "blobs")
 
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:

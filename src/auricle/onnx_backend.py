@@ -1,6 +1,6 @@
 """The networks of a checkpoint folder on ONNX Runtime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,13 @@ from auricle.beam_search import NextLogProbs
 from auricle.errors import AuricleError
 from auricle.vocabulary import PAD, SOS, UNKNOWN
 
+# Sizes of a tensor's axes; None where they vary.
+Shape = tuple[int | None, ...]
+MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
+# The key under which ONNX names another file; it stands in a file as it is, however that is encoded otherwise.
+EXTERNAL = b"location"
+NUMBERS = ("tokens", "parents")  # all other tensors are float32
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -24,6 +31,16 @@ class Heard:
     embedding: np.ndarray | None = None  # (space,), of length 1, where sounds and sentences can be compared
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What the networks of a folder must agree with, lest a file is another checkpoint's."""
+
+    mels: int  # of the spectrogram
+    words: int  # of the vocabulary
+    tags: int  # classes of sounds that have a name
+    space: int  # of the space in which sounds and sentences are compared; 0: they are not
+
+
 class OnnxModel:
     """The networks of a checkpoint folder; safe to be called from several threads.
 
@@ -31,16 +48,31 @@ class OnnxModel:
 
     Args:
         folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a sentence is first embedded.
+        sizes: what the folder says of itself beside.
 
     Raises:
-        AuricleError: one of them is missing or cannot be run.
+        AuricleError: one of them is missing, cannot be run, or does not fit the others.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._encoder = _session(folder / "encoder.onnx")
-        self._decoder = _session(folder / "decoder.onnx")
+    def __init__(self, folder: Path, sizes: Sizes) -> None:
+        self._folder, self._space = folder, sizes.space
+        heard: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
+        if sizes.space:
+            heard["sound_embedding"] = (None, sizes.space)
+        self._encoder = _session(folder / "encoder.onnx", {"log_mel": (None, None, sizes.mels)}, heard)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
+        shapes = {output.name: output.shape for output in self._encoder.get_outputs()}
+        if "tags" in shapes:
+            _check_shape(folder / "encoder.onnx", "tags", (None, sizes.tags), shapes["tags"])
+        memory = {
+            name: tuple(size if isinstance(size, int) else None for size in shapes[name])
+            for name in ("memory_keys", "memory_values")
+        }
+        self._decoder = _session(
+            folder / "decoder.onnx",
+            {"tokens": (None,), "parents": (None,), "past_keys": MEMORY, "past_values": MEMORY, **memory},
+            {"log_probs": (None, sizes.words), "keys": MEMORY, "values": MEMORY, "attention": (None, None)},
+        )
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
 
@@ -69,7 +101,8 @@ class OnnxModel:
         """Numbers of each sentence's known words -> (sentences, space), of length 1; without words it is as one unknown."""
         with self._text_lock:
             if self._text is None:
-                self._text = _session(self._folder / "text.onnx")
+                path, found = self._folder / "text.onnx", {"sentence_embedding": (None, self._space)}
+                self._text = _session(path, {"tokens": (None, None)}, found)
         tokens = np.full((len(sentences), max([1, *map(len, sentences)])), PAD)
         for row, numbers in zip(tokens, sentences, strict=True):
             row[: len(numbers) or 1] = numbers or [UNKNOWN]
@@ -100,16 +133,48 @@ class OnnxModel:
 
 
 def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    # ONNX has outputs of other kinds too; ours are all tensors.
-    return cast("list[np.ndarray]", session.run(outputs, inputs))
+    try:
+        # ONNX has outputs of other kinds too; ours are all tensors.
+        return cast("list[np.ndarray]", session.run(outputs, inputs))
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        raise AuricleError(f"the model fails: {str(error).splitlines()[0]}") from None
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnxruntime.InferenceSession:
+    """A network whose inputs are these, and whose outputs are these at least.
+
+    A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read: ours do not, and one that
+    could is refused. What has been looked at is what is run, so that it is read once.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        content = path.read_bytes()
+        if EXTERNAL in content:
+            raise AuricleError(f"{path} keeps tensors in other files: export it with all of them inside")
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except AuricleError:
+        raise
+    except FileNotFoundError:
+        raise AuricleError(f"{path} cannot be run: it is not there") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
-        reason = "it is not there" if not path.is_file() else str(error).splitlines()[0]
-        raise AuricleError(f"{path} cannot be run: {reason}") from None
+        raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
+    if unknown := {value.name for value in session.get_inputs()} - inputs.keys():
+        raise AuricleError(f"{path} does not fit: nothing is known of its input {min(unknown)}")
+    for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+        values = {value.name: value for value in found}
+        for name, shape in wanted.items():
+            if name not in values:
+                raise AuricleError(f"{path} does not fit: it has no {name}")
+            _check_shape(path, name, shape, values[name].shape)
+            kind = "tensor(int64)" if name in NUMBERS else "tensor(float)"
+            if values[name].type != kind:
+                raise AuricleError(f"{path} does not fit: {name} is a {values[name].type}, and a {kind} is wanted")
+    return session
+
+
+def _check_shape(path: Path, name: str, wanted: Shape, found: Sequence[object]) -> None:
+    if len(wanted) != len(found) or any(size not in (None, other) for size, other in zip(wanted, found, strict=True)):
+        shapes = (" x ".join("*" if size is None else str(size) for size in shape) for shape in (wanted, found))
+        raise AuricleError("{} does not fit: {} is to be {}, and is {}".format(path, name, *shapes))

@@ -1,5 +1,6 @@
 """A guided captioner, from its recipe to ONNX: what it was taught is what runs."""
 
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -124,7 +125,7 @@ def without_weights(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
     """The same folder, as the package has its model: ONNX files alone."""
     for path in checkpoint.folder.iterdir():
         if path.suffix in {".onnx", ".json", ".txt"}:
-            (tmp_path / path.name).symlink_to(path)
+            shutil.copy(path, tmp_path)
     return load_checkpoint(tmp_path)
 
 
