@@ -36,6 +36,8 @@ class DecoderConfig:
     encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
 
     def __post_init__(self) -> None:
+        if min(self.width, self.layers, self.heads, self.feedforward) < 1:
+            raise ValueError("width, layers, heads and feedforward are to be 1 at least")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be shared among {self.heads} heads")
         if self.architecture == "gru" and self.heads != 1:

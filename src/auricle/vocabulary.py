@@ -163,7 +163,8 @@ class Subwords(Vocabulary):
     def decode(self, numbers: Iterable[int]) -> list[str]:
         """The words behind the numbers, up to `<eos>`, without the special tokens."""
         letters = "".join(super().decode(numbers))
-        return bytes(BYTES[letter] for letter in letters if letter in BYTES).decode("utf-8", "replace").split()
+        text = bytes(BYTES[letter] for letter in letters if letter in BYTES).decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() else " " for letter in text).split()
 
     def _divide(self, text: str) -> list[int]:
         """The numbers of the pieces of a word, or of a part of one."""
