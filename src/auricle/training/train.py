@@ -173,7 +173,7 @@ def load_checkpoint_tensors(
 ) -> None:
     """Puts a captioner's tensors into a network like it that may know more words.
 
-    A new word begins as the mean of the known words of the captions that it stands in, and as unlikely as the unlikeliest.
+    A new word begins as the mean of the known words of the captions that it stands in, and as likely as the mean of all words.
 
     Args:
         model: of the checkpoint's sizes.
@@ -200,7 +200,7 @@ def load_checkpoint_tensors(
     for name in WORD_TENSORS if words > known else ():
         if name in state:
             tensor = state[name]
-            more = beside @ tensor if tensor.dim() > 1 else tensor.min().expand(words - known)
+            more = beside @ tensor if tensor.dim() > 1 else tensor.mean().expand(words - known)
             state[name] = torch.cat([tensor, more])
     load_strictly(model, state, str(checkpoint.folder))
 
