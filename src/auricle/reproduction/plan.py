@@ -219,8 +219,8 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
     )
     note = (
         f"Pseudo-references: up to {REFERENCES} captions a label, drawn once from class_caption_pool.csv, the same for every "
-        f"sound of the label. {seen} of them were learnt from, where the pool holds no others. They tell systems apart; they are "
-        "no measure of how well a sound is described, and no score on Clotho."
+        f"sound of the label; {seen} of them could not be kept from the training, where the pool holds no others. They tell "
+        "systems apart; they are no measure of how well a sound is described, and no score on Clotho."
     )
     people = ScoredSet("people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from.")
     return ScoredSet("label_valid", labelled, note, words), people

@@ -128,11 +128,8 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
     lines += table(("system", "seeds", *titles), rows)
-    return [
-        *lines,
-        *([""] if found.missing else []),
-        *(f"- {TITLES[n]} is missing: {why}" for n, why in found.missing.items()),
-    ]
+    missing = [f"- {TITLES[name]} is missing: {found.missing[name]}" for name in COLUMNS if name in found.missing]
+    return [*lines, *([""] if missing else []), *missing]
 
 
 def _differences(plan: Plan, found: Results) -> list[str]:
