@@ -141,7 +141,11 @@ def opened(output: Path | None) -> Iterator[TextIO]:
     output.parent.mkdir(parents=True, exist_ok=True)
     plain = output.is_file() or not output.exists()  # and no pipe or device
     part = output.with_name(f"{output.name}.part") if plain else output
-    with part.open("w", encoding="utf-8", errors=errors, newline="") as file:
-        yield file
+    try:
+        with part.open("w", encoding="utf-8", errors=errors, newline="") as file:
+            yield file
+    except OSError as error:
+        error.filename = error.filename or str(output)  # a full disk's has none
+        raise
     if plain:
         part.replace(output)

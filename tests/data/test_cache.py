@@ -116,6 +116,6 @@ def test_a_failed_writer_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pyte
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(AuricleError, match="disk full"):
         write_whole(tmp_path / "entry.npy", np.ones(3))
     assert not list(tmp_path.iterdir())

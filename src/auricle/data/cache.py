@@ -72,12 +72,22 @@ class FeatureCache:
 
 
 def write_whole(path: Path, array: np.ndarray) -> None:
-    """Writes an .npy that is there whole or not at all, also when two processes write it at once."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    """Writes an .npy that is there whole or not at all, also when two processes write it at once.
+
+    Raises:
+        AuricleError: the disk is full, or the folder cannot be written.
+    """
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
             np.save(file, array)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary:
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # numpy's own says how many bytes there is no room for
+            raise AuricleError(
+                f"{path.parent} cannot be written ({error.strerror or error}): is its disk full?"
+            ) from None
         raise

@@ -213,14 +213,26 @@ def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def written_whole(path: Path) -> Iterator[Path]:
     """Where to write a file that is to be there whole or not at all: beside it, and renamed when that went well."""
     part = path.with_suffix(".part")
-    yield part
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes a safetensors file, whole or not at all."""
-    with written_whole(path) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part, metadata)
+    """Writes a safetensors file, whole or not at all.
+
+    Raises:
+        AuricleError: the disk is full, or the folder cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    try:
+        with written_whole(path) as part:
+            save_file(tensors, part, metadata)
+    except (OSError, SafetensorError) as error:
+        raise AuricleError(f"{path}: cannot be written: {error}") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,214 @@
+"""A full disk, what cannot be written, no home, Ctrl-C, a reader that leaves, two at once: right words, right exit codes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auricle.cli import main
+from auricle.data.download import cache_folder
+from auricle.errors import AuricleError
+from sounds import chirp, write_wav
+
+RATE = 32_000
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full and /proc are Linux's")
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hard")
+    write_wav(folder / "a.wav", chirp(1, 100, 5_000, RATE), RATE)
+    return folder
+
+
+@pytest.fixture
+def command(tiny_checkpoint: Path) -> Callable[..., list[str]]:
+    """A command line for a process of its own."""
+
+    def make(*arguments: object) -> list[str]:
+        return [sys.executable, "-m", "auricle", *map(str, arguments), "--checkpoint", str(tiny_checkpoint)]
+
+    return make
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command in this process, and gives the one line that it ends with."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["auricle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert isinstance(end.value.code, str), capsys.readouterr().err
+        assert "\n" not in end.value.code
+        return end.value.code
+
+    return run
+
+
+@linux
+def test_a_full_disk_is_said_once(command: Callable[..., list[str]], sounds: Path):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command("caption", sounds / "a.wav"), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "auricle: output: No space left on device\n"
+
+
+@linux
+def test_a_file_that_cannot_grow_does_not_get_its_name(command: Callable[..., list[str]], sounds: Path, tmp_path: Path):
+    limited = "import resource, runpy\nresource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
+    limited += "runpy.run_module('auricle', run_name='__main__')"
+    _, _, _, *arguments = command("caption", sounds / "a.wav", "-f", "jsonl", "-o", tmp_path / "out.jsonl")
+    done = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"auricle: {tmp_path / 'out.jsonl'}: File too large\n"
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+SAVES = {
+    "array": "from auricle.data.cache import write_whole as save; data = np.zeros(9999)",
+    "weights": "import torch; from auricle.training.weights import save_weights as save; data = {'a': torch.ones(9999)}",
+}
+SAVE = """
+import resource
+from pathlib import Path
+import numpy as np
+from auricle.errors import AuricleError
+{}
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    save(Path('file'), data)
+except AuricleError as error:
+    print(error)
+"""
+
+
+@linux
+@pytest.mark.parametrize("kind", SAVES)
+def test_a_full_disk_leaves_no_part_of_a_file(kind: str, tmp_path: Path):
+    if kind == "weights":
+        pytest.importorskip("torch", reason="weights are torch's: pip install 'auricle[train]'")
+    code = SAVE.format(SAVES[kind])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "cannot be written" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_named(fails: Callable[..., str], tiny_checkpoint: Path, sounds: Path):
+    inside = sounds / "a.wav" / "out.csv"
+    said = fails("caption", sounds / "a.wav", "-f", "csv", "-o", inside, "--checkpoint", tiny_checkpoint)
+    assert said.startswith(f"auricle: {sounds / 'a.wav'}: ")
+
+
+@linux
+def test_a_cache_that_cannot_be_written_is_named(
+    fails: Callable[..., str], sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AURICLE_CACHE", "/proc/auricle")
+    (tmp_path / "sounds.csv").write_text(f"file,split,caption\n{sounds / 'a.wav'},test,A.\n")
+    assert fails("data", "audit", tmp_path / "sounds.csv", "--test", "test").startswith("auricle: /proc/auricle: ")
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("AURICLE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(AuricleError, match="set AURICLE_CACHE"):
+        cache_folder("features")
+
+
+def test_longer_than_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path, tmp_path: Path
+):
+    short = write_wav(tmp_path / "a.wav", chirp(1, 100, 5_000, RATE), RATE)
+    long = write_wav(tmp_path / "b.wav", chirp(40, 100, 5_000, RATE), RATE)
+    arguments = ["caption", short, long, "-f", "jsonl", "--max-duration", 35, "--checkpoint", tiny_checkpoint]
+    monkeypatch.setattr("sys.argv", ["auricle", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    captured = capsys.readouterr()
+    assert end.value.code == 1
+    assert [json.loads(line)["file"] for line in captured.out.splitlines()] == [str(short)]
+    assert f"auricle: {long}: is longer than the 35 s that are allowed\n" in captured.err
+
+
+@pytest.fixture
+def many(sounds: Path, tmp_path: Path) -> Path:
+    """A folder whose sounds take a while."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(400):
+        shutil.copy(sounds / "a.wav", folder / f"{number:03d}.wav")
+    return folder
+
+
+def test_ctrl_c(command: Callable[..., list[str]], many: Path, tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    arguments = command("caption", many, "-f", "jsonl", "-o", out, "-j", 1)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    part = out.with_name("out.jsonl.part")
+    deadline = time.monotonic() + 60
+    while not part.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert part.exists()
+    assert not out.exists()
+
+
+def test_a_reader_that_has_enough(command: Callable[..., list[str]], many: Path):
+    process = subprocess.Popen(command("caption", many, "-j", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith(os.fsencode(many))
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 1
+    process.stderr.close()
+
+
+@linux
+def test_names_that_are_no_text(command: Callable[..., list[str]], sounds: Path, tmp_path: Path):
+    name = os.fsencode(tmp_path) + b"/\xff\xfe bell.wav"
+    shutil.copy(sounds / "a.wav", os.fsdecode(name))
+    done = subprocess.run(command("caption", tmp_path, "-f", "jsonl"), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert os.fsencode(row["file"]) == name
+
+
+LOAD = """
+from pathlib import Path
+import sys
+from auricle.data.cache import FeatureCache
+from auricle.features import FRONT_ENDS
+cache = FeatureCache(FRONT_ENDS["panns"], 30.0, Path(sys.argv[2]))
+cache.load(sorted(Path(sys.argv[1]).iterdir()), progress=False)
+"""
+
+
+def test_two_processes_on_one_cache(tmp_path: Path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for number in range(20):
+        write_wav(folder / f"{number}.wav", chirp(1, 100 + number, 5_000, RATE), RATE)
+    arguments = [sys.executable, "-c", LOAD, str(folder), str(tmp_path / "cache")]
+    processes = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(process.communicate(timeout=100)[1], process.returncode) for process in processes] == [("", 0)] * 2
+    entries = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(entries) == 20
+    assert {path.suffix for path in entries} == {".npy"}
+    assert len({np.load(path).tobytes() for path in entries}) == 20
