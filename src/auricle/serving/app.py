@@ -354,7 +354,7 @@ async def sound(request: Request, served: Shared) -> Any:
 @router.post(
     "/v1/subtitles",
     summary="Write captions as subtitles",
-    response_class=PlainTextResponse,
+    response_class=Response,
     max_body_size=JSON_BYTES,
     responses=_failures(401, 403, 413, 421, 422)
     | {
