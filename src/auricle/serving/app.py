@@ -175,7 +175,7 @@ async def _failed(_: Request, error: Exception) -> Response:
 
 def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     described = {
-        400: "No file came, or a damaged form.",
+        400: "No file came, or a damaged form, or what is no JSON.",
         401: "The token is wrong or missing.",
         403: "A page of another origin asked.",
         408: "The upload stalled.",
@@ -356,7 +356,7 @@ async def sound(request: Request, served: Shared) -> Any:
     summary="Write captions as subtitles",
     response_class=Response,
     max_body_size=JSON_BYTES,
-    responses=_failures(401, 403, 413, 421, 422)
+    responses=_failures(400, 401, 403, 413, 421, 422)
     | {
         200: {
             "content": {

@@ -14,6 +14,7 @@ import typer
 from auricle.errors import AuricleError
 
 TOKEN_LENGTH = 16  # characters of the shortest
+GRACE = 10  # seconds that requests have to be answered in when the server is stopped
 
 
 def serve(
@@ -98,7 +99,9 @@ def serve(
         from auricle.live.sources import microphone_source
         from auricle.serving.listening import Microphone
 
-        say = lambda text: print(f"auricle: {text}", file=sys.stderr)  # noqa: E731
+        def say(text: str) -> None:
+            print(f"auricle: {text}", file=sys.stderr, flush=True)
+
         microphone = Microphone(microphone_source(load(checkpoint).rate, device, say), say)
         microphone.start()
     app = make_app(checkpoint, limits, token=token, names=tuple(host_name or ()), microphone=microphone)
@@ -110,7 +113,7 @@ def serve(
         server_header=False,
         ws="websockets-sansio",
         ws_max_size=1 << 20,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=GRACE,
     )
     with contextlib.closing(bound(host, port)) as listening:
         where = address(host, listening.getsockname()[1], tls)

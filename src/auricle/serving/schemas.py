@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+LATEST = 359_999.0  # seconds that subtitles can say: 99:59:59
 Similarity = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -89,8 +90,8 @@ class Rankings(BaseModel):
 class Line(BaseModel, allow_inf_nan=False):
     """A caption to be written as subtitles."""
 
-    start: float = Field(ge=0, le=1e6, description="Seconds.")
-    end: float = Field(ge=0, le=1e6)
+    start: float = Field(ge=0, le=LATEST, description="Seconds.")
+    end: float = Field(ge=0, le=LATEST)
     caption: str = Field(max_length=1000)
     tags: list[Tag] = []
 
