@@ -56,9 +56,9 @@ export class Overview {
       const from = first + Math.floor(((last - first) * x) / count);
       const to = Math.max(from + 1, first + Math.floor(((last - first) * (x + 1)) / count));
       for (let band = 0; band < this.bands; band++) {
-        let level = 0;
-        for (let c = from; c < to && c < last; c++) level = Math.max(level, this.levels[c * this.bands + band]);
-        const shade = Math.max(0, Math.min(255, ((level - low) / (high - low)) * 255));
+        let sum = 0;
+        for (let c = from; c < to; c++) sum += this.levels[c * this.bands + band];
+        const shade = Math.max(0, Math.min(255, ((sum / (to - from) - low) / (high - low)) * 255));
         pixels[(this.bands - 1 - band) * count + x] = shades[shade | 0];
       }
     }
