@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from auricle.audio import load_audio
 from auricle.captioner import Captioner
+from auricle.live.sources import Source
 from auricle.segmenter import Segmenter
 from auricle.serving.limits import Limits
+from auricle.serving.listening import Microphone
 from server import EXAMPLES, Server, serving
 from sounds import write_media, write_wav
 
@@ -23,6 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 TOKEN = "a token of the tests"
+FAR = "sounds.example"  # for the browser another machine, to which it does not entrust its microphone
 PATIENCE = 60_000  # milliseconds, on a machine that does much else
 
 
@@ -42,6 +46,7 @@ def browser(scene: Path) -> Iterator[Any]:
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={scene}",
         "--autoplay-policy=no-user-gesture-required",
+        f"--host-resolver-rules=MAP {FAR} 127.0.0.1",
     ]
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -54,12 +59,12 @@ def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
     """Opens the page; it must say nothing on the console, and ask nobody but its server."""
     said: list[str] = []
     contexts = []
-    refused = re.compile(
-        "Failed to load resource: the server responded with a status of (401|422)"
-    )  # the browser's own words
+    # The browser's own words.
+    refused = re.compile("Failed to load resource: the server responded with a status of (401|422)")
 
-    def open_page(path: str = "/", url: str = server.url, **options: Any) -> Any:
+    def open_page(path: str = "/", url: str = server.url, script: str = "", **options: Any) -> Any:
         context = browser.new_context(accept_downloads=True, permissions=["microphone"], **options)
+        context.add_init_script(script)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
@@ -241,8 +246,19 @@ def test_nothing_is_cut_off_where_it_is_narrow(opened: Any, width: int):
 
 
 def test_the_microphone_is_heard_live_with_alerts(opened: Any):
-    page = opened("/#live")
+    # Chromium without a screen has neither of them.
+    recorded = """
+        window.told = [];
+        window.Notification = class { constructor(title) { told.push(title); }
+                                      static async requestPermission() { return "granted"; } };
+        navigator.vibrate = () => told.push("vibration");
+        Object.defineProperty(navigator, "wakeLock", { value: { request: async () => {
+            told.push("awake"); return { addEventListener() {}, release: () => told.push("asleep") }; } } });
+    """
+    page = opened("/#live", script=recorded)
     page.locator("body[data-ready]").wait_for()
+    page.check("#vibrate")
+    page.check("#notify")
     page.fill("#wanted", "a church bell rings")
     page.click("#wish button")
     page.click("#listen")
@@ -255,9 +271,34 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
     expect(page.locator("#wishlist button")).to_have_count(0)
     page.click("#listen")
     expect(page.locator("#listen")).to_have_text("Listen")
+    told = page.evaluate("told")
+    assert {"a church bell rings", "vibration", "awake"} <= set(told)
+    assert told[-1] == "asleep"
     with page.expect_download() as download:
         page.click("#save-history")
     assert "ALERT: a church bell rings" in Path(download.value.path()).read_text("utf-8")
+
+
+def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said(opened: Any, scene: Path):
+    def pieces() -> Iterator[np.ndarray]:
+        samples = load_audio(scene, 32_000)
+        while True:
+            for at in range(0, len(samples), 3_200):
+                time.sleep(0.05)
+                yield samples[at : at + 3_200]
+
+    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
+    microphone.start()
+    with serving(Limits(jobs=1), names=(FAR,), microphone=microphone) as with_one:
+        page = opened("/#live", url=f"http://{FAR}:{with_one.port}")
+        expect(page.locator("#source")).to_have_value("server")
+        page.click("#listen")
+        expect(page.locator("#history li")).not_to_have_count(0, timeout=PATIENCE)
+        page.click("#listen")
+    with serving(Limits(jobs=1), names=(FAR,)) as without:
+        page = opened("/#live", url=f"http://{FAR}:{without.port}")
+        expect(page.locator("#live-trouble")).to_contain_text("Start the server with TLS (auricle serve --tls)")
+        expect(page.locator("#listen")).to_be_disabled()
 
 
 def test_the_token_is_asked_for_or_taken_from_the_address(opened: Any):
