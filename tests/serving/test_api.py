@@ -10,6 +10,7 @@ import multiprocessing
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -339,6 +340,28 @@ def test_health_metrics_and_description(server: Server):
     assert content["application/json"]["example"]["captions"][0]["caption"]
 
 
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hour of sound, which takes longer than a test waits."""
+    samples = np.resize(tone(1, 440, 4_000), 3_600 * 4_000)
+    return write_wav(tmp_path_factory.mktemp("hour") / "hour.wav", samples, 4_000)
+
+
+def test_answers_that_nobody_reads_any_more_free_their_workers(server: Server, hour: Path):
+    body = hour.read_bytes()
+    for _ in range(2):  # as many as there are workers
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(
+                b"POST /v1/captions?format=sse HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+                + body
+            )
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
+    began = time.monotonic()
+    assert server.ask("/v1/captions", BELL.read_bytes()).status == 200
+    assert time.monotonic() - began < 30  # the hour takes minutes
+    assert "auricle_workers_replaced_total 0.0" in server.ask("/metrics").body.decode()
+
+
 class TestWorkers:
     """Of processes that end before their time."""
 
@@ -374,10 +397,6 @@ class TestWorkers:
             return refusal, metrics.registry.get_sample_value("auricle_workers_replaced_total") or 0.0
 
         return asyncio.run(run())
-
-    @pytest.fixture
-    def hour(self, tmp_path: Path) -> Path:
-        return write_wav(tmp_path / "hour.wav", np.resize(tone(1, 440, 4_000), 3_600 * 4_000), 4_000)
 
     def test_one_that_dies_costs_one_request(self, hour: Path):
         def kill() -> None:
