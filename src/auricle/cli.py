@@ -14,6 +14,7 @@ import typer
 
 from auricle.alerts.cli import alert_test
 from auricle.audio import printable
+from auricle.bulk.cli import bulk
 from auricle.commands import (
     CheckpointFolder,
     Jobs,
@@ -54,6 +55,7 @@ EXTRAS = {
     ),
     "pycocoevalcap": "metrics",
     "sounddevice": "listen",
+    **dict.fromkeys(("fsspec", "pyarrow", "ray"), "ray"),
     **dict.fromkeys(("apsw", "sqlite_vec"), "search"),
 }
 
@@ -355,6 +357,7 @@ def info(
 
 app.command()(listen)
 app.command()(subtitle)
+app.command()(bulk)
 app.command()(index)
 app.command()(search)
 app.command()(serve)

@@ -1,0 +1,217 @@
+"""Files wherever pyarrow or fsspec reach, and the sounds of a folder, a manifest or tar archives there."""
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow
+from pyarrow import parquet
+from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
+
+from auricle.audio import shown_url
+from auricle.commands import MEDIA, find_sounds
+from auricle.errors import AuricleError
+
+COLUMNS = ("file", "path", "url")  # of a manifest: the first that it has names the sounds
+MANIFESTS = (".csv", ".parquet")
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder, and the file system that it is on."""
+
+    files: FileSystem
+    path: str  # as the file system takes it
+    name: str  # as it is printed: without password and query
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine's own file system."""
+        return isinstance(self.files, LocalFileSystem)
+
+    def below(self, relative: str) -> "Place":
+        """A file or folder in this one; an absolute path is itself."""
+        return Place(self.files, posixpath.join(self.path, relative), posixpath.join(self.name, relative))
+
+    def read(self) -> bytes:
+        """All of a file."""
+        with self.files.open_input_stream(self.path) as stream:
+            return stream.read()
+
+    def write(self, content: bytes) -> None:
+        """Writes a file whole or not at all: beside, then renamed; an object store has it whole when the put has ended."""
+        if not self.local:
+            with self.files.open_output_stream(self.path) as stream:
+                stream.write(content)
+            return
+        # Two attempts at the same file, of which one's machine was lost from sight, do not share a name.
+        part = Path(f"{self.path}.{uuid4().hex}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            part.replace(self.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def listed(self) -> list[str]:
+        """Paths of files in a folder, at any depth; none where it is not there."""
+        found = self.files.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
+        return sorted(info.path for info in found if info.type == FileType.File)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one worker captions at a time, and whose captions are one shard: some sounds, or a tar archive of sounds."""
+
+    names: list[str]
+    paths: list[str]  # on the input's file system; empty where the name is a URL
+    archive: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of its shard: of the same sounds, the same."""
+        return hashlib.sha256("\n".join(map(text, self.names)).encode()).hexdigest()[:20]
+
+    def dumps(self) -> str:
+        """As a line of ASCII, whatever files are called."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def loads(cls, line: str) -> "Piece":
+        """The piece that became the line."""
+        return cls(**json.loads(line))
+
+
+def text(name: str) -> str:
+    """A name as UTF-8 has it: with its bytes that are no text written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+@cache
+def _file_system(root: str) -> tuple[FileSystem, str]:
+    try:
+        return FileSystem.from_uri(root)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(root)
+        return PyFileSystem(FSSpecHandler(files)), path
+
+
+def place(address: str) -> Place:
+    """Where a path or URL is: s3://, gs://, hf://, https:// and whatever else pyarrow or fsspec open.
+
+    Raises:
+        AuricleError: nothing opens such URLs.
+    """
+    if "://" not in address:
+        path = os.path.abspath(address)
+        return Place(LocalFileSystem(), path, address)
+    try:
+        files, path = _file_system(address)
+    except (ImportError, OSError, ValueError, pyarrow.ArrowException) as error:
+        raise AuricleError(f"{shown_url(address)}: cannot be opened ({error})") from None
+    return Place(files, path.rstrip("/"), shown_url(address).rstrip("/"))
+
+
+def sounds(source: Place) -> Iterator[tuple[str, str]]:
+    """Names and paths of the sounds and archives of a folder, a manifest, or an archive; a URL's path is empty.
+
+    Raises:
+        AuricleError: there is no such thing, or a manifest that cannot be read.
+    """
+    try:
+        info = source.files.get_file_info(source.path)
+    except OSError as error:
+        raise AuricleError(f"{source.name}: cannot be opened ({error})") from None
+    suffix = source.path.lower()
+    if info.type == FileType.NotFound:
+        raise AuricleError(f"{source.name} is not there; wanted a folder, a manifest (CSV or Parquet) or a tar archive")
+    if info.type == FileType.Directory:
+        if source.local:  # named as `auricle caption` names them, also where a name is no text
+            root = source.path if "://" in source.name else source.name
+            archives = (str(path) for path in sorted(Path(root).rglob("*.t*")) if path.name.lower().endswith(ARCHIVES))
+            yield from ((name, os.path.abspath(name)) for name in itertools.chain(find_sounds([root]), archives))
+            return
+        for path in source.listed():
+            if Path(path).suffix.lower() in MEDIA or path.lower().endswith(ARCHIVES):
+                relative = path[len(source.path) :].lstrip("/")
+                yield source.below(relative).name, path
+    elif suffix.endswith(MANIFESTS):
+        folder = posixpath.dirname(source.path)
+        for name in _named(source):
+            yield name, "" if "://" in name else posixpath.join(folder, name)
+    elif suffix.endswith(ARCHIVES):
+        yield source.name, source.path
+    else:
+        raise AuricleError(
+            f"{source.name} is no folder, manifest (CSV or Parquet) or tar archive; one sound is for `auricle caption`"
+        )
+
+
+def _named(manifest: Place) -> list[str]:
+    try:
+        with manifest.files.open_input_file(manifest.path) as file:
+            if manifest.path.lower().endswith(".parquet"):
+                names = parquet.ParquetFile(file).schema_arrow.names
+                column = _column(manifest, names)
+                return [str(value) for value in parquet.read_table(file, columns=[column])[column].to_pylist() if value]
+            reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            column = _column(manifest, list(reader.fieldnames or []))
+            return [row[column] for row in reader if row[column]]
+    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
+        raise AuricleError(f"{manifest.name}: cannot be read as a manifest: {error}") from None
+
+
+def _column(manifest: Place, names: list[str]) -> str:
+    for column in COLUMNS:
+        if column in names:
+            return column
+    raise AuricleError(f"{manifest.name}: has the columns {', '.join(names)}; wanted one of {', '.join(COLUMNS)}")
+
+
+def pieces(source: Place, size: int, captioned: set[str], shards: set[str]) -> list[Piece]:
+    """What is to be captioned.
+
+    The whole input is divided first, so that what was begun and stopped is divided the same and gets the same names again.
+
+    Args:
+        source: the input.
+        size: sounds of a piece.
+        captioned: names, as `text` has them, that have captions already.
+        shards: those of pieces that are there already.
+
+    Raises:
+        AuricleError: no sounds, or see `sounds`.
+    """
+    files, archives = [], []
+    for sound in dict(sounds(source)).items():
+        (archives if sound[0].lower().endswith(ARCHIVES) else files).append(sound)
+    if not files and not archives:
+        raise AuricleError(f"no sounds in {source.name}")
+    found = [Piece([name], [path], archive=True) for name, path in archives]
+    found = [piece for piece in found if piece.key not in shards]
+    rest: list[tuple[str, str]] = []  # of pieces that are done but for some: sounds that failed, or are new
+    for begin in range(0, len(files), size):
+        whole = files[begin : begin + size]
+        missing = [sound for sound in whole if text(sound[0]) not in captioned]
+        if len(missing) == len(whole):
+            found.append(_piece(whole))
+        else:
+            rest += missing
+    return found + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]
+
+
+def _piece(files: list[tuple[str, str]]) -> Piece:
+    return Piece([name for name, _ in files], [path for _, path in files])
