@@ -59,15 +59,16 @@ def bulk(
         auricle bulk /nfs/shards -o /nfs/captions --address auto
     """
     from auricle.bulk.job import Options, Output, caption_pieces, cluster
-    from auricle.bulk.places import pieces, place
+    from auricle.bulk.places import pieces, place, sounds
     from auricle.checkpoint import EMBEDDED, load_checkpoint
 
     folder = checkpoint.absolute() if checkpoint else None
     load_checkpoint(folder or EMBEDDED)  # says what is wrong with it before anything begins
     options = Options(folder, form, window, max_duration, embeddings)
     origin, target = place(source), Output(place(output), options)
+    found = sounds(origin)
     captioned, shards, failed = target.begin()
-    wanted = pieces(origin, shard, captioned, shards)
+    wanted = pieces(found, shard, captioned, shards)
     total = len(failed)
     if captioned or shards:
         print(f"auricle: going on: {len(captioned)} sounds have captions in {target.folder.name}", file=sys.stderr)

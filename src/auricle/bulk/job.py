@@ -26,13 +26,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow
 from pyarrow import parquet
 
-from auricle.audio import Source
+from auricle.audio import Source, printable
 from auricle.bulk import ShardForm
 from auricle.bulk.places import Piece, Place, place, text
 from auricle.captioner import Captioner, Row, load, side_by_side
 from auricle.checkpoint import EMBEDDED, fingerprint
 from auricle.commands import MEDIA
-from auricle.errors import AudioError, AuricleError
+from auricle.errors import AuricleError
 from auricle.writers import row_fields
 
 SCHEMA = pyarrow.schema(
@@ -202,21 +202,22 @@ class Worker:
         """A piece's captions, its report, and whether all of it was read."""
         failed: dict[str, str] = {}
         rows: list[dict[str, object]] = []
-        sounds, seconds = 0, 0.0
+        captioned, seconds = 0, 0.0
         whole = True
         sources = self._members(piece, failed) if piece.archive else zip(piece.names, piece.paths, strict=True)
         try:
             work = partial(self._caption, captioner)
             for outcome in side_by_side(work, cast("Iterator[tuple[str, Source]]", sources), SOUNDS_AT_A_TIME):
-                sounds += 1
-                seconds += outcome.seconds
-                rows += outcome.rows
                 if outcome.error is not None:
                     failed[outcome.name] = outcome.error
+                    continue
+                captioned += 1
+                seconds += outcome.seconds
+                rows += outcome.rows
         except OSError as error:  # of an archive that cannot be read to its end: it has no shard, and is tried again
             rows, whole = [], False
-            sounds, seconds, failed = 1, 0.0, {piece.names[0]: f"reading it failed ({error.strerror or error})"}
-        return rows, Report(sounds, seconds, failed), whole
+            captioned, seconds, failed = 0, 0.0, {piece.names[0]: f"reading it failed ({error.strerror or error})"}
+        return rows, Report(captioned + len(failed), seconds, failed), whole
 
     def _caption(self, captioner: Captioner, name: str, source: Source) -> Iterator[_Outcome]:
         options, rows, seconds = self._output.options, [], 0.0
@@ -230,8 +231,10 @@ class Worker:
                         fields["embedding"] = None if caption.embedding is None else caption.embedding.tolist()
                     rows.append(fields)
                     seconds = caption.end
-        except AudioError as error:
-            yield _Outcome(name, [], error=str(error).removeprefix(f"{name}: "))
+        except AuricleError as error:
+            yield _Outcome(name, [], error=str(error).removeprefix(f"{printable(name)}: "))
+        except OSError as error:
+            yield _Outcome(name, [], error=f"reading it failed ({error.strerror or error})")
         except Exception as error:  # whatever one sound does, it does not stop a million others
             yield _Outcome(name, [], error=f"{type(error).__name__}: {error}")
         else:
@@ -305,7 +308,7 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
         ray.shutdown()
         where = address or "a cluster on this machine"
         raise AuricleError(
-            f"{where}: Ray cannot join it: {str(error).strip().splitlines()[0]} "
+            f"{where}: Ray cannot join it: {str(error).strip().splitlines()[0].partition('. ')[0]} "
             "(its token goes into RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; see docs/bulk.md)"
         ) from None
     try:

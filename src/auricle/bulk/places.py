@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -100,6 +100,7 @@ def text(name: str) -> str:
 
 @cache
 def _file_system(root: str) -> tuple[FileSystem, str]:
+    """The file system of a bucket, a host or the like, and where its root is."""
     try:
         return FileSystem.from_uri(root)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
@@ -112,25 +113,38 @@ def _file_system(root: str) -> tuple[FileSystem, str]:
 def place(address: str) -> Place:
     """Where a path or URL is: s3://, gs://, hf://, https:// and whatever else pyarrow or fsspec open.
 
+    Keys of object stores are taken as they are, spaces and all; what follows a question mark are pyarrow's options.
+
     Raises:
         AuricleError: nothing opens such URLs.
     """
-    if "://" not in address:
-        path = os.path.abspath(address)
-        return Place(LocalFileSystem(), path, address)
+    scheme, mark, rest = address.partition("://")
+    if not mark or scheme == "file":
+        path = rest if mark else address
+        return Place(LocalFileSystem(), os.path.abspath(path), path)
+    web = scheme in ("http", "https")  # where the whole URL is the path
+    rest, mark, query = (rest, "", "") if web else rest.partition("?")
+    host, _, path = rest.partition("/")
     try:
-        files, path = _file_system(address)
+        files, root = _file_system(f"{scheme}://{host}{mark}{query}")
     except (ImportError, OSError, ValueError, pyarrow.ArrowException) as error:
         raise AuricleError(f"{shown_url(address)}: cannot be opened ({error})") from None
-    return Place(files, path.rstrip("/"), shown_url(address).rstrip("/"))
+    path = address if web else posixpath.join(root, path).rstrip("/")
+    return Place(files, path, f"{scheme}://{rest.rpartition('@')[2] if '@' in host else rest}".rstrip("/"))
 
 
-def sounds(source: Place) -> Iterator[tuple[str, str]]:
+def sounds(source: Place) -> dict[str, str]:
     """Names and paths of the sounds and archives of a folder, a manifest, or an archive; a URL's path is empty.
 
     Raises:
-        AuricleError: there is no such thing, or a manifest that cannot be read.
+        AuricleError: there is no such thing, a manifest that cannot be read, or no sound.
     """
+    if not (found := dict(_found(source))):
+        raise AuricleError(f"no sounds in {source.name}")
+    return found
+
+
+def _found(source: Place) -> Iterator[tuple[str, str]]:
     try:
         info = source.files.get_file_info(source.path)
     except OSError as error:
@@ -140,9 +154,10 @@ def sounds(source: Place) -> Iterator[tuple[str, str]]:
         raise AuricleError(f"{source.name} is not there; wanted a folder, a manifest (CSV or Parquet) or a tar archive")
     if info.type == FileType.Directory:
         if source.local:  # named as `auricle caption` names them, also where a name is no text
-            root = source.path if "://" in source.name else source.name
-            archives = (str(path) for path in sorted(Path(root).rglob("*.t*")) if path.name.lower().endswith(ARCHIVES))
-            yield from ((name, os.path.abspath(name)) for name in itertools.chain(find_sounds([root]), archives))
+            archives = (
+                str(path) for path in sorted(Path(source.name).rglob("*.t*")) if path.name.lower().endswith(ARCHIVES)
+            )
+            yield from ((name, os.path.abspath(name)) for name in itertools.chain(find_sounds([source.name]), archives))
             return
         for path in source.listed():
             if Path(path).suffix.lower() in MEDIA or path.lower().endswith(ARCHIVES):
@@ -181,36 +196,31 @@ def _column(manifest: Place, names: list[str]) -> str:
     raise AuricleError(f"{manifest.name}: has the columns {', '.join(names)}; wanted one of {', '.join(COLUMNS)}")
 
 
-def pieces(source: Place, size: int, captioned: set[str], shards: set[str]) -> list[Piece]:
+def pieces(found: Mapping[str, str], size: int, captioned: set[str], shards: set[str]) -> list[Piece]:
     """What is to be captioned.
 
     The whole input is divided first, so that what was begun and stopped is divided the same and gets the same names again.
 
     Args:
-        source: the input.
+        found: the input, as `sounds` has it.
         size: sounds of a piece.
         captioned: names, as `text` has them, that have captions already.
-        shards: those of pieces that are there already.
-
-    Raises:
-        AuricleError: no sounds, or see `sounds`.
+        shards: keys of pieces that are there already.
     """
     files, archives = [], []
-    for sound in dict(sounds(source)).items():
+    for sound in found.items():
         (archives if sound[0].lower().endswith(ARCHIVES) else files).append(sound)
-    if not files and not archives:
-        raise AuricleError(f"no sounds in {source.name}")
-    found = [Piece([name], [path], archive=True) for name, path in archives]
-    found = [piece for piece in found if piece.key not in shards]
+    whole_archives = (Piece([name], [path], archive=True) for name, path in archives)
+    wanted = [piece for piece in whole_archives if piece.key not in shards]
     rest: list[tuple[str, str]] = []  # of pieces that are done but for some: sounds that failed, or are new
     for begin in range(0, len(files), size):
         whole = files[begin : begin + size]
         missing = [sound for sound in whole if text(sound[0]) not in captioned]
         if len(missing) == len(whole):
-            found.append(_piece(whole))
+            wanted.append(_piece(whole))
         else:
             rest += missing
-    return found + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]
+    return wanted + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]
 
 
 def _piece(files: list[tuple[str, str]]) -> Piece:
