@@ -224,7 +224,9 @@ class Worker:
         try:
             with contextlib.ExitStack() as stack:
                 if isinstance(source, str):
-                    source = self._opened(name, source, stack)
+                    source = self._opened(name, source)
+                if isinstance(source, tempfile.SpooledTemporaryFile):
+                    stack.enter_context(source)
                 for caption in captioner.captions(source, options.window, name, max_duration=options.max_duration):
                     fields = row_fields(Row(name, caption), n_best=1)
                     if options.embeddings:
@@ -240,14 +242,14 @@ class Worker:
         else:
             yield _Outcome(name, rows, seconds)
 
-    def _opened(self, name: str, path: str, stack: contextlib.ExitStack) -> Source:
+    def _opened(self, name: str, path: str) -> Source:
         if self._source.local and path:
             return path
         there = Place(self._source.files, path, name) if path else place(name)
         if there.local:
             return there.path
         with there.files.open_input_stream(there.path) as stream:
-            return _kept(stream, stack)
+            return _kept(stream)
 
     def _members(self, piece: Piece, failed: dict[str, str]) -> Iterator[tuple[str, Source]]:
         """The sounds of an archive; what else is there, such as WebDataset's texts, is passed over."""
@@ -259,16 +261,19 @@ class Worker:
                     for member in archive:
                         file = archive.extractfile(member) if member.isreg() else None
                         if file is not None and PurePosixPath(member.name).suffix.lower() in MEDIA:
-                            # It is closed by who reads it last: the collector.
-                            yield f"{name}/{member.name}", _kept(file, contextlib.ExitStack())
+                            yield f"{name}/{member.name}", _kept(file)
             except (tarfile.TarError, EOFError) as error:
                 failed[name] = f"is damaged: {error}"
 
 
-def _kept(stream: Any, stack: contextlib.ExitStack) -> BinaryIO:
-    """All of a stream, to be read in any order."""
-    kept = stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
-    shutil.copyfileobj(stream, kept, 1 << 20)
+def _kept(stream: Any) -> BinaryIO:
+    """All of a stream, to be read in any order, and to be closed."""
+    kept = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+    try:
+        shutil.copyfileobj(stream, kept, 1 << 20)
+    except BaseException:
+        kept.close()
+        raise
     kept.seek(0)
     return cast("BinaryIO", kept)
 
@@ -288,7 +293,7 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address is None:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # nobody else is to join
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # nobody else is to join
     import ray
 
     alone: dict[str, Any] = {

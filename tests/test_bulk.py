@@ -1,0 +1,467 @@
+"""Captions of archives: what is divided, read and written, on Ray and on clusters whose parts are killed."""
+
+import io
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from auricle.captioner import Row, load
+from auricle.errors import AuricleError
+from auricle.writers import row_fields
+from sounds import chirp, tone, write_wav
+
+if find_spec("ray") is None:  # imported, it would have read its environment
+    pytest.skip("the extra ray is not installed", allow_module_level=True)
+from pyarrow import Table, parquet
+
+from auricle.bulk import ShardForm
+from auricle.bulk.cli import Rate
+from auricle.bulk.job import Options, Output, Report, Worker
+from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
+
+RATE = 32_000
+DEADLINE = 240  # seconds that a command may take
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four sounds, one of which is in a folder below and one long, and a file that is none."""
+    folder = tmp_path_factory.mktemp("bulk")
+    (folder / "below").mkdir()
+    write_wav(folder / "a.wav", chirp(2, 100, 5_000, RATE), RATE)
+    write_wav(folder / "below" / "b, ü.wav", tone(1, 700, RATE), RATE)
+    write_wav(folder / "c.wav", chirp(1, 4_000, 300, RATE), RATE)
+    write_wav(folder / "long.wav", chirp(34, 100, 12_000, RATE), RATE)
+    (folder / "bad.wav").write_bytes(b"no sound")
+    (folder / "notes.txt").write_text("no sound either")
+    return folder
+
+
+def rows(out: Path, key: str = "*") -> list[dict[str, Any]]:
+    """What the shards hold, in the order of sounds and their times."""
+    found: list[dict[str, Any]] = []
+    for path in (out / "captions").glob(f"{key}.jsonl"):
+        found += map(json.loads, path.read_text("utf-8").splitlines())
+    for path in (out / "captions").glob(f"{key}.parquet"):
+        found += parquet.read_table(path).to_pylist()
+    return sorted(found, key=lambda row: (row["file"], row["start"]))
+
+
+def errors(out: Path) -> dict[str, str]:
+    """What failed, and why."""
+    lines = (out / "errors.jsonl").read_text("utf-8").splitlines()
+    return {row["file"]: row["error"] for row in map(json.loads, lines)}
+
+
+def said(folder: Path, names: list[str]) -> list[dict[str, Any]]:
+    """What the captioner says of the sounds itself."""
+    captioner = load()
+    found = [row_fields(Row(n, caption), 1) for n in names for caption in captioner.captions(folder / n)]
+    return [row | {"file": str(folder / str(row["file"]))} for row in found]
+
+
+GOOD = ["a.wav", "below/b, ü.wav", "c.wav", "long.wav"]
+
+
+def work(source: Path | str, out: Path, size: int = 100, **options: Any) -> list[dict[str, Any]]:
+    """Does the work in this process; gives the reports."""
+    origin, output = place(str(source)), Output(place(str(out)), Options(**options))
+    found = sounds(origin)
+    captioned, shards, _ = output.begin()
+    wanted = [piece.dumps() for piece in pieces(found, size, captioned, shards)]
+    return [json.loads(line) for line in Worker(origin, output)({"piece": wanted})["report"]]
+
+
+def test_a_piece_survives_a_line_and_its_name_follows_from_its_sounds():
+    piece = Piece(["a.wav", "b\udcff\n.wav"], ["/a.wav", "/b\udcff\n.wav"])
+    assert Piece.loads(piece.dumps()) == piece
+    assert piece.dumps().isascii()
+    assert piece.key == Piece(piece.names, ["/elsewhere/a.wav", "/b"]).key
+    assert piece.key != Piece(piece.names[:1], piece.paths[:1]).key
+
+
+def test_what_was_begun_is_divided_the_same_again():
+    found = {f"{number}.wav": f"/{number}.wav" for number in range(10)} | {"x.tar": "/x.tar", "y.tgz": "/y.tgz"}
+    first = pieces(found, 4, set(), set())
+    assert [len(piece.names) for piece in first] == [1, 1, 4, 4, 2]
+    done = {*first[2].names, *first[3].names} - {"1.wav", "6.wav"}
+    again = pieces(found, 4, done, {first[0].key})
+    assert [piece.key for piece in again[:2]] == [first[1].key, first[4].key]
+    assert again[2:] == [Piece(["1.wav", "6.wav"], ["/1.wav", "/6.wav"])]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_manifest_names_sounds_relative_to_itself_and_by_url(tmp_path: Path, suffix: str):
+    named = ["below/a.wav", "/b.wav", "s3://bucket/c d.wav", "below/a.wav"]
+    if suffix == "csv":
+        (tmp_path / "m.csv").write_text("id,url\n" + "".join(f"0,{name}\n" for name in named))
+    else:
+        parquet.write_table(Table.from_pydict({"id": [0] * 4, "path": named}), tmp_path / "m.parquet")
+    found = sounds(place(str(tmp_path / f"m.{suffix}")))
+    assert found == {named[0]: str(tmp_path / named[0]), "/b.wav": "/b.wav", "s3://bucket/c d.wav": ""}
+
+
+def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
+    (tmp_path / "m.csv").write_text("sound\na.wav\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    for name, message in {
+        "m.csv": "wanted one of file, path, url",
+        "broken.parquet": "cannot be read as a manifest",
+        "a.txt": "no folder, manifest",
+        "empty": "no sounds",
+        "none": "is not there",
+    }.items():
+        with pytest.raises(AuricleError, match=message):
+            sounds(place(str(tmp_path / name)))
+    with pytest.raises(AuricleError, match="cannot be opened"):
+        place("nosuch://place/a")
+
+
+def test_names_do_not_tell_secrets():
+    assert place("s3://key:secret@bucket/a b?region=us-east-1").name == "s3://bucket/a b"
+    assert place("s3://bucket/100%25 ü #1.wav?region=us-east-1").path == "bucket/100%25 ü #1.wav"
+
+
+@pytest.mark.parametrize("form", ShardForm)
+def test_shards_hold_what_the_captioner_says(folder: Path, tmp_path: Path, form: ShardForm):
+    report = work(folder, tmp_path, form=form, embeddings=True)
+    assert [(r["sounds"], list(r["failed"])) for r in report] == [(5, [str(folder / "bad.wav")])]
+    assert report[0]["seconds"] == pytest.approx(38)
+    found = rows(tmp_path)
+    assert all(abs(np.linalg.norm(row.pop("embedding")) - 1) < 1e-3 for row in found)
+    assert found == said(folder, GOOD)
+
+
+def test_a_restart_does_what_is_missing_and_what_failed(folder: Path, tmp_path: Path):
+    copy, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(folder, copy)
+    work(copy, out, size=2)
+    before = {path: path.read_bytes() for path in (out / "captions").iterdir()}
+    shutil.copy(copy / "a.wav", copy / "bad.wav")
+    shutil.copy(copy / "a.wav", copy / "aa.wav")
+    assert sum(report["sounds"] for report in work(copy, out, size=2)) == 2
+    assert before.items() <= {path: path.read_bytes() for path in (out / "captions").iterdir()}.items()
+    assert {row["file"] for row in rows(out)} == {str(copy / n) for n in [*GOOD, "bad.wav", "aa.wav"]}
+    assert Counter(row["file"] for row in rows(out))[str(copy / "a.wav")] == 1
+    assert work(copy, out, size=2) == []
+
+
+def test_other_options_are_refused_where_captions_are(folder: Path, tmp_path: Path):
+    work(folder, tmp_path)
+    others: list[dict[str, Any]] = [{"window": 5.0}, {"form": ShardForm.jsonl}, {"embeddings": True}]
+    for options in others:
+        with pytest.raises(AuricleError, match=f"another {next(iter(options)).replace('form', 'format')}"):
+            work(folder, tmp_path, **options)
+
+
+def tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    """Writes an archive."""
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tmp_path: Path):
+    archives, out = tmp_path / "in", tmp_path / "out"
+    archives.mkdir()
+    sound = (folder / "c.wav").read_bytes()
+    tar(archives / "a.tar", {"1.wav": sound, "1.json": b"{}", "../../up.wav": sound, "bad.wav": b"no sound"})
+    tar(archives / "b.tar.gz", {"1.wav": sound}, "w:gz")
+    cut = tar(archives / "cut.tar", {"1.wav": sound, "2.wav": sound})
+    cut.write_bytes(cut.read_bytes()[: len(sound) + 10_000])
+    with tarfile.open(archives / "a.tar", "a") as archive:
+        link = tarfile.TarInfo("link.wav")
+        link.type, link.linkname = tarfile.SYMTYPE, str(folder / "a.wav")
+        archive.addfile(link)
+    work(archives, out, form=ShardForm.jsonl)
+    names = ["a.tar/../../up.wav", "a.tar/1.wav", "b.tar.gz/1.wav", "cut.tar/1.wav"]
+    assert [row["file"] for row in rows(out)] == [f"{archives}/{name}" for name in names]
+    assert {row["caption"] for row in rows(out)} == {said(folder, ["c.wav"])[0]["caption"]}
+    # What is in no archive is not written, an archive is not opened twice, and what failed in it stays known.
+    assert {path.name for path in tmp_path.rglob("*.wav")} == set()
+    assert work(archives, out, form=ShardForm.jsonl) == []
+    _, shards, failed = Output(place(str(out)), Options(form=ShardForm.jsonl)).begin()
+    assert len(shards) == 3
+    assert (
+        {f"{archives}/a.tar/bad.wav", str(cut)}
+        <= failed.keys()
+        <= {f"{archives}/{name}" for name in ("a.tar/bad.wav", "cut.tar", "cut.tar/2.wav")}
+    )
+
+
+def test_sounds_come_by_http(folder: Path, tmp_path: Path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder))
+    url = f"http://127.0.0.1:{server.server_port}"
+    Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "m.csv").write_text(f"file\n{url}/c.wav\n{url}/none.wav\n")
+    try:
+        (report,) = work(tmp_path / "m.csv", tmp_path / "out")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert list(report["failed"]) == [f"{url}/none.wav"]
+    assert [row["file"] for row in rows(tmp_path / "out")] == [f"{url}/c.wav"]
+
+
+def test_names_that_are_no_text(folder: Path, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    name = os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.wav")
+    shutil.copy(folder / "c.wav", name)
+    for form in ShardForm:
+        out = tmp_path / form
+        work(tmp_path / "in", out, form=form)
+        assert [row["file"] for row in rows(out)] == [text(name)]
+        assert work(tmp_path / "in", out, form=form) == []
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target = place(str(tmp_path / "new" / "a"))
+    target.write(b"first")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        target.write(b"second")
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [("a", b"first")]
+
+
+def test_what_would_stop_every_piece_is_reported_as_fatal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (report,) = work(folder, tmp_path / "a", max_duration=0.5)  # all of them fail: nothing is written
+    assert len(report["failed"]) == 5
+    assert not (tmp_path / "a" / "captions").exists()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    origin, output = place(str(folder)), Output(place(str(tmp_path / "b")), Options())
+    (piece,) = pieces(sounds(origin), 100, *output.begin()[:2])
+    monkeypatch.setattr(Place, "write", full)
+    (line,) = Worker(origin, output)({"piece": [piece.dumps()]})["report"]
+    assert "cannot be written: No space left on device" in json.loads(line)["fatal"]
+    (line,) = Worker(origin, Output(output.folder, Options(checkpoint=tmp_path)))({"piece": [piece.dumps()]})["report"]
+    assert str(tmp_path) in json.loads(line)["fatal"]
+
+
+def test_progress_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time, "monotonic", iter([0.0, 10.0, 10.0]).__next__)
+    rate = Rate(4)
+    rate.add(Report(100, 7200.0, {"a": "why"}))
+    assert str(rate) == "1 of 4 pieces, 100 sounds, 1 failed, 2.00 h of sound at 720 h an hour, 0:00:30 left"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a command, with little memory for Ray."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"OMP_NUM_THREADS": "1"} | more
+
+
+def bulk(*arguments: object, **more: str) -> subprocess.Popen[str]:
+    """The command, begun in a process group of its own."""
+    command = [sys.executable, "-m", "auricle", "bulk", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(**more), start_new_session=True)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How a command ends, and what it said."""
+    try:
+        _, told = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    return process.returncode, told
+
+
+def test_on_ray_it_says_what_caption_says_whatever_the_number_of_workers(folder: Path, tmp_path: Path):
+    code, told = ended(bulk(folder, "-o", tmp_path / "two", "-f", "jsonl", "--shard", 1, "--workers", 2))
+    assert (code, "5 sounds: 4 captioned, 1 failed" in told) == (1, True), told
+    assert rows(tmp_path / "two") == said(folder, GOOD)
+    assert errors(tmp_path / "two").keys() == {str(folder / "bad.wav")}
+    assert "damaged or no sound" in errors(tmp_path / "two")[str(folder / "bad.wav")]
+
+
+KILLED = 120  # sounds of the archive that is captioned as things die
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many sounds that take a while."""
+    folder = tmp_path_factory.mktemp("archive")
+    write_wav(folder / "000.wav", chirp(90, 100, 12_000, RATE), RATE)
+    for number in range(1, KILLED):
+        os.link(folder / "000.wav", folder / f"{number:03}.wav")
+    return folder
+
+
+# Ray reads its token once in a process.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@contextmanager
+def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
+    """A cluster whose nodes are at 127.0.0.3 and so on, each of one processor; its head, at 127.0.0.2, has none."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TOKEN.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        memory = 100 << 20
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0, "node_ip_address": "127.0.0.2", "object_store_memory": memory, "include_dashboard": False
+            },
+        )  # fmt: skip
+        try:
+            added = [
+                cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{3 + number}", object_store_memory=memory)
+                for number in range(count)
+            ]
+            yield cluster, added
+        finally:
+            cluster.shutdown()
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], object], seconds: float = 90) -> None:
+    """Until something has happened, while the command still runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def shards(out: Path) -> int:
+    """How many there are."""
+    return len(list((out / "captions").glob("*.jsonl")))
+
+
+def actors() -> list[int]:
+    """Processes that caption."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::MapWorker"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def check_whole(archive: Path, out: Path) -> None:
+    """Every sound has its captions, and once."""
+    one = said(archive, ["000.wav"])
+    found = Counter((row["file"], row["start"]) for row in rows(out))
+    assert found == Counter((str(path), row["start"]) for path in archive.iterdir() for row in one)
+    assert {row["caption"] for row in rows(out)} == {row["caption"] for row in one}
+    assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.slow
+def test_a_worker_and_a_node_are_killed_and_nothing_is_lost(archive: Path, tmp_path: Path):
+    with nodes(3) as (cluster, added):
+        running = bulk(archive, "-o", tmp_path, "-f", "jsonl", "--shard", 3, "--address", cluster.address, **TOKEN)
+        wait_for(running, lambda: shards(tmp_path) > 3)
+        os.kill(actors()[0], signal.SIGKILL)
+        wait_for(running, lambda: shards(tmp_path) > 10)
+        cluster.remove_node(added[0], allow_graceful=False)
+        before = shards(tmp_path)
+        assert before < KILLED / 3
+        code, told = ended(running)
+        assert (code, f"{KILLED} sounds: {KILLED} captioned" in told) == (0, True), told
+    check_whole(archive, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_the_same_command_goes_on(archive: Path, tmp_path: Path):
+    with nodes(2) as (cluster, _):
+        command = (archive, "-o", tmp_path, "-f", "jsonl", "--shard", 3, "--address", cluster.address)
+        running = bulk(*command, **TOKEN)
+        wait_for(running, lambda: shards(tmp_path) > 5)
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate()
+        before = shards(tmp_path)
+        assert before < KILLED / 3
+        code, told = ended(bulk(*command, **TOKEN))
+        assert (code, "going on" in told) == (0, True), told
+        assert f"{KILLED - 3 * before} sounds" in told or before < shards(tmp_path)
+    check_whole(archive, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_not_joined_without_its_token(folder: Path, tmp_path: Path):
+    with nodes(1) as (cluster, _):
+        for token in {}, {"RAY_AUTH_TOKEN": "0" * 64}:
+            home = str(tmp_path / "home")
+            code, told = ended(bulk(folder, "-o", tmp_path / "out", "--address", cluster.address, HOME=home, **token))
+            assert (code, "cannot join" in told) == (1, True), told
+    assert not list((tmp_path / "out" / "captions").glob("*"))
+
+
+@pytest.mark.slow
+def test_on_s3(folder: Path, tmp_path: Path):
+    server = shutil.which("moto_server")
+    if server is None:
+        pytest.skip("no S3 server: pip install 'moto[server]' in an environment of its own, with its bin in PATH")
+    from pyarrow.fs import FileSystem
+
+    port = "39127"
+    running = subprocess.Popen([server, "-H", "127.0.0.1", "-p", port], stderr=subprocess.DEVNULL)
+    access = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    access["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in access.items():
+                patch.setenv(name, value)
+            files, _ = FileSystem.from_uri("s3://archive?allow_bucket_creation=true")
+            for attempt in range(60):
+                try:
+                    files.create_dir("archive")
+                    break
+                except OSError:
+                    assert attempt < 59
+                    time.sleep(0.5)
+            files.create_dir("captions")
+            for path in folder.rglob("*.wav"):
+                with files.open_output_stream(f"archive/2025/{path.relative_to(folder)}") as stream:
+                    stream.write(path.read_bytes())
+            command = ("s3://archive/2025", "-o", "s3://captions/2025", "-f", "jsonl", "--shard", 2)
+            code, told = ended(bulk(*command))
+            assert (code, "5 sounds: 4 captioned, 1 failed" in told) == (1, True), told
+            code, told = ended(bulk(*command))
+            assert (code, "1 sounds: 0 captioned, 1 failed" in told) == (1, True), told
+            for path in place("s3://captions/2025").listed():
+                target = tmp_path / path.removeprefix("captions/2025/")
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(Place(files, path, path).read())
+    finally:
+        running.kill()
+        running.wait()
+    found = [row | {"file": row["file"].replace("s3://archive/2025", str(folder))} for row in rows(tmp_path)]
+    assert found == said(folder, GOOD)
+    assert errors(tmp_path).keys() == {"s3://archive/2025/bad.wav"}
