@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import tarfile
 import tempfile
 import warnings
@@ -47,8 +46,9 @@ SCHEMA = pyarrow.schema(
     }
 )
 EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))
-SOUNDS_AT_A_TIME = 2  # of an actor, on its one processor: one is read as the other is captioned
-IN_MEMORY = 1 << 25  # bytes of a sound that is not on this machine; the rest of a longer one waits on the disk
+IN_MEMORY = 1 << 24  # bytes of a sound that is not on this machine; a longer one waits on the disk
+LONGEST = 1 << 33  # bytes of such a sound: an archive may claim anything, and few bytes inflate to many
+TOO_LONG = f"is larger than {LONGEST >> 30} GB; cut it, or put it where bulk runs, outside of an archive"
 ATTEMPTS = 3  # after so many deaths of its actor, a piece is taken apart
 OBJECT_STORE = 1 << 28  # bytes: only names and counts travel
 
@@ -204,27 +204,28 @@ class Worker:
         rows: list[dict[str, object]] = []
         captioned, seconds = 0, 0.0
         whole = True
-        sources = self._members(piece, failed) if piece.archive else zip(piece.names, piece.paths, strict=True)
+        sources = self._members(piece, failed) if piece.archive else self._read(piece, failed)
         try:
-            work = partial(self._caption, captioner)
-            for outcome in side_by_side(work, cast("Iterator[tuple[str, Source]]", sources), SOUNDS_AT_A_TIME):
+            # One thread captions, as the actor has one processor; this one reads what comes next.
+            for outcome in side_by_side(partial(self._caption, captioner), sources, jobs=1):
                 if outcome.error is not None:
                     failed[outcome.name] = outcome.error
                     continue
                 captioned += 1
                 seconds += outcome.seconds
                 rows += outcome.rows
-        except OSError as error:  # of an archive that cannot be read to its end: it has no shard, and is tried again
+        except (
+            AuricleError,
+            OSError,
+        ) as error:  # of an archive not read to its end: it has no shard, and is tried again
             rows, whole = [], False
-            captioned, seconds, failed = 0, 0.0, {piece.names[0]: f"reading it failed ({error.strerror or error})"}
+            captioned, seconds, failed = 0, 0.0, {piece.names[0]: _reason(piece.names[0], error)}
         return rows, Report(captioned + len(failed), seconds, failed), whole
 
     def _caption(self, captioner: Captioner, name: str, source: Source) -> Iterator[_Outcome]:
         options, rows, seconds = self._output.options, [], 0.0
         try:
             with contextlib.ExitStack() as stack:
-                if isinstance(source, str):
-                    source = self._opened(name, source)
                 if isinstance(source, tempfile.SpooledTemporaryFile):
                     stack.enter_context(source)
                 for caption in captioner.captions(source, options.window, name, max_duration=options.max_duration):
@@ -233,44 +234,66 @@ class Worker:
                         fields["embedding"] = None if caption.embedding is None else caption.embedding.tolist()
                     rows.append(fields)
                     seconds = caption.end
-        except AuricleError as error:
-            yield _Outcome(name, [], error=str(error).removeprefix(f"{printable(name)}: "))
-        except OSError as error:
-            yield _Outcome(name, [], error=f"reading it failed ({error.strerror or error})")
         except Exception as error:  # whatever one sound does, it does not stop a million others
-            yield _Outcome(name, [], error=f"{type(error).__name__}: {error}")
+            yield _Outcome(name, [], error=_reason(name, error))
         else:
             yield _Outcome(name, rows, seconds)
 
-    def _opened(self, name: str, path: str) -> Source:
-        if self._source.local and path:
-            return path
-        there = Place(self._source.files, path, name) if path else place(name)
-        if there.local:
-            return there.path
-        with there.files.open_input_stream(there.path) as stream:
-            return _kept(stream)
+    def _read(self, piece: Piece, failed: dict[str, str]) -> Iterator[tuple[str, Source]]:
+        """The sounds of a piece: on this machine as they are, from elsewhere as a copy."""
+        for name, path in zip(piece.names, piece.paths, strict=True):
+            try:
+                there = self._place(name, path)
+                if not there.local:
+                    with there.files.open_input_stream(there.path) as stream:
+                        source: Source = _kept(stream)
+                else:
+                    source = there.path
+            except Exception as error:  # of any file system
+                failed[name] = _reason(name, error)
+            else:
+                yield name, source
+
+    def _place(self, name: str, path: str) -> Place:
+        return Place(self._source.files, path, name) if path else place(name)
 
     def _members(self, piece: Piece, failed: dict[str, str]) -> Iterator[tuple[str, Source]]:
         """The sounds of an archive; what else is there, such as WebDataset's texts, is passed over."""
-        name, path = piece.names[0], piece.paths[0]
-        there = Place(self._source.files, path, name) if path else place(name)
+        name = piece.names[0]
+        there = self._place(name, piece.paths[0])
         with there.files.open_input_stream(there.path, compression=None) as stream:
             try:
                 with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|*") as archive:
                     for member in archive:
                         file = archive.extractfile(member) if member.isreg() else None
-                        if file is not None and PurePosixPath(member.name).suffix.lower() in MEDIA:
-                            yield f"{name}/{member.name}", _kept(file)
+                        if file is None or PurePosixPath(member.name).suffix.lower() not in MEDIA:
+                            continue
+                        sound = f"{name}/{member.name}"
+                        if member.size > LONGEST:
+                            failed[sound] = TOO_LONG
+                        else:
+                            yield sound, _kept(file)
             except (tarfile.TarError, EOFError) as error:
                 failed[name] = f"is damaged: {error}"
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why there is no caption, in a line without the name."""
+    if isinstance(error, AuricleError):
+        return str(error).removeprefix(f"{printable(name)}: ")
+    if isinstance(error, OSError):
+        return f"reading it failed ({error.strerror or error})"
+    return f"{type(error).__name__}: {error}"
 
 
 def _kept(stream: Any) -> BinaryIO:
     """All of a stream, to be read in any order, and to be closed."""
     kept = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
     try:
-        shutil.copyfileobj(stream, kept, 1 << 20)
+        while block := stream.read(1 << 20):
+            kept.write(block)
+            if kept.tell() > LONGEST:
+                raise AuricleError(TOO_LONG)
     except BaseException:
         kept.close()
         raise
