@@ -167,6 +167,17 @@ def test_a_restart_does_what_is_missing_and_what_failed(folder: Path, tmp_path: 
     assert work(copy, out, size=2) == []
 
 
+def test_what_a_kill_left_is_removed_once_its_shard_is_there(folder: Path, tmp_path: Path):
+    work(folder, tmp_path)
+    (shard,) = (tmp_path / "captions").iterdir()
+    shard.with_name(f"{shard.name}.0.part").write_bytes(b"PAR1")
+    other = shard.with_name("0.parquet.0.part")
+    other.write_bytes(b"PAR1")
+    Output(place(str(tmp_path)), Options()).end({"a": "why"})
+    assert set((tmp_path / "captions").iterdir()) == {shard, other}
+    assert errors(tmp_path) == {"a": "why"}
+
+
 def test_other_options_are_refused_where_captions_are(folder: Path, tmp_path: Path):
     work(folder, tmp_path)
     others: list[dict[str, Any]] = [{"window": 5.0}, {"form": ShardForm.jsonl}, {"embeddings": True}]

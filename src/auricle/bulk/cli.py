@@ -87,7 +87,7 @@ def bulk(
     except KeyboardInterrupt:
         raise AuricleError("stopped; the same command goes on") from None
     finally:
-        target.write_errors(failed)
+        target.end(failed)
     finish(total, len(failed), "captioned")
 
 

@@ -145,6 +145,15 @@ class Output:
         )
         self.folder.below("errors.jsonl").write("".join(f"{line}\n" for line in lines).encode())
 
+    def end(self, errors: dict[str, str]) -> None:
+        """Writes `errors.jsonl`, and removes what killed workers left of shards that are there now."""
+        self.write_errors(errors)
+        if self.folder.local:
+            for part in Path(self.folder.path, "captions").glob("*.part"):
+                key, _, _ = part.name.partition(".")
+                if Path(self._shard(key).path).exists():
+                    part.unlink(missing_ok=True)
+
     def _files(self, key: str) -> set[str]:
         content = self._shard(key).read()
         if self.options.form is ShardForm.jsonl:

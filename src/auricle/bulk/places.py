@@ -60,9 +60,11 @@ class Place:
         try:
             part.write_bytes(content)
             part.replace(self.path)
-        except BaseException:
+        except BaseException as error:
             part.unlink(missing_ok=True)
-            raise
+            # Who else wrote the same file may have tidied up.
+            if not (isinstance(error, FileNotFoundError) and Path(self.path).exists()):
+                raise
 
     def listed(self) -> list[str]:
         """Paths of files in a folder, at any depth; none where it is not there."""
