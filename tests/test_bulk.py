@@ -461,8 +461,6 @@ def test_on_s3(folder: Path, tmp_path: Path):
     server = shutil.which("moto_server")
     if server is None:
         pytest.skip("no S3 server: pip install 'moto[server]' in an environment of its own, with its bin in PATH")
-    from pyarrow.fs import FileSystem
-
     port = "39127"
     running = subprocess.Popen([server, "-H", "127.0.0.1", "-p", port], stderr=subprocess.DEVNULL)
     access = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -471,7 +469,7 @@ def test_on_s3(folder: Path, tmp_path: Path):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in access.items():
                 patch.setenv(name, value)
-            files, _ = FileSystem.from_uri("s3://archive?allow_bucket_creation=true")
+            files = place("s3://archive?allow_bucket_creation=true").files
             for attempt in range(60):
                 try:
                     files.create_dir("archive")

@@ -126,6 +126,8 @@ def place(address: str) -> Place:
         return Place(LocalFileSystem(), os.path.abspath(path), path)
     web = scheme in ("http", "https")  # where the whole URL is the path
     rest, mark, query = (rest, "", "") if web else rest.partition("?")
+    if scheme == "s3":  # a shard is one request then, not the three of an upload in parts
+        mark, query = "?", f"{query}{mark and '&'}allow_delayed_open=true"
     host, _, path = rest.partition("/")
     try:
         files, root = _file_system(f"{scheme}://{host}{mark}{query}")
