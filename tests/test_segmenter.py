@@ -32,8 +32,10 @@ def scene(embedded: Captioner) -> np.ndarray:
     return np.concatenate([siren[:four], rain[:four], silence, bell[: four + embedded.rate // 10]])
 
 
-def rows_of(captioner: Captioner, samples: np.ndarray, cuts: Sequence[int] = (), **options: bool) -> list[Event]:
-    segmenter = Segmenter(captioner, **options)
+def rows_of(
+    captioner: Captioner, samples: np.ndarray, cuts: Sequence[int] = (), *, interim: bool = True
+) -> list[Event]:
+    segmenter = Segmenter(captioner, interim=interim)
     rows = [row for piece in np.split(samples, sorted(cuts)) for row in segmenter.feed(piece)]
     return rows + segmenter.finish()
 
@@ -50,7 +52,6 @@ def test_rows_do_not_depend_on_how_the_stream_comes_in(guided: Captioner, data: 
         [tone(2.6, 500, rate), noise(3.3, rate), np.zeros(rate, np.float32), tone(1.2, 2_000, rate)]
     )
     cuts = data.draw(st.lists(st.integers(0, len(samples)), max_size=40))
-    # So eager, it finds changes everywhere.
     assert rows_of(guided, samples, cuts) == rows_of(guided, samples)
 
 

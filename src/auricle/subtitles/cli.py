@@ -85,14 +85,14 @@ def subtitle(
     from auricle.subtitles.files import form_of, merge_cues, read_subtitles, write_cues
 
     existing = None if merge is None else read_subtitles(merge)
-    forms = {form_of(path) for path in (output, merge) if path is not None}
+    forms: set[Form] = {form_of(path) for path in (output, merge) if path is not None}
     if form is not None:
         forms.add(cast("Form", form.value))
     if len(forms) > 1:
         raise AuricleError(f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format")
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
-    written: Form = next(iter(forms), "srt")
+    written: Form = forms.pop() if forms else "srt"
     options = CueOptions(style.value, speech, music, CONFIDENCE if confidence is None else confidence)
 
     captioner = load(checkpoint)

@@ -115,7 +115,7 @@ def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
     write = _ass_writer(file.text) if file.form == "ass" else _block_writer(file)
     parts, done = [], 0
     for place, ours_here in sorted(ours.items()):
-        parts += [file.text[done:place], _joint(file.text[:place], newline, file.form)]
+        parts += [file.text[done:place], _joint(file.text[max(0, place - 9) : place], newline, file.form)]
         parts += [write(cue).replace("\n", newline) for cue in ours_here]
         done = place
     text = "".join([*parts, file.text[done:]])
@@ -123,7 +123,7 @@ def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
 
 
 def _joint(before: str, newline: str, form: Form) -> str:
-    """What must stand behind the text before a cue can: the end of a line, and an empty line where cues are blocks."""
+    """What must stand behind the text before, its end, before a cue can: a line's end, and an empty line between blocks."""
     if not before or (form != "ass" and re.search(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z", before)):
         return ""
     ended = before.endswith(("\r", "\n"))

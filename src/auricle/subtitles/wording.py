@@ -83,7 +83,8 @@ _PLAIN = frozenset(
 _MANNER = frozenset(
     "times time twice once again fast hard loud louder quieter softer slow slower faster closer well while seconds"
     " second minutes way lot bit first forth here there too much more most high low deep nonstop long simultaneously"
-    " then now ones each it them himself herself itself themselves one another other pace speed rate rhythm rhythms".split()
+    " then now further farther ones each it them himself herself itself themselves one another other pace speed rate"
+    " rhythm rhythms".split()
 )
 _PEOPLE = frozenset(
     "man men male males woman women female females person people someone somebody child children kid kids boy boys"
@@ -249,7 +250,11 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
         return [_ing(base), rest[0], *_noun(rest[1:])[-1:]]
     thing: list[str] = []
     for at, following in enumerate(rest):
-        if following in _PREPOSITIONS or following in _MANNER or (at and following in FORMS):
+        if (
+            following in _PREPOSITIONS
+            or following in _MANNER
+            or (following in FORMS and (at or following.endswith("ing")))
+        ):
             break
         thing.append(following)
     thing = _noun(thing)
