@@ -277,7 +277,10 @@ class _Reader:
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1  # a damaged index points before the beginning: an error to FFmpeg, where PyAV would print ours
 
     def tell(self) -> int:
         return self._file.tell()

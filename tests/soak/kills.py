@@ -151,6 +151,13 @@ TASKS = {
         Task("caption", auricle(*"caption sounds -f jsonl -o captions.jsonl".split()), (), (), files("captions.jsonl")),
         Task("index", auricle(*"index sounds --database index.sqlite".split()), (), (), rows, steady=False),
         Task(
+            "bulk",
+            auricle(*"bulk sounds -o out -f jsonl --shard 3 --workers 1".split()),
+            (),
+            (),
+            files("out/captions/*.jsonl"),
+        ),
+        Task(
             "pretrain",
             auricle("pretrain", "recipe.toml"),
             _RESUME,
