@@ -38,7 +38,7 @@ MOST_OF_A_LABEL = 9  # sounds; as many as `label_valid` has
 SHORTEST = 3.0  # seconds of a sound, which crossfades may take from at both ends
 BED = (-60.0, -45.0)  # dBFS of ambience under a whole sequence, at least and at most
 NEAR = 1.0  # seconds that a change may be found from where it is
-MOST_FALSE = 0.8  # changes a minute that are none, where the threshold is tuned
+MOST_FALSE = 1.0  # changes a minute that are none, where the threshold is tuned
 CONTROL = np.arange(-60.0, -14.0, 1.0)  # dBFS, thresholds of the control
 Samples = NDArray[np.float32]
 
