@@ -225,6 +225,7 @@ NO_SOUNDS = {
     "rate-1.wav": (wav(bytes(2_000), rate=1), "is 1 Hz"),
     "rate-huge.wav": (wav(bytes(2_000), rate=1_000_000), "is 1000000 Hz"),
     "channels.wav": (wav(bytes(65 * 2 * 99), channels=65), ""),
+    "s64.wav": (wav(bytes(800), bits=64), "64-bit integers"),
     "nan.wav": (wav(np.full(99, np.nan, np.float32).tobytes(), kind=3, bits=32), "NaN or infinite"),
     "inf.wav": (wav(np.full(99, np.inf, np.float32).tobytes(), rate=44_100, kind=3, bits=32), "NaN or infinite"),
 }

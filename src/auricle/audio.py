@@ -463,6 +463,8 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
 
 def _pcm(frame: av.AudioFrame) -> np.ndarray:
     """View a frame as (channels, samples), in the type it was decoded to."""
+    if frame.format.name.startswith("s64"):  # which PyAV does not view
+        raise AudioError("has samples of 64-bit integers; convert it to 16, 24 or 32 bits")
     samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
 

@@ -255,7 +255,7 @@ def slow_server(content: bytes) -> Iterator[str]:
 
 def run(command: list[str], folder: Path, kill_after: float | None = None) -> tuple[int, str]:
     """Runs a command in a folder, killed after so many seconds; its exit code and what it said."""
-    environment = os.environ | {"AURICLE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    environment = os.environ | {"AURICLE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     log = folder.parent / f"{folder.name}.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
