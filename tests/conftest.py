@@ -69,6 +69,7 @@ def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
         torch.manual_seed(0)
         model = CaptioningModel(config.encoder, config.decoder, len(vocabulary), space).eval()
         assert isinstance(model.encoder, CNN10)
+        assert model.decoder.output is not None
         level = model.encoder.bn0.state_dict()  # tensors shared with the layer
         level["running_mean"].fill_(-30)
         level["running_var"].fill_(900)

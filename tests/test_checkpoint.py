@@ -269,7 +269,7 @@ def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value
     onnx = pytest.importorskip("onnx", reason="files are made with onnx: pip install 'auricle[train]'")
     from onnx import TensorProto, helper
 
-    def tensor(name: str, *shape: object) -> Any:
+    def tensor(name: str, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     def constant(name: str, numbers: list[int]) -> Any:
