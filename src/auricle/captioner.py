@@ -498,6 +498,10 @@ def side_by_side(
 def load(checkpoint: str | Path | None = None, options: BeamOptions | None = None) -> Captioner:
     """A captioner from a checkpoint folder; the embedded model if None.
 
+    Args:
+        checkpoint: a folder, or owner/name or owner/name@revision on the Hugging Face Hub (extra `hub`).
+        options: how to search; as the checkpoint says if None.
+
     Raises:
         AuricleError: the folder is not a checkpoint.
     """

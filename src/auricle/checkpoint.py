@@ -7,6 +7,7 @@ sentences with sounds, `model.safetensors` to train on from, `README.md` for peo
 
 import hashlib
 import json
+import re
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +29,34 @@ FILES = {
     "decoder.onnx": (1 << 31) - 1,
     "text.onnx": (1 << 31) - 1,
 }
+# owner/name, and after an at sign a revision
+HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 MORE_FILES = {"model.safetensors": 1 << 34, "README.md": 1 << 20}
+
+# What the Hub reads of a card, and a card for a folder without one.
+FRONT_MATTER = """\
+---
+library_name: auricle
+license: other
+license_name: {licence}
+tags:
+- audio-captioning
+---
+"""
+CARD = """\
+# {name}
+
+An audio captioner: a sound goes in, a sentence comes out. Made with auricle.
+
+    pip install 'auricle[hub]'
+    auricle caption sound.wav --checkpoint {name}
+
+| | |
+| --- | --- |
+{facts}
+
+Licence of the weights: {licence}.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,9 +120,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
     The folder may be a stranger's: what is not as `save_checkpoint` and `auricle export` write it is refused.
 
+    Args:
+        folder: where there is none, and its name is owner/name or owner/name@revision, it is fetched from the Hugging Face Hub.
+
     Raises:
         AuricleError: the folder, or a file in it, is missing or not what it should be.
     """
+    if not folder.exists() and (on_hub := HUB_NAME.fullmatch(folder.as_posix())):
+        folder = _fetched(*on_hub.groups())
     check_files(folder)
     try:
         table = json.loads((folder / "config.json").read_text("utf-8"))
@@ -113,6 +146,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     if not all(text.isprintable() for text in (*vocabulary.words, *tags, config.licence)):
         raise AuricleError(f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed")
     return Checkpoint(folder, config, vocabulary, tuple(tags))
+
+
+def _fetched(name: str, revision: str | None) -> Path:
+    try:
+        from auricle.hub import fetch
+    except ModuleNotFoundError:
+        raise AuricleError(
+            f"{name} is no folder; to look for it on the Hugging Face Hub: pip install 'auricle[hub]'"
+        ) from None
+    return fetch(name, revision, FILES | MORE_FILES)
 
 
 def check_files(folder: Path) -> None:
@@ -148,6 +191,31 @@ def _is_within(path: Path, folder: Path) -> bool:
         return True
     repository = folder.resolve().parent.parent
     return repository.name.startswith("models--") and target.is_relative_to(repository / "blobs")
+
+
+def card(checkpoint: Checkpoint, name: str) -> str:
+    """What people and the Hub are told of a checkpoint: its own README.md, or else what its configuration says.
+
+    Args:
+        checkpoint: the folder.
+        name: owner/name, under which it is to be had.
+    """
+    config, own = checkpoint.config, checkpoint.folder / "README.md"
+    front = FRONT_MATTER.format(licence=json.dumps(config.licence, ensure_ascii=False))
+    if own.exists():
+        text = own.read_text("utf-8")
+        return text if text.startswith("---\n") else f"{front}\n{text}"
+    facts = {
+        "front end": config.front_end,
+        "encoder": f"{config.encoder.architecture}, width {config.encoder.width:g}",
+        "decoder": f"{config.decoder.architecture}, {config.decoder.layers} layers of {config.decoder.width}",
+        "vocabulary": f"{len(checkpoint.vocabulary)} words",
+        "tags": f"{len(checkpoint.tags)} classes of sounds" if checkpoint.tags else "none",
+        "compares sounds with sentences": "yes" if config.space else "no",
+        "longest sound trained on": f"{config.maximum_seconds:g} s",
+    }
+    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
+    return f"{front}\n{CARD.format(name=name, facts=rows, licence=config.licence)}"
 
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:

@@ -49,6 +49,7 @@ app = typer.Typer(
 EXTRAS = {
     **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
     "matplotlib": "explain",
+    **dict.fromkeys(("huggingface_hub", "httpx2"), "hub"),
     "py7zr": "data",
     **dict.fromkeys(
         ("cryptography", "fastapi", "prometheus_client", "python_multipart", "uvicorn", "websockets"), "serve"
@@ -316,6 +317,34 @@ def export(
 
     export_onnx(folder)
     print(folder)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hugging Face Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="If it is new: for your eyes only.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "Push by auricle",
+) -> None:
+    """Put a checkpoint on the Hugging Face Hub, with its README.md as its card, or one made of what it says of itself.
+
+    `hf auth login` logs you in. Nothing but what belongs to a checkpoint is pushed.
+
+    Examples:
+
+        auricle push runs/mine/captioner me/city-sounds --private
+
+        auricle caption tram.wav --checkpoint me/city-sounds
+    """
+    from auricle import hub
+    from auricle.captioner import Captioner
+    from auricle.checkpoint import FILES, MORE_FILES, card, load_checkpoint
+
+    checkpoint = load_checkpoint(folder)
+    Captioner(checkpoint)  # what cannot be captioned with is not pushed
+    files: dict[str, Path | bytes] = {file: folder / file for file in FILES | MORE_FILES if (folder / file).exists()}
+    files["README.md"] = card(checkpoint, name).encode()
+    print(hub.push(name, files, private=private, message=message))
 
 
 @app.command()

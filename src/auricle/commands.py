@@ -51,7 +51,10 @@ class TableForm(StrEnum):
 
 
 Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
-CheckpointFolder = Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint folder, or owner/name on the Hugging Face Hub; the embedded model if left out."),
+]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auricle.alerts.cli import AlertFile, AlertSentences, alarm
+from auricle.commands import CheckpointFolder
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def listen(
     device: Annotated[
         str | None, typer.Option(help="Microphone: its number or a part of its name; ? prints them.")
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")] = None,
+    checkpoint: CheckpointFolder = None,
     form: Annotated[ListenForm, typer.Option("--format", "-f", help="How rows are written.")] = ListenForm.text,
     pcm: Annotated[Pcm | None, typer.Option(help="Type of raw samples; s16le if left out.")] = None,
     rate: Annotated[

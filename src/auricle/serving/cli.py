@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from auricle.commands import CheckpointFolder
 from auricle.errors import AuricleError
 
 TOKEN_LENGTH = 16  # characters of the shortest
@@ -18,7 +19,7 @@ GRACE = 10  # seconds that requests have to be answered in when the server is st
 
 
 def serve(
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the embedded model if left out.")] = None,
+    checkpoint: CheckpointFolder = None,
     host: Annotated[
         str, typer.Option(help="Address to serve at; 0.0.0.0 for every one of this machine.")
     ] = "127.0.0.1",
