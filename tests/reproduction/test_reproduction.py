@@ -4,6 +4,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -150,6 +151,32 @@ def test_what_is_missing_is_named_first(clotho: Path):
         reproduce(clotho, "exp1")
     with pytest.raises(AuricleError, match="no systems"):
         reproduce(clotho, ",")
+
+
+def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
+    """A sound cut in two is no surer than one, a seed told twice no surer than once, and nobody differs from himself."""
+    made = plan.make_plan("full", clotho, ["scratch", "gru"], 2, clotho.parent / "runs", [*SMALL, "decoder.heads=1"])
+    items = [
+        Item(Path(f"{name}.wav"), "evaluation", (text,), group=name)
+        for name, text in zip("abcd", CAPTIONS, strict=True)
+    ]
+    halves = [replace(item, file=Path(f"{half}/{item.file}")) for item in items for half in (1, 2)]
+    said = {"scratch": CAPTIONS[::-1], "gru": ("A dog barks", "Rain falls", *CAPTIONS[2:])}
+    by_set = {}
+    for name, some in (("once", items), ("halves", halves)):
+        scored = plan.ScoredSet(name, some)
+        found = {}
+        for run in made.runs:
+            texts = dict(zip("abcd", said[run.system], strict=True))
+            found[run.name] = stages.score_run(run, scored, {str(item.file): texts[item.group] for item in some})
+        by_set[name] = stages.compare_systems(made, scored, found, "scratch", "gru")
+        nothing = stages.compare_systems(made, scored, found, "gru", "gru")
+        assert all(its.difference == its.interval.low == its.interval.high == 0 for its in nothing.values())
+    for metric in ("bleu_1", "rouge_l"):
+        once, halved = by_set["once"][metric], by_set["halves"][metric]
+        assert once.difference > 0
+        assert halved.difference == pytest.approx(once.difference)
+        assert (halved.interval.low, halved.interval.high) == pytest.approx((once.interval.low, once.interval.high))
 
 
 def test_one_recording_in_three_of_each_label(tmp_path: Path):

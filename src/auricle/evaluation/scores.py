@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auricle.evaluation.bootstrap import Interval, Statistic, grouped, interval, mean, resample
+from auricle.evaluation.bootstrap import Interval, Statistic, interval, mean, resample
 from auricle.evaluation.captions import CaptionsError, Matched, match
 from auricle.evaluation.cider import CiderD
 from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
@@ -122,12 +122,10 @@ def compare(
     models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    groups: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Score two systems' captions of the same sounds, with paired bootstrap intervals of the differences.
 
-    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same files. `groups` says by file of
-    the first system which captions are drawn together, such as those of one recording; each by itself if None.
+    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same files.
     """
     ours, theirs = match(first, references), match(second, references)
     for left, right, name in ((ours, theirs, "first"), (theirs, ours, "second")):
@@ -141,11 +139,7 @@ def compare(
     a, b = (_evaluate(matched, leave_out, models, resamples, seed) for matched in (ours, theirs))
     differences = {}
     if resamples and len(ours.files) > 1:
-        statistics = [a.statistics, b.statistics]
-        if groups is not None:
-            together = [groups[file] for file in ours.files]
-            statistics = [{name: grouped(each, together) for name, each in its.items()} for its in statistics]
-        drawn_a, drawn_b = (resample(its, resamples, seed) for its in statistics)
+        drawn_a, drawn_b = resample(a.statistics, resamples, seed), resample(b.statistics, resamples, seed)
         for name in drawn_a.keys() & drawn_b.keys():
             gained = drawn_b[name] - drawn_a[name]
             differences[name] = Difference(

@@ -116,12 +116,11 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
         train_run(run, progress=sys.stderr.isatty())
     results = []
     for scored in plan.sets:
-        captions, scores, missing = {}, {}, {}
+        captions, found = {}, {}
         for run in track(plan.runs, f"Scoring on {scored.name}", console=console, disable=not sys.stderr.isatty()):
             captions[run.name] = caption_run(run, scored)
-            scores[run.name], lacking = score_run(run, scored, captions[run.name])
-            missing |= lacking
+            found[run.name] = score_run(run, scored, captions[run.name])
         pairs = [pair for pair in PAIRS if set(pair) <= plan.systems.keys()]
-        comparisons = {pair: compare_systems(plan, scored, captions, *pair) for pair in pairs}
-        results.append(Results(scored, captions, scores, missing, comparisons))
+        differences = {pair: compare_systems(plan, scored, found, *pair) for pair in pairs}
+        results.append(Results(scored, captions, found, differences))
     return write_report(plan, results, output, command)

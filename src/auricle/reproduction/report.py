@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.evaluation.scores import TITLES, Comparison
+from auricle.evaluation.scores import TITLES, Difference
 from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
-from auricle.reproduction.stages import Captions, sizes, trained_seconds, training_log
+from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
 from auricle.training.weights import written_whole
 
 SHOWN = 15  # sounds whose captions stand side by side
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}
-COMPARED = ("cider_d", "meteor", "spice", "spider")
+COMPARED = ("cider_d", "meteor", "spice", "spider", "label_named")
 WHAT = {
     "full": (
         "Trained on Clotho v2.1, development and validation merged (the baseline: development, its best epoch chosen on "
@@ -46,9 +46,8 @@ class Results:
 
     scored: ScoredSet
     captions: Mapping[str, Captions]  # by run
-    scores: Mapping[str, Mapping[str, float]]  # by run
-    missing: Mapping[str, str]  # metrics that could not be had, and why
-    comparisons: Mapping[tuple[str, str], Comparison]  # by pair of systems
+    found: Mapping[str, Scored]  # by run
+    differences: Mapping[tuple[str, str], Mapping[str, Difference]]  # by pair of systems and metric
 
 
 def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: str) -> Path:
@@ -69,7 +68,7 @@ def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: 
     draw_systems(plan, folder / "curves.png")
     for found in results:
         _write_captions(found, folder / f"captions_{found.scored.name}.csv")
-    scores = {found.scored.name: {name: dict(its) for name, its in found.scores.items()} for found in results}
+    scores = {its.scored.name: {name: of_run.scores for name, of_run in its.found.items()} for its in results}
     _write(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
     titles = {"full": "Clotho", "small": "the development corpus"}
     parts = [
@@ -108,13 +107,14 @@ def _table_1(plan: Plan) -> list[str]:
 
 
 def _table_2(plan: Plan, found: Results) -> list[str]:
-    there = {name for its in found.scores.values() for name in its}
+    there = {name for its in found.found.values() for name in its.scores}
+    lacking = {name: why for its in found.found.values() for name, why in its.missing.items()}
     if plan.scale == "full":
         there |= set(COLUMNS)
     columns = [name for name in (*COLUMNS, *MORE_TITLES) if name in there]
     rows = []
     for name, system in plan.systems.items():
-        own = [found.scores[run.name] for run in plan.runs if run.system == name]
+        own = [found.found[run.name].scores for run in plan.runs if run.system == name]
         cells = [spread([its[column] for its in own]) if column in own[0] else "-" for column in columns]
         rows.append([system.title, str(len(own)), *cells])
         if system.table_2 is not None and plan.scale == "full":
@@ -128,21 +128,21 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
     lines += table(("system", "seeds", *titles), rows)
-    missing = [f"- {TITLES[name]} is missing: {found.missing[name]}" for name in COLUMNS if name in found.missing]
+    missing = [f"- {TITLES[name]} is missing: {lacking[name]}" for name in COLUMNS if name in lacking]
     return [*lines, *([""] if missing else []), *missing]
 
 
 def _differences(plan: Plan, found: Results) -> list[str]:
-    if not found.comparisons:
+    if not found.differences:
         return []
     rows = []
-    for (first, second), comparison in found.comparisons.items():
+    for (first, second), differences in found.differences.items():
         for metric in COMPARED:
-            if (its := comparison.differences.get(metric)) is not None:
+            if (its := differences.get(metric)) is not None:
                 rows.append(
                     [
                         f"{plan.systems[second].title} - {plan.systems[first].title}",
-                        TITLES[metric],
+                        {**TITLES, **MORE_TITLES}[metric],
                         f"{its.difference:+.3f}",
                         f"{its.interval.low:+.3f} to {its.interval.high:+.3f}",
                         f"{its.share_above:.1%}",

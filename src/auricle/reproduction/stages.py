@@ -1,8 +1,8 @@
 """Carries out a plan: trains what is not trained, goes on with what was cut, captions and scores."""
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from auricle.captioner import load
 from auricle.data.batches import Batches
 from auricle.data.cache import FeatureCache
-from auricle.data.manifest import Item
 from auricle.errors import AuricleError
-from auricle.evaluation.scores import Comparison, compare, evaluate
+from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
+from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
 from auricle.features import front_end
 from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
 from auricle.training.parameters import part_sizes
@@ -59,33 +59,33 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
     return captions
 
 
-def references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """The references of a set, by file."""
-    return {str(item.file): item.captions for item in items}
+@dataclass(frozen=True)
+class Scored:
+    """What a run scored on a set."""
+
+    scores: dict[str, float]  # by metric; `label_named` and `retrieval_map_10` among them, where they apply
+    missing: dict[str, str]  # metrics that could not be had, and why
+    statistics: dict[str, Statistic]  # what the metrics are made of, for resampling
 
 
-def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> tuple[dict[str, float], dict[str, str]]:
-    """What a run scored on a set, by metric, and why what is missing is; kept in its folder as `SET.json`.
+def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
+    """Scores a run's captions of a set.
 
     `label_named`, where labels are scored, is the share of captions that name the label by one of its words;
     `retrieval_map_10`, where there is a pre-encoder, the mean of both directions among the set's sounds and references.
     """
-    path, asked = run.folder / f"{scored.name}.json", {"captions": captions, "references": references(scored.items)}
-    digest = _digest(asked)
-    if path.exists() and (kept := json.loads(path.read_text("utf-8")))["digest"] == digest:
-        return kept["scores"], kept["missing"]
-    found = evaluate(captions, references(scored.items), resamples=0)
-    scores = dict(found.corpus)
+    found = evaluate(captions, {str(item.file): item.captions for item in scored.items}, resamples=0)
+    scores, statistics = dict(found.corpus), dict(found.statistics)
     if scored.label_words is not None:
         named = [
             not scored.label_words[item.label].isdisjoint(words(captions[str(item.file)])[:FIRST_WORDS])
             for item in scored.items
         ]
         scores["label_named"] = float(np.mean(named))
-    if run.pretrained and scored.label_words is not None:
-        scores["retrieval_map_10"] = retrieval_of(run, scored)
-    _write_json(path, {"digest": digest, "scores": scores, "missing": found.missing})
-    return scores, found.missing
+        statistics["label_named"] = mean(np.array(named, np.float64))
+        if run.pretrained:
+            scores["retrieval_map_10"] = retrieval_of(run, scored)
+    return Scored(scores, found.missing, statistics)
 
 
 def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
@@ -104,21 +104,27 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
 
 
 def compare_systems(
-    plan: Plan, scored: ScoredSet, captions: dict[str, Captions], first: str, second: str
-) -> Comparison:
-    """Two systems on a set, by all seeds that both have; recordings are drawn whole, with all their sounds and seeds."""
-    seeds = [run.seed for run in plan.runs if run.system == first]
-    seeds = [seed for seed in seeds if f"{second}-{seed}" in captions]
-    texts: list[Captions] = [{}, {}]
-    wanted: dict[str, tuple[str, ...]] = {}
-    groups: dict[str, str] = {}
-    for seed in seeds:
-        for item in scored.items:
-            name = f"{seed}/{item.file}"
-            wanted[name], groups[name] = item.captions, item.group or str(item.file)
-            for its, system in zip(texts, (first, second), strict=True):
-                its[name] = captions[f"{system}-{seed}"][str(item.file)]
-    return compare(texts[0], texts[1], wanted, groups=groups)
+    plan: Plan, scored: ScoredSet, found: Mapping[str, Scored], first: str, second: str
+) -> dict[str, Difference]:
+    """How much the second system scored above the first, by metric, over the seeds that both have.
+
+    Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference is the mean of the seeds'.
+    """
+    both = [run.seed for run in plan.runs if run.system == first and f"{second}-{run.seed}" in found]
+    together = [item.group or str(item.file) for item in scored.items]
+    drawn: list[dict[str, np.ndarray]] = []
+    for system in (first, second):
+        of_seeds = []
+        for seed in both:
+            statistics = found[f"{system}-{seed}"].statistics
+            of_seeds.append(resample({n: grouped(s, together) for n, s in statistics.items()}, RESAMPLES, seed=0))
+        drawn.append({name: np.mean([its[name] for its in of_seeds], axis=0) for name in of_seeds[0]})
+    differences = {}
+    for name in drawn[0].keys() & drawn[1].keys():
+        ours, theirs = (float(np.mean([found[f"{s}-{n}"].scores[name] for n in both])) for s in (first, second))
+        gained = drawn[1][name] - drawn[0][name]
+        differences[name] = Difference(ours, theirs, theirs - ours, interval(gained), float(np.mean(gained > 0)))
+    return differences
 
 
 def sizes(run: PlannedRun) -> dict[str, int]:
@@ -135,12 +141,3 @@ def training_log(folder: Path) -> list[dict[str, float]]:
 def trained_seconds(run: PlannedRun) -> float:
     """The seconds that a run's steps took, all sittings together."""
     return sum(line["seconds"] for folder in run.stages().values() for line in training_log(folder))
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _write_json(path: Path, value: object) -> None:
-    with written_whole(path) as part:
-        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
