@@ -14,7 +14,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from auricle.data.batches import STRETCH, Batch, Batches, Mixtures  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
-from auricle.data.texts import Texts  # noqa: E402
+from auricle.data.texts import SoundTags, Texts  # noqa: E402
 from auricle.errors import AuricleError  # noqa: E402
 from auricle.features import FRONT_ENDS  # noqa: E402
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
@@ -57,6 +57,22 @@ def test_rounds_visit_so_many_captions_of_each_sound(counts: list[int], size: in
     assert len(set(pairs)) == len(pairs)
     for sound, count in enumerate(counts):
         assert sum(i == sound for i, _ in pairs) == min(count, rounds)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "a", "b", "c"])), min_size=1), st.integers(1, 9))
+def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(sounds: list[tuple[int, str]], visits: int):
+    counts, labels = zip(*sounds, strict=True)
+    pairs = [pair for batch in made(list(counts), 8, list(labels), per_label=visits).plan(0, 0) for pair in batch]
+    for label in set(labels) - {""}:
+        times = [sum(i == sound for i, _ in pairs) for sound, its in enumerate(labels) if its == label]
+        assert sum(times) == visits
+        assert max(times) - min(times) <= 1
+    for sound, (count, label) in enumerate(sounds):
+        said = [caption for i, caption in pairs if i == sound]
+        if not label:
+            assert sorted(said) == list(range(count))
+        assert len(set(said)) == min(count, len(said))
 
 
 def test_sounds_in_a_batch_are_of_like_length():
@@ -269,6 +285,27 @@ def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
             else:
                 np.testing.assert_array_equal(log_mel[:length], batches.spectrograms[own])
     assert found > 20
+
+
+def test_the_tags_of_a_mixture_are_those_of_its_sounds_and_of_what_is_told_of_them():
+    """Each sound is heard as a class of its own, and told of as another."""
+    heard = np.full((20, 50), 0.1, np.float32)
+    heard[np.arange(20), np.arange(20)] = 0.7
+    told = {f"sound {i} said 0": {20 + i: 0.6, 49: 0.05} for i in range(20)}
+    batches = made([1] * 20, 8, mixtures=Mixtures(0.5, FRONT_ENDS["panns"]), sound_tags=SoundTags(heard, told))
+    mixed = 0
+    for batch in batches.epoch(0, 0):
+        assert batch.sound_tags is not None
+        for caption, tags in zip(batch.captions, batch.sound_tags, strict=True):
+            sounds = {int(number) for number in re.findall(r"sound (\d+)", caption)}
+            wanted = np.full(50, 0.1, np.float32)
+            for sound in sounds:
+                wanted[sound], wanted[20 + sound] = 0.7, 0.6
+            np.testing.assert_allclose(tags, wanted)
+            mixed += len(sounds) == 2
+    assert 4 <= mixed <= 16
+    assert heard.max() < 0.8, "what was given stays as it was"
+    assert (heard == 0.1).sum() == 20 * 49
 
 
 def test_sounds_of_which_nothing_is_known_are_mixed_but_not_with_themselves():

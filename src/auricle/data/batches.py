@@ -10,7 +10,7 @@ from torch import Tensor
 
 from auricle.data.manifest import Item
 from auricle.data.mixtures import join, mix
-from auricle.data.texts import Texts
+from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.features import FrontEnd
 from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
@@ -19,6 +19,7 @@ BUCKET = 16  # batches whose sounds are sorted by length together
 # The longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too.
 STRETCH = 1.5
 AHEAD = 4  # batches prepared before they are asked for
+TENSORS = ("log_mel", "frames", "tokens", "text_tags", "sound_tags")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Batch:
     items: tuple[Item, ...]  # the sounds
     captions: tuple[str, ...]  # batch + texts
     text_tags: Tensor | None = None  # (texts, 527) probabilities of the tags of captions without sound
+    sound_tags: Tensor | None = None  # (batch, 527) probabilities that the tags of the sounds should have
 
     def words(self) -> Tensor:
         """The known words alone, padded: what the text tower reads; `<unk>` where a caption has none."""
@@ -41,7 +43,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        tensors = {name: getattr(self, name) for name in ("log_mel", "frames", "tokens", "text_tags")}
+        tensors = {name: getattr(self, name) for name in TENSORS}
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items() if tensor is not None}
         return replace(self, **moved)
 
@@ -52,6 +54,17 @@ class Mixtures:
 
     share: float  # of all sounds
     front_end: FrontEnd  # of the spectrograms
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sound, or a mixture of two, with a caption."""
+
+    item: Item
+    caption: str
+    spectrogram: np.ndarray  # (frames, mels)
+    sounds: tuple[int, ...]  # its parts, by number
+    parts: tuple[str, ...]  # what is told of each
 
 
 class Batches:
@@ -66,10 +79,13 @@ class Batches:
         vocabulary: the words.
         size: sounds in a batch, of all processes together.
         rounds: captions of a sound in an epoch; 0: all.
+        per_label: how often an epoch visits each label instead, whatever the number of its sounds; 0: as often as sounds
+            have captions. A batch may hold two captions of a sound then. Sounds without a label are visited as before.
         longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting what is sound.
         mixtures: how often a sound is mixed with another; never if None.
         texts: captions without sound; none if None.
         texts_per_batch: how many of them come with each batch, of all processes together.
+        sound_tags: the tags that sounds should have; not asked for if None.
         rank: the process's number; it gets its share of every batch.
         ranks: how many processes there are.
 
@@ -85,10 +101,12 @@ class Batches:
         size: int,
         *,
         rounds: int = 0,
+        per_label: int = 0,
         longest: int = 0,
         mixtures: Mixtures | None = None,
         texts: Texts | None = None,
         texts_per_batch: int = 0,
+        sound_tags: SoundTags | None = None,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -99,33 +117,59 @@ class Batches:
         self.vocabulary = vocabulary
         self.size = size // ranks * ranks
         self.rounds = min(rounds or 1 << 30, max(len(item.captions) for item in items))
+        self.per_label = per_label
+        self._labels: dict[str, list[int]] = {}  # those visited equally often, with their sounds
+        for i, item in enumerate(items if per_label else ()):
+            if item.label:
+                self._labels.setdefault(item.label, []).append(i)
+        labelled = {i for sounds in self._labels.values() for i in sounds}
+        self._rest = [i for i in range(len(items)) if i not in labelled]
         self.longest = longest
         self.mixtures = mixtures
         self.texts_per_batch = texts_per_batch // ranks * ranks if texts else 0
         self.texts = texts if self.texts_per_batch else None
+        self.sound_tags = sound_tags
         self.rank, self.ranks = rank, ranks
 
     def plan(self, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
         """The epoch's batches, as (sound, caption) numbers. The last of a round may be smaller than the rest."""
         rng = np.random.default_rng((seed, epoch))
-        orders = [rng.permutation(len(item.captions)) for item in self.items]
         batches: list[list[tuple[int, int]]] = []
-        for turn in range(self.rounds):
-            sounds = rng.permutation([i for i, order in enumerate(orders) if turn < len(order)])
-            for start in range(0, len(sounds), BUCKET * self.size):
-                bucket = sorted(sounds[start : start + BUCKET * self.size], key=lambda i: len(self.spectrograms[i]))
+        for visits in self._rounds(rng):
+            for start in range(0, len(visits), BUCKET * self.size):
+                bucket = visits[start : start + BUCKET * self.size]
                 shortest = 0
-                for place, i in enumerate(bucket):
+                for place, (i, caption) in enumerate(
+                    sorted(bucket, key=lambda visit: len(self.spectrograms[visit[0]]))
+                ):
                     length = len(self.spectrograms[i])
                     # Where all are padded to one length anyway, as the paper does, batches are as large as it says.
                     unlike = not self.longest and length > STRETCH * shortest
                     if place == 0 or len(batches[-1]) == self.size or unlike:
                         batches.append([])
                         shortest = length
-                    batches[-1].append((int(i), int(orders[i][turn])))
+                    batches[-1].append((i, caption))
         # Every process gets equally many: what is left over of a batch waits for an epoch that shuffles it elsewhere.
         batches = [pairs[: len(pairs) // self.ranks * self.ranks] for pairs in batches]
         return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
+
+    def _rounds(self, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
+        """(sound, caption) numbers in random order: a round visits a sound once, or a single one each label equally often."""
+        orders = [rng.permutation(len(item.captions)) for item in self.items]
+        rounds = []
+        for turn in range(self.rounds):
+            sounds = rng.permutation([i for i in self._rest if turn < len(orders[i])])
+            rounds.append([(int(i), int(orders[i][turn])) for i in sounds])
+        if not self._labels:
+            return rounds
+        visits = [visit for visits in rounds for visit in visits]
+        for sounds in self._labels.values():
+            sounds = rng.permutation(sounds)
+            for turn in range(self.per_label):
+                again, place = divmod(turn, len(sounds))
+                order = orders[sounds[place]]
+                visits.append((int(sounds[place]), int(order[again % len(order)])))
+        return [[visits[place] for place in rng.permutation(len(visits))]]
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
         """This process's share of the epoch's batches, prepared ahead in a thread."""
@@ -148,9 +192,9 @@ class Batches:
         """This process's rows of a batch; each row has random numbers of its own, whichever process it falls to."""
         own, own_texts = (range(rows)[self.rank :: self.ranks] for rows in (len(pairs), len(texts)))
         drawn = [self._draw(*pairs[row], np.random.default_rng((*seed, 0, row))) for row in own]
-        spectrograms = [spectrogram for _, _, spectrogram in drawn]
-        encoded = [self.vocabulary.encode(caption, item.task) for item, caption, _ in drawn]
-        captions = [caption for _, caption, _ in drawn]
+        spectrograms = [its.spectrogram for its in drawn]
+        encoded = [self.vocabulary.encode(its.caption, its.item.task) for its in drawn]
+        captions = [its.caption for its in drawn]
         text_tags = None
         if self.texts is not None:
             numbers = [int(texts[row]) for row in own_texts]
@@ -168,27 +212,45 @@ class Batches:
             tokens[row, : len(numbers)] = numbers
         if self.longest:
             frames = [self.longest] * len(drawn)
-        items = tuple(item for item, _, _ in drawn)
+        sound_tags = None
+        if self.sound_tags is not None:
+            sound_tags = torch.from_numpy(np.stack([self.sound_tags.of(its.sounds, its.parts) for its in drawn]))
         return Batch(
-            torch.from_numpy(log_mel), torch.tensor(frames), torch.from_numpy(tokens), items, tuple(captions), text_tags
+            torch.from_numpy(log_mel),
+            torch.tensor(frames),
+            torch.from_numpy(tokens),
+            tuple(its.item for its in drawn),
+            tuple(captions),
+            text_tags,
+            sound_tags,
         )
 
-    def _draw(self, sound: int, caption: int, rng: np.random.Generator) -> tuple[Item, str, np.ndarray]:
+    def _draw(self, sound: int, caption: int, rng: np.random.Generator) -> Drawn:
         """A sound with a caption, by itself or mixed with another."""
         item, text, spectrogram = self.items[sound], self.items[sound].captions[caption], self.spectrograms[sound]
+        alone = Drawn(item, text, spectrogram, (sound,), (text,))
         if self.mixtures is None or rng.random() >= self.mixtures.share:
-            return item, text, spectrogram
-        partner = int(rng.integers(len(self.items)))
+            return alone
+        partner = self._partner(rng)
         other = self.items[partner]
         # A sound is not heard twice in a mixture, as far as one knows; what is empty is unknown.
         if partner == sound or item.label == other.label != "" or item.group == other.group != "":
-            return item, text, spectrogram
+            return alone
         text, other_text = _short(item, rng), _short(other, rng)
         mixed, at_once, one_first = mix(spectrogram, self.spectrograms[partner], self.mixtures.front_end, rng)
         texts = (text, other_text) if one_first else (other_text, text)
         joined = join(*texts, at_once, rng)
         labels = sorted((item.label, other.label))
-        return replace(item, captions=(joined,), label="+".join(labels) if all(labels) else "", group=""), joined, mixed
+        both = replace(item, captions=(joined,), label="+".join(labels) if all(labels) else "", group="")
+        return Drawn(both, joined, mixed, (sound, partner), (text, other_text))
+
+    def _partner(self, rng: np.random.Generator) -> int:
+        """The other sound of a mixture: any, or of any label."""
+        chosen = int(rng.integers(len(self._rest) + len(self._labels)))
+        if chosen < len(self._rest):
+            return self._rest[chosen]
+        sounds = list(self._labels.values())[chosen - len(self._rest)]
+        return sounds[rng.integers(len(sounds))]
 
 
 def _short(item: Item, rng: np.random.Generator) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 
 from auricle.features import FrontEnd, from_log, to_log
 
-LEVEL_DB = 8.0  # greatest difference of level
+LEVEL_DB = 6.0  # greatest difference of level
 ONE_AFTER_THE_OTHER = 0.25  # share of mixtures that are not at once
 TURN = (0.4, 0.6)  # where in the one, as a share of its length, the other comes after it
 AT_ONCE = (" while ", " as ", " and ", " with ", " over ")  # links of two captions

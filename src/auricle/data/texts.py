@@ -1,6 +1,7 @@
-"""Captions without sound, each with tags such as a sound of its words might have."""
+"""Captions without sound, each with tags such as a sound of its words might have; and tags that sounds do have."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,6 +10,24 @@ from auricle.vocabulary import Vocabulary
 NEIGHBOURS = 12  # classes that are taken for a class, at most
 NEIGHBOUR_TEMPERATURE = 0.1  # of the cosines by which one of them is drawn
 ELSEWHERE = 0.15  # share of noise tags that have nothing to do with what is told
+
+
+@dataclass(frozen=True)
+class SoundTags:
+    """What the tags of sounds should be: as likely as a tagger heard them, or as a caption tells of them."""
+
+    heard: np.ndarray  # (sounds, 527), probabilities
+    told: Mapping[
+        str, Mapping[int, float]
+    ]  # caption -> the classes that its words are near to, with their similarities
+
+    def of(self, sounds: Sequence[int], captions: Sequence[str]) -> np.ndarray:
+        """(527,) probabilities for sounds heard together, each with its caption: what is true of one is true of all."""
+        tags = self.heard[list(sounds)].max(0)
+        for caption in captions:
+            for number, similarity in self.told.get(caption, {}).items():
+                tags[number] = max(tags[number], similarity)
+        return tags
 
 
 class Texts:

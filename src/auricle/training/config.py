@@ -24,6 +24,8 @@ class DataConfig:
     front_end: Literal["paper", "panns", "mobilenet", "vggish"] = "paper"
     pad: Literal["batch", "longest"] = "batch"  # longest: as the paper, to the longest sound of all, unmasked
     captions_per_epoch: int = 0  # how many captions of each sound an epoch visits; 0: all
+    # How often an epoch visits each label instead, where there are labels; 0: as the data has it.
+    visits_per_label: int = 0
     minimum_count: int = 1  # rarer words are not learnt
     tokenizer: str = ""  # folder of BART's tokenizer, whose pieces of words are learnt then; none: words
     maximum_seconds: float = 30.0  # longer sounds are cut
@@ -44,6 +46,8 @@ class TagsConfig:
 
     names: str = ""  # AudioSet's class_labels_indices.csv
     captions: str = ""  # CSV with a column `caption`: captions without sound, whose tags are read off their words
+    # The pre-encoder learns the tags that the captions of sounds tell of, beside those that it hears.
+    told: bool = False
 
 
 @dataclass(frozen=True)

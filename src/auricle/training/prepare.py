@@ -14,7 +14,7 @@ from torch import Tensor
 from auricle.data.batches import Batches, Mixtures
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item, read_manifest
-from auricle.data.texts import Texts
+from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.features import front_end
 from auricle.models.contrastive import HEARD_TAGS
@@ -36,6 +36,7 @@ class Data:
     lone_captions: list[str]  # without sound
     vocabulary: Vocabulary
     texts: Texts | None = None  # the captions without sound, once an encoder was there to say how tags are
+    sound_tags: SoundTags | None = None  # of train, once an encoder was there to hear them
 
     @property
     def captions(self) -> list[str]:
@@ -66,10 +67,12 @@ class Data:
             self.vocabulary,
             size,
             rounds=self.config.captions_per_epoch if rounds is None else rounds,
+            per_label=self.config.visits_per_label if rounds is None else 0,
             longest=self.longest,
             mixtures=mixtures,
             texts=self.texts,
             texts_per_batch=texts_per_batch,
+            sound_tags=self.sound_tags,
             rank=accelerator.process_index,
             ranks=accelerator.num_processes,
         )
@@ -85,9 +88,21 @@ class Data:
             return self
         assert isinstance(encoder, Tagger)
         tags = read_tags(self.lone_captions, read_class_names(Path(recipe.tags.names)), progress=progress)
-        profiles = tag_profiles(encoder, self.spectrograms[: len(self.train)], recipe.decoder.tags, progress)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
+        profiles = -np.sort(-heard, axis=1)[:, : max(recipe.decoder.tags, HEARD_TAGS)]
         vectors = encoder.class_vectors.detach().cpu().numpy()
         return replace(self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary))
+
+    def with_sound_tags(self, recipe: Recipe, encoder: Encoder, progress: bool) -> "Data":
+        """The same, with the tags that the sounds should have: what this encoder hears, and what captions tell of."""
+        assert isinstance(encoder, Tagger)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
+        told: dict[str, dict[int, float]] = {}
+        if recipe.tags.told:
+            captions = sorted(set(captions_of(self.train)))
+            read = read_tags(captions, read_class_names(Path(recipe.tags.names)), progress=progress)
+            told = dict(zip(captions, read, strict=True))
+        return replace(self, sound_tags=SoundTags(heard, told))
 
 
 def read_data(recipe: Recipe, *, check_files: bool = True) -> tuple[list[Item], list[Item], list[str], Vocabulary]:
@@ -149,15 +164,15 @@ def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Da
 
 
 @torch.inference_mode()
-def tag_profiles(encoder: Tagger, spectrograms: Sequence[np.ndarray], count: int, progress: bool) -> np.ndarray:
-    """The probabilities of the likeliest tags of real sounds, falling: (sounds, count)."""
+def hear_tags(encoder: Tagger, spectrograms: Sequence[np.ndarray], progress: bool) -> np.ndarray:
+    """The probabilities of the tags of real sounds: (sounds, 527) float32."""
     encoder.eval()
-    profiles = []
+    heard = []
     for spectrogram in track(spectrograms, "Tags", disable=not progress, transient=True):
         features = encoder(torch.from_numpy(np.array(spectrogram))[None])
         mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
-        profiles.append(encoder.tags(features, mask).sigmoid()[0].topk(max(count, HEARD_TAGS)).values.numpy())
-    return np.stack(profiles)
+        heard.append(encoder.tags(features, mask).sigmoid()[0].numpy())
+    return np.stack(heard)
 
 
 def name_vectors(names: Sequence[str], vectors: Tensor, vocabulary: Vocabulary) -> Tensor:

@@ -1,6 +1,5 @@
 """The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
 
-import copy
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     model.space.text.embedding.weight.data.copy_(vectors)
     if stage.texts_per_batch:
         data = data.with_texts(recipe, model.audio, progress)
-    teacher = copy.deepcopy(model).requires_grad_(False).eval() if recipe.decoder.tags else None
+    if recipe.decoder.tags:
+        data = data.with_sound_tags(recipe, model.audio, progress)
     tower = list(model.audio.parameters())
     rest = [p for name, p in model.named_parameters() if not name.startswith("audio.") and p.requires_grad]
     groups = [{"params": rest}, {"params": tower, "lr": stage.learning_rate * stage.encoder_rate}]
@@ -84,8 +84,6 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         plateau.load_state_dict(run.state.schedule)
         for group, rate in zip(optimizer.param_groups, run.state.schedule["_last_lr"], strict=True):
             group["lr"] = rate
-    if teacher is not None:
-        teacher.to(accelerator.device)
     batches = data.batches(
         stage.batch_size,
         accelerator,
@@ -106,10 +104,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
             also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
             everyones = gather_with_gradient(sounds), gather_with_gradient(captions)
             loss = contrastive_loss(*everyones, temperature, also_fit)
-            if teacher is not None:
-                with torch.no_grad():
-                    wanted = teacher.hear(log_mel, batch.frames)[1].sigmoid()  # type: ignore[union-attr]
-                loss = loss + stage.distillation * tag_distillation(tags, wanted)
+            if batch.sound_tags is not None:
+                loss = loss + stage.distillation * tag_distillation(tags, batch.sound_tags)
             accelerator.backward(loss)
             prepared_optimizer.step()
             prepared_optimizer.zero_grad()
