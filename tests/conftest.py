@@ -14,7 +14,7 @@ from auricle.features import FRONT_ENDS, log_mel
 from auricle.vocabulary import Vocabulary
 from sounds import chirp
 
-WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks loudly"
+WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks while"
 
 
 def pytest_configure() -> None:

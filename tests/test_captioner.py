@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from auricle.audio import load_audio
 from auricle.beam_search import BeamOptions
 from auricle.captioner import SILENCE_LEVEL, Caption, Captioner, confidence_features, load, silence
-from auricle.checkpoint import Checkpoint, Confidence
+from auricle.checkpoint import Checkpoint, Confidence, SecondEvent
 from auricle.errors import AudioError, AuricleError
-from auricle.vocabulary import words
+from auricle.vocabulary import STOP_WORDS, words
 from sounds import chirp, stereo, tone, write_wav
 
 RATE = 32_000
@@ -335,7 +335,7 @@ def test_tags_are_the_likeliest_the_encoder_hears(guided: Captioner, captioner: 
 
 
 def test_reranking_by_much_says_what_is_most_similar(guided: Captioner, files: list[Path]):
-    reranked = changed(guided, rerank=1e6)
+    reranked = changed(guided, rerank=1000)
     guided, reranked = (Captioner(one.checkpoint, BeamOptions(8, max_length=8)) for one in (guided, reranked))
     orders = []
     for path in files[:3]:
@@ -349,6 +349,27 @@ def test_reranking_by_much_says_what_is_most_similar(guided: Captioner, files: l
         np.testing.assert_allclose(guided.similarity([path], texts)[0], similar, atol=1e-5)
         orders.append(texts == [a.text for a in plain.alternatives])
     assert not all(orders)  # else nothing is shown
+
+
+def test_a_second_event_is_told_where_that_is_more_similar(guided: Captioner, files: list[Path]):
+    """Without the words of the first, as similar as it says, and never where it gains too little or one event says enough."""
+    never = changed(guided, second_event=SecondEvent(below=1.0, gain=2.0))
+    always = changed(guided, second_event=SecondEvent(below=1.0, gain=-2.0))
+    sure = changed(guided, second_event=SecondEvent(below=-1.0, gain=-2.0))
+    for path in files[:3]:
+        one, both = never.caption(path), always.caption(path)
+        assert sure.caption(path) == one
+        first, second = (part.split() for part in both.text.rstrip(".").lower().split(" while ", 1))
+        assert first == words(one.text)
+        assert set(first).isdisjoint(set(second) - STOP_WORDS)
+        assert (both.text, both.score) == (both.alternatives[0].text, both.alternatives[0].score)
+        assert both.alternatives[1:] == one.alternatives[: len(both.alternatives) - 1]
+        gained = [a.similarity or 0.0 for a in (both.alternatives[0], one.alternatives[0])]
+        np.testing.assert_allclose(guided.similarity([path], [both.text, one.text])[0], gained, atol=1e-5)
+        between = changed(guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] - 1e-4))
+        beyond = changed(guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] + 1e-4))
+        assert between.caption(path) == both
+        assert beyond.caption(path) == one
 
 
 def test_the_text_tower_is_read_when_it_is_needed(tiny_guided_checkpoint: Path, tmp_path: Path, files: list[Path]):

@@ -121,13 +121,15 @@ def beam_search(
 
 
 def search_captions(
-    next_log_probs: NextLogProbs, vocabulary: Vocabulary, options: BeamOptions, items: int = 1
+    next_log_probs: NextLogProbs,
+    vocabulary: Vocabulary,
+    options: BeamOptions,
+    items: int = 1,
+    without: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Beam search over the words of a vocabulary, of which stop words may stand twice; see `beam_search`."""
-    repeatable = vocabulary.numbers(STOP_WORDS)
-    return beam_search(
-        next_log_probs, SOS, EOS, options, items=items, forbidden=(PAD, SOS, UNKNOWN), repeatable=repeatable
-    )
+    """Beam search over the words of a vocabulary, some left out, of which stop words may stand twice; see `beam_search`."""
+    forbidden, repeatable = (PAD, SOS, UNKNOWN, *without), vocabulary.numbers(STOP_WORDS)
+    return beam_search(next_log_probs, SOS, EOS, options, items=items, forbidden=forbidden, repeatable=repeatable)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -16,17 +16,19 @@ from typing import TypeVar, overload
 import numpy as np
 
 from auricle.audio import Source, load_audio, resample, stream_audio
-from auricle.beam_search import BeamOptions, search_captions
+from auricle.beam_search import BeamOptions, Hypothesis, search_captions
 from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, load_checkpoint
 from auricle.errors import AudioError, AuricleError
 from auricle.features import MINIMUM_SECONDS, front_end, log_mel
 from auricle.onnx_backend import Heard, OnnxModel, Sizes
-from auricle.vocabulary import UNKNOWN, sentence, words
+from auricle.vocabulary import STOP_WORDS, UNKNOWN, sentence, words
 
 Sound = Source | np.ndarray
 Result = TypeVar("Result")
 WINDOW_SECONDS = 10.0
 TAGS = 10  # how many of the likeliest a caption carries
+LINK = "while"  # between two events
+SECOND_LENGTH = 4  # words, at least, of what is told of a second event
 SILENCE = "Silence."
 # dBFS under which a sound's loudest tenth of a second is called silence. The quietest of the 1,565 sounds of the development
 # corpus is at -69.8; noise of one step of 16 bits up or down is at -90.3, dither at -96.
@@ -321,19 +323,16 @@ class Captioner:
     def describe(self, heard: Heard, seconds: float) -> Caption:
         """The caption of a sound of `seconds` from what was heard of it, be it silent or not."""
         config, vocabulary = self.checkpoint.config, self.checkpoint.vocabulary
-        hypotheses = search_captions(self.model.next_log_probs(heard), vocabulary, self.options)[0]
-        if not hypotheses:
+        found = self._search(heard, self.options)
+        if not found:
             raise AuricleError(
                 f"{self.checkpoint.folder} finds no sentence: its weights are damaged, or its options too strict"
             )
-        similarities: list[float | None] = [None] * len(hypotheses)
-        if config.rerank and heard.embedding is not None:
-            similarities = (self.model.embed_sentences([h.tokens for h in hypotheses]) @ heard.embedding).tolist()
+        if (both := self._with_second_event(heard, *found[0])) is not None:
+            found = [both, *found][: self.options.beam]
         alternatives = [
-            Alternative(sentence(vocabulary.decode(h.tokens)), h.score, similarity)
-            for h, similarity in zip(hypotheses, similarities, strict=True)
+            Alternative(sentence(vocabulary.decode(its.tokens)), its.score, similarity) for its, similarity in found
         ]
-        alternatives.sort(key=lambda a: -(a.score + config.rerank * (a.similarity or 0.0)))
         best = alternatives[0]
         caption = Caption(
             0.0,
@@ -373,6 +372,39 @@ class Captioner:
         if silent > 0.5:
             return Caption(0.0, seconds, SILENCE, 0.0, (Alternative(SILENCE, 0.0),), confidence=silent)
         return self.describe(self.hear(samples), seconds)
+
+    def _search(
+        self, heard: Heard, options: BeamOptions, without: Collection[int] = ()
+    ) -> list[tuple[Hypothesis, float | None]]:
+        """Sentences for what was heard, without some words, and how similar each is to it; the best first."""
+        config = self.checkpoint.config
+        found = search_captions(self.model.next_log_probs(heard), self.checkpoint.vocabulary, options, without=without)
+        similarities: list[float | None] = [None] * len(found[0])
+        if heard.embedding is not None and (config.rerank or config.second_event):
+            similarities = (self.model.embed_sentences([its.tokens for its in found[0]]) @ heard.embedding).tolist()
+        pairs = zip(found[0], similarities, strict=True)
+        return sorted(pairs, key=lambda pair: -(pair[0].score + config.rerank * (pair[1] or 0.0)))
+
+    def _with_second_event(
+        self, heard: Heard, first: Hypothesis, similarity: float | None
+    ) -> tuple[Hypothesis, float] | None:
+        """A sentence of what the first tells and of what else is heard, and how similar it is; None if one event says as much."""
+        limits, vocabulary = self.checkpoint.config.second_event, self.checkpoint.vocabulary
+        if limits is None or LINK not in vocabulary or heard.embedding is None:
+            return None
+        if similarity is None or similarity >= limits.below:
+            return None
+        told = set(first.tokens).difference(vocabulary.numbers(STOP_WORDS))
+        options = replace(self.options, min_length=min(self.options.min_length, SECOND_LENGTH))
+        for second, _ in self._search(heard, options, told)[:1]:
+            spoken = [*vocabulary.decode(first.tokens), LINK, *vocabulary.decode(second.tokens)]
+            tokens = tuple(vocabulary.encode(" ".join(spoken))[1:-1])
+            log_prob = first.log_prob + second.log_prob
+            score = log_prob / (len(tokens) + 1) ** options.length_penalty
+            both = float(self.model.embed_sentences([tokens])[0] @ heard.embedding)
+            if both > similarity + limits.gain:
+                return Hypothesis(tokens, log_prob, score), both
+        return None
 
     def _tags(self, heard: Heard) -> tuple[Tag, ...]:
         if heard.tags is None:

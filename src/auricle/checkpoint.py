@@ -70,6 +70,14 @@ class Confidence:
 
 
 @dataclass(frozen=True)
+class SecondEvent:
+    """When a caption goes on with a second event, "... while ...", which is searched for without the words of the first."""
+
+    below: float  # only captions less similar to the sound are gone on with
+    gain: float  # how much more similar the sentence of both must be
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """What `config.json` says."""
 
@@ -80,6 +88,7 @@ class CheckpointConfig:
     decoding: BeamOptions = field(default_factory=BeamOptions)
     space: int = 0  # size of the space in which sounds and sentences can be compared; 0: they cannot
     rerank: float = 0.0  # times the similarity to the sound, added to the score of a sentence to choose by
+    second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
     confidence: Confidence | None = None  # of captions; None: not calibrated
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
     padded_frames: int = (

@@ -67,6 +67,7 @@ def clotho(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
     monkeypatch.setattr(stages, "load", Speaker)
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("auricle.evaluation.meteor._running", {})  # whatever other tests started
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     return tmp_path / "clotho"

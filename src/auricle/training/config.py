@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auricle.beam_search import BeamOptions
-from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, load_checkpoint
+from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, SecondEvent, load_checkpoint
 from auricle.config import DecoderConfig, EncoderConfig, read
 from auricle.errors import AuricleError
 
@@ -150,7 +150,8 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     scst: ScstConfig = field(default_factory=ScstConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    rerank: float = 0.0  # goes into the checkpoint, as does `confidence`
+    rerank: float = 0.0  # goes into the checkpoint, as do `second_event` and `confidence`
+    second_event: SecondEvent | None = None
     confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
@@ -253,6 +254,7 @@ def _continued(recipe: Recipe) -> Recipe:
         word2vec=replace(recipe.word2vec, epochs=0),
         pretrain=replace(recipe.pretrain, projection=config.space),
         rerank=recipe.rerank or config.rerank,
+        second_event=recipe.second_event or config.second_event,
     )
 
 

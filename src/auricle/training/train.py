@@ -234,6 +234,7 @@ def finish(folder: Path, recipe: Recipe, data: Data) -> None:
         decoding=recipe.decoding,
         space=space_size(recipe),
         rerank=recipe.rerank,
+        second_event=recipe.second_event,
         confidence=recipe.confidence,
         maximum_seconds=recipe.data.maximum_seconds,
         padded_frames=data.longest,
