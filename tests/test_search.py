@@ -342,6 +342,41 @@ def test_every_copy_of_a_sound_is_named(empty: SoundIndex):
 # What is refused
 
 
+def test_what_was_killed_while_it_wrote_can_be_searched(
+    empty: SoundIndex, folder: Path, guided: Captioner, tmp_path: Path
+):
+    update(empty, folder)
+    before = found(empty)
+    writer = apsw.Connection(str(empty.path))
+    with writer:
+        writer.execute("UPDATE windows SET caption = 'half'")
+        writer.cache_flush()
+        for part in empty.path.parent.iterdir():
+            shutil.copy(part, tmp_path)
+        writer.execute("UPDATE windows SET caption = caption")
+    writer.close()
+    assert (tmp_path / "sounds.sqlite-journal").stat().st_size
+    with SoundIndex(tmp_path / "sounds.sqlite", guided) as index:
+        assert found(index) == before
+        with pytest.raises(apsw.Error, match="readonly"):
+            index._database.execute("DELETE FROM files")
+
+
+def test_a_name_that_is_no_text_and_no_home_are_said(
+    guided: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(AuricleError, match="no UTF-8"):
+        SoundIndex(tmp_path / os.fsdecode(b"\xff.sqlite"), guided, create=True)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(AuricleError, match="--database"):
+        default_database()
+
+
 def test_what_is_no_index_of_this_model_is_refused(empty: SoundIndex, captioner: Captioner, tmp_path: Path):
     with pytest.raises(AuricleError, match=r"is not of the model .*checkpoint"):
         SoundIndex(empty.path, captioner)

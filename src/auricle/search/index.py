@@ -66,6 +66,7 @@ PROBLEMS: dict[type[Exception], str] = {
     apsw.BusyError: "is in use by another program: try again when that is done",
     apsw.ReadOnlyError: "cannot be written: name another place by --database",
     apsw.CantOpenError: "cannot be opened: name another place by --database",
+    UnicodeEncodeError: "has a name that is no UTF-8, which SQLite wants: name another by --database",
 }
 
 
@@ -143,7 +144,8 @@ class SoundIndex:
         with self._problems():
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if create else apsw.SQLITE_OPEN_READONLY
+            # Searching needs no leave to write, but with it, what a killed program left half done is undone first.
+            flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
             self._database = apsw.Connection(str(path), flags)
             try:
                 self._set_up(create=create)
@@ -303,6 +305,7 @@ class SoundIndex:
         database, run = self._database, self._database.execute
         database.set_busy_timeout(1000 * BUSY_SECONDS)
         database.transaction_mode = "IMMEDIATE"  # one that begins by reading could not wait for its turn to write
+        run(f"PRAGMA query_only = {not create}")
         run("PRAGMA trusted_schema = OFF")  # an index that came from elsewhere is data, and calls nothing
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
@@ -336,7 +339,7 @@ class SoundIndex:
         """SQLite's errors as ours."""
         try:
             yield
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, UnicodeEncodeError) as error:
             reason = PROBLEMS.get(type(error), f"failed: {error}")
             raise AuricleError(f"the index {self.path} {reason}") from None
 
@@ -424,8 +427,15 @@ class SoundIndex:
 
 
 def default_database() -> Path:
-    """The user's index: auricle/index.sqlite in $XDG_DATA_HOME, else in ~/.local/share."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "auricle" / "index.sqlite"
+    """The user's index: auricle/index.sqlite in $XDG_DATA_HOME, else in ~/.local/share.
+
+    Raises:
+        AuricleError: there is no such folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "auricle" / "index.sqlite"
+    except RuntimeError:
+        raise AuricleError("there is no home folder to keep the index in: name its file by --database") from None
 
 
 def _candidates(top: int) -> int:
