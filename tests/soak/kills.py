@@ -1,18 +1,23 @@
 """kill -9 at random moments: the same command again gives what an unbroken run gives, and nothing half-written in between.
 
 Each task is a command in a process of its own, on data so small that it takes seconds. It is run once undisturbed, and then again
-and again in fresh folders, where it is killed after a random share of that time, as often as asked for, before it may end.
+and again in fresh folders, where it is killed after a random share of that time, as often as asked for, before it may end. After
+each kill, every file that has its final name can be read to its end; after the last run, the files are those of an unbroken run,
+without more of them, and what they hold is equal.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import tomllib
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
@@ -20,9 +25,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import numpy as np
+import onnx
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
+from auricle.audio import load_audio
 from auricle.data.manifest import Item, write_manifest
 from sounds import write_wav
 
@@ -114,8 +123,6 @@ def tensors(pattern: str) -> Callable[[Path], dict[str, str]]:
 
 def rows(folder: Path) -> dict[str, str]:
     """The rows of the index; numbers and times of files aside."""
-    if not (folder / "index.sqlite").is_file():
-        return {}
     with closing(sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)) as database:
         query = 'SELECT hex(digest), start, "end", caption, tags FROM windows JOIN sounds ON sounds.id = sound ORDER BY 1, 2'
         found = database.execute(query).fetchall()
@@ -184,6 +191,55 @@ TASKS = {
         Task("export", auricle("export", "run/captioner"), (), _TRAINED, files(_ONNX), without=_ONNX),
     )
 }
+
+
+def read_lines(path: Path) -> None:
+    """JSON Lines, of which the last is whole, too."""
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    assert not lines or lines[-1].endswith("\n")
+    for line in lines:
+        json.loads(line)
+
+
+def check_database(path: Path) -> None:
+    """An SQLite file, as whoever opens it next finds it; on a copy, since opening it undoes what was begun."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in path.parent.glob(f"{path.name}*"):
+            shutil.copy(part, folder)
+        with closing(sqlite3.connect(Path(folder) / path.name)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    ".json": lambda path: json.loads(path.read_text("utf-8")),
+    ".jsonl": read_lines,
+    ".npy": np.load,
+    ".onnx": lambda path: onnx.checker.check_model(onnx.load(path)),
+    ".png": lambda path: av.open(path).decode(video=0).__next__(),
+    ".safetensors": load_file,
+    ".sqlite": check_database,
+    ".toml": lambda path: tomllib.loads(path.read_text("utf-8")),
+    ".wav": lambda path: load_audio(path, RATE),
+}
+
+
+def unreadable(folder: Path) -> list[str]:
+    """Files under their final names that cannot be read to their end."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if ".part" in str(path.relative_to(folder)) or not path.is_file() or path.suffix not in READERS:
+            continue
+        try:
+            READERS[path.suffix](path)
+        except Exception as error:
+            found.append(f"{path.relative_to(folder)} ({type(error).__name__}: {str(error)[:80]})")
+    return found
+
+
+def names(folder: Path) -> set[str]:
+    """All files, but for the cache's unfinished ones: others may be at work on those, and they go when they are old."""
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {name for name in there if not (name.startswith(("features", "cache")) and name.endswith(".part"))}
 
 
 @dataclass
@@ -289,14 +345,16 @@ def run_kills(task: Task, kills: int, seed: int, work: Path, bases: dict[str, Pa
         if code:
             record.failures.append(f"undisturbed it ended with {code}: {said}")
             return record
-        wanted = task.results(whole)
+        if not task.results(whole):
+            record.failures.append("undisturbed it leaves nothing to compare")
+            return record
         bases[task.name] = whole
         trial = 0
         while record.kills < kills and record.ended_before < kills + 10:
             trial += 1
             folder = work / f"{task.name}-{trial}"
             copy(base, folder, content, task.without)
-            problem = one_trial(task, folder, url, wanted, rng, seconds, record, kills)
+            problem = one_trial(task, folder, url, whole, rng, seconds, record, kills)
             if problem:
                 record.failures.append(f"trial {trial}: {problem}")
             else:
@@ -308,14 +366,14 @@ def one_trial(
     task: Task,
     folder: Path,
     url: str,
-    wanted: dict[str, str],
+    whole: Path,
     rng: np.random.Generator,
     seconds: float,
     record: Record,
     kills: int,
 ) -> str:
     """One or more kills, and then the command to its end; what is wrong, or nothing."""
-    command = task.command(url)
+    command, wanted = task.command(url), task.results(whole)
     begun = False  # whether there is something to go on with
     for _ in range(int(rng.integers(1, 4))):
         if record.kills == kills:
@@ -328,9 +386,9 @@ def one_trial(
             break
         record.kills += 1
         begun = True
-        # What has its name is whole.
-        early = task.results(folder)
-        if task.steady and (half := [name for name in early if early[name] != wanted.get(name)]):
+        early = task.results(folder) if task.steady else {}
+        half = unreadable(folder) or [name for name in early if early[name] != wanted.get(name)]
+        if half:
             return f"half-written: {', '.join(half[:5])}"
     code, said = run([*command, *(task.again if begun else ())], folder)
     if code:
@@ -338,6 +396,8 @@ def one_trial(
     if (found := task.results(folder)) != wanted:
         differing = [name for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
         return f"differs from an unbroken run: {', '.join(sorted(differing)[:5])}"
+    if differing := unreadable(folder) or sorted(names(whole) ^ names(folder)):
+        return f"other files than an unbroken run's: {', '.join(differing[:5])}"
     return ""
 
 
