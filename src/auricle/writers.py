@@ -10,11 +10,19 @@ from auricle.captioner import Caption, Match, Row
 from auricle.segmenter import Event
 
 TableFormat = Literal["text", "jsonl", "csv", "tsv"]
+SubtitleFormat = Literal["srt", "vtt", "ass"]
 Format = TableFormat | Literal["srt", "vtt"]
 COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
 Result = TypeVar("Result")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
+# What begins markup in subtitles, and what stands for it. Only WebVTT has a way to write the same; players of SubRip take HTML
+# and ASS for markup, and a backslash of ASS means nothing before a word joiner.
+MARKUP: dict[SubtitleFormat, dict[str, str]] = {
+    "srt": {"<": "‹", ">": "›", "{": "(", "}": ")"},
+    "vtt": {"&": "&amp;", "<": "&lt;", "-->": "--&gt;"},
+    "ass": {"\\": "\\\u2060", "{": "(", "}": ")"},
+}
 
 
 def row_fields(row: Row, n_best: int) -> dict[str, object]:
@@ -116,7 +124,7 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
     if form == "jsonl":
         for row in rows:
             yield json.dumps(row_fields(row, n_best), ensure_ascii=False) + "\n"
-    elif form in DIALECTS:
+    elif form == "csv" or form == "tsv":
         line = _Line()
         writer = csv.writer(line, DIALECTS[form], lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -141,7 +149,7 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
         for number, row in enumerate(rows, 1):
             caption = _caption(row)
             times = f"{clock(caption.start, mark)} --> {clock(caption.end, mark)}"
-            yield f"{number}\n{times}\n{caption.text}\n\n"
+            yield f"{number}\n{times}\n{unmarked(caption.text, form)}\n\n"
 
 
 class _Line:
@@ -166,6 +174,13 @@ def _caption(row: Row) -> Caption:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def unmarked(text: str, form: SubtitleFormat) -> str:
+    """A caption as subtitles have it: what would be markup, or end the cue, is text."""
+    for mark, instead in MARKUP[form].items():
+        text = text.replace(mark, instead)
+    return "\n".join(line for line in text.splitlines() if line.strip())
 
 
 def stretch(start: float, end: float) -> str:

@@ -120,9 +120,9 @@ def test_corrected_captions_become_subtitles(server: Server):
         {"start": 7, "end": 8, "caption": " "},
     ]
     srt = subtitles(captions=captions).body.decode()
-    assert srt.startswith("1\n00:00:01,000 --> 00:00:03,000\nRain <i>drums</i> (")
+    assert srt.startswith("1\n00:00:01,000 --> 00:00:03,000\nRain ‹i›drums‹/i› (\\an8)& stops.\n")
     assert srt.endswith("2\n00:00:04,000 --> 00:00:06,500\nA dog barks loudly.\n\n")
-    assert "Rain &lt;i>drums&lt;/i> (" in subtitles(captions=captions, format="vtt").body.decode()
+    assert "Rain &lt;i>drums&lt;/i> {\\an8}&amp; stops." in subtitles(captions=captions, format="vtt").body.decode()
     assert "[dog barking]" in subtitles(captions=captions, style="label").body.decode()
     assert subtitles(captions=[{"start": -1, "end": 0, "caption": ""}]).status == 422
     assert subtitles(captions=[{"start": 0, "end": 1, "caption": "x" * 1000}] * 20_001).status in (413, 422)

@@ -1,5 +1,6 @@
 """What others wrote stays byte for byte, and players find both theirs and ours."""
 
+import html
 from pathlib import Path
 
 import pysubs2
@@ -108,6 +109,32 @@ def test_a_new_file_reads_back(tmp_path: Path, form: Form) -> None:
     read = [(e.start / 1000, e.end / 1000, e.text.replace("\\N", "\n")) for e in pysubs2.load(str(path))]
     assert read == [(cue.start, cue.end, cue.text) for cue in OURS]
     assert [(cue.start, cue.end) for cue in read_subtitles(path).cues] == [(cue.start, cue.end) for cue in OURS]
+
+
+HOSTILE = "A {dog} <i>barks</i> & {\\an8}howls \\h at --> it\n\n \r\nlast"
+AS_TEXT = {
+    "srt": ["A (dog) ‹i›barks‹/i› & (\\an8)howls \\h at --› it", "last"],
+    "vtt": ["A {dog} <i>barks</i> & {\\an8}howls \\h at --> it", "last"],
+    "ass": ["A (dog) <i>barks</i> & (\\\u2060an8)howls \\\u2060h at --> it", "last"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: Form) -> None:
+    cues = [Cue(3.0, 4.0, HOSTILE), Cue(8.0, 9.0, "[bell ringing]")]
+    for content in (
+        write_cues(cues, form),
+        merge_cues(read_subtitles(put(tmp_path, TEXTS[form].encode(), form)), cues),
+    ):
+        path = put(tmp_path, content, form)
+        assert [cue.start for cue in read_subtitles(path).cues if 3 <= cue.start < 10] == [3.0, 8.0]
+        # A tag that pysubs2 knows would be gone, and so would what stands in braces.
+        (event,) = [event for event in pysubs2.load(str(path), keep_html_tags=True) if event.start == 3_000]
+        lines = event.text.replace("\\N", "\n").split("\n")
+        if form == "vtt":
+            assert not any("<" in line or "-->" in line for line in lines)
+            lines = [html.unescape(line) for line in lines]
+        assert lines == AS_TEXT[form]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

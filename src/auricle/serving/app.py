@@ -370,10 +370,7 @@ def subtitles(asked: schemas.Subtitles) -> Any:
     lines = [line for line in asked.captions if line.caption.strip() and line.end > line.start]
     lines.sort(key=lambda line: line.start)
     if asked.style == "written":
-        # What would be markup in the file is none in the caption.
-        marks = {"{": "(", "}": ")"} | ({"&": "&amp;", "<": "&lt;"} if asked.format == "vtt" else {})
-        table = str.maketrans(marks)
-        shown = [Cue(line.start, line.end, line.caption.strip().translate(table)) for line in lines]
+        shown = [Cue(line.start, line.end, line.caption.strip()) for line in lines]
     else:
         events = (
             Event(

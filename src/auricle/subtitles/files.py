@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from auricle.errors import AuricleError
 from auricle.subtitles.cues import Cue
-from auricle.writers import clock
+from auricle.writers import SubtitleFormat as Form
+from auricle.writers import clock, unmarked
 
-Form = Literal["srt", "vtt", "ass"]
 FORMS: tuple[Form, ...] = ("srt", "vtt", "ass")
 LARGEST = 64 << 20  # bytes of a file that is read
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -92,13 +91,11 @@ def read_subtitles(path: Path) -> SubtitleFile:
 
 def write_cues(cues: Iterable[Cue], form: Form) -> bytes:
     """A file of cues."""
-    from pysubs2 import SSAEvent, SSAFile
+    from pysubs2 import SSAFile
 
-    file = SSAFile()
-    for cue in cues:
-        start, end = (round(seconds * 1000) for seconds in (cue.start, cue.end))
-        file.append(SSAEvent(start, end, cue.text.replace("\n", "\\N")))
-    return file.to_string(form).encode()
+    head = {"srt": "", "vtt": "WEBVTT\n\n", "ass": SSAFile().to_string("ass")}[form]
+    write = _writer(SubtitleFile(form, b"", "utf-8", head, ()))
+    return (head + "".join(map(write, cues))).encode()
 
 
 def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
@@ -112,7 +109,7 @@ def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
         before = bisect.bisect_right(starts, cue.start)
         place = existing[before - 1].behind if before else min(old.first for old in existing)
         ours.setdefault(place, []).append(cue)
-    write = _ass_writer(file.text) if file.form == "ass" else _block_writer(file)
+    write = _writer(file)
     parts, done = [], 0
     for place, ours_here in sorted(ours.items()):
         parts += [file.text[done:place], _joint(file.text[max(0, place - 9) : place], newline, file.form)]
@@ -148,6 +145,10 @@ def _block_cues(text: str, form: Form) -> Iterator[Existing]:
         yield Existing(_seconds(match.groups()[:4]), _seconds(match.groups()[4:]), places[head], places[behind])
 
 
+def _writer(file: SubtitleFile) -> Callable[[Cue], str]:
+    return _ass_writer(file.text) if file.form == "ass" else _block_writer(file)
+
+
 def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
     """How a cue is written between those of SubRip, which have numbers, and WebVTT, which need none."""
     mark = "," if file.form == "srt" else "."
@@ -156,7 +157,7 @@ def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
 
     def write(cue: Cue) -> str:
         number = f"{next(numbers)}\n" if file.form == "srt" else ""
-        return f"{number}{clock(cue.start, mark)} --> {clock(cue.end, mark)}\n{cue.text}\n\n"
+        return f"{number}{clock(cue.start, mark)} --> {clock(cue.end, mark)}\n{unmarked(cue.text, file.form)}\n\n"
 
     return write
 
@@ -187,7 +188,7 @@ def _ass_writer(text: str) -> Callable[[Cue], str]:
     def write(cue: Cue) -> str:
         # Hundredths of a second, and one digit of hours.
         start, end = (clock(seconds, ".").removeprefix("0")[:-1] for seconds in (cue.start, cue.end))
-        own = fixed | {"start": start, "end": end, "text": cue.text.replace("\n", "\\N")}
+        own = fixed | {"start": start, "end": end, "text": unmarked(cue.text, "ass").replace("\n", "\\N")}
         return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
 
     return write
