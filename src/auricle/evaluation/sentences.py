@@ -9,7 +9,7 @@ published detector, as weights alone, after its checksum.
 import hashlib
 import importlib.util
 import json
-import pickle
+import pickle  # noqa: TID251 - for the name of an error
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

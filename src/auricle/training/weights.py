@@ -173,7 +173,7 @@ def load_published(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
             state = state.get("model", state)
         if not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise TypeError("it holds more than tensors")
