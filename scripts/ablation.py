@@ -25,6 +25,7 @@ WEIGHTS = "../shared/corpus/weights/efficientat_mn04/mn04_as_mAP_432.pt"
 # The budget is counted in what the decoder learns from: so many epochs of one caption a sound.
 BUDGET = [
     "data.captions_per_epoch=1",
+    "data.visits_per_label=0",
     "word2vec.epochs=2",
     "pretrain.epochs=2",
     "train.epochs=6",
