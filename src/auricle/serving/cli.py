@@ -73,6 +73,7 @@ def serve(
     from auricle.captioner import load
     from auricle.serving.app import make_app
     from auricle.serving.limits import Limits
+    from auricle.serving.promptness import PromptProtocol
 
     if (cert is None) != (key is None):
         raise AuricleError("--cert and --key belong together: give both or neither")
@@ -109,6 +110,7 @@ def serve(
     config = uvicorn.Config(
         app,
         log_level="warning",
+        http=PromptProtocol,
         ssl_certfile=cert if tls else None,
         ssl_keyfile=key if tls else None,
         server_header=False,
