@@ -37,11 +37,11 @@ class Change:
     `scripts/sequences.py tune` fits on sounds that were joined.
     """
 
-    frames: float = 8.88  # of the cosine distance of the encoder's frames from the event's
-    floor: float = 0.0989  # a decibel between the quietest hops of this second and the last
-    level: float = 0.163  # a decibel between the mean levels of this second and the last two
-    spread: float = -0.24  # a decibel that the event's levels vary by anyway
-    bias: float = -6.46
+    frames: float = 9.91  # of the cosine distance of the encoder's frames from the event's
+    floor: float = 0.111  # a decibel between the quietest hops of this second and the last
+    level: float = 0.151  # a decibel between the mean levels of this second and the last two
+    spread: float = -0.281  # a decibel that the event's levels vary by anyway
+    bias: float = -6.17
     threshold: float = 1.2  # of the logit
 
     def logit(self, differences: np.ndarray) -> float:
