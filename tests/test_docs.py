@@ -1,0 +1,377 @@
+"""What the docs say holds: every command of README and docs is run on small files, or it stands here why it is not.
+
+Those that are not run are parsed all the same, so that an option with another name is found. Commands in running text are
+parsed, too.
+"""
+
+import io
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import typer
+from typer._click.core import Command
+from typer._click.exceptions import BadOptionUsage, BadParameter, MissingParameter
+from typer.core import TyperGroup
+
+from auricle.alerts.actions import load_config
+from auricle.cli import app, main
+from auricle.training.config import load_recipe
+from sounds import chirp, write_media
+
+ROOT = Path(__file__).parents[1]
+CARD = "src/auricle/embedded/README.md"
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    CARD,
+    *sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md")),
+]
+# Pages whose output is what a reader sees who does the same.
+SHOWN = ("README.md", "docs/index.md", "docs/caption.md")
+
+# Commands of ours that are not run, and why. The first that fits counts.
+NOT_RUN = {
+    r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not end: tests/live, tests/serving",
+    r"auricle listen( --|$)": "it wants a microphone: tests/live",
+    r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in tests/alerts",
+    r"auricle bulk": "a cluster takes long to start: tests/test_bulk.py",
+    r"auricle data (?!audit)": "it fetches gigabytes: tests/data/test_public_data.py does so from this machine",
+    r"auricle data audit": "its data were fetched: tests/data/test_leakage.py",
+    r"auricle metrics install": "it fetches half a gigabyte: tests/evaluation/test_install.py",
+    r"auricle (evaluate|compare)": "METEOR takes long to start: tests/evaluation/test_evaluation_cli.py",
+    r"auricle (pretrain|train|reproduce|export)": "it trains, or wants what was trained: tests/training, tests/reproduction",
+    r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: tests/test_hub.py",
+    r"--checkpoint runs/": "it wants what was trained: tests/training/test_end_to_end.py",
+    r"auricle alert-test .*--positives shots/": "it wants recordings that are not part of the repository",
+    r"ffmpeg .*\| auricle": "it wants FFmpeg's program",
+}
+# Programs that are not ours, and not run.
+OTHERS = {
+    "pip",
+    "pytest",
+    "python",
+    "ruff",
+    "pyright",
+    "ray",
+    "scp",
+    "curl",
+    "hf",
+    "export",
+    "accelerate",
+    "arecord",
+    ".ci/run",
+}
+PYTHON_NOT_RUN = {
+    "requests.post": "it wants a running server: tests/serving/test_api.py",
+    "websockets": "it wants a running server: tests/serving/test_listening.py",
+    "write_report": "METEOR takes long to start: tests/evaluation",
+    "pyarrow": "it reads what `auricle bulk` wrote: tests/test_bulk.py",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of code of a page."""
+
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A line of commands, and what stands below it as its output."""
+
+    line: str
+    output: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """Fenced blocks, and those that are indented by four spaces."""
+    fence, held = None, []
+    for line in [*(ROOT / page).read_text("utf-8").splitlines(), ""]:
+        if fence is not None:
+            if line.startswith("```"):
+                yield Block(fence, "\n".join(held))
+                fence, held = None, []
+            else:
+                held.append(line)
+        elif line.startswith("    ") or (held and not line):
+            held.append(line[4:])
+        else:
+            if held:
+                yield Block("", "\n".join(held).strip("\n"))
+            fence, held = (line[3:] if line.startswith("```") else None), []
+
+
+def shells(page: str) -> list[Shell]:
+    """The lines of a page that are typed into a shell."""
+    found: list[Shell] = []
+    for block in blocks(page):
+        lines = block.text.splitlines()
+        if any(line.startswith("$ ") for line in lines):
+            for typed in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+                line, _, output = typed.partition("\n")
+                found.append(Shell(line, output.strip("\n")))
+        elif block.language == "sh" or (lines and first_word(lines[0]) in OTHERS | {"auricle", "cat", "ffmpeg"}):
+            found += [Shell(line, "") for line in lines if line]
+    return found
+
+
+def first_word(line: str) -> str:
+    return next((word for word in line.split() if not re.match(r"\w+=", word)), "")
+
+
+def commands(line: str) -> list[list[str]]:
+    """The commands of a line, without what a shell does between them: `A=1 a b | c > d && e` is a b; c; e."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&><;")
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;"):
+            found.append([])
+        else:
+            found[-1].append(word)
+    plain = []
+    for words in found:
+        while words and re.match(r"\w+=", words[0]):
+            words = words[1:]
+        redirections = {i + more for i, word in enumerate(words) if set(word) <= set("><") for more in (0, 1)}
+        words = [word for i, word in enumerate(words) if i not in redirections]
+        if words[:3] == ["accelerate", "launch", "-m"]:
+            words = words[3:]
+        plain.append(words)
+    return plain
+
+
+def parse(command: Command, words: list[str], name: str) -> None:
+    """Reads arguments as the command would, and runs nothing; `...` stands for what is left out."""
+    arguments = [word for word in words if word != "..."]
+    try:
+        with command.make_context(name, arguments) as context:
+            if isinstance(command, TyperGroup):
+                found, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+                assert inner is not None
+                parse(inner, rest + ["..."] * ("..." in words), f"{name} {found}")
+    except typer.Exit:  # --help and --version
+        pass
+    except (BadOptionUsage, MissingParameter):
+        if "..." not in words:
+            raise
+    except BadParameter:
+        if not ("..." in words and any(word.isupper() for word in words)):  # NAME, of those that there are
+            raise
+
+
+def parse_auricle(words: list[str]) -> None:
+    parse(typer.main.get_command(app), words[1:], "auricle")
+    if (
+        words[1:2] in (["pretrain"], ["train"])
+        and words[2:3]
+        and (ROOT / "configs" / f"{Path(words[2]).stem}.toml").exists()
+    ):
+        load_recipe(Path(words[2]), [value for option, value in pairwise(words) if option == "--set"])
+
+
+def parse_script(words: list[str]) -> None:
+    """`python scripts/name.py ...`, whose arguments typer reads."""
+    path = ROOT / words[1]
+    assert path.is_file(), f"there is no {words[1]}"
+    if "argparse" not in path.read_text("utf-8"):
+        parse(script_command(path), words[2:], words[1])
+
+
+@cache
+def script_command(path: Path) -> Command:
+    """What a script makes of its arguments."""
+    sys.path.insert(0, str(path.parent))  # scripts import each other
+    try:
+        module = runpy.run_path(str(path), run_name="script")
+    finally:
+        sys.path.remove(str(path.parent))
+    script = module.get("app")
+    if script is None:
+        script = typer.Typer()
+        script.command()(module["main"])
+    return typer.main.get_command(script)
+
+
+def check_pip(words: list[str]) -> None:
+    """Extras and files that `pip install` names are there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for extras in re.findall(r"(?:auricle|\.)\[([\w,]+)\]", " ".join(words)):
+        assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+    if "-c" in words:
+        assert (ROOT / words[words.index("-c") + 1]).is_file()
+
+
+def why_not_run(line: str) -> str | None:
+    return next((reason for pattern, reason in NOT_RUN.items() if re.search(pattern, line)), None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the docs speak of, and a home of its own."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.py"))
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for name in ("recordings", "more", "glass", "livingroom", "film"):
+        (tmp_path / name).mkdir()
+    bell, rain = tmp_path / "examples/bell.wav", tmp_path / "examples/rain.wav"
+    for copy in (
+        "clip.wav",
+        "dog.wav",
+        "recordings/a.wav",
+        "recordings/tram/b.wav",
+        "glass/1.wav",
+        "home/recordings/c.wav",
+    ):
+        (tmp_path / copy).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(bell, tmp_path / copy)
+    for copy in ("clip.ogg", "more/rain.ogg", "livingroom/quiet.wav"):
+        shutil.copy(rain, tmp_path / copy)  # what it is, the bytes say
+    for place in (tmp_path, tmp_path / "film"):
+        write_media(place / "film.mkv", chirp(2, 3_000, 10, 48_000), 48_000, "aac", video=True)
+        (place / "film.en.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nListen!\n")
+    (tmp_path / "clotho_captions_evaluation.csv").write_text(
+        "file_name,caption_1,caption_2\nSanta Motor.wav,A machine hums.,A motor is running.\nb.wav,A dog barks.,A dog yaps.\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a line's commands of ours print; `cat` feeds them, and what comes after them is left out."""
+    stdin = b""
+    for words in commands(line):
+        if words[0] == "cat":
+            stdin = Path(words[1]).read_bytes()
+        elif words[0] == "auricle":
+            monkeypatch.setattr(sys, "argv", [os.path.expanduser(word) for word in words])
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            try:
+                main()
+            except SystemExit as end:
+                if end.code:
+                    pytest.fail(f"{line}: {end.code} {capsys.readouterr().err}")
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert folder == Path.cwd()
+    for shell in shells(page):
+        line = re.split(r"\s#\s", shell.line)[0].strip()
+        ours = False
+        for words in commands(line):
+            if words[0] == "auricle":
+                parse_auricle(words)
+                ours = True
+            elif words[0] == "pip":
+                check_pip(words)
+            elif words[0] == "python" and words[1] != "-m":
+                parse_script(words)
+            else:
+                assert words[0] in OTHERS | {"cat", "ffmpeg", "jq", "python"}, f"{page}: nobody knows {words[0]}"
+        if ours and why_not_run(line) is None:
+            printed = run(line, monkeypatch, capsys)
+            if page in SHOWN and shell.output:
+                assert printed.rstrip("\n") == shell.output, f"{page}: {line} prints something else"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_running_text(page: str):
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = (re.sub(r"\s+", " ", code) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
+    for line in lines:
+        if re.match(r"(auricle|accelerate launch -m auricle)\b(?!\.|/|\[)", line) or "| auricle" in line:
+            for words in commands(line.replace(r"\|", "|")):
+                if words[0] == "auricle":
+                    parse_auricle([*words, "..."])
+
+
+def test_nothing_is_excused_that_is_not_there():
+    lines = [shell.line for page in PAGES for shell in shells(page)]
+    stale = [pattern for pattern in NOT_RUN if not any(re.search(pattern, line) for line in lines)]
+    assert not stale
+    python = [block.text for page in PAGES for block in blocks(page) if block.language == "python"]
+    assert not [part for part in PYTHON_NOT_RUN if not any(part in text for text in python)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python(page: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert folder == Path.cwd()
+    for block in blocks(page):
+        if block.language != "python":
+            continue
+        code = compile(block.text, page, "exec")
+        check = [sys.executable, "-m", "ruff", "check", "-q", "--isolated", "--select", "F821", "-"]
+        assert not subprocess.run(check, input=block.text, text=True, capture_output=True, check=False).stdout
+        if not any(part in block.text for part in PYTHON_NOT_RUN):
+            exec(code, {"__name__": "__main__"})
+    capsys.readouterr()
+
+
+def test_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "notify-send").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == "toml":
+                (tmp_path / "alerts.toml").write_text(block.text)
+                load_config(tmp_path / "alerts.toml")
+
+
+def test_the_readmes_tree_is_whole():
+    text = (ROOT / "README.md").read_text("utf-8")
+    tree = next(block.text for block in blocks("README.md") if "src/auricle/\n" in block.text)
+    top, inside = tree.split("src/auricle/\n")
+    named = {name.strip("/") for line in top.splitlines() for name in re.match(r"((?:\S+ {0,2})+)", line)[1].split()}  # type: ignore[index]
+    assert not [name for name in named if not (ROOT / name).exists()]
+    ignored = {"src", "runs", "data", "weights", "site", "build", "dist"}
+    there = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert there - ignored - {name.split("/")[0] for name in named} == set()
+    entries = dict(re.findall(r"^  (\S+?)/? +((?:.|\n {10,})+)", inside, flags=re.MULTILINE))
+    source = ROOT / "src/auricle"
+    modules = {path.name for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert entries.keys() == modules - {"__main__.py", "__pycache__"}
+    for name, said in entries.items():
+        files = {path.stem for path in (source / name).glob("*.py")} - {"__init__", "cli"}
+        assert files <= set(re.findall(r"\w+", said)), f"README.md does not tell all of {name}"
+    assert text.count("](") > 10
+
+
+def test_the_readmes_figures_are_the_cards():
+    figures = re.search(r"How good.*?\n\n", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    assert figures is not None
+    card = (ROOT / CARD).read_text("utf-8")
+    numbers = re.findall(r"\d*\.\d+", figures[0])
+    assert len(numbers) > 5
+    assert not [number for number in numbers if number not in card]
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/reference/*.md"))]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", (ROOT / page).read_text("utf-8")):
+            there = Path(os.path.normpath((ROOT / page).parent / target))
+            assert there.exists(), f"{page}: {target} is not there"
+
+
+def test_every_page_is_on_the_site():
+    nav = (ROOT / "zensical.toml").read_text("utf-8")
+    for page in ROOT.glob("docs/**/*.md"):
+        assert f'"{page.relative_to(ROOT / "docs").as_posix()}"' in nav
