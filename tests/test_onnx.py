@@ -128,6 +128,16 @@ def test_every_matrix_keeps_its_name_and_values(tiny_checkpoint: Path):
                 np.testing.assert_array_equal(array, tensor.numpy())
 
 
+def test_batch_norms_after_convolutions_cost_nothing(tiny_checkpoint: Path, tmp_path: Path):
+    """ONNX Runtime folds them into the convolutions as it loads the file; the first, of the spectrogram, has none before it."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3  # it warns that such a file is for this processor only
+    onnxruntime.InferenceSession(tiny_checkpoint / "encoder.onnx", options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("BatchNormalization") == 1
+
+
 def test_the_network_is_read_back_from_onnx_alone(tiny_checkpoint: Path, torch_model: CaptioningModel, tmp_path: Path):
     for path in tiny_checkpoint.iterdir():
         if path.suffix != ".safetensors":

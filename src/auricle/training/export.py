@@ -7,14 +7,16 @@ from pathlib import Path
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript.optimizer import remove_unused_nodes
 from torch import Tensor, nn
 from torch.export import Dim
 
 from auricle.checkpoint import Checkpoint, load_checkpoint
 from auricle.features import front_end
+from auricle.files import written_whole
 from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
-from auricle.training.weights import load_strictly, load_weights, written_whole
+from auricle.training.weights import load_strictly, load_weights
 
 # Ends the names of tensors that are kept in half precision.
 HALF = ".half"
@@ -188,10 +190,24 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    model = _stripped(_halved(program.model_proto))
+    model = _stripped(_halved(_without_zero_biases(program.model_proto)))
     onnx.checker.check_model(model)
     with written_whole(path) as part:
         part.write_bytes(model.SerializeToString())
+
+
+def _without_zero_biases(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Takes out the biases that the exporter makes for convolutions without one.
+
+    They are zeros that nodes compute, and ONNX Runtime folds batch norms and lays out channels only for weights that are
+    constants in the file: with them, MobileNet takes twice as long.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in constants:
+            del node.input[2]
+    remove_unused_nodes(model)
+    return model
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
