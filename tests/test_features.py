@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from auricle.audio import load_audio
 from auricle.errors import AuricleError
-from auricle.features import FRONT_ENDS, FrontEnd, from_log, front_end, log_mel, log_mel_stream, mel_filters, to_log
+from auricle.features import (
+    BLOCK,
+    FRONT_ENDS,
+    ON_ONE_THREAD,
+    FrontEnd,
+    _filter_groups,
+    from_log,
+    front_end,
+    log_mel,
+    log_mel_stream,
+    mel_filters,
+    to_log,
+)
 from sounds import chirp, tone
 
 each_front_end = pytest.mark.parametrize("parameters", FRONT_ENDS.values(), ids=FRONT_ENDS)
@@ -173,6 +185,16 @@ def test_filters_are_triangles_that_tile_the_band(parameters: FrontEnd):
     assert len(heard) == heard[-1] - heard[0] + 1
     centres = [band.argmax() for band in filters.T if band.any()]
     assert centres == sorted(centres)
+
+
+@each_front_end
+def test_groups_of_filters_are_the_filters_and_small(parameters: FrontEnd):
+    whole, band = np.zeros_like(mel_filters(parameters)), 0
+    for low, high, weights in _filter_groups(parameters):
+        assert BLOCK * weights.size <= ON_ONE_THREAD
+        whole[low:high, band : band + weights.shape[1]] = weights
+        band += weights.shape[1]
+    np.testing.assert_array_equal(whole, mel_filters(parameters))
 
 
 @pytest.mark.parametrize("name", ["paper", "panns"])

@@ -15,9 +15,12 @@ from auricle.errors import AuricleError
 # Shorter sounds are padded with silence, so that every network has at least one frame to give.
 MINIMUM_SECONDS = 1.0
 # Counted up with every change of what `log_mel` gives, so that spectrograms kept on disk are made anew.
-VERSION = 1
+VERSION = 2
 # Frames transformed at once: their float64 spectra stay in the processor's cache.
 BLOCK = 128
+# Multiplications up to which OpenBLAS, in numpy, keeps a product of matrices on one thread. More wake threads that then wait
+# for work, busily, while other sounds want the processor.
+ON_ONE_THREAD = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,13 @@ def _emphasised(chunks: Iterable[np.ndarray], coefficient: float) -> Iterator[np
 def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
     """`count` frames of log-mel, the first of which begins where the signal does; in blocks."""
     frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][:count]
-    window, filters = _window(front_end), mel_filters(front_end)
+    window, filters = _window(front_end), _filter_groups(front_end)
     for start in range(0, count, BLOCK):
         # A float64 transform is both faster and truer than numpy's float32 one.
         spectrum = np.fft.rfft(frames[start : start + BLOCK] * window, front_end.fft)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        mel = (power if front_end.power == 2 else np.sqrt(power)) @ filters
+        magnitude = power if front_end.power == 2 else np.sqrt(power)
+        mel = np.concatenate([magnitude[:, low:high] @ weights for low, high, weights in filters], 1)
         yield to_log(mel, front_end)
 
 
@@ -201,6 +205,27 @@ def mel_filters(front_end: FrontEnd) -> np.ndarray:
     if front_end.mel_scale == "htk":
         filters[[0, -1]] = 0
     return filters.astype(np.float32)
+
+
+@cache
+def _filter_groups(front_end: FrontEnd) -> list[tuple[int, int, np.ndarray]]:
+    """The mel filters in groups of neighbours, each with the bins that it hears, low and high, and (high - low, bands).
+
+    Most of the whole matrix is zeros, and each group is small enough for one thread.
+    """
+    filters = mel_filters(front_end)
+
+    def group(first: int, last: int) -> tuple[int, int, np.ndarray]:
+        bins = np.flatnonzero(filters[:, first:last].any(1))
+        low, high = int(bins[0]), int(bins[-1]) + 1
+        return low, high, np.ascontiguousarray(filters[low:high, first:last])
+
+    groups, first = [], 0
+    for last in range(1, front_end.mels + 1):
+        if last == front_end.mels or BLOCK * group(first, last + 1)[2].size > ON_ONE_THREAD:
+            groups.append(group(first, last))
+            first = last
+    return groups
 
 
 def _hz_to_htk(hz: np.ndarray | float) -> np.ndarray:
