@@ -74,14 +74,14 @@ def clock(rng: np.random.Generator) -> np.ndarray:
 
 def rain(rng: np.random.Generator) -> np.ndarray:
     """Steady rain: the hiss of drops too many to tell apart, and near ones that patter on leaves and in puddles."""
-    track = band(rng.standard_normal(5 * RATE), 900, 14_000, 0.2)
+    track = band(rng.standard_normal(5 * RATE), 1_200, 14_000, 0.2)
     track *= 0.25 / np.std(track)
     t = timeline(0.03)
-    for moment in rng.uniform(0, 4.95, 4_000):
-        level = min(rng.pareto(2.5), 3)  # most fall far off, a few close by
+    for moment in rng.uniform(0, 4.95, 400):
+        level = min(rng.pareto(2.5), 2)  # most fall far off, a few close by
         patter = rng.standard_normal(len(t)) * np.exp(-t * rng.uniform(1_500, 7_500))
         plink = np.sin(2 * np.pi * rng.uniform(1_500, 7_000) * t) * np.exp(-t * rng.uniform(200, 800))
-        add(track, level * (0.09 * patter + 0.21 * plink), moment)
+        add(track, level * (0.02 * patter + 0.5 * plink), moment)
     return band(track, 300, 12_000)
 
 

@@ -36,7 +36,7 @@ def test_an_example_is_named(path: Path):
 
 def test_an_example_is_told_in_a_sentence_with_tags_and_a_confidence():
     for caption in auricle.load().caption(EXAMPLES):
-        assert 4 <= len(caption.text.split()) <= 16
+        assert 4 <= len(caption.text.split()) <= 24
         assert caption.confidence is not None
         assert 0.3 < caption.confidence < 1
         assert caption.tags[0].probability > 0.1

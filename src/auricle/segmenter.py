@@ -140,6 +140,7 @@ class Segmenter:
             rows += self._close(now - self._silent)
         if self._event:
             rows += self._compare(self._event, now)
+        if self._event:
             rows += self._name(self._event, now)
         return rows
 
@@ -156,6 +157,8 @@ class Segmenter:
         start = max(event.start, now - 2 * self._second)
         change = start + moment(self.captioner, self._between(start, now))
         rows = self._close(change)
+        if silence(self._between(change, now), self.captioner.rate) > 0.5:  # and nothing else has begun
+            return rows
         whole = (now - change) // self._hop  # hops of the new event alone
         self._open(change).levels.extend(list(event.levels)[len(event.levels) - whole :])
         return rows
