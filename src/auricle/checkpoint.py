@@ -15,6 +15,7 @@ from pathlib import Path
 from auricle.beam_search import BeamOptions
 from auricle.config import DecoderConfig, EncoderConfig, read
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 from auricle.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -229,12 +230,12 @@ def card(checkpoint: Checkpoint, name: str) -> str:
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:
     """Writes `config.json`, `vocabulary.txt` and, if there are tags, `tags.txt`."""
-    checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(asdict(checkpoint.config), indent=2) + "\n"
-    (checkpoint.folder / "config.json").write_text(text, "utf-8")
     checkpoint.vocabulary.save(checkpoint.folder / "vocabulary.txt")
     if checkpoint.tags:
-        (checkpoint.folder / "tags.txt").write_text("".join(f"{name}\n" for name in checkpoint.tags), "utf-8")
+        with written_whole(checkpoint.folder / "tags.txt") as part:
+            part.write_text("".join(f"{name}\n" for name in checkpoint.tags), "utf-8")
+    with written_whole(checkpoint.folder / "config.json") as part:
+        part.write_text(json.dumps(asdict(checkpoint.config), indent=2) + "\n", "utf-8")
 
 
 def fingerprint(folder: Path) -> str:

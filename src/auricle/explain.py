@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, PercentFormatter
 from auricle.captioner import Caption, Captioner, Sound, silence
 from auricle.errors import AuricleError
 from auricle.features import FrontEnd, mel_filters
+from auricle.files import written_whole
 from auricle.vocabulary import words
 
 KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # marked on the frequency axis, where it reaches so far
@@ -45,14 +46,8 @@ def explain(captioner: Captioner, sound: Sound, picture: str | os.PathLike[str],
         raise AuricleError("the sound is silent: that is told from its level, and there is no attention to draw")
     caption = captioner.caption(samples)
     figure = _draw(captioner, samples, caption)
-    path = Path(picture)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with written_whole(Path(picture)) as part:
         figure.savefig(part, format="png", dpi=150)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return caption
 
 

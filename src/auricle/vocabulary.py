@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 
 WORD = re.compile(r"[a-z0-9]+(?:[-'][a-z0-9]+)*")
 PAD, SOS, EOS, UNKNOWN = range(4)
@@ -74,7 +75,8 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Writes `vocabulary.txt`."""
-        path.write_text("".join(f"{word}\n" for word in self.words), "utf-8")
+        with written_whole(path) as part:
+            part.write_text("".join(f"{word}\n" for word in self.words), "utf-8")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -140,7 +142,8 @@ class Subwords(Vocabulary):
     def save(self, path: Path) -> None:
         """Writes `vocabulary.txt`, and `merges.txt` beside it."""
         super().save(path)
-        path.with_name("merges.txt").write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
+        with written_whole(path.with_name("merges.txt")) as part:
+            part.write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
 
     def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002 - whatever they are
         """Itself: every word can be made of pieces."""

@@ -12,6 +12,7 @@ from auricle.alerts.watch import HOLD_OFF, Comparison, Look
 from auricle.audio import Source, stream_audio
 from auricle.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
+from auricle.files import written_whole
 
 STEP = 0.1  # of the thresholds that are shown
 NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
@@ -154,10 +155,5 @@ def draw(trial: Trial, picture: Path) -> None:
     alarms.set_ylim(bottom=0)
     lines = [*shares.get_lines(), *alarms.get_lines()]
     figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=len(lines))
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    part = picture.with_name(f"{picture.name}.part")
-    try:
+    with written_whole(picture) as part:
         figure.savefig(part, format="png", dpi=150)
-        part.replace(picture)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from auricle.audio import load_audio
 from auricle.data.download import cache_folder
 from auricle.errors import AudioError, AuricleError
 from auricle.features import VERSION, FrontEnd, log_mel
+
+OLD = 86_400.0  # seconds after which an unfinished entry is what a killed process left
 
 
 class FeatureCache:
@@ -42,6 +46,7 @@ class FeatureCache:
             AuricleError: with every file that cannot be read, a line each.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_old_parts(self.folder)
         problems: list[str] = []
         spectrograms: list[np.ndarray] = []
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
@@ -69,6 +74,14 @@ class FeatureCache:
             return entry
         except AudioError as error:
             return error
+
+
+def remove_old_parts(folder: Path) -> None:
+    """Removes what processes that were killed began to write."""
+    for part in folder.glob("*.part"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > OLD:
+                part.unlink()
 
 
 def write_whole(path: Path, array: np.ndarray) -> None:

@@ -24,10 +24,11 @@ from pathlib import Path
 import numpy as np
 
 from auricle.audio import load_audio
-from auricle.data.cache import write_whole
+from auricle.data.cache import remove_old_parts, write_whole
 from auricle.data.download import cache_folder
 from auricle.data.manifest import Item
 from auricle.errors import AudioError
+from auricle.files import written_whole
 
 VERSION = 1  # of the fingerprint: another is another cache
 RATE = 5_000
@@ -70,6 +71,7 @@ def hear(files: Sequence[Path], *, jobs: int | None = None, folder: Path | None 
     """Digest and fingerprint of each file, in their order, or why it has none; computed once, and kept in the user's cache."""
     folder = folder or cache_folder(f"fingerprints-{VERSION}")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_old_parts(folder)
 
     def heard(file: Path) -> Heard | AudioError:
         try:
@@ -190,9 +192,7 @@ def find_leaks(items: Sequence[Item], test: Collection[str], heard: Mapping[Path
 
 def write_leaks(path: Path, leaks: Sequence[Leak], base: Path) -> None:
     """A CSV with a row for each pair; files are named relative to `base`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             "train_file train_split test_file test_split recording equal_files equal_seconds equal_bits".split()
@@ -205,4 +205,3 @@ def write_leaks(path: Path, leaks: Sequence[Leak], base: Path) -> None:
             ]
             heard = [f"{leak.seconds:.2f}", f"{leak.similarity:.3f}"] if leak.similarity else ["", ""]
             writer.writerow([*sides, leak.recording, "yes" if leak.copy else "", *heard])
-    part.replace(path)

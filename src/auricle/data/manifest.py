@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 
 COLUMNS = ("file", "split", "caption", "label", "group")
 SHOWN = 20  # problems printed before the rest is counted only
@@ -92,16 +93,13 @@ def write_manifest(path: Path, items: Sequence[Item]) -> None:
     """Writes a manifest, whole or not at all; files are named relative to its folder."""
     most = max((len(item.captions) for item in items), default=0)
     header = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, max(most, 1) + 1))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         for item in items:
             name = Path(os.path.relpath(item.file, path.parent)).as_posix()
             row = [name, item.split, item.label, item.group, *item.captions]
             writer.writerow(row + [""] * (len(header) - len(row)))
-    part.replace(path)
 
 
 def _invalid(path: Path, problems: Sequence[str]) -> AuricleError:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from auricle.evaluation.scores import METRICS, TITLES, CaptionScores, Comparison, Scores
+from auricle.files import written_whole
 
 _PAGE = "report.html"
 _EXTREMES = 5  # captions in each of the lists of best and worst
@@ -23,12 +24,16 @@ def write_report(scores: Scores, folder: Path, *, title: str = "Caption scores",
 
     `sounds` is the folder that the captions' files lie in; a file found there, or where its path points, gets a player.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scores.json").write_text(scores_json(scores), encoding="utf-8")
-    (folder / "scores.md").write_text(scores_markdown(scores, title), encoding="utf-8")
-    _write_captions(scores, folder / "per_caption.csv")
     page = folder / _PAGE
-    page.write_text(_page(scores, title, folder, sounds), encoding="utf-8")
+    texts = {
+        folder / "scores.json": scores_json(scores),
+        folder / "scores.md": scores_markdown(scores, title),
+        page: _page(scores, title, folder, sounds),
+    }
+    for path, text in texts.items():
+        with written_whole(path) as part:
+            part.write_text(text, "utf-8")
+    _write_captions(scores, folder / "per_caption.csv")
     return page
 
 
@@ -88,7 +93,7 @@ def number(name: str, value: float) -> str:
 def _write_captions(scores: Scores, path: Path) -> None:
     most = max(len(caption.references) for caption in scores.captions)
     names = list(scores.captions[0].scores)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "caption", *names, *(f"reference_{n}" for n in range(1, most + 1))])
         for caption in scores.captions:

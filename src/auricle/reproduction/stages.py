@@ -15,11 +15,11 @@ from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
 from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
 from auricle.features import front_end
+from auricle.files import written_whole
 from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
 from auricle.training.train import train
-from auricle.training.weights import written_whole
 from auricle.vocabulary import Vocabulary, words
 
 FIRST_WORDS = 15  # of a caption among which one must name the label

@@ -12,6 +12,7 @@ import typer
 from auricle.alerts.cli import AlertFile, AlertSentences, alarm
 from auricle.commands import CheckpointFolder
 from auricle.errors import AudioError, AuricleError
+from auricle.files import written_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,10 +167,8 @@ def _write(content: bytes, output: Path | None) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f"{output.name}.part")
-    part.write_bytes(content)
-    part.replace(output)
+    with written_whole(output) as part:
+        part.write_bytes(content)
 
 
 def _say(message: str) -> None:

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from auricle.config import read
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 from auricle.training.config import Recipe
-from auricle.training.weights import load_strictly, load_weights, save_weights, written_whole
+from auricle.training.weights import load_strictly, load_weights, save_weights
 
 Show = Callable[[int, int, int, str], None]  # epoch, step, steps, text
 
@@ -81,7 +82,7 @@ class Run:
             path = self._latest / f"{name}.safetensors"
             load_strictly(module, load_weights(path), str(path))
         _restore_optimizer(optimizer, load_weights(self._latest / "optimizer.safetensors"))
-        self._write_log()  # the stop may have come between the state and the log
+        self._tidy_up()
 
     def passes(
         self, title: str, epochs: int, batches: Batches, seed: int, accelerator: Accelerator, shown: bool
@@ -120,17 +121,20 @@ class Run:
         for name, module in modules.items():
             save_weights(part / f"{name}.safetensors", module.state_dict())
         save_weights(part / "optimizer.safetensors", _optimizer_tensors(optimizer))
-        (part / "state.json").write_text(json.dumps(asdict(self.state)) + "\n", "utf-8")
+        _write_text(part / "state.json", json.dumps(asdict(self.state)) + "\n")
         part.rename(target)
-        for old in self._states().glob("epoch-*"):
-            if old != target:
-                shutil.rmtree(old)
-        self._write_log()
+        self._latest = target
+        self._tidy_up()
 
-    def _write_log(self) -> None:
-        if self.main:
-            _write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log))
-            draw_curves(self.state.log, self.folder / "curves.png")
+    def _tidy_up(self) -> None:
+        """Makes the folder fit the latest state: the stop may have come right after that."""
+        if not self.main:
+            return
+        for old in self._states().glob("epoch-*"):
+            if old != self._latest:
+                shutil.rmtree(old)
+        _write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log))
+        draw_curves(self.state.log, self.folder / "curves.png")
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:

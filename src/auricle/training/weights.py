@@ -1,8 +1,7 @@
 """Weights on disk: published ones, checked and never unpickled into code, and our own as safetensors."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from auricle.data.download import Remote
 from auricle.data.prepared import Monitor, silent
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 
 _EFFICIENTAT = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
 _BART = "https://huggingface.co/facebook/bart-base/resolve/aadd2ab0ae0c8268c7c9693540e9904811f36177"
@@ -207,18 +207,6 @@ def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
         for name, tensor in state.items()
     }
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that is to be there whole or not at all: beside it, and renamed when that went well."""
-    part = path.with_suffix(".part")
-    try:
-        yield part
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    part.replace(path)
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
