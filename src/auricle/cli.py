@@ -400,6 +400,9 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Runs a command; what a user can mend is one line on standard error and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             app(prog_name="auricle")

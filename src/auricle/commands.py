@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -134,18 +133,14 @@ def opened(output: Path | None) -> Iterator[TextIO]:
 
     A file gets its name when it is whole; what a stop leaves of it ends in `.part`.
     """
-    # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
-    errors = "backslashreplace"
     if output is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors=errors)
         yield sys.stdout
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     plain = output.is_file() or not output.exists()  # and no pipe or device
     part = output.with_name(f"{output.name}.part") if plain else output
     try:
-        with part.open("w", encoding="utf-8", errors=errors, newline="") as file:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
     except OSError as error:
         error.filename = error.filename or str(output)  # a full disk's has none

@@ -11,7 +11,6 @@ import typer
 from auricle.audio import printable
 from auricle.bulk import ShardForm
 from auricle.commands import CheckpointFolder, finish
-from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.bulk.job import Report
@@ -85,7 +84,8 @@ def bulk(
                         target.write_errors(failed)
                         written = time.monotonic()
     except KeyboardInterrupt:
-        raise AuricleError("stopped; the same command goes on") from None
+        print("auricle: stopped; the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
     finally:
         target.end(failed)
     finish(total, len(failed), "captioned")

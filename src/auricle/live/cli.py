@@ -168,7 +168,10 @@ def _observed(
             yield piece
     finally:
         if keeper is not None:
-            keeper.close()
+            try:
+                keeper.close()
+            except AuricleError as error:
+                view.say(f"{error}: the end is not kept")
 
 
 class _Stop:

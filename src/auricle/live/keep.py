@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -36,11 +37,9 @@ class Keeper:
             raise AuricleError(f"a limit of {limit / 1e6:g} MB: at least {SMALLEST_LIMIT / 1e6:g} MB are wanted")
         self._folder, self._limit, self._rate = folder, limit, rate
         self._file: _File | None = None
-        try:
+        with self._problems():
             folder.mkdir(parents=True, exist_ok=True)
             self._make_room()
-        except OSError as error:
-            raise AuricleError(f"{folder}: cannot be kept in ({error.strerror})") from None
 
     def feed(self, samples: np.ndarray, end: datetime.datetime) -> None:
         """Keeps samples, (samples,) float32, of which the last was heard at `end`.
@@ -48,7 +47,7 @@ class Keeper:
         Raises:
             AuricleError: they cannot be written.
         """
-        try:
+        with self._problems():
             if self._file is None:
                 begin = end - datetime.timedelta(seconds=len(samples) / self._rate)
                 self._make_room()
@@ -56,14 +55,26 @@ class Keeper:
             self._file.write(samples)
             if self._file.samples >= FILE_SECONDS * self._rate:
                 self.close()
-        except (OSError, FFmpegError) as error:
-            raise AuricleError(f"{self._folder}: cannot be kept in ({error.strerror})") from None
 
     def close(self) -> None:
-        """Ends the file that is written, as at a gap, or at the end."""
+        """Ends the file that is written, as at a gap, or at the end.
+
+        Raises:
+            AuricleError: what is left of it cannot be written.
+        """
         if (file := self._file) is not None:
             self._file = None
-            file.close()
+            with self._problems():
+                file.close()
+
+    @contextlib.contextmanager
+    def _problems(self) -> Iterator[None]:
+        """The disk's errors as ours; nothing more is written to the file that met one."""
+        try:
+            yield
+        except (OSError, FFmpegError) as error:
+            self._file = None
+            raise AuricleError(f"{self._folder}: cannot be kept in ({error.strerror})") from None
 
     def _make_room(self) -> None:
         """Deletes the oldest files until another fits."""

@@ -87,7 +87,10 @@ def serve(
     if tls and cert is None:
         from auricle.serving.certificate import own_certificate
 
-        cert, key = own_certificate(Path(typer.get_app_dir("auricle")), (host, *(host_name or ())))
+        settings = Path(typer.get_app_dir("auricle"))
+        if not settings.is_absolute():
+            raise AuricleError("there is no home folder to keep a certificate in: give --cert and --key")
+        cert, key = own_certificate(settings, (host, *(host_name or ())))
     limits = Limits(
         upload=max_upload << 20,
         seconds=60 * max_minutes,

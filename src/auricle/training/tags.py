@@ -58,11 +58,20 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
 
     Raises:
         SentencesError: a text is new and the model, or what runs it, is not installed.
+        AuricleError: the cache cannot be written.
     """
-    folder = cache_folder("sentences")
-    folder.mkdir(parents=True, exist_ok=True)
+    path = cache_folder("sentences") / f"{MODEL}.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        embeddings = _embedded(texts, path, progress)
+    except sqlite3.Error as error:
+        raise AuricleError(f"{path}: embeddings cannot be kept: {error}; AURICLE_CACHE says where to") from None
+    return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
+
+
+def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
     # SQLite rather than files: texts come in other company each time, and another process may be writing too.
-    with contextlib.closing(sqlite3.connect(folder / f"{MODEL}.sqlite", timeout=60)) as store:
+    with contextlib.closing(sqlite3.connect(path, timeout=60)) as store:
         store.execute("CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID")
 
         def stored(text: str) -> tuple[bytes] | None:
@@ -77,8 +86,7 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
             rows = zip(chunk, (row.tobytes() for row in model.embed(chunk).astype(np.float16)), strict=True)
             with store:
                 store.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
-        embeddings = b"".join(row[0] for text in texts if (row := stored(text)))
-    return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
+        return b"".join(row[0] for text in texts if (row := stored(text)))
 
 
 def read_tags(
