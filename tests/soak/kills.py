@@ -37,7 +37,7 @@ from sounds import write_wav
 
 SOUNDS = 12
 RATE = 32_000
-SLOWEST = 600.0  # seconds after which a command counts as hung
+SLOWEST = 1800.0  # seconds after which a command counts as hung
 
 RECIPE = """
 output = "run"
@@ -126,7 +126,9 @@ def rows(folder: Path) -> dict[str, str]:
     with closing(sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)) as database:
         query = 'SELECT hex(digest), start, "end", caption, tags FROM windows JOIN sounds ON sounds.id = sound ORDER BY 1, 2'
         found = database.execute(query).fetchall()
-        paths = database.execute("SELECT hex(path) FROM files ORDER BY 1").fetchall()
+        paths = sorted(
+            os.path.relpath(path, os.fsencode(folder)) for (path,) in database.execute("SELECT path FROM files")
+        )
     return {"windows": digest(repr(found).encode()), "files": digest(repr(paths).encode())}
 
 
@@ -327,19 +329,69 @@ def run(command: list[str], folder: Path, kill_after: float | None = None) -> tu
     return process.returncode, log.read_text("utf-8", "replace")[-2_000:]
 
 
+@dataclass
+class Killer:
+    """Kills one task again and again."""
+
+    task: Task
+    url: str
+    whole: Path  # where an unbroken run has ended
+    seconds: float  # that it took
+    kills: int  # in all
+    rng: np.random.Generator
+    record: Record
+
+    def trial(self, folder: Path) -> str:
+        """One or more kills in a fresh folder, and then the command to its end; what is wrong, or nothing."""
+        begun = False  # whether there may be something to go on with
+        for _ in range(int(self.rng.integers(1, 4))):
+            if self.record.kills == self.kills:
+                break
+            began, fresh = time.monotonic(), not begun
+            code, said = self._run(folder, begun, float(self.rng.uniform(0.02, 1.0) * self.seconds))
+            begun = True
+            if code != -signal.SIGKILL:
+                self.record.ended_before += 1
+                if code:
+                    return f"ended with {code} after a kill: {said}"
+                if fresh:  # machines are busier at one time than at another
+                    self.seconds = min(self.seconds, time.monotonic() - began)
+                break
+            self.record.kills += 1
+            if half := unreadable(folder) or self._differing(folder, early=True):
+                return f"half-written: {', '.join(half[:5])}"
+        code, said = self._run(folder, begun)
+        if code:
+            return f"again it ended with {code}: {said}"
+        if differing := self._differing(folder):
+            return f"differs from an unbroken run: {', '.join(differing[:5])}"
+        if differing := unreadable(folder) or sorted(names(self.whole) ^ names(folder)):
+            return f"other files than an unbroken run's: {', '.join(differing[:5])}"
+        return ""
+
+    def _run(self, folder: Path, begun: bool, kill_after: float | None = None) -> tuple[int, str]:
+        return run([*self.task.command(self.url), *(self.task.again if begun else ())], folder, kill_after)
+
+    def _differing(self, folder: Path, *, early: bool = False) -> list[str]:
+        """Results that are not an unbroken run's; before the end, of those that are there."""
+        if early and not self.task.steady:
+            return []
+        wanted, found = self.task.results(self.whole), self.task.results(folder)
+        return sorted(name for name in {*found, *(() if early else wanted)} if found.get(name) != wanted.get(name))
+
+
 def run_kills(task: Task, kills: int, seed: int, work: Path, bases: dict[str, Path]) -> Record:
     """Kills a task so often; its results stay in `bases`, for tasks that need them.
 
     With no kills it is only run for those.
     """
     record = Record(task.name)
-    rng = np.random.default_rng((seed, *task.name.encode()))
     base = bases[task.needs[-1]] if task.needs else bases[""]
     content = archive(base)
     with slow_server(content) as url:
         whole = work / f"{task.name}-whole"
-        began = time.monotonic()
         copy(base, whole, content, task.without)
+        began = time.monotonic()
         code, said = run(task.command(url), whole)
         seconds = time.monotonic() - began
         if code:
@@ -349,56 +401,18 @@ def run_kills(task: Task, kills: int, seed: int, work: Path, bases: dict[str, Pa
             record.failures.append("undisturbed it leaves nothing to compare")
             return record
         bases[task.name] = whole
+        rng = np.random.default_rng((seed, *task.name.encode()))
+        killer = Killer(task, url, whole, seconds, kills, rng, record)
         trial = 0
         while record.kills < kills and record.ended_before < kills + 10:
             trial += 1
             folder = work / f"{task.name}-{trial}"
             copy(base, folder, content, task.without)
-            problem = one_trial(task, folder, url, whole, rng, seconds, record, kills)
-            if problem:
+            if problem := killer.trial(folder):
                 record.failures.append(f"trial {trial}: {problem}")
             else:
                 shutil.rmtree(folder)
     return record
-
-
-def one_trial(
-    task: Task,
-    folder: Path,
-    url: str,
-    whole: Path,
-    rng: np.random.Generator,
-    seconds: float,
-    record: Record,
-    kills: int,
-) -> str:
-    """One or more kills, and then the command to its end; what is wrong, or nothing."""
-    command, wanted = task.command(url), task.results(whole)
-    begun = False  # whether there is something to go on with
-    for _ in range(int(rng.integers(1, 4))):
-        if record.kills == kills:
-            break
-        code, said = run([*command, *(task.again if begun else ())], folder, float(rng.uniform(0.02, 1.0) * seconds))
-        if code != -signal.SIGKILL:
-            record.ended_before += 1
-            if code:
-                return f"ended with {code} after a kill: {said}"
-            break
-        record.kills += 1
-        begun = True
-        early = task.results(folder) if task.steady else {}
-        half = unreadable(folder) or [name for name in early if early[name] != wanted.get(name)]
-        if half:
-            return f"half-written: {', '.join(half[:5])}"
-    code, said = run([*command, *(task.again if begun else ())], folder)
-    if code:
-        return f"again it ended with {code}: {said}"
-    if (found := task.results(folder)) != wanted:
-        differing = [name for name in {*found, *wanted} if found.get(name) != wanted.get(name)]
-        return f"differs from an unbroken run: {', '.join(sorted(differing)[:5])}"
-    if differing := unreadable(folder) or sorted(names(whole) ^ names(folder)):
-        return f"other files than an unbroken run's: {', '.join(differing[:5])}"
-    return ""
 
 
 def copy(base: Path, folder: Path, content: bytes, without: str) -> None:
