@@ -2,15 +2,19 @@
 
     python -m build && python scripts/check_wheel.py dist/*.whl
 
-Pythons are looked for on the PATH and among pyenv's; one that is not here is named, and passed over.
+Pythons are looked for on the PATH and among pyenv's; one that is not here is named, and passed over. On the first, the lowest
+versions that the wheel allows of what it requires are tried as well.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Annotated
@@ -31,12 +35,12 @@ WANTED = {
 }
 
 
-def check_content(wheel: Path) -> list[str]:
-    """Looks into a wheel; what it gives are the versions of Python that it is declared for."""
+def check_content(wheel: Path) -> Message:
+    """Looks into a wheel; what it gives is what the wheel says of itself."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
-        declared = HeaderParser().parsestr(archive.read(metadata).decode()).get_all("Classifier") or []
+        declared = HeaderParser().parsestr(archive.read(metadata).decode())
     if missing := WANTED - names:
         sys.exit(f"{wheel.name} lacks {', '.join(sorted(missing))}")
     if more := {name for name in names if name.split("/")[0] != "auricle" and ".dist-info/" not in name}:
@@ -47,7 +51,7 @@ def check_content(wheel: Path) -> list[str]:
         sys.exit(f"{wheel.name} holds {', '.join(sorted(unwanted)[:5])}")
     if wheel.stat().st_size > MOST_BYTES:
         sys.exit(f"{wheel.name} has {wheel.stat().st_size} bytes, and at most {MOST_BYTES} are wanted")
-    return [name.removeprefix(CLASSIFIER) for name in declared if name.startswith(CLASSIFIER)]
+    return declared
 
 
 def interpreter(version: str) -> str | None:
@@ -56,29 +60,45 @@ def interpreter(version: str) -> str | None:
     return next(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), None) or shutil.which(f"python{version}")
 
 
-def captions(python: str, wheel: Path, folder: Path) -> str:
-    """What the wheel, installed by itself into a new environment, says of the examples."""
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    install = [folder / "bin/pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel]
-    subprocess.run(install, check=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
-    command = [folder / "bin/auricle", "caption", "examples"]
-    return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+def captions(python: str, wheel: Path, pins: Sequence[str]) -> str:
+    """What the wheel, installed by itself into a new environment, says of the examples.
+
+    Args:
+        python: an interpreter.
+        wheel: the file.
+        pins: what else pip is told: versions of what the wheel requires.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([python, "-m", "venv", folder], check=True)
+        install = [f"{folder}/bin/pip", "install", "-q", "--disable-pip-version-check", *pins, wheel]
+        subprocess.run(install, check=True)
+        command = [f"{folder}/bin/auricle", "caption", "examples"]
+        return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
 
 
-def main(wheel: Annotated[Path, typer.Argument(exists=True)]) -> None:
+def main(
+    wheel: Annotated[Path, typer.Argument(exists=True)],
+    python: Annotated[list[str] | None, typer.Option(help="Only this version of Python; may be repeated.")] = None,
+) -> None:
     """Checks a wheel."""
-    found: dict[str, str] = {}
-    for version in check_content(wheel):
-        if (python := interpreter(version)) is None:
+    declared = check_content(wheel)
+    versions = [name.removeprefix(CLASSIFIER) for name in declared.get_all("Classifier", []) if CLASSIFIER in name]
+    lowest = [re.sub(">=", "==", name) for name in declared.get_all("Requires-Dist", []) if "extra" not in name]
+    tested = ["-c", str(ROOT / "constraints.txt")]
+    tries = [(version, "the tested versions", tested) for version in python or versions]
+    if not python:
+        tries.append((versions[0], "the lowest versions", lowest))
+    said: dict[str, str] = {}
+    for version, what, pins in tries:
+        if (found := interpreter(version)) is None:
             print(f"Python {version} is not here", flush=True)
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            found[version] = captions(python, wheel, Path(folder) / "environment")
-        print(f"Python {version} captions the examples", flush=True)
-    if not found:
-        sys.exit("none of the Pythons that the wheel is declared for is here")
-    if len(set(found.values())) > 1:
-        sys.exit("captions differ:\n" + "\n".join(f"{version}\n{said}" for version, said in found.items()))
+        said[f"Python {version}, {what}"] = captions(found, wheel, pins)
+        print(f"Python {version} captions the examples with {what} of what is required", flush=True)
+    if not said:
+        sys.exit("none of these Pythons is here")
+    if len(set(said.values())) > 1:
+        sys.exit("captions differ:\n" + "\n".join(f"{where}\n{text}" for where, text in said.items()))
 
 
 if __name__ == "__main__":
