@@ -304,6 +304,29 @@ def test_commands_in_running_text(page: str):
                     parse_auricle([*words, "..."])
 
 
+def helps(command: Command) -> Iterator[str]:
+    """What all commands say of themselves."""
+    yield command.help or ""
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            yield from helps(inner)
+
+
+def test_examples_of_the_commands_themselves():
+    examples = [
+        line.strip()
+        for text in helps(typer.main.get_command(app))
+        for line in text.splitlines()
+        if line.startswith("    ")
+    ]
+    assert len(examples) > 40
+    for line in examples:
+        for words in commands(line):
+            assert words[0] in {"auricle", "cat", "curl", "ffmpeg", "arecord"}
+            if words[0] == "auricle":
+                parse_auricle(words)
+
+
 def test_nothing_is_excused_that_is_not_there():
     lines = [shell.line for page in PAGES for shell in shells(page)]
     stale = [pattern for pattern in NOT_RUN if not any(re.search(pattern, line) for line in lines)]
