@@ -5,6 +5,11 @@
 >>> captioner.caption("examples/bell.wav").text
 """
 
+import os
+
+# Otherwise ONNX Runtime (1.31) keeps a number for this machine in ~/.cache, and tells Microsoft what it runs.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from auricle.beam_search import BeamOptions
 from auricle.captioner import Alternative, Caption, Captioner, Tag, load
 from auricle.errors import AudioError, AuricleError
