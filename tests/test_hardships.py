@@ -1,5 +1,6 @@
 """A full disk, what cannot be written, no home, Ctrl-C, a reader that leaves, two at once: right words, right exit codes."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from auricle.cli import main
 from auricle.data.download import cache_folder
 from auricle.errors import AuricleError
+from auricle.files import written_whole
 from sounds import chirp, write_wav
 
 RATE = 32_000
@@ -106,6 +108,56 @@ def test_what_cannot_be_written_is_named(fails: Callable[..., str], tiny_checkpo
     inside = sounds / "a.wav" / "out.csv"
     said = fails("caption", sounds / "a.wav", "-f", "csv", "-o", inside, "--checkpoint", tiny_checkpoint)
     assert said.startswith(f"auricle: {sounds / 'a.wav'}: ")
+
+
+def test_a_full_disk_names_the_file_and_leaves_no_part_of_it(tmp_path: Path):
+    def write_half() -> None:
+        with written_whole(tmp_path / "new" / "a.txt") as part:
+            part.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as error:
+        write_half()
+    assert error.value.filename == str(tmp_path / "new" / "a.txt")
+    assert list((tmp_path / "new").iterdir()) == []
+    for text in ("one", "two"):
+        with written_whole(tmp_path / "new" / "a.txt") as part:
+            part.write_text(text)
+        assert [path.read_text() for path in (tmp_path / "new").iterdir()] == [text]
+
+
+def test_nothing_is_kept_in_the_home_of_who_captions(command: Callable[..., list[str]], sounds: Path, tmp_path: Path):
+    unset = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY")
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"HOME": str(tmp_path)}
+    done = subprocess.run(command("caption", sounds / "a.wav"), env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert list(tmp_path.rglob("*")) == []
+
+
+@linux
+def test_a_folder_whose_name_is_no_text_is_printed(tiny_checkpoint: Path, tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    shutil.copytree(tiny_checkpoint, folder)
+    done = subprocess.run([sys.executable, "-m", "auricle", "info", str(folder)], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"folder      " + os.fsencode(tmp_path))
+
+
+def test_stopped_by_ctrl_c_bulk_says_how_to_go_on(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("pyarrow", reason="bulk is Ray Data's: pip install 'auricle[ray]'")
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auricle.bulk.job.cluster", stopped)
+    monkeypatch.setattr("sys.argv", ["auricle", "bulk", str(sounds), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "auricle: stopped; the same command goes on\n"
+    assert (tmp_path / "out" / "errors.jsonl").read_text() == ""
 
 
 @linux

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from auricle.audio import load_audio
-from auricle.data.cache import FeatureCache, write_whole
+from auricle.data.cache import OLD, FeatureCache, write_whole
 from auricle.errors import AuricleError
 from auricle.features import FRONT_ENDS, log_mel
 from sounds import chirp, tone, write_wav
@@ -119,3 +120,14 @@ def test_a_failed_writer_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AuricleError, match="disk full"):
         write_whole(tmp_path / "entry.npy", np.ones(3))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_goes_when_it_is_old(tmp_path: Path, files: list[Path]):
+    load(tmp_path / "cache", files)
+    (folder,) = (tmp_path / "cache").iterdir()
+    for name, age in (("old.part", 2 * OLD), ("young.part", 0.0)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age, time.time() - age))
+    load(tmp_path / "cache", files)
+    assert [path.name for path in folder.glob("*.part")] == ["young.part"]
+    assert len(entries(folder)) == len(files) + 1

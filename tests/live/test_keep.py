@@ -76,3 +76,15 @@ def test_a_folder_that_is_taken_away_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(AuricleError, match="cannot be kept in"):
         keeper.feed(noise(0.1), NOON)
+
+
+def test_a_full_disk_at_the_end_of_a_file_is_an_error_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    keeper = Keeper(tmp_path, 100_000, RATE)
+    keeper.feed(noise(0.1), NOON)
+    monkeypatch.setattr(keep._File, "close", full)
+    with pytest.raises(AuricleError, match=r"cannot be kept in \(No space"):
+        keeper.close()
+    keeper.close()

@@ -70,6 +70,12 @@ def test_what_cannot_be_served_is_refused_in_words(options: dict[str, object], w
         serve(**{**defaults, **limits, **more, **options})  # type: ignore[arg-type]
 
 
+def test_without_a_home_a_certificate_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("typer.get_app_dir", lambda _: "~/.config/auricle")  # as it is where there is no home
+    with pytest.raises(AuricleError, match="give --cert and --key"):
+        serve(host="127.0.0.1", port=0, tls=True, token=None, cert=None, key=None, host_name=None)
+
+
 def test_a_port_that_is_taken_is_named():
     with bound("127.0.0.1", 0) as taken, pytest.raises(AuricleError, match="try another --port"):
         bound("127.0.0.1", taken.getsockname()[1])

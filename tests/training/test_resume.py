@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import run_stage, start, tiny_recipe
 
 from auricle.errors import AuricleError
@@ -121,3 +122,17 @@ def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
     pretrain(recipe, progress=False)
     with pytest.raises(AuricleError, match="add --resume"):
         pretrain(recipe, progress=False)
+
+
+def test_what_was_killed_as_it_tidied_up_is_tidied_up(tmp_path: Path, tiny_manifest: Path):
+    recipe, layer = tiny_recipe(tiny_manifest, tmp_path), torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), momentum=0.9)
+    run = Run(tmp_path, recipe, resume=False, main=True)
+    run.end_epoch({"loss": 1.0}, {"model": layer}, optimizer)
+    log = (tmp_path / "log.jsonl").read_text()
+    (tmp_path / "log.jsonl").unlink()
+    for left in ("epoch-0000", "epoch-0002.part"):
+        (tmp_path / "state" / left).mkdir()
+    Run(tmp_path, recipe, resume=True, main=True).restore({"model": layer}, optimizer)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["epoch-0001"]
+    assert (tmp_path / "log.jsonl").read_text() == log

@@ -116,3 +116,10 @@ def test_similarity_is_the_mean_over_both_wordings_in_lower_case(model: type[Cou
     caption, name, sound = embed_sentences(["a dog", "dog", "the sound of dog"], progress=False)
     assert tag == 0
     assert similarity == pytest.approx((caption @ name + caption @ sound) / 2, abs=1e-6)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_cache_that_cannot_be_opened_is_named(tmp_path: Path):
+    (tmp_path / "sentences" / "all-MiniLM-L6-v2.sqlite").mkdir(parents=True)
+    with pytest.raises(AuricleError, match=r"sqlite: embeddings cannot be kept: .*AURICLE_CACHE"):
+        embed_sentences(["a dog barks"], progress=False)

@@ -66,6 +66,7 @@ PROBLEMS: dict[type[Exception], str] = {
     apsw.BusyError: "is in use by another program: try again when that is done",
     apsw.ReadOnlyError: "cannot be written: name another place by --database",
     apsw.CantOpenError: "cannot be opened: name another place by --database",
+    PermissionError: "cannot be written: name another place by --database",
     UnicodeEncodeError: "has a name that is no UTF-8, which SQLite wants: name another by --database",
 }
 
