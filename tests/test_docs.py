@@ -19,6 +19,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import pytest
 import typer
 from typer._click.core import Command
@@ -248,6 +249,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "file_name,caption_1,caption_2\nSanta Motor.wav,A machine hums.,A motor is running.\nb.wav,A dog barks.,A dog yaps.\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # it would look for fonts anew
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for variable in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
