@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase, digits
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.errors import AuricleError
@@ -87,6 +87,7 @@ def test_built_words_are_frequent_enough_and_ordered(text: list[str], minimum: i
     assert all(w in vocabulary for w in known)
 
 
+@settings(deadline=None)  # it writes files
 @given(st.lists(word, unique=True, max_size=12))
 def test_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, known: list[str]):
     path = tmp_path_factory.getbasetemp() / "vocabulary.txt"
