@@ -48,6 +48,7 @@ NOT_RUN = {
     r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not end: tests/live, tests/serving",
     r"auricle listen( --|$)": "it wants a microphone: tests/live",
     r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in tests/alerts",
+    r"auricle listen scene.wav": "it is played in real time: tests/live",
     r"auricle bulk": "a cluster takes long to start: tests/test_bulk.py",
     r"auricle data (?!audit)": "it fetches gigabytes: tests/data/test_public_data.py does so from this machine",
     r"auricle data audit": "its data were fetched: tests/data/test_leakage.py",
