@@ -1,6 +1,7 @@
 """The networks of a checkpoint folder on ONNX Runtime."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -59,17 +60,21 @@ class OnnxModel:
         heard: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
         if sizes.space:
             heard["sound_embedding"] = (None, sizes.space)
-        self._encoder = _session(folder / "encoder.onnx", {"log_mel": (None, None, sizes.mels)}, heard)
+        paths = folder / "encoder.onnx", folder / "decoder.onnx"
+        with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
+            self._encoder, self._decoder = pool.map(_load, paths)
+        _check(paths[0], self._encoder, {"log_mel": (None, None, sizes.mels)}, heard)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
         shapes = {output.name: output.shape for output in self._encoder.get_outputs()}
         if "tags" in shapes:
-            _check_shape(folder / "encoder.onnx", "tags", (None, sizes.tags), shapes["tags"])
+            _check_shape(paths[0], "tags", (None, sizes.tags), shapes["tags"])
         memory = {
             name: tuple(size if isinstance(size, int) else None for size in shapes[name])
             for name in ("memory_keys", "memory_values")
         }
-        self._decoder = _session(
-            folder / "decoder.onnx",
+        _check(
+            paths[1],
+            self._decoder,
             {"tokens": (None,), "parents": (None,), "past_keys": MEMORY, "past_values": MEMORY, **memory},
             {"log_probs": (None, sizes.words), "keys": MEMORY, "values": MEMORY, "attention": (None, None)},
         )
@@ -102,7 +107,9 @@ class OnnxModel:
         with self._text_lock:
             if self._text is None:
                 path, found = self._folder / "text.onnx", {"sentence_embedding": (None, self._space)}
-                self._text = _session(path, {"tokens": (None, None)}, found)
+                text = _load(path)
+                _check(path, text, {"tokens": (None, None)}, found)
+                self._text = text
         tokens = np.full((len(sentences), max([1, *map(len, sentences)])), PAD)
         for row, numbers in zip(tokens, sentences, strict=True):
             row[: len(numbers) or 1] = numbers or [UNKNOWN]
@@ -140,8 +147,8 @@ def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict
         raise AuricleError(f"the model fails: {str(error).splitlines()[0]}") from None
 
 
-def _session(path: Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnxruntime.InferenceSession:
-    """A network whose inputs are these, and whose outputs are these at least.
+def _load(path: Path) -> onnxruntime.InferenceSession:
+    """A network, ready to run.
 
     A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read: ours do not, and one that
     could is refused. What has been looked at is what is run, so that it is read once.
@@ -153,13 +160,19 @@ def _session(path: Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shap
         content = path.read_bytes()
         if EXTERNAL in content:
             raise AuricleError(f"{path} keeps tensors in other files: export it with all of them inside")
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except AuricleError:
         raise
     except FileNotFoundError:
         raise AuricleError(f"{path} cannot be run: it is not there") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
+
+
+def _check(
+    path: Path, session: onnxruntime.InferenceSession, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
+) -> None:
+    """Refuses a network whose inputs are not these, or whose outputs are not these at least."""
     if unknown := {value.name for value in session.get_inputs()} - inputs.keys():
         raise AuricleError(f"{path} does not fit: nothing is known of its input {min(unknown)}")
     for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
@@ -171,7 +184,6 @@ def _session(path: Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shap
             kind = "tensor(int64)" if name in NUMBERS else "tensor(float)"
             if values[name].type != kind:
                 raise AuricleError(f"{path} does not fit: {name} is a {values[name].type}, and a {kind} is wanted")
-    return session
 
 
 def _check_shape(path: Path, name: str, wanted: Shape, found: Sequence[object]) -> None:
