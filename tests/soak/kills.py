@@ -425,13 +425,14 @@ def copy(base: Path, folder: Path, content: bytes, without: str) -> None:
 
 
 def run_campaign(names: Collection[str], kills: int, seed: int, work: Path) -> Iterator[Record]:
-    """Kills each of the tasks so often; those that they need come before them."""
+    """Kills the tasks so often in all, each its share; those that they need come before them."""
+    shares = {name: kills // len(names) + (place < kills % len(names)) for place, name in enumerate(names)}
     bases = {"": work / "base"}
     prepare(bases[""])
     needed = {need for name in names for need in TASKS[name].needs}
     for name, task in TASKS.items():
         if name in names or name in needed:
-            record = run_kills(task, kills if name in names else 0, seed, work, bases)
+            record = run_kills(task, shares.get(name, 0), seed, work, bases)
             if name in names or record.failures:
                 yield record
             if record.failures and name not in bases:

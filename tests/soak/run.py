@@ -34,17 +34,19 @@ def main(
 ) -> None:
     """Runs the soak and writes its report; exit code 1 where anything fails."""
     work = keep or Path(tempfile.mkdtemp(prefix="soak-"))
+    chosen = "".join(f" --task '{name}'" for name in task or ())
+    what = f"`python tests/soak/run.py --seed {seed} --files {files} --kills {kills}{chosen}` at commit {commit()}"
     began = time.monotonic()
     outcomes = list(track(run_media(seed, files, work / "media", jobs), "Media", files)) if files else []
     records = []
     tasks = task or list(TASKS)
     if kills:
-        for record in run_campaign(tasks, -(-kills // len(tasks)), seed, work / "kills"):
+        for record in run_campaign(tasks, kills, seed, work / "kills"):
             print(record)
             records.append(record)
     minutes = (time.monotonic() - began) / 60
     failures = [(name, number, outcome) for name, number, outcome in outcomes if outcome.failure]
-    text = written(seed, tallied(outcomes), failures, records, minutes)
+    text = written(what, tallied(outcomes), failures, records, minutes)
     part = report.with_suffix(".part")
     part.write_text(text, "utf-8")
     part.replace(report)
@@ -53,22 +55,26 @@ def main(
         raise typer.Exit(1)
 
 
+def commit() -> str:
+    """Of the tree, and whether anything in it differs."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
+    return said.strip() or "unknown"
+
+
 def written(
-    seed: int,
+    what: str,
     tallies: dict[str, Tally],
     failures: list[tuple[str, int, Outcome]],
     records: list[Record],
     minutes: float,
 ) -> str:
     """The report."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     count = sum(sum(tally.said.values()) for tally in tallies.values())
     kills = sum(record.kills for record in records)
     lines = [
         "# Soak",
         "",
-        f"`python tests/soak/run.py --seed {seed} --files {count} --kills {kills}` at commit {commit.strip() or 'unknown'}, "
-        f"{platform.machine()}, {os.cpu_count()} processors, {minutes:.0f} minutes.",
+        f"{what}, {platform.machine()}, {os.cpu_count()} processors, {minutes:.0f} minutes.",
         "",
         "## Mutated media",
         "",
