@@ -224,6 +224,22 @@ def test_windows_before_the_damage_are_captioned(captioner: Captioner, long_file
     assert rows[-1].error is not None
 
 
+@pytest.mark.parametrize("jobs", [2, 5])
+@pytest.mark.parametrize("share", [1.0, 0.9], ids=["whole", "cut"])
+def test_windows_side_by_side_are_the_windows_in_turn(
+    captioner: Captioner, long_file: Path, tmp_path: Path, share: float, jobs: int
+):
+    """Bit by bit, and up to the damage."""
+    path = tmp_path / "sound.wav"
+    path.write_bytes(long_file.read_bytes()[: round(share * long_file.stat().st_size)])
+    in_turn, side_by_side = (
+        list(captioner.caption_files([("sound", path)], window=3.3, jobs=some)) for some in (1, jobs)
+    )
+    assert [row.caption for row in side_by_side] == [row.caption for row in in_turn]
+    assert len(in_turn) > (1 if share == 1 else 0)
+    assert (side_by_side[-1].error is None) == (in_turn[-1].error is None) == (share == 1)
+
+
 def test_sources_are_taken_as_they_are_needed(captioner: Captioner, files: list[Path]):
     taken = 0
 

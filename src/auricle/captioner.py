@@ -5,7 +5,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from pathlib import Path
@@ -24,6 +24,7 @@ from auricle.onnx_backend import Heard, OnnxModel, Sizes
 from auricle.vocabulary import STOP_WORDS, UNKNOWN, sentence, words
 
 Sound = Source | np.ndarray
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 WINDOW_SECONDS = 10.0
 TAGS = 10  # how many of the likeliest a caption carries
@@ -164,6 +165,7 @@ class Captioner:
         *,
         merge: bool = True,
         max_duration: float | None = None,
+        jobs: int = 1,
     ) -> Iterator[Caption]:
         """Captions of a sound of any length: one up to `longest` seconds, and one for each window of a longer sound.
 
@@ -173,6 +175,7 @@ class Captioner:
             name: what errors call the sound, if not its path.
             merge: whether neighbouring windows of one caption become one.
             max_duration: seconds; a longer sound is refused.
+            jobs: how many windows at a time; see `caption_stream`.
 
         Raises:
             AudioError: the sound cannot be read or is too long; windows before that shows have been captioned then.
@@ -182,10 +185,10 @@ class Captioner:
         if whole:
             yield self._caption(beginning)
         else:
-            yield from self.caption_stream(itertools.chain([beginning], chunks), window, merge=merge)
+            yield from self.caption_stream(itertools.chain([beginning], chunks), window, merge=merge, jobs=jobs)
 
     def caption_stream(
-        self, chunks: Iterable[np.ndarray], window: float = WINDOW_SECONDS, *, merge: bool = True
+        self, chunks: Iterable[np.ndarray], window: float = WINDOW_SECONDS, *, merge: bool = True, jobs: int = 1
     ) -> Iterator[Caption]:
         """Captions of a sound that arrives bit by bit, one for each window; equal neighbours become one.
 
@@ -195,17 +198,29 @@ class Captioner:
             chunks: mono samples, (n,) each, of any n, at `self.rate`.
             window: in seconds; at least 1.
             merge: whether equal neighbours become one.
+            jobs: how many windows at a time. With several, so many windows more are waited for before a caption comes: that is
+                for sound that is there already.
         """
         if window < MINIMUM_SECONDS:
             raise ValueError(f"a window of {window} s: at least {MINIMUM_SECONDS:g} is wanted")
         held: Caption | None = None
         begin = 0
-        for samples in _windows(chunks, round(window * self.rate)):
-            start, begin = begin / self.rate, begin + len(samples)
-            if held is not None and len(samples) < MINIMUM_SECONDS * self.rate:
+        size, least = round(window * self.rate), MINIMUM_SECONDS * self.rate
+        windows = (  # with whether a window belongs to the one before
+            (samples, bool(number) and len(samples) < least) for number, samples in enumerate(_windows(chunks, size))
+        )
+
+        def captioned(window: tuple[np.ndarray, bool]) -> tuple[int, Caption | None]:
+            samples, belongs = window
+            return len(samples), None if belongs else self._caption(samples)
+
+        for samples, found in in_order(captioned, windows, jobs):
+            start, begin = begin / self.rate, begin + samples
+            if found is None:
+                assert held is not None
                 held = replace(held, end=begin / self.rate)
                 continue
-            caption = replace(self._caption(samples), start=start, end=begin / self.rate, whole=False)
+            caption = replace(found, start=start, end=begin / self.rate, whole=False)
             if merge and held is not None and held.text == caption.text:
                 # The window that is surest speaks for both.
                 surest = max(held, caption, key=lambda c: (c.confidence or 0.0, c.score))
@@ -230,22 +245,28 @@ class Captioner:
         Args:
             sources: names and sounds.
             window: for sounds longer than `longest`, in seconds.
-            jobs: how many sounds at a time; as many as there are processors if None.
+            jobs: how many sounds at a time, or windows of files where there are fewer sounds; as many as there are processors
+                if None.
             max_duration: seconds; a longer sound is refused, and none of its captions come.
 
         Yields:
             A row for each caption, or one row with the error of a sound that cannot be read.
         """
+        jobs = jobs or os.cpu_count() or 1
+        sources = iter(sources)
+        first = list(itertools.islice(sources, jobs))
+        spare = jobs // max(1, len(first))
 
         def rows(name: str, source: Source) -> Iterator[Row]:
             try:
-                captions = self.captions(source, window, name, max_duration=max_duration)
+                ready = isinstance(source, bytes) or (isinstance(source, str | os.PathLike) and os.path.isfile(source))
+                captions = self.captions(source, window, name, max_duration=max_duration, jobs=spare if ready else 1)
                 for caption in captions if max_duration is None else list(captions):
                     yield Row(name, caption)
             except AudioError as error:
                 yield Row(name, error=error)
 
-        return side_by_side(rows, sources, jobs)
+        return side_by_side(rows, itertools.chain(first, sources), jobs)
 
     def similarity(self, sounds: Sequence[Sound], sentences: Sequence[str], rate: int | None = None) -> np.ndarray:
         """How similar sounds are to sentences.
@@ -482,6 +503,30 @@ def _windows(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
             count %= size
     if count:
         yield np.concatenate(held)
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+    """What comes of each item, in their order; with several jobs, of so many at a time, while the next items are taken.
+
+    What taking an item raises is raised when all items before it are done.
+    """
+    if jobs == 1:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > jobs:
+                    yield waiting.popleft().result()
+        except AudioError:
+            yield from (future.result() for future in waiting)
+            raise
+        yield from (future.result() for future in waiting)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def side_by_side(
