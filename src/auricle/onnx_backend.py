@@ -144,6 +144,8 @@ def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict
         # ONNX has outputs of other kinds too; ours are all tensors.
         return cast("list[np.ndarray]", session.run(outputs, inputs))
     except Exception as error:  # ONNX Runtime's errors have no common base
+        if "Failed to allocate memory" in str(error):
+            raise MemoryError from None
         raise AuricleError(f"the model fails: {str(error).splitlines()[0]}") from None
 
 
