@@ -245,18 +245,35 @@ def test_finished_weights_keep_vectors_whole(tmp_path: Path):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
-def test_memory_begins_as_varied_as_words(scale: float):
-    torch.manual_seed(0)
-    model = CaptioningModel(EncoderConfig("cnn10", 1 / 16), DecoderConfig(16, 1, 2, 16), 9)
-    with torch.no_grad():
-        model.bridge.weight *= scale
-    spectrograms = [made_log_mel(number) for number in range(20)]
+def test_memory_of_a_frozen_encoder_begins_as_varied_as_words(scale: float):
+    model, spectrograms = captioner_and_sounds(scale)
+    model.freeze_encoder()
     standardise_bridge(model, spectrograms)
     with torch.inference_mode():
         features = torch.cat([model.encoder(torch.from_numpy(spectrogram)[None])[0] for spectrogram in spectrograms])
         memory = model.bridge(features)
     assert memory.square().mean().item() == pytest.approx(1, abs=1e-3)
     assert memory.mean(0).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_memory_of_an_encoder_that_learns_begins_so_too(scale: float):
+    model, spectrograms = captioner_and_sounds(scale)
+    was = {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}
+    standardise_bridge(model, spectrograms)
+    assert all(tensor.equal(was[name]) for name, tensor in model.encoder.state_dict().items())
+    batch = torch.stack([torch.from_numpy(spectrogram[:64]) for spectrogram in spectrograms])
+    with torch.no_grad():  # batch norms take their statistics from the batch, as they do in training
+        memory = model.train().bridge(model.encoder(batch))
+    assert 0.5 < memory.square().mean().item() < 2
+
+
+def captioner_and_sounds(scale: float) -> tuple[CaptioningModel, list[np.ndarray]]:
+    torch.manual_seed(0)
+    model = CaptioningModel(EncoderConfig("cnn10", 1 / 16), DecoderConfig(16, 1, 2, 16), 9)
+    with torch.no_grad():
+        model.bridge.weight *= scale
+    return model, [made_log_mel(number) for number in range(20)]
 
 
 def made_log_mel(number: int) -> np.ndarray:

@@ -216,9 +216,18 @@ def standardise_bridge(model: CaptioningModel, spectrograms: Sequence[np.ndarray
         model: at its initial weights.
         spectrograms: (frames, mels) each; some of them are heard.
     """
-    model.eval()
+    # As training will hear them: batch norms of an encoder that learns take their statistics from a batch. A copy keeps none.
+    encoder = copy.deepcopy(model.encoder).train(not model.frozen_encoder)
+    together = 1 if model.frozen_encoder else 8
     heard = spectrograms[:: max(1, len(spectrograms) // STANDARD_SOUNDS)]
-    features = torch.cat([model.encoder(torch.from_numpy(np.array(spectrogram))[None])[0] for spectrogram in heard])
+    batches = [heard[i : i + together] for i in range(0, len(heard), together)]
+    shortest = [min(map(len, batch)) for batch in batches]
+    features = torch.cat(
+        [
+            encoder(torch.from_numpy(np.stack([spectrogram[:length] for spectrogram in batch]))).flatten(0, 1)
+            for batch, length in zip(batches, shortest, strict=True)
+        ]
+    )
     mean = features.mean(0)
     model.bridge.weight.div_(((features - mean) @ model.bridge.weight.T).square().mean().sqrt().clamp(min=1e-6))
     model.bridge.bias.copy_(-model.bridge.weight @ mean)
