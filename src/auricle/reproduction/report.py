@@ -129,8 +129,10 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
     lines += table(("system", "seeds", *titles), rows)
-    home = os.path.expanduser("~")  # noqa: PTH111 (it never fails); the report is read elsewhere
-    missing = [f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}" for name in COLUMNS if name in lacking]
+    home = os.path.expanduser("~")
+    missing = [
+        f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}" for name in COLUMNS if name in lacking
+    ]
     return [*lines, *([""] if missing else []), *missing]
 
 
