@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from auricle.audio import declared_seconds, load_audio, stream_audio
 from auricle.beam_search import BeamOptions
 from auricle.captioner import Captioner, load
-from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
+from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, save_checkpoint
 from auricle.features import log_mel, mel_filters
 from auricle.models.captioning import CaptioningModel
 from auricle.onnx_backend import Heard
@@ -84,11 +84,11 @@ class Cost:
         return self.operations / rate
 
 
-def write_mp3(path: Path, samples: Callable[[], Iterable[np.ndarray]]) -> None:
+def write_mp3(path: Path, pieces: Iterable[np.ndarray]) -> None:
     """Pieces of (2, samples) float32 at 44.1 kHz -> mp3."""
     with av.open(path, "w") as container:
         stream = container.add_stream("mp3", rate=RATE, layout="stereo")
-        for piece in samples():
+        for piece in pieces:
             frame = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
             frame.sample_rate = RATE
             container.mux(stream.encode(frame))
@@ -108,7 +108,7 @@ def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
             yield np.stack([piece, 0.8 * piece])
             left -= len(piece)
 
-    write_mp3(path, pieces)
+    write_mp3(path, pieces())
     return str(path)
 
 
@@ -352,7 +352,7 @@ def main(
         if checkpoint is None:
             captioners = {"embedded": load(), "CNN10": make_cnn10(folder / "cnn10")}
         else:
-            captioners = {checkpoint.name: Captioner(load_checkpoint(checkpoint))}
+            captioners = {checkpoint.name: load(checkpoint)}
         files = make_sounds(folder, clips)
         sounds = {SECONDS: files[0], 30.0: make_sound(folder / "long.mp3", 30.0)}
 

@@ -20,6 +20,8 @@ from kills import TASKS, Record, run_campaign
 from media import ROOT, Outcome, Tally, run_media, tallied
 from rich.progress import track
 
+from auricle.files import written_whole
+
 REPORT = Path(__file__).with_name("report.md")
 
 
@@ -47,9 +49,8 @@ def main(
     minutes = (time.monotonic() - began) / 60
     failures = [(name, number, outcome) for name, number, outcome in outcomes if outcome.failure]
     text = written(what, tallied(outcomes), failures, records, minutes)
-    part = report.with_suffix(".part")
-    part.write_text(text, "utf-8")
-    part.replace(report)
+    with written_whole(report) as part:
+        part.write_text(text, "utf-8")
     print(f"{report}: {len(failures)} media files failed, {sum(len(r.failures) for r in records)} kills; see {work}")
     if failures or any(record.failures for record in records):
         raise typer.Exit(1)

@@ -99,9 +99,7 @@ def work(end: socket.socket, checkpoint: Path | None, memory: int) -> None:
                 channel.send("error", str(error))
             except Exception as error:
                 # What is left of this process cannot be relied on.
-                if (
-                    isinstance(error, MemoryError) or "alloc" in str(error).lower()
-                ):  # ONNX Runtime's has no class of its own
+                if isinstance(error, MemoryError) or "alloc" in str(error).lower():  # an OSError, say
                     channel.send("spent", f"it takes more than the {memory >> 20} MB of memory that are allowed")
                     return
                 channel.send("fault")

@@ -221,13 +221,8 @@ def standardise_bridge(model: CaptioningModel, spectrograms: Sequence[np.ndarray
     together = 1 if model.frozen_encoder else 8
     heard = spectrograms[:: max(1, len(spectrograms) // STANDARD_SOUNDS)]
     batches = [heard[i : i + together] for i in range(0, len(heard), together)]
-    shortest = [min(map(len, batch)) for batch in batches]
-    features = torch.cat(
-        [
-            encoder(torch.from_numpy(np.stack([spectrogram[:length] for spectrogram in batch]))).flatten(0, 1)
-            for batch, length in zip(batches, shortest, strict=True)
-        ]
-    )
+    alike = [np.stack([spectrogram[: min(map(len, batch))] for spectrogram in batch]) for batch in batches]
+    features = torch.cat([encoder(torch.from_numpy(batch)).flatten(0, 1) for batch in alike])
     mean = features.mean(0)
     model.bridge.weight.div_(((features - mean) @ model.bridge.weight.T).square().mean().sqrt().clamp(min=1e-6))
     model.bridge.bias.copy_(-model.bridge.weight @ mean)
