@@ -36,8 +36,8 @@ BUDGET = [
 ]
 SYSTEMS = {
     "scratch": ["train.initial=random", "train.encoder_rate=1.0"],
-    "Experiment 1": ["train.initial=weights", f"train.weights={WEIGHTS}", "train.encoder_rate=0.05"],
-    "Experiment 2": ["train.initial=pre-encoder", "train.encoder_rate=0.05"],
+    "Experiment 1": ["train.initial=weights", f"train.weights={WEIGHTS}"],
+    "Experiment 2": ["train.initial=pre-encoder"],
 }
 WITHOUT_TAGS = ["decoder.tags=0", "tags.captions=", "pretrain.texts_per_batch=0", "train.texts_per_batch=0"]
 
