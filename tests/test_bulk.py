@@ -337,7 +337,7 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
-    """A cluster whose nodes are at 127.0.0.3 and so on, each of one processor; its head, at 127.0.0.2, has none."""
+    """A cluster whose nodes are at 127.0.0.3 and so on, each with a processor and, so they say, a GPU; its head has none."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in TOKEN.items():
             patch.setenv(name, value)
@@ -352,7 +352,9 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
         )  # fmt: skip
         try:
             added = [
-                cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{3 + number}", object_store_memory=memory)
+                cluster.add_node(
+                    num_cpus=1, num_gpus=1, node_ip_address=f"127.0.0.{3 + number}", object_store_memory=memory
+                )
                 for number in range(count)
             ]
             yield cluster, added

@@ -162,6 +162,24 @@ def test_files_that_cannot_be_run_are_one_line(tiny_checkpoint: Path, tmp_path: 
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("there", [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]])
+def test_the_encoder_alone_runs_on_a_gpu_where_there_is_one(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, there: list[str]
+):
+    real, asked = onnxruntime.InferenceSession, {}
+
+    def session(content: bytes, options: onnxruntime.SessionOptions, providers: list[str | tuple[str, object]]):
+        made = real(content, options, providers=["CPUExecutionProvider"])
+        names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+        asked["encoder" if made.get_inputs()[0].name == "log_mel" else "decoder"] = names
+        return made
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    load(tiny_checkpoint)
+    assert asked == {"encoder": there, "decoder": ["CPUExecutionProvider"]}
+
+
 def test_files_tell_nothing_of_the_machine_that_made_them(tiny_checkpoint: Path):
     for name in ("encoder.onnx", "decoder.onnx"):
         content = (tiny_checkpoint / name).read_bytes()

@@ -20,6 +20,9 @@ MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
 # The key under which ONNX names another file; it stands in a file as it is, however that is encoded otherwise.
 EXTERNAL = b"location"
 NUMBERS = ("tokens", "parents")  # all other tensors are float32
+CPU = "CPUExecutionProvider"
+# Convolutions are not tried out anew for each length of a sound, and multiplied as exactly as on a processor.
+CUDA = "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class OnnxModel:
     """The networks of a checkpoint folder; safe to be called from several threads.
 
     Each call runs on one thread: sounds are captioned side by side instead, and what a sound gets depends on nothing else.
+    Where ONNX Runtime finds a GPU (`onnxruntime-gpu` does), the encoder runs on it; the decoder's steps are too small to gain.
 
     Args:
         folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a sentence is first embedded.
@@ -62,7 +66,7 @@ class OnnxModel:
             heard["sound_embedding"] = (None, sizes.space)
         paths = folder / "encoder.onnx", folder / "decoder.onnx"
         with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
-            self._encoder, self._decoder = pool.map(_load, paths)
+            self._encoder, self._decoder = pool.map(_load, paths, (True, False))
         _check(paths[0], self._encoder, {"log_mel": (None, None, sizes.mels)}, heard)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
         shapes = {output.name: output.shape for output in self._encoder.get_outputs()}
@@ -149,8 +153,8 @@ def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict
         raise AuricleError(f"the model fails: {str(error).splitlines()[0]}") from None
 
 
-def _load(path: Path) -> onnxruntime.InferenceSession:
-    """A network, ready to run.
+def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
+    """A network, ready to run: a large one on a GPU, where there is one.
 
     A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read: ours do not, and one that
     could is refused. What has been looked at is what is run, so that it is read once.
@@ -162,7 +166,8 @@ def _load(path: Path) -> onnxruntime.InferenceSession:
         content = path.read_bytes()
         if EXTERNAL in content:
             raise AuricleError(f"{path} keeps tensors in other files: export it with all of them inside")
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        gpu = large and CUDA[0] in onnxruntime.get_available_providers()
+        return onnxruntime.InferenceSession(content, options, providers=[CUDA, CPU] if gpu else [CPU])
     except AuricleError:
         raise
     except FileNotFoundError:

@@ -392,15 +392,19 @@ def _run(pieces: Sequence[Piece], source: Place, output: Output, workers: int) -
     context.max_errored_blocks = -1
     left = {piece.key: piece for piece in pieces}
     rows = [{"piece": piece.dumps()} for piece in pieces]
+    actors = min(workers, len(pieces))
+    # GPUs are shared out evenly, in the fractions that Ray knows: an actor without a share would not see any.
+    share = min(1.0, int(ray.cluster_resources().get("GPU", 0) / actors * 1e4) / 1e4)
     with warnings.catch_warnings():
         # Until 2.64 there is no other way to bound how often a task is tried: without, a sound that kills would stop the job.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
         captioned = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Worker,
             fn_constructor_args=(source, output),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(pieces)), max_tasks_in_flight_per_actor=2),
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             batch_size=None,
             num_cpus=1,
+            num_gpus=share or None,
             max_task_retries=ATTEMPTS - 1,
         )
     for row in captioned.iter_rows():
