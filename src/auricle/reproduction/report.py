@@ -34,8 +34,8 @@ WHAT = {
         "weights of PANNs and VGGish, and a GPU: with them `auricle reproduce` does the same. What differs here: mn04 stands in "
         "the place of CNN10 (scratch, Experiments 1 and 2) and of VGGish (the baseline's features, frozen); the baseline is "
         "reduced (3 + 3 layers of 256; words in the place of BART's pieces of words); Experiments 1 and 2 leave their encoder as "
-        "it begins, so that more epochs fit in; CNN10 of half width learnt from a sixth of the recordings, from random "
-        "weights, since PANNs' are not there and would not fit: so Experiment 1 has no CNN10 (-). "
+        "it begins, so that more epochs fit in; CNN10 of half width learnt from a sixth of the recordings, with two decoder "
+        "layers, from random weights, since PANNs' are not there and would not fit: so Experiment 1 has no CNN10 (-). "
         "The recipes are in `configs/small`."
     ),
 }
