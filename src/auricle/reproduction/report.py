@@ -36,8 +36,8 @@ WHAT = {
         "reduced (3 + 3 layers of 256; words in the place of BART's pieces of words); Experiments 1 and 2 leave their encoder as "
         "it begins, so that more epochs fit in; CNN10 of half width learnt from a sixth of the recordings, with two decoder "
         "layers, from random weights, since PANNs' are not there and would not fit: so Experiment 1 has no CNN10 (-). "
-        "Depth, epochs and the frozen encoder of the experiments were chosen by the labels that seed 0 names on `label_valid`; the "
-        "baseline was tuned less. The recipes are in `configs/small`."
+        "Depth, epochs and the frozen encoder of the experiments were chosen by the labels that seed 0 names on `label_valid`; "
+        "the baseline was tuned less. The recipes are in `configs/small`."
     ),
 }
 
