@@ -402,7 +402,7 @@ def _run(pieces: Sequence[Piece], source: Place, output: Output, workers: int) -
             Worker,
             fn_constructor_args=(source, output),
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-            batch_size=1,
+            batch_size=1,  # as large as a block; with GPUs Ray wants it said
             num_cpus=1,
             num_gpus=share or None,
             max_task_retries=ATTEMPTS - 1,

@@ -2,7 +2,7 @@
 
 import csv
 import random
-import time
+import timeit
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -335,9 +335,5 @@ def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
         torch.full((batch,), frames, device=device),
         torch.full((batch, WORDS), UNKNOWN, device=device),
     )
-    times = []
-    for _ in range(4):
-        began = time.perf_counter()
-        float(model(*inputs).sum())  # waits for a GPU
-        times.append(time.perf_counter() - began)
+    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=4)  # a float waits for a GPU
     return batch * cost.forward / min(times)
