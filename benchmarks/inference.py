@@ -34,18 +34,19 @@ import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 
-from auricle.audio import declared_seconds, load_audio, stream_audio
-from auricle.beam_search import BeamOptions
-from auricle.captioner import Captioner, load
-from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, save_checkpoint
-from auricle.features import log_mel, mel_filters
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.onnx_backend import Heard
+from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
+from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.models.captioning import CaptioningModel
-from auricle.onnx_backend import Heard
+from auricle.sound.container import declared_seconds
+from auricle.sound.decode import load_audio, stream_audio
+from auricle.sound.features import log_mel, mel_filters
 from auricle.training.config import load_recipe
 from auricle.training.export import export_onnx
 from auricle.training.train import build_captioner
 from auricle.training.weights import halve, save_weights
-from auricle.vocabulary import Vocabulary
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 44100

@@ -25,11 +25,11 @@ from rich.progress import track
 
 from auricle import load
 from auricle.alerts.watch import Wanted, Watch
-from auricle.audio import load_audio
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard, listen
 from auricle.live.sources import PIECE, in_real_time
-from auricle.segmenter import Event
+from auricle.sound.decode import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -27,11 +27,11 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from auricle.audio import load_audio
-from auricle.captioner import Captioner, load
-from auricle.checkpoint import EMBEDDED
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.onnx_backend import Heard
+from auricle.checkpoint.folder import EMBEDDED
 from auricle.data.manifest import Item, read_manifest
-from auricle.onnx_backend import Heard
+from auricle.sound.decode import load_audio
 
 HELD_OUT = "label_valid"
 CALIBRATION = 100  # sounds of the training split

@@ -20,10 +20,12 @@ import numpy as np
 import typer
 
 from auricle import Caption, load
-from auricle.captioner import WINDOW_SECONDS, Captioner, Tag
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.results import Tag
+from auricle.captioning.windows import WINDOW_SECONDS
+from auricle.checkpoint.vocabulary import SPECIAL, sentence
 from auricle.search import By
 from auricle.search.index import File, SoundIndex
-from auricle.vocabulary import SPECIAL, sentence
 
 WINDOWS_OF_A_SOUND = 10
 CAPTION_WORDS = 9

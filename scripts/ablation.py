@@ -13,10 +13,10 @@ import numpy as np
 import typer
 from rich.progress import track
 
+from auricle.checkpoint.vocabulary import words
 from auricle.training.config import load_recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train
-from auricle.vocabulary import words
 from embedded_scores import caption_labelled, read_label_words
 
 ROOT = Path(__file__).parents[1]

@@ -21,10 +21,10 @@ from rich.progress import track
 from auricle import load
 from auricle.alerts.trial import STEP, Compared, Trial
 from auricle.alerts.watch import THRESHOLD, Comparison, Look
-from auricle.audio import load_audio
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, resample
+from auricle.sound.decode import load_audio
 from embedded_scores import table
 from sequences import Scene, read_scenes
 

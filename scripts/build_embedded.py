@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.checkpoint import EMBEDDED
+from auricle.checkpoint.folder import EMBEDDED
 from auricle.training.config import load_recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train

@@ -28,10 +28,10 @@ WANTED = {
     *("auricle/py.typed", "auricle/configs/paper.toml", "auricle/serving/page/index.html"),
     *("auricle/serving/page/examples/bell.wav", "auricle/evaluation/report.html"),
     *(
-        f"auricle/embedded/{name}"
+        f"auricle/checkpoint/embedded/{name}"
         for name in ("config.json", "vocabulary.txt", "tags.txt", "README.md", "ATTRIBUTION.csv")
     ),
-    *(f"auricle/embedded/{name}.onnx" for name in ("encoder", "decoder", "text")),
+    *(f"auricle/checkpoint/embedded/{name}.onnx" for name in ("encoder", "decoder", "text")),
 }
 
 

@@ -27,8 +27,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from auricle.checkpoint.vocabulary import words
 from auricle.training.tags import read_class_names
-from auricle.vocabulary import words
 from fitting_captions import MOST_CAPTIONS, Row, fitting_captions, key
 from made_sounds import made_sounds, write_sound
 

@@ -21,14 +21,25 @@ import typer
 ROOT = Path(__file__).parents[1]
 # Files of the repository that are pages of the site, and what stands for others that pages link to.
 PAGES = {
-    "src/auricle/embedded/README.md": "card.md",
+    "src/auricle/checkpoint/embedded/README.md": "card.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
 INSTEAD = {"README.md": "index.md", "configs": "reference/recipes.md"}
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
-COMMANDS = [sys.executable, "-m", "typer", "auricle.cli", "utils", "docs", "--name", "auricle", "--title", "Commands"]
+COMMANDS = [
+    sys.executable,
+    "-m",
+    "typer",
+    "auricle.cli.main",
+    "utils",
+    "docs",
+    "--name",
+    "auricle",
+    "--title",
+    "Commands",
+]
 
 
 def linked(source: Path, page: Path) -> str:

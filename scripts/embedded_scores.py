@@ -26,13 +26,13 @@ import typer
 from numpy.typing import NDArray
 
 from auricle import Caption, load
-from auricle.audio import load_audio
-from auricle.captioner import confidence_features
-from auricle.checkpoint import Confidence
+from auricle.captioning.confidence import confidence_features
+from auricle.checkpoint.config import Confidence
+from auricle.checkpoint.vocabulary import STOP_WORDS, words
 from auricle.data.manifest import Item, read_manifest
 from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
-from auricle.vocabulary import STOP_WORDS, words
+from auricle.sound.decode import load_audio
 
 FIRST = 15  # words of a caption among which one must name the label
 LABELLED = "label_valid"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from auricle.checkpoint.vocabulary import words
 from auricle.training.tags import embed_sentences
-from auricle.vocabulary import words
 
 Row = dict[str, str]
 

@@ -27,7 +27,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from auricle.captioner import load
+from auricle.captioning.captioner import load
 from auricle.data.audiocaps import read_captions
 from auricle.data.leakage import find_leaks
 from auricle.data.manifest import Item, read_manifest, write_manifest

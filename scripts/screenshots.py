@@ -18,7 +18,7 @@ import typer
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from auricle.audio import load_audio
+from auricle.sound.decode import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 32_000

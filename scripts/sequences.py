@@ -3,9 +3,9 @@
     python scripts/sequences.py table data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
     python scripts/sequences.py tune data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
 
-`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it learnt from and prints what
-`auricle.segmenter.Change` should hold. Both also tell how it goes over a bed of ambience, which does not change where the sounds
-do and hides what is faint.
+`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it learnt from and prints the
+weights for `auricle.captioning.segmenter.Change`. Both also test a bed of ambience, which does not change where the sounds
+do and hides faint sounds.
 """
 
 import itertools
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle import Captioner, load
-from auricle.audio import load_audio
+from auricle.captioning.segmenter import HOP, HOPS, MEMORY, Change, Segmenter, differences, look, moment
 from auricle.data.manifest import Item
 from auricle.evaluation.bootstrap import Statistic
-from auricle.segmenter import HOP, HOPS, MEMORY, Change, Segmenter, differences, look, moment
+from auricle.sound.decode import load_audio
 from embedded_scores import LABELLED, SEED, estimates, named, read_label_words, read_labelled, table
 
 LENGTHS = (3, 6)  # sounds in a sequence, at least and at most

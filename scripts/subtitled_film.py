@@ -19,8 +19,8 @@ import av
 import numpy as np
 import typer
 
-from auricle.audio import load_audio
 from auricle.data.manifest import Item
+from auricle.sound.decode import load_audio
 from auricle.subtitles.cues import Cue
 from auricle.subtitles.files import read_subtitles, write_cues
 from embedded_scores import LABELLED, SEED, read_label_words, read_labelled

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.beam_search import BeamOptions
-from auricle.captioner import Captioner, load
-from auricle.checkpoint import Checkpoint, CheckpointConfig, save_checkpoint
-from auricle.config import DecoderConfig, EncoderConfig
-from auricle.features import FRONT_ENDS, log_mel
-from auricle.vocabulary import Vocabulary
+from auricle.captioning.captioner import Captioner, load
+from auricle.checkpoint.config import BeamOptions, CheckpointConfig, DecoderConfig, EncoderConfig
+from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.checkpoint.vocabulary import Vocabulary
+from auricle.sound.features import FRONT_ENDS, log_mel
 from sounds import chirp
 
 WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks while"

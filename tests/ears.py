@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from auricle.captioner import Captioner
-from auricle.vocabulary import SPECIAL, Vocabulary, words
+from auricle.captioning.captioner import Captioner
+from auricle.checkpoint.vocabulary import SPECIAL, Vocabulary, words
 from sounds import tone
 
 RATE = 8_000

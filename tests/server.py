@@ -12,8 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from auricle.cli.serve import bound
 from auricle.serving.app import make_app
-from auricle.serving.cli import bound
 from auricle.serving.guard import Guard
 from auricle.serving.limits import Limits
 

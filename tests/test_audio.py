@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.audio import load_audio, resample, stream_audio
 from auricle.errors import AudioError
+from auricle.sound.decode import load_audio, stream_audio
+from auricle.sound.resample import resample
 from sounds import chirp, stereo, tone, write_media, write_silent_video, write_wav
 
 RATE = 32_000

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.beam_search import BeamOptions, Hypothesis, NextLogProbs, beam_search
+from auricle.captioning.beam_search import Hypothesis, NextLogProbs, beam_search
+from auricle.checkpoint.config import BeamOptions
 
 BOS, EOS = 0, 1
 WORDS = 5  # tokens of a language, both ends among them

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auricle.captioner import Row, load
+from auricle.captioning.captioner import load
+from auricle.captioning.results import Row
 from auricle.errors import AuricleError
-from auricle.writers import row_fields
+from auricle.output.writers import row_fields
 from sounds import chirp, tone, write_wav
 
 if find_spec("ray") is None:  # imported, it would have read its environment
@@ -35,9 +36,9 @@ if find_spec("ray") is None:  # imported, it would have read its environment
 from pyarrow import Table, parquet
 
 from auricle.bulk import ShardForm
-from auricle.bulk.cli import Rate
 from auricle.bulk.job import Options, Output, Report, Worker
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
+from auricle.cli.bulk import Rate
 
 RATE = 32_000
 DEADLINE = 240  # seconds that a command may take

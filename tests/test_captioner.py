@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.audio import load_audio
-from auricle.beam_search import BeamOptions
-from auricle.captioner import SILENCE_LEVEL, Caption, Captioner, confidence_features, load, silence
-from auricle.checkpoint import Checkpoint, Confidence, SecondEvent
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.confidence import confidence_features
+from auricle.captioning.results import Caption
+from auricle.checkpoint.config import BeamOptions, Confidence, SecondEvent
+from auricle.checkpoint.folder import Checkpoint
+from auricle.checkpoint.vocabulary import STOP_WORDS, words
 from auricle.errors import AudioError, AuricleError
-from auricle.vocabulary import STOP_WORDS, words
+from auricle.sound.decode import load_audio
+from auricle.sound.silence import SILENCE_LEVEL, silence
 from sounds import chirp, stereo, tone, write_wav
 
 RATE = 32_000

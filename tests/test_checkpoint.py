@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.captioner import Captioner, load
-from auricle.checkpoint import EMBEDDED, FILES, check_files, fingerprint, load_checkpoint
+from auricle.captioning.captioner import Captioner, load
+from auricle.checkpoint.folder import EMBEDDED, FILES, check_files, fingerprint, load_checkpoint
 from auricle.errors import AuricleError
 from sounds import chirp
 

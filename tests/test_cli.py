@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import typer
 
-from auricle.captioner import Captioner
-from auricle.cli import app, main
-from auricle.commands import find_sounds
+from auricle.captioning.captioner import Captioner
+from auricle.cli.main import app, main
+from auricle.sound.find import find_sounds
 from sounds import chirp, tone, write_media, write_wav
 
 ROOT = Path(__file__).parents[1]
@@ -351,7 +351,7 @@ def test_captioning_imports_no_torch(tiny_checkpoint: Path, sounds: Path):
     code = (
         "import sys, auricle\n"
         "assert 'torch' not in sys.modules\n"
-        "from auricle.cli import main\n"
+        "from auricle.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'torch', 'gensim', 'accelerate', 'scipy', 'matplotlib'} & set(sys.modules)\n"
@@ -366,14 +366,14 @@ def test_captioning_imports_no_torch(tiny_checkpoint: Path, sounds: Path):
     "command", [("info", "configs/paper.toml"), ("train", "configs/scratch.toml"), ("export", "x")]
 )
 def test_a_missing_extra_is_one_line(command: tuple[str, ...]):
-    code = "import sys; sys.modules['torch'] = None; from auricle.cli import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from auricle.cli.main import main; main()"
     result = python(code, *command, cwd=ROOT)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "auricle: torch is not installed: pip install 'auricle[train]'\n"
 
 
 def test_matplotlib_missing_is_one_line(tiny_checkpoint: Path, sounds: Path, tmp_path: Path):
-    code = "import sys; sys.modules['matplotlib'] = None; from auricle.cli import main; main()"
+    code = "import sys; sys.modules['matplotlib'] = None; from auricle.cli.main import main; main()"
     arguments = ("caption", sounds / "a.wav", "--checkpoint", tiny_checkpoint, "--explain", tmp_path / "out.png")
     result = python(code, *arguments)
     assert (result.returncode, result.stdout) == (1, "")

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from auricle.config import read
 from auricle.errors import AuricleError
+from auricle.storage.tables import read
 from auricle.training.config import Recipe, load_recipe
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))

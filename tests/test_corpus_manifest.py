@@ -11,10 +11,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio
+from auricle.checkpoint.vocabulary import words
 from auricle.data.manifest import read_manifest
+from auricle.sound.decode import load_audio
 from auricle.training.tags import CLASSES
-from auricle.vocabulary import words
 
 pytest.importorskip("torch", reason="auricle.training.tags is imported")
 

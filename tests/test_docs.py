@@ -27,12 +27,12 @@ from typer._click.exceptions import BadOptionUsage, BadParameter, MissingParamet
 from typer.core import TyperGroup
 
 from auricle.alerts.actions import load_config
-from auricle.cli import app, main
+from auricle.cli.main import app, main
 from auricle.training.config import load_recipe
 from sounds import chirp, write_media
 
 ROOT = Path(__file__).parents[1]
-CARD = "src/auricle/embedded/README.md"
+CARD = "src/auricle/checkpoint/embedded/README.md"
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",

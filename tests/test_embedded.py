@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import auricle
-from auricle.audio import load_audio
-from auricle.beam_search import search_captions
-from auricle.checkpoint import EMBEDDED
-from auricle.features import log_mel
+from auricle.captioning.beam_search import search_captions
+from auricle.checkpoint.folder import EMBEDDED
+from auricle.sound.decode import load_audio
+from auricle.sound.features import log_mel
 from sounds import tone
 
 RATE = 32_000

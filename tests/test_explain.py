@@ -10,9 +10,9 @@ pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib: pi
 
 from matplotlib.figure import Figure
 
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
-from auricle.explain import explain
+from auricle.output.explain import explain
 from sounds import chirp, write_wav
 
 RATE = 32_000

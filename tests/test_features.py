@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.audio import load_audio
 from auricle.errors import AuricleError
-from auricle.features import (
+from auricle.sound.decode import load_audio
+from auricle.sound.features import (
     BLOCK,
     FRONT_ENDS,
     ON_ONE_THREAD,

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.cli import main
-from auricle.data.download import cache_folder
+from auricle.cli.main import main
 from auricle.errors import AuricleError
-from auricle.files import written_whole
+from auricle.storage.files import cache_folder, written_whole
 from sounds import chirp, write_wav
 
 RATE = 32_000

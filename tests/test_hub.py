@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from auricle.captioner import load
-from auricle.checkpoint import FILES, load_checkpoint
-from auricle.cli import main
+from auricle.captioning.captioner import load
+from auricle.checkpoint.folder import FILES, load_checkpoint
+from auricle.cli.main import main
 from auricle.errors import AuricleError
 from sounds import chirp
 
@@ -288,7 +288,7 @@ def test_what_cannot_be_captioned_with_is_not_pushed(
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.delitem(sys.modules, "auricle.hub", raising=False)
+    monkeypatch.delitem(sys.modules, "auricle.checkpoint.hub", raising=False)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AuricleError, match=r"runs/mine is no folder; to look for it .*: pip install 'auricle\[hub\]'"):

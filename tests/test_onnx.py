@@ -15,16 +15,17 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
-from auricle.beam_search import BeamOptions, search_captions
-from auricle.captioner import load
-from auricle.checkpoint import load_checkpoint
+from auricle.captioning.beam_search import search_captions
+from auricle.captioning.captioner import load
+from auricle.captioning.onnx_backend import OnnxModel, Sizes
+from auricle.checkpoint.config import BeamOptions
+from auricle.checkpoint.folder import load_checkpoint
+from auricle.checkpoint.vocabulary import SOS, UNKNOWN
 from auricle.errors import AuricleError
-from auricle.features import front_end, log_mel
 from auricle.models.captioning import CaptioningModel
-from auricle.onnx_backend import OnnxModel, Sizes
+from auricle.sound.features import front_end, log_mel
 from auricle.training.export import TAG_HEADS, load_model
 from auricle.training.weights import load_weights
-from auricle.vocabulary import SOS, UNKNOWN
 from sounds import chirp
 
 LENGTHS = (0.3, 1.0, 1.01, 2.5, 3.33, 7.77, 10.0, 30.0)

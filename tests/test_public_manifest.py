@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from auricle.checkpoint.vocabulary import words
 from auricle.data.manifest import Item, read_manifest, write_manifest
-from auricle.vocabulary import words
 from sounds import write_wav
 
 pytest.importorskip("torch", reason="auricle.training.tags is imported")
@@ -70,7 +70,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def tags_of_the_model() -> list[str]:
-    return (ROOT / "src/auricle/embedded/tags.txt").read_text("utf-8").splitlines()
+    return (ROOT / "src/auricle/checkpoint/embedded/tags.txt").read_text("utf-8").splitlines()
 
 
 def test_nothing_scored_on_is_learnt_from(script: ModuleType, data: Path, tmp_path: Path):

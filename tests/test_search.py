@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.captioner import Caption, Captioner, Tag
-from auricle.cli import main
-from auricle.commands import find_sounds
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.results import Caption, Tag
+from auricle.cli.main import main
 from auricle.errors import AudioError, AuricleError
 from auricle.search import By
+from auricle.sound.find import find_sounds
 from sounds import chirp, tone, write_media, write_wav
 
 apsw = pytest.importorskip("apsw", reason="an index is SQLite through apsw: pip install 'auricle[search]'")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle import load
-from auricle.audio import load_audio
-from auricle.captioner import Captioner
-from auricle.segmenter import Change, Event, Segmenter
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.segmenter import Change, Event, Segmenter
+from auricle.sound.decode import load_audio
 from sounds import chirp, tone
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

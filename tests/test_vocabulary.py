@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auricle.checkpoint.vocabulary import (
+    BART_SPECIAL,
+    EOS,
+    PAD,
+    SOS,
+    SPECIAL,
+    UNKNOWN,
+    Subwords,
+    Vocabulary,
+    sentence,
+    words,
+)
 from auricle.errors import AuricleError
-from auricle.vocabulary import BART_SPECIAL, EOS, PAD, SOS, SPECIAL, UNKNOWN, Subwords, Vocabulary, sentence, words
 
 part = st.text(ascii_lowercase + digits, min_size=1, max_size=4)
 word = part | st.tuples(part, st.sampled_from("-'"), part).map("".join)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auricle.captioner import Alternative, Caption, Match, Row, Tag
+from auricle.captioning.results import Alternative, Caption, Match, Row, Tag
 from auricle.errors import AudioError
-from auricle.writers import COLUMNS, MATCH_COLUMNS, Format, TableFormat, write_matches, write_rows
+from auricle.output.writers import COLUMNS, MATCH_COLUMNS, Format, TableFormat, write_matches, write_rows
 
 # Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted, and loses them.
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/\r"), min_size=1, max_size=20)

@@ -1,6 +1,6 @@
 """`python -m auricle`."""
 
-from auricle.cli import main
+from auricle.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,3 +7,8 @@ class AuricleError(Exception):
 
 class AudioError(AuricleError):
     """A sound that cannot be read; the message begins with its name."""
+
+
+def printable(name: str) -> str:
+    """A name fit for one line of a terminal, whatever the file is called."""
+    return "".join(character if character.isprintable() else "?" for character in name)

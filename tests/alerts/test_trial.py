@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from auricle.alerts.trial import Compared, Trial, compare, draw, wilson
-from auricle.captioner import Captioner
-from auricle.cli import main
+from auricle.captioning.captioner import Captioner
+from auricle.cli.main import main
 from auricle.errors import AuricleError
 from ears import RATE, ear, played
 from sounds import chirp, tone, write_wav

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from auricle.data import archives
-from auricle.data.archives import ArchiveError, unpack
+from auricle.storage import archives
+from auricle.storage.archives import ArchiveError, unpack
 
 py7zr = pytest.importorskip("py7zr", reason="7z archives: pip install 'auricle[data]'")
 

@@ -12,12 +12,12 @@ torch = pytest.importorskip("torch", reason="batches are torch tensors: pip inst
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
 from auricle.data.batches import STRETCH, Batch, Batches, Mixtures  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
 from auricle.data.texts import SoundTags, Texts  # noqa: E402
 from auricle.errors import AuricleError  # noqa: E402
-from auricle.features import FRONT_ENDS  # noqa: E402
-from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
+from auricle.sound.features import FRONT_ENDS  # noqa: E402
 
 MELS = 4
 

@@ -10,10 +10,10 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio
 from auricle.data.cache import OLD, FeatureCache, write_whole
 from auricle.errors import AuricleError
-from auricle.features import FRONT_ENDS, log_mel
+from auricle.sound.decode import load_audio
+from auricle.sound.features import FRONT_ENDS, log_mel
 from sounds import chirp, tone, write_wav
 
 VGGISH = FRONT_ENDS["vggish"]

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio, resample
-from auricle.cli import main
+from auricle.cli.main import main
 from auricle.data.leakage import HOP, RATE, SHORTEST, Heard, Index, compare, find_leaks, fingerprint, hear
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AudioError
+from auricle.sound.decode import load_audio
+from auricle.sound.resample import resample
 from sounds import tone, write_media, write_wav
 
 SOURCE = 44_100

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.data.mixtures import AT_ONCE, LATER, LEVEL_DB, join, mix
-from auricle.features import FRONT_ENDS, from_log, log_mel
+from auricle.sound.features import FRONT_ENDS, from_log, log_mel
 
 PANNS = FRONT_ENDS["panns"]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.cli import main
+from auricle.cli.main import main
 from auricle.data import audiocaps, clotho, labelled
 from auricle.data.audiocaps import prepare_audiocaps
 from auricle.data.clotho import SPLITS, match_names, prepare_clotho
-from auricle.data.download import DownloadError, Remote
 from auricle.data.labelled import prepare_labelled
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
+from auricle.storage.download import DownloadError, Remote
 from loopback import Server, serving
 from sounds import tone, write_wav
 
@@ -155,7 +155,7 @@ def test_clotho_goes_on_after_a_stop(server: Server, clotho_remotes: dict[str, R
 def test_a_server_that_errs_leaves_nothing_half_written(
     server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("auricle.data.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("auricle.storage.download.time.sleep", lambda _: None)
     folder, archive = tmp_path / "clotho", "clotho_audio_validation.7z"
     right = server.files[archive]
     server.files[archive] = right[:-1] + b"!"
@@ -258,7 +258,7 @@ def test_labelled_sets(
 ):
     data_set = replace(data_set, remote=remote(server, data_set.remote.name))
     server.cut = [100]
-    monkeypatch.setattr("auricle.data.download.time.sleep", lambda _: None)
+    monkeypatch.setattr("auricle.storage.download.time.sleep", lambda _: None)
     prepared = prepare_labelled(tmp_path / "set", data_set)
     base = tmp_path / "set" / data_set.name
     assert [(str(i.file.relative_to(base)), i.split, i.label, i.group) for i in prepared.items] == sounds

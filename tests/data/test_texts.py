@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.texts import NEIGHBOURS, Texts
-from auricle.vocabulary import Vocabulary
 
 CLASSES = np.random.default_rng(0).normal(size=(60, 5))  # vectors
 TOLD = ({7: 0.8}, {3: 0.5, 9: 0.7, 20: 0.43}, {number: 1 - number / 100 for number in range(12)})

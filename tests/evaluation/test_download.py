@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from auricle.data.download import DownloadError, Remote, cache_folder, download
 from auricle.errors import AuricleError
+from auricle.storage.download import DownloadError, Remote, download
+from auricle.storage.files import cache_folder
 from loopback import Server, serving
 
 CONTENT = bytes(range(256)) * 2000

@@ -6,8 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from auricle.cli.evaluate import compare, evaluate, metrics_app
 from auricle.errors import AuricleError
-from auricle.evaluation.cli import compare, evaluate, metrics_app
 from sounds import chirp, write_wav
 
 app = typer.Typer()
@@ -79,7 +79,7 @@ def test_starting_it_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 
-    code = "import sys, auricle.evaluation.cli; print(*sys.modules)"
+    code = "import sys, auricle.cli.evaluate; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "pycocoevalcap", "auricle.evaluation.scores"} & set(modules)
 

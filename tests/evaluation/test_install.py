@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from auricle.data.download import DownloadError
 from auricle.evaluation import install as module
 from auricle.evaluation.install import InstallError, install
 from auricle.evaluation.java import MissingJavaError
 from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, metrics_folder, missing_spice, spice
+from auricle.storage.download import DownloadError
 
 WHOLE = "stanford-corenlp-3.6.0-models.jar"
 FOLDER = "stanford-corenlp-full-2015-12-09"

@@ -274,7 +274,7 @@ def test_the_command(
 ) -> None:
     import typer
 
-    from auricle.evaluation.cli import evaluate as command
+    from auricle.cli.evaluate import evaluate as command
 
     without_java(monkeypatch)
     (tmp_path / "candidates.csv").write_text("file,caption\n1.wav,a dog barks\n2.wav,rain falls\n")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio
 from auricle.errors import AuricleError
 from auricle.live import keep
 from auricle.live.keep import Keeper
+from auricle.sound.decode import load_audio
 
 RATE = 8_000
 NOON = datetime.datetime(2026, 1, 2, 12, 0, 0, 250_000, datetime.UTC)

@@ -18,14 +18,15 @@ from rich.console import Console
 from rich.live import Live
 
 from auricle.alerts.watch import Alert, Wanted, Watch
-from auricle.captioner import Captioner, Tag
-from auricle.cli import main
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event, Segmenter
+from auricle.cli.listen import _name
+from auricle.cli.main import main
 from auricle.errors import AudioError
-from auricle.live.cli import _name
 from auricle.live.listener import Heard, listen
 from auricle.live.sources import Gap
 from auricle.live.view import JsonLines, Lines, Terminal, fields, line
-from auricle.segmenter import Event, Segmenter
 from ears import pieces
 from sounds import chirp, tone
 

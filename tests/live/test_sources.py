@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio, open_url, resample, shown_url
 from auricle.errors import AudioError, AuricleError
 from auricle.live import sources
 from auricle.live.sources import (
@@ -26,6 +25,9 @@ from auricle.live.sources import (
     pcm_source,
     url_source,
 )
+from auricle.sound.decode import load_audio
+from auricle.sound.network import open_url, shown_url
+from auricle.sound.resample import resample
 from loopback import Server, serving
 from sounds import chirp, stereo, write_media, write_wav
 

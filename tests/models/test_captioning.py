@@ -9,12 +9,12 @@ pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle
 
 import torch
 
-from auricle.beam_search import BeamOptions, beam_search
-from auricle.config import DecoderConfig, EncoderConfig
+from auricle.captioning.beam_search import beam_search
+from auricle.checkpoint.config import BeamOptions, DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS
 from auricle.models.captioning import TAG_LEVELS, CaptioningModel, TagTokens
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.encoder import frame_mask
-from auricle.vocabulary import EOS, PAD, SOS
 
 WORDS = 20
 DECODER = DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.3)

@@ -9,8 +9,8 @@ pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle
 
 import torch
 
-from auricle.features import FRONT_ENDS, log_mel
 from auricle.models.cnn10 import CNN10, masked_max, masked_mean
+from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.training.weights import load_published
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from auricle.config import EncoderConfig
+from auricle.checkpoint.config import EncoderConfig
+from auricle.checkpoint.vocabulary import PAD, UNKNOWN
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import (
     HEARD_TAGS,
@@ -23,7 +24,6 @@ from auricle.models.contrastive import (
     retrieval,
     tag_features,
 )
-from auricle.vocabulary import PAD, UNKNOWN
 
 
 def drawn(seed: int, *shape: int) -> torch.Tensor:

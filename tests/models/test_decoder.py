@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auricle.checkpoint.vocabulary import PAD, SOS
 from auricle.models.decoder import Attention, TransformerDecoder, sinusoids
-from auricle.vocabulary import PAD, SOS
 
 WORDS, WIDTH, LAYERS, HEADS = 20, 16, 3, 4
 

@@ -11,8 +11,8 @@ pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle
 
 import torch
 
-from auricle.features import FRONT_ENDS, log_mel
 from auricle.models.vggish import VGGish
+from auricle.sound.features import FRONT_ENDS, log_mel
 
 
 @pytest.fixture(scope="module")

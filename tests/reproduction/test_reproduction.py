@@ -14,14 +14,15 @@ import pytest
 if not find_spec("torch") or not find_spec("accelerate"):
     pytest.skip("trainings run on torch: pip install 'auricle[train]'", allow_module_level=True)
 
-from auricle.audio import Source
-from auricle.captioner import Alternative, Caption, Row
+from auricle.captioning.results import Alternative, Caption, Row
+from auricle.checkpoint.vocabulary import words
+from auricle.cli import reproduce as cli
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
-from auricle.reproduction import cli, plan, stages
+from auricle.reproduction import plan, stages
+from auricle.sound.container import Source
 from auricle.training import run as run_module
 from auricle.training import train as train_module
-from auricle.vocabulary import words
 from sounds import tone, write_wav
 
 RATE = 32_000

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from auricle.captioner import Captioner, load
+from auricle.captioning.captioner import Captioner, load
 from auricle.serving.limits import Limits
 from server import Server, serving
 

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio
-from auricle.captioner import Captioner, Row
-from auricle.segmenter import Segmenter
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.results import Row
+from auricle.captioning.segmenter import Segmenter
+from auricle.output.writers import event_fields, row_fields, write_rows
 from auricle.serving.limits import Limits, RefusedError
 from auricle.serving.metrics import Metrics
 from auricle.serving.workers import Workers
+from auricle.sound.decode import load_audio
 from auricle.subtitles.cues import cues
 from auricle.subtitles.files import write_cues
-from auricle.writers import event_fields, row_fields, write_rows
 from server import EXAMPLES, Answer, Server, serving
 from sounds import tone, write_media, write_silent_video, write_wav
 

@@ -10,14 +10,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from auricle.audio import load_audio
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError
 from auricle.live.listener import listen
 from auricle.live.sources import Source
 from auricle.live.view import fields
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
+from auricle.sound.decode import load_audio
 from server import EXAMPLES, Server, serving
 
 TOKEN = "a token of the tests"

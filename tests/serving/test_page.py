@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auricle.audio import load_audio
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.segmenter import Segmenter
 from auricle.live.sources import Source
-from auricle.segmenter import Segmenter
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
+from auricle.sound.decode import load_audio
 from server import EXAMPLES, Server, serving
 from sounds import write_media, write_wav
 

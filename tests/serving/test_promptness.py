@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from websockets.sync.client import connect
 
+from auricle.cli.serve import bound
 from auricle.serving import promptness
-from auricle.serving.cli import bound
 
 HEAD_SECONDS = 0.5
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from auricle.cli.serve import address, bound, is_loopback, serve
 from auricle.errors import AuricleError
 from auricle.serving.certificate import own_certificate
-from auricle.serving.cli import address, bound, is_loopback, serve
 
 
 def test_it_serves_the_network_with_a_token_and_tls_and_stops_when_asked(tmp_path: Path):

@@ -31,8 +31,8 @@ import onnx
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from auricle.audio import load_audio
 from auricle.data.manifest import Item, write_manifest
+from auricle.sound.decode import load_audio
 from sounds import write_wav
 
 SOUNDS = 12

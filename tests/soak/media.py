@@ -24,7 +24,7 @@ from queue import SimpleQueue
 import av
 import numpy as np
 
-from auricle.audio import load_audio
+from auricle.sound.decode import load_audio
 from sounds import write_media, write_wav
 
 ROOT = Path(__file__).parents[2]
@@ -229,7 +229,7 @@ class Outcome:
 
 def work(pipe: Connection) -> None:
     """Captions one file after another, and says what each took."""
-    from auricle.captioner import load
+    from auricle.captioning.captioner import load
     from auricle.errors import AudioError
 
     captioner = load()

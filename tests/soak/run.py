@@ -20,7 +20,7 @@ from kills import TASKS, Record, run_campaign
 from media import ROOT, Outcome, Tally, run_media, tallied
 from rich.progress import track
 
-from auricle.files import written_whole
+from auricle.storage.files import written_whole
 
 REPORT = Path(__file__).with_name("report.md")
 

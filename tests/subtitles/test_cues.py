@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auricle.captioner import Tag
-from auricle.segmenter import Event
+from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event
 from auricle.subtitles.cues import GAP, LEFT, LINE, LONGEST, SHORTEST, SPEED, Cue, CueOptions, cues
 
 CAPTIONS = (

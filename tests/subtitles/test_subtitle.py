@@ -9,9 +9,10 @@ import pysubs2
 import pytest
 from typer.testing import CliRunner, Result
 
-from auricle.audio import declared_seconds, load_audio, stream_audio
-from auricle.cli import app
+from auricle.cli.main import app
 from auricle.errors import AudioError, AuricleError
+from auricle.sound.container import declared_seconds
+from auricle.sound.decode import load_audio, stream_audio
 from auricle.subtitles.files import read_subtitles
 from sounds import tone, write_media
 

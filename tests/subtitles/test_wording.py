@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.captioner import Tag
+from auricle.captioning.results import Tag
 from auricle.subtitles.wording import phrases
 
 CAPTIONS = Path(__file__).parents[2] / "data" / "heldout" / "captions.csv"

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.features import FRONT_ENDS
+from auricle.sound.features import FRONT_ENDS
 from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import Augmentation
 

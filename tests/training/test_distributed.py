@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 from tiny import run_ranks, run_stage, tiny_recipe
 
-from auricle.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.batches import Batches
 from auricle.data.manifest import Item
 from auricle.data.texts import Texts
@@ -22,7 +23,6 @@ from auricle.training.pretrain import _also_fit, gather_with_gradient, tag_disti
 from auricle.training.run import make_accelerator
 from auricle.training.train import word_loss
 from auricle.training.weights import load_weights, save_weights
-from auricle.vocabulary import PAD, Vocabulary
 
 SOUNDS, TEXTS = 8, 4
 ENCODER = EncoderConfig("cnn10", 1 / 16)

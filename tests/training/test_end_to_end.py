@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tiny import tiny_recipe
 
-from auricle import cli
-from auricle.captioner import load
+from auricle.captioning.captioner import load
+from auricle.cli import main as cli
 from auricle.training.config import load_recipe
 
 RECIPE = """

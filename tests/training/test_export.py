@@ -11,19 +11,19 @@ import pytest
 import torch
 from tiny import made_tags, tiny_recipe
 
-from auricle.audio import load_audio
-from auricle.beam_search import search_captions
-from auricle.captioner import load
-from auricle.checkpoint import Checkpoint, load_checkpoint
+from auricle.captioning.beam_search import search_captions
+from auricle.captioning.captioner import load
+from auricle.checkpoint.folder import Checkpoint, load_checkpoint
+from auricle.checkpoint.vocabulary import PAD, sentence
 from auricle.errors import AuricleError
-from auricle.features import FRONT_ENDS, log_mel
 from auricle.models.captioning import CaptioningModel
+from auricle.sound.decode import load_audio
+from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.training import prepare
 from auricle.training.export import load_model
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train
 from auricle.training.weights import load_weights
-from auricle.vocabulary import PAD, sentence
 
 HEARS = FRONT_ENDS["mobilenet"]
 

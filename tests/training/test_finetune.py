@@ -6,8 +6,9 @@ import pytest
 import torch
 from tiny import RATE, made_sound
 
-from auricle import cli
-from auricle.checkpoint import Checkpoint, load_checkpoint
+from auricle.checkpoint.folder import Checkpoint, load_checkpoint
+from auricle.checkpoint.vocabulary import SPECIAL, Vocabulary
+from auricle.cli import main as cli
 from auricle.errors import AuricleError
 from auricle.models.captioning import CaptioningModel
 from auricle.training import train as train_module
@@ -16,7 +17,6 @@ from auricle.training.export import load_model
 from auricle.training.prepare import build_vocabulary
 from auricle.training.train import WORD_TENSORS, build_captioner, load_checkpoint_tensors
 from auricle.training.weights import load_weights
-from auricle.vocabulary import SPECIAL, Vocabulary
 from sounds import write_wav
 
 CAPTIONS = ("A dog yelps loudly", "The wind howls", "A lapwing sings in the wind", "Something hums")

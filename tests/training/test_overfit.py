@@ -5,12 +5,12 @@ import torch
 from tiny import CAPTIONS, RATE, made_sound
 from torch import nn
 
-from auricle.beam_search import BeamOptions, search_captions
-from auricle.config import DecoderConfig, EncoderConfig
-from auricle.features import FRONT_ENDS, log_mel
+from auricle.captioning.beam_search import search_captions
+from auricle.checkpoint.config import BeamOptions, DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import PAD, Vocabulary, sentence
 from auricle.models.captioning import CaptioningModel
+from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.training.train import word_loss
-from auricle.vocabulary import PAD, Vocabulary, sentence
 
 DECODER = DecoderConfig(width=64, layers=2, heads=4, feedforward=128, dropout=0.0)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from tiny import tiny_recipe
 
+from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.training.config import load_recipe
 from auricle.training.parameters import CLOTHO_WORDS, count, describe, part_sizes
 from auricle.training.prepare import read_data
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
-from auricle.vocabulary import SPECIAL
 
 PAPER = Path(__file__).parents[2] / "configs" / "paper.toml"
 

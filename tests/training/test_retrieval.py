@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.batches import Batches
 from auricle.data.manifest import Item
 from auricle.models.contrastive import PreEncoder
 from auricle.training.pretrain import evaluate_retrieval
-from auricle.vocabulary import Vocabulary
 
 SOUNDS, CAPTIONS = 15, 3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from auricle.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import TrainConfig
 from auricle.training.train import learning_rate, move_average, parameter_groups

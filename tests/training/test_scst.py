@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import made_tags, tiny_recipe
 
-from auricle.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import EOS, SOS, SPECIAL
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
@@ -17,7 +18,6 @@ from auricle.training.scst import LONGEST, NEVER_SAID, caption_log_probs, draw, 
 from auricle.training.train import train
 from auricle.training.validate import caption_record
 from auricle.training.weights import load_weights
-from auricle.vocabulary import EOS, SOS, SPECIAL
 
 WORDS = 9
 

@@ -9,19 +9,19 @@ import pytest
 import torch
 from tiny import CAPTIONS, tiny_recipe
 
-from auricle.audio import load_audio
-from auricle.beam_search import search_captions
-from auricle.captioner import load
-from auricle.checkpoint import load_checkpoint
+from auricle.captioning.beam_search import search_captions
+from auricle.captioning.captioner import load
+from auricle.checkpoint.folder import load_checkpoint
+from auricle.checkpoint.vocabulary import BART_SPECIAL, SOS, Subwords, sentence
 from auricle.errors import AuricleError
-from auricle.features import FRONT_ENDS, log_mel
+from auricle.sound.decode import load_audio
+from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.training.config import Recipe, load_recipe
 from auricle.training.export import load_model
 from auricle.training.parameters import describe, part_sizes
 from auricle.training.prepare import read_data
 from auricle.training.train import build_captioner, train
 from auricle.training.weights import load_weights
-from auricle.vocabulary import BART_SPECIAL, SOS, Subwords, sentence
 
 PLAIN = {"tags": {}, "word2vec": {"size": 16, "epochs": 0}}
 

@@ -15,12 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_recipe
 
-from auricle.config import DecoderConfig, EncoderConfig
-from auricle.data.download import Remote
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import SPECIAL, Vocabulary
 from auricle.errors import AuricleError
 from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import CNN10
 from auricle.models.mobilenet import MobileNet
+from auricle.storage.download import Remote
 from auricle.training import train as train_module
 from auricle.training.prepare import load_encoder, read_data
 from auricle.training.pretrain import load_pre_encoder, pretrain
@@ -35,7 +36,6 @@ from auricle.training.weights import (
     load_weights,
     save_weights,
 )
-from auricle.vocabulary import SPECIAL, Vocabulary
 from loopback import Server, serving
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from tiny import CAPTIONS
 
+from auricle.checkpoint.vocabulary import PAD, UNKNOWN, Vocabulary
 from auricle.training.config import Word2VecConfig
 from auricle.training.word2vec import train_word2vec
-from auricle.vocabulary import PAD, UNKNOWN, Vocabulary
 
 CONFIG = Word2VecConfig(size=12, epochs=3)
 

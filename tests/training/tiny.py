@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from auricle.config import read
 from auricle.data.batches import Batch, Batches
-from auricle.features import FRONT_ENDS
 from auricle.models.cnn10 import AUDIOSET_CLASSES
+from auricle.sound.features import FRONT_ENDS
+from auricle.storage.tables import read
 from auricle.training import prepare as prepare_module
 from auricle.training import run as run_module
 from auricle.training import train as train_module

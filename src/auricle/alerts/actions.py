@@ -24,9 +24,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted
-from auricle.audio import shown_url
-from auricle.config import read
 from auricle.errors import AuricleError
+from auricle.sound.network import shown_url
+from auricle.storage.tables import read
 
 TIMEOUT = 10.0  # seconds that a server is waited for
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds before a webhook is called again

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from auricle.alerts.watch import HOLD_OFF, Comparison, Look
-from auricle.audio import Source, stream_audio
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
-from auricle.files import written_whole
+from auricle.sound.container import Source
+from auricle.sound.decode import stream_audio
+from auricle.storage.files import written_whole
 
 STEP = 0.1  # of the thresholds that are shown
 NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie

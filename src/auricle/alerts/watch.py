@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from auricle.captioner import Captioner, silence
-from auricle.features import MINIMUM_SECONDS
-from auricle.vocabulary import SPECIAL, words
+from auricle.captioning.captioner import Captioner
+from auricle.checkpoint.vocabulary import SPECIAL, words
+from auricle.sound.features import MINIMUM_SECONDS
+from auricle.sound.silence import silence
 
 WINDOW = 2.0  # seconds that are compared at once: an impact fills enough of it, and a second tells much less
 HOP = 0.5  # seconds from one window to the next

@@ -25,14 +25,16 @@ from typing import Any, BinaryIO, cast
 import pyarrow
 from pyarrow import parquet
 
-from auricle.audio import Source, printable
 from auricle.bulk import ShardForm
 from auricle.bulk.places import Piece, Place, place, text
-from auricle.captioner import Captioner, Row, load, side_by_side
-from auricle.checkpoint import EMBEDDED, fingerprint
-from auricle.commands import MEDIA
-from auricle.errors import AuricleError
-from auricle.writers import row_fields
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.parallel import side_by_side
+from auricle.captioning.results import Row
+from auricle.checkpoint.folder import EMBEDDED, fingerprint
+from auricle.errors import AuricleError, printable
+from auricle.output.writers import row_fields
+from auricle.sound.container import Source
+from auricle.sound.find import MEDIA
 
 SCHEMA = pyarrow.schema(
     {

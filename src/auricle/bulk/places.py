@@ -17,9 +17,9 @@ import pyarrow
 from pyarrow import parquet
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
 
-from auricle.audio import shown_url
-from auricle.commands import MEDIA, find_sounds
 from auricle.errors import AuricleError
+from auricle.sound.find import MEDIA, find_sounds
+from auricle.sound.network import shown_url
 
 COLUMNS = ("file", "path", "url")  # of a manifest: the first that it has names the sounds
 MANIFESTS = (".csv", ".parquet")

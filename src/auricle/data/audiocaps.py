@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from auricle.data.download import Remote
 from auricle.data.manifest import Item, write_manifest
 from auricle.data.prepared import Monitor, Prepared, silent
 from auricle.errors import AuricleError
+from auricle.storage.download import Remote
 
 SPLITS = ("train", "val", "test")
 LICENCE = "captions MIT, for academic use as its authors ask; sounds as their makers say"

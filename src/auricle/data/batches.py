@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 from auricle.data.manifest import Item
 from auricle.data.mixtures import join, mix
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
-from auricle.features import FrontEnd
-from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
+from auricle.sound.features import FrontEnd
 
 BUCKET = 16  # batches whose sounds are sorted by length together
 # The longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too.

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from auricle.audio import load_audio
-from auricle.data.download import cache_folder
 from auricle.errors import AudioError, AuricleError
-from auricle.features import VERSION, FrontEnd, log_mel
+from auricle.sound.decode import load_audio
+from auricle.sound.features import VERSION, FrontEnd, log_mel
+from auricle.storage.files import cache_folder
 
 OLD = 86_400.0  # seconds after which an unfinished entry is what a killed process left
 

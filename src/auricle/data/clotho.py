@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from auricle.data.archives import unpack
-from auricle.data.download import Remote
 from auricle.data.manifest import Item, write_manifest
 from auricle.data.prepared import Monitor, Prepared, silent
 from auricle.errors import AuricleError
+from auricle.storage.archives import unpack
+from auricle.storage.download import Remote
 
 T = TypeVar("T")
 

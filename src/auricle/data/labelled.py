@@ -8,11 +8,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from auricle.data.archives import unpack
-from auricle.data.download import Remote
 from auricle.data.manifest import Item, write_manifest
 from auricle.data.prepared import Monitor, Prepared, silent
 from auricle.errors import AuricleError
+from auricle.storage.archives import unpack
+from auricle.storage.download import Remote
 
 
 @dataclass(frozen=True)

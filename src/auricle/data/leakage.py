@@ -23,12 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.audio import load_audio
 from auricle.data.cache import remove_old_parts, write_whole
-from auricle.data.download import cache_folder
 from auricle.data.manifest import Item
 from auricle.errors import AudioError
-from auricle.files import written_whole
+from auricle.sound.decode import load_audio
+from auricle.storage.files import cache_folder, written_whole
 
 VERSION = 1  # of the fingerprint: another is another cache
 RATE = 5_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.errors import AuricleError
-from auricle.files import written_whole
+from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "split", "caption", "label", "group")
 SHOWN = 20  # problems printed before the rest is counted only

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from auricle.features import FrontEnd, from_log, to_log
+from auricle.sound.features import FrontEnd, from_log, to_log
 
 LEVEL_DB = 6.0  # greatest difference of level
 ONE_AFTER_THE_OTHER = 0.25  # share of mixtures that are not at once

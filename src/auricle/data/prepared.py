@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from auricle.data.download import Progress
 from auricle.data.manifest import Item
+from auricle.storage.download import Progress
 
 # A context for one step of the work, which gives what is told of its bytes.
 Monitor = Callable[[str], AbstractContextManager[Progress | None]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auricle.vocabulary import Vocabulary
+from auricle.checkpoint.vocabulary import Vocabulary
 
 NEIGHBOURS = 12  # classes that are taken for a class, at most
 NEIGHBOUR_TEMPERATURE = 0.1  # of the cosines by which one of them is drawn

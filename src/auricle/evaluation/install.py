@@ -12,11 +12,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from auricle.data.download import Progress, download
 from auricle.errors import AuricleError
 from auricle.evaluation.java import OLDEST_FOR_SPICE, find_java, run_java
 from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, classpath, metrics_folder, run_spice
 from auricle.evaluation.toolkit import toolkit_folder
+from auricle.storage.download import Progress, download
 
 CORENLP = "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
 _ARCHIVE = CORENLP.rpartition("/")[2]

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from auricle.evaluation.scores import METRICS, TITLES, CaptionScores, Comparison, Scores
-from auricle.files import written_whole
+from auricle.storage.files import written_whole
 
 _PAGE = "report.html"
 _EXTREMES = 5  # captions in each of the lists of best and worst

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from auricle.data.download import cache_folder
 from auricle.errors import AuricleError
 from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, run_java
 from auricle.evaluation.toolkit import toolkit_folder
+from auricle.storage.files import cache_folder
 
 CODE_JAR = "stanford-corenlp-3.6.0.jar"
 MODELS_JAR = "stanford-corenlp-3.6.0-models-spice.jar"

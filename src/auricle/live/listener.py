@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from auricle.alerts.watch import Alert, Watch
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.segmenter import Event, Segmenter
 from auricle.errors import AudioError
 from auricle.live.sources import Gap
-from auricle.segmenter import Event, Segmenter
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from auricle.audio import open_url, resample_stream, shown_url, stream_audio
 from auricle.errors import AudioError, AuricleError
+from auricle.sound.decode import stream_audio
+from auricle.sound.network import open_url, shown_url
+from auricle.sound.resample import resample_stream
 
 if TYPE_CHECKING:
     import sounddevice

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from auricle.alerts.watch import Alert, alert_fields
-from auricle.captioner import Tag
+from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard
-from auricle.segmenter import Event
-from auricle.writers import event_fields
+from auricle.output.writers import event_fields
 
 REFRESH = 0.1  # seconds from one picture of the meter to the next
 FLOOR = -70.0  # dBFS at the meter's left end

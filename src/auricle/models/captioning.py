@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.beam_search import NextLogProbs
-from auricle.config import DecoderConfig, EncoderConfig
+from auricle.captioning.beam_search import NextLogProbs
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import PAD
 from auricle.models.bart import BartEncoder
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder import TransformerDecoder
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
 from auricle.models.gru import GRUDecoder
-from auricle.vocabulary import PAD
 
 # Probabilities at which a tag begins to count for more.
 TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.config import EncoderConfig
+from auricle.checkpoint.config import EncoderConfig
+from auricle.checkpoint.vocabulary import PAD
 from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
-from auricle.vocabulary import PAD
 
 HEARD_TAGS = 8  # of a sound, beside its clip embedding
 

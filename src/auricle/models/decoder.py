@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.vocabulary import PAD
+from auricle.checkpoint.vocabulary import PAD
 
 
 class Attention(nn.Module):

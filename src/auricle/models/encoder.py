@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from auricle.config import EncoderConfig
+from auricle.checkpoint.config import EncoderConfig
 from auricle.models.cnn10 import CNN10
 from auricle.models.gru import GRUEncoder
 from auricle.models.mobilenet import MobileNet

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from auricle.checkpoint.vocabulary import PAD
 from auricle.models.cnn10 import masked_mean
-from auricle.vocabulary import PAD
 
 
 class GRUEncoder(nn.Module):

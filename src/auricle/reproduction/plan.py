@@ -321,9 +321,9 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
 @torch.inference_mode()
 def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
     """Operations a second of the captioner, hearing and speaking: the best of a few, for others use the machine as well."""
-    from auricle.features import front_end
+    from auricle.checkpoint.vocabulary import UNKNOWN
+    from auricle.sound.features import front_end
     from auricle.training.costs import WORDS
-    from auricle.vocabulary import UNKNOWN
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_captioner(recipe, words).eval().to(device)

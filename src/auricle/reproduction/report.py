@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from auricle.evaluation.scores import TITLES, Difference
-from auricle.files import written_whole
 from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
 from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
+from auricle.storage.files import written_whole
 
 SHOWN = 15  # sounds whose captions stand side by side
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from auricle.captioner import load
+from auricle.captioning.captioner import load
+from auricle.checkpoint.vocabulary import Vocabulary, words
 from auricle.data.batches import Batches
 from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
 from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
-from auricle.features import front_end
-from auricle.files import written_whole
 from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
+from auricle.sound.features import front_end
+from auricle.storage.files import written_whole
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
 from auricle.training.train import train
-from auricle.vocabulary import Vocabulary, words
 
 FIRST_WORDS = 15  # of a caption among which one must name the label
 STAGES = {"pretrain": pretrain, "train": train}

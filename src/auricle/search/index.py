@@ -24,12 +24,15 @@ import apsw
 import numpy as np
 import sqlite_vec
 
-from auricle.audio import Source, load_audio, printable
-from auricle.captioner import Caption, Captioner, Tag, side_by_side
-from auricle.checkpoint import fingerprint
-from auricle.errors import AudioError, AuricleError
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.parallel import side_by_side
+from auricle.captioning.results import Caption, Tag
+from auricle.checkpoint.folder import fingerprint
+from auricle.checkpoint.vocabulary import STOP_WORDS, words
+from auricle.errors import AudioError, AuricleError, printable
 from auricle.search import By
-from auricle.vocabulary import STOP_WORDS, words
+from auricle.sound.container import Source
+from auricle.sound.decode import load_audio
 
 APPLICATION = 0x41555249  # "AURI", by which SQLite files are told apart
 VERSION = 1

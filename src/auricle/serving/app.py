@@ -21,8 +21,9 @@ from pydantic import StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from auricle.captioner import Captioner, Tag, load
-from auricle.segmenter import Event
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event
 from auricle.serving import schemas
 from auricle.serving.guard import Guard
 from auricle.serving.limits import Limits, RefusedError

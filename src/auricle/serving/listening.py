@@ -20,14 +20,14 @@ from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
 from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted, Watch
-from auricle.audio import resample_stream
-from auricle.captioner import Captioner
+from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
 from auricle.live.sources import Gap, Source, heard
 from auricle.live.view import fields
 from auricle.serving.limits import Limits
 from auricle.serving.metrics import Metrics
+from auricle.sound.resample import resample_stream
 
 PCM = {"s16le": "<i2", "f32le": "<f4"}
 PIECES = 50  # messages that wait to be heard before their sender waits too

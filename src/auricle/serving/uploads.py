@@ -15,7 +15,7 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from auricle.audio import printable
+from auricle.errors import printable
 from auricle.serving.limits import Limits, RefusedError
 
 ENOUGH = 1 << 16  # bytes that must come in `Limits.stall` seconds

@@ -20,15 +20,17 @@ from typing import Any
 import av
 import numpy as np
 
-from auricle.audio import stream_audio
-from auricle.captioner import Caption, Captioner, Row, load, silence
+from auricle.captioning.captioner import Captioner, load
+from auricle.captioning.results import Caption, Row
+from auricle.captioning.segmenter import Event, Segmenter
+from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError, AuricleError
-from auricle.features import from_log, log_mel
-from auricle.segmenter import Event, Segmenter
+from auricle.output.writers import event_fields, row_fields, write_rows
+from auricle.sound.decode import stream_audio
+from auricle.sound.features import from_log, log_mel
+from auricle.sound.silence import silence
 from auricle.subtitles.cues import Cue, cues
 from auricle.subtitles.files import write_cues
-from auricle.vocabulary import words
-from auricle.writers import event_fields, row_fields, write_rows
 
 Request = dict[str, Any]
 PROGRESS = 0.2  # seconds between two reports

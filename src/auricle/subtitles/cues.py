@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from auricle.segmenter import Event
+from auricle.captioning.segmenter import Event
 from auricle.subtitles.wording import phrases
 
 SHORTEST, LONGEST = 1.0, 7.0  # seconds that a cue is shown

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.output.writers import SubtitleFormat as Form
+from auricle.output.writers import clock, unmarked
 from auricle.subtitles.cues import Cue
-from auricle.writers import SubtitleFormat as Form
-from auricle.writers import clock, unmarked
 
 FORMS: tuple[Form, ...] = ("srt", "vtt", "ass")
 LARGEST = 64 << 20  # bytes of a file that is read

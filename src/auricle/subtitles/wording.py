@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auricle.captioner import Tag
+from auricle.captioning.results import Tag
 
 # What things that are heard do, and people who are.
 _VERBS = """

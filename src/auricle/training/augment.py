@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from auricle.features import FrontEnd
 from auricle.models.captioning import Augment
+from auricle.sound.features import FrontEnd
 from auricle.training.config import Augmentation
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from auricle.beam_search import BeamOptions
-from auricle.checkpoint import EMBEDDED, Checkpoint, Confidence, SecondEvent, load_checkpoint
-from auricle.config import DecoderConfig, EncoderConfig, read
+from auricle.checkpoint.config import BeamOptions, Confidence, DecoderConfig, EncoderConfig, SecondEvent
+from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.errors import AuricleError
+from auricle.storage.tables import read
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auricle.features import front_end
+from auricle.checkpoint.vocabulary import UNKNOWN
+from auricle.sound.features import front_end
 from auricle.training.config import Recipe
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
-from auricle.vocabulary import UNKNOWN
 
 WORDS = 13  # of a caption, with beginning and end
 BACKWARD = 2  # times the operations of the forward pass

@@ -11,11 +11,11 @@ from onnxscript.optimizer import remove_unused_nodes
 from torch import Tensor, nn
 from torch.export import Dim
 
-from auricle.checkpoint import Checkpoint, load_checkpoint
-from auricle.features import front_end
-from auricle.files import written_whole
+from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
+from auricle.sound.features import front_end
+from auricle.storage.files import written_whole
 from auricle.training.weights import load_strictly, load_weights
 
 # Ends the names of tensors that are kept in half precision.

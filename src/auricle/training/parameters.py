@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.models.encoder import Encoder, Tagger
 from auricle.models.mobilenet import MobileNet
 from auricle.training.config import Recipe
 from auricle.training.prepare import build_vocabulary, read_data
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
-from auricle.vocabulary import SPECIAL
 
 # Clotho v2.1, development and validation; for recipes whose manifest is not there.
 CLOTHO_WORDS = 4365

@@ -11,18 +11,18 @@ from accelerate import Accelerator
 from rich.progress import track
 from torch import Tensor
 
+from auricle.checkpoint.vocabulary import SPECIAL, Subwords, Vocabulary
 from auricle.data.batches import Batches, Mixtures
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
-from auricle.features import front_end
 from auricle.models.contrastive import HEARD_TAGS
 from auricle.models.encoder import Encoder, Tagger, frame_mask
+from auricle.sound.features import front_end
 from auricle.training.config import Augmentation, DataConfig, Recipe, initial_checkpoint
 from auricle.training.tags import read_class_names, read_tags
 from auricle.training.weights import load_published, load_strictly
-from auricle.vocabulary import SPECIAL, Subwords, Vocabulary
 
 
 @dataclass(frozen=True)

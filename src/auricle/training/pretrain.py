@@ -11,17 +11,17 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
-from auricle.features import front_end
 from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs, retrieval
+from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import Recipe
 from auricle.training.prepare import load_encoder, prepare_data
 from auricle.training.run import Run, make_accelerator
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
 from auricle.training.word2vec import train_word2vec
-from auricle.vocabulary import Vocabulary
 
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:

@@ -22,10 +22,10 @@ from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from auricle.config import read
 from auricle.data.batches import Batch, Batches
 from auricle.errors import AuricleError
-from auricle.files import written_whole
+from auricle.storage.files import written_whole
+from auricle.storage.tables import read
 from auricle.training.config import Recipe
 from auricle.training.weights import load_strictly, load_weights, save_weights
 

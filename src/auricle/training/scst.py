@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auricle.beam_search import BeamOptions, NextLogProbs, search_captions
+from auricle.captioning.beam_search import NextLogProbs, search_captions
+from auricle.checkpoint.config import BeamOptions
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
@@ -26,7 +28,6 @@ from auricle.training.run import Run, make_accelerator
 from auricle.training.train import build_captioner, finish, parameter_groups
 from auricle.training.validate import caption_scorer, evaluate_captions
 from auricle.training.weights import halve, load_strictly, load_weights, save_weights
-from auricle.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 LONGEST = 30  # words of a caption that is drawn
 # What the model says of its own: one hypothesis, and no rule but the greatest length.

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from auricle.data.download import cache_folder
 from auricle.errors import AuricleError
 from auricle.evaluation.sentences import SentenceModel
+from auricle.storage.files import cache_folder
 
 CLASSES = 527
 MODEL, WIDTH = "all-MiniLM-L6-v2", 384

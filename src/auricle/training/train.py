@@ -11,10 +11,12 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.checkpoint import FORMAT, Checkpoint, CheckpointConfig, save_checkpoint
+from auricle.checkpoint.config import FORMAT, CheckpointConfig
+from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.checkpoint.vocabulary import PAD, SPECIAL, Vocabulary
 from auricle.data.batches import Batches
-from auricle.features import front_end
 from auricle.models.captioning import CaptioningModel
+from auricle.sound.features import front_end
 from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import Recipe, TrainConfig, initial_checkpoint
 from auricle.training.export import export_onnx, load_model
@@ -25,7 +27,6 @@ from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions
 from auricle.training.weights import halve, load_strictly, save_weights
 from auricle.training.word2vec import train_word2vec
-from auricle.vocabulary import PAD, SPECIAL, Vocabulary
 
 STANDARD_SOUNDS = 64  # by which a memory's scale is set
 

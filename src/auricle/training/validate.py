@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from auricle.beam_search import search_captions
+from auricle.captioning.beam_search import search_captions
+from auricle.checkpoint.vocabulary import STOP_WORDS
 from auricle.data.manifest import Item
 from auricle.evaluation.cider import CiderD
 from auricle.evaluation.tokenizer import regex_tokenize
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import Recipe
 from auricle.training.prepare import Data
-from auricle.vocabulary import STOP_WORDS
 
 
 def caption_scorer(items: Sequence[Item]) -> CiderD:

@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from auricle.data.download import Remote
 from auricle.data.prepared import Monitor, silent
 from auricle.errors import AuricleError
-from auricle.files import written_whole
+from auricle.storage.download import Remote
+from auricle.storage.files import written_whole
 
 _EFFICIENTAT = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
 _BART = "https://huggingface.co/facebook/bart-base/resolve/aadd2ab0ae0c8268c7c9693540e9904811f36177"

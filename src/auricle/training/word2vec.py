@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auricle.checkpoint.vocabulary import PAD, SPECIAL, Vocabulary, words
 from auricle.training.config import Word2VecConfig
-from auricle.vocabulary import PAD, SPECIAL, Vocabulary, words
 
 
 def train_word2vec(captions: Sequence[str], vocabulary: Vocabulary, config: Word2VecConfig, seed: int) -> Tensor:

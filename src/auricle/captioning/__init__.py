@@ -1,0 +1,1 @@
+"""From samples to captions: encoder, beam search, windows, events. Imports no torch."""

@@ -1,0 +1,140 @@
+"""Beam search over any function that gives the log-probabilities of the next token."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from auricle.checkpoint.config import BeamOptions
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary
+
+# Values that `_largest` takes the maximum of at once.
+BLOCK = 64
+
+# (tokens, parents) -> log-probabilities of the next token, (rows, vocabulary).
+#
+# `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call before from which the
+# hypothesis grew: a key/value cache is reordered by it. Rows are ordered by item, with equally many for each item: one
+# at the first call, beam-size many from the second on. `parents` of the first call is the item's own number.
+NextLogProbs = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A sequence that has ended: its tokens without beginning and end, and how good it is."""
+
+    tokens: tuple[int, ...]
+    log_prob: float  # of all tokens and the end
+    score: float  # log_prob, length-normalised
+
+
+def beam_search(
+    next_log_probs: NextLogProbs,
+    bos: int,
+    eos: int,
+    options: BeamOptions,
+    *,
+    items: int = 1,
+    forbidden: Collection[int] = (),
+    repeatable: Collection[int] = (),
+) -> list[list[Hypothesis]]:
+    """The best sequences for each of a batch of items.
+
+    At every step the `2 * beam` best continuations of an item are looked at: those of the first `beam` that end are kept
+    as finished, the best `beam` of the others live on. An item is done when `beam` hypotheses have finished. What one
+    item gets does not depend on the others.
+
+    Args:
+        next_log_probs: the model; see `NextLogProbs`.
+        bos: the token that stands before every sequence.
+        eos: the token that ends it.
+        options: the search's parameters.
+        items: the size of the batch.
+        forbidden: tokens that never occur.
+        repeatable: tokens that may occur twice although `no_repeat_words` is set.
+
+    Returns:
+        For each item its finished hypotheses, the best first; at most `options.beam`.
+    """
+    beam = options.beam
+    finished: list[list[Hypothesis]] = [[] for _ in range(items)]
+    done = np.zeros(items, bool)
+    last, parents = np.full(items, bos), np.arange(items)
+    histories = np.zeros((items, 0), int)  # (rows, length)
+    totals = np.zeros(items)  # (rows,): log-probability of each living hypothesis, -inf where there is none
+    for length in range(options.max_length + 1):
+        log_probs = np.array(next_log_probs(last, parents), np.float64)
+        width, words = len(last) // items, log_probs.shape[1]
+        log_probs[:, list(forbidden)] = -np.inf
+        if length < options.min_length:
+            log_probs[:, eos] = -np.inf
+        if length == options.max_length:
+            log_probs[:, np.arange(words) != eos] = -np.inf
+        if options.no_repeat_words:
+            may_repeat = np.zeros(words, bool)
+            may_repeat[list(repeatable)] = True
+            _forbid_words(log_probs, histories, may_repeat)
+        if options.no_repeat_ngram:
+            _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
+        continuations = (totals[:, None] + log_probs).reshape(items, -1)
+        # Every item keeps `beam` rows, also where fewer live; those that are none grow from the item's first row.
+        parents = np.repeat(np.arange(items) * width, beam).reshape(items, beam)
+        last = np.full((items, beam), eos)
+        totals = np.full((items, beam), -np.inf)
+        for item in np.flatnonzero(~done):
+            alive = 0
+            for rank, choice in enumerate(_largest(continuations[item], 2 * beam)):
+                total = float(continuations[item, choice])
+                if total == -np.inf or alive == beam:
+                    break
+                row, token = divmod(int(choice), words)
+                row += int(item) * width
+                if token != eos:
+                    parents[item, alive], last[item, alive], totals[item, alive] = row, token, total
+                    alive += 1
+                elif rank < beam:
+                    score = total / (length + 1) ** options.length_penalty
+                    finished[item].append(Hypothesis(tuple(histories[row].tolist()), total, score))
+            done[item] = alive == 0 or len(finished[item]) >= beam
+        if done.all():
+            break
+        parents, last, totals = parents.ravel(), last.ravel(), totals.ravel()
+        histories = np.concatenate([histories[parents], last[:, None]], 1)
+    return [sorted(hypotheses, key=lambda h: -h.score)[:beam] for hypotheses in finished]
+
+
+def search_captions(
+    next_log_probs: NextLogProbs,
+    vocabulary: Vocabulary,
+    options: BeamOptions,
+    items: int = 1,
+    without: Collection[int] = (),
+) -> list[list[Hypothesis]]:
+    """Beam search over the words of a vocabulary, some left out, of which stop words may stand twice; see `beam_search`."""
+    forbidden, repeatable = (PAD, SOS, UNKNOWN, *without), vocabulary.numbers(STOP_WORDS)
+    return beam_search(next_log_probs, SOS, EOS, options, items=items, forbidden=forbidden, repeatable=repeatable)
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the largest values, the largest first; of equals the first first, so that ties are settled alike."""
+    count = min(count, len(values))
+    # As many values as that reach the count-th largest of the maxima of blocks, and so do all that are sought: only those are
+    # sorted, where a partition of all would take most of the search's time.
+    maxima = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
+    threshold = np.sort(maxima)[-count] if len(maxima) >= count else -np.inf
+    candidates = np.flatnonzero(values >= threshold)
+    return candidates[np.argsort(-values[candidates], kind="stable")][:count]
+
+
+def _forbid_words(log_probs: np.ndarray, histories: np.ndarray, may_repeat: np.ndarray) -> None:
+    rows, positions = np.nonzero(~may_repeat[histories])
+    log_probs[rows, histories[rows, positions]] = -np.inf
+
+
+def _forbid_ngrams(log_probs: np.ndarray, histories: np.ndarray, size: int) -> None:
+    if histories.shape[1] < size:
+        return
+    ngrams = np.lib.stride_tricks.sliding_window_view(histories, size, axis=1)  # (rows, positions, size)
+    beginning = histories[:, histories.shape[1] - size + 1 :]
+    rows, positions = np.nonzero((ngrams[:, :, :-1] == beginning[:, None]).all(2))
+    log_probs[rows, ngrams[rows, positions, -1]] = -np.inf

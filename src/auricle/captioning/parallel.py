@@ -1,0 +1,85 @@
+"""Many sounds at a time, in threads, with results in order."""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event
+from typing import TypeVar
+
+from auricle.errors import AudioError
+from auricle.sound.container import Source
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+    """What comes of each item, in their order; with several jobs, of so many at a time, while the next items are taken.
+
+    What taking an item raises is raised when all items before it are done.
+    """
+    if jobs == 1:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > jobs:
+                    yield waiting.popleft().result()
+        except AudioError:
+            yield from (future.result() for future in waiting)
+            raise
+        yield from (future.result() for future in waiting)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def side_by_side(
+    work: Callable[[str, Source], Iterator[Result]], sources: Iterable[tuple[str, Source]], jobs: int | None
+) -> Iterator[Result]:
+    """What comes of each of many sounds, worked on in threads, in the sounds' order and each result as soon as it is there.
+
+    Args:
+        work: gives the results of one sound from its name and source; what it raises is raised here.
+        sources: names and sounds.
+        jobs: how many sounds at a time; as many as there are processors if None.
+    """
+    jobs = jobs or os.cpu_count() or 1
+
+    def put(name: str, source: Source, results: SimpleQueue[Result | BaseException | None]) -> None:
+        try:
+            for result in work(name, source):
+                if stopped.is_set():
+                    return
+                results.put(result)
+            results.put(None)
+        except BaseException as error:
+            results.put(error)
+
+    stopped = Event()
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[SimpleQueue[Result | BaseException | None]] = deque()
+    try:
+        remaining = iter(sources)
+        while True:
+            for name, source in itertools.islice(remaining, 4 * jobs - len(waiting)):
+                waiting.append(SimpleQueue())
+                pool.submit(put, name, source, waiting[-1])
+            if not waiting:
+                return
+            while (result := waiting[0].get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+            waiting.popleft()
+    finally:
+        stopped.set()  # who asked has enough: hours of sound need not be finished
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Checkpoint folders: how a captioner describes itself, its vocabulary, and the embedded model."""

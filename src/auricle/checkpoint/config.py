@@ -1,0 +1,110 @@
+"""The typed contents of `config.json`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which network hears."""
+
+    architecture: Literal["cnn10", "mobilenet", "vggish", "gru"] = "cnn10"
+    width: float = 1.0  # multiplies the channels: 1 is CNN10, VGGish or mn10, 0.4 is mn04
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Which network speaks, and its sizes."""
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    feedforward: int = 2048
+    dropout: float = 0.2
+    tags: int = 0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
+    # transformer: the paper's. bart: its layers as BART has them, learnt positions, GELU, tied output. gru: recurrent.
+    architecture: Literal["transformer", "bart", "gru"] = "transformer"
+    encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.layers, self.heads, self.feedforward) < 1:
+            raise ValueError("width, layers, heads and feedforward are to be 1 at least")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be shared among {self.heads} heads")
+        if self.architecture == "gru" and self.heads != 1:
+            raise ValueError(f"heads is {self.heads}: the attention of a recurrent decoder has one")
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How to search. Lengths are in tokens, without beginning and end."""
+
+    beam: int = 4  # hypotheses kept alive
+    length_penalty: float = 0.6  # score = log-probability / (length + 1) ** length_penalty
+    min_length: int = 3
+    max_length: int = 30
+    no_repeat_ngram: int = 0  # n-grams of this size occur once; 0 allows all
+    no_repeat_words: bool = True  # no token occurs twice but the repeatable ones (stop words)
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ValueError(f"beam is {self.beam}: it must be at least 1")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ValueError(f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is wanted")
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure a caption is to be right, fitted by logistic regression: a bias, and the weights of what tells it."""
+
+    bias: float
+    score: float  # of the caption's score
+    tag: float  # of the probability of the likeliest tag
+    similarity: float  # of the caption's similarity to the sound
+
+
+@dataclass(frozen=True)
+class SecondEvent:
+    """When a caption goes on with a second event, "... while ...", which is searched for without the words of the first."""
+
+    below: float  # only captions less similar to the sound are gone on with
+    gain: float  # how much more similar the sentence of both must be
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What `config.json` says."""
+
+    format: int
+    front_end: str
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    decoding: BeamOptions = field(default_factory=BeamOptions)
+    space: int = 0  # size of the space in which sounds and sentences can be compared; 0: they cannot
+    rerank: float = 0.0  # times the similarity to the sound, added to the score of a sentence to choose by
+    second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
+    confidence: Confidence | None = None  # of captions; None: not calibrated
+    maximum_seconds: float = 30.0  # the longest sound that it was trained on
+    padded_frames: int = (
+        0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
+    )
+    licence: str = "unknown"  # of the weights
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise ValueError(f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it")
+        # What a search may cost is not for whoever made the folder to say.
+        limits = {
+            "decoding.beam": (self.decoding.beam, 1, 64),
+            "decoding.max_length": (self.decoding.max_length, 1, 1000),
+            "decoding.length_penalty": (self.decoding.length_penalty, 0, 10),
+            "space": (self.space, 0, 1 << 16),
+            "rerank": (self.rerank, 0, 1000),
+            "maximum_seconds": (self.maximum_seconds, 1, 600),
+            "padded_frames": (self.padded_frames, 0, 100_000),
+        }
+        for name, (value, least, most) in limits.items():
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}: from {least} to {most} is wanted")

@@ -1,0 +1,206 @@
+"""Captions as words, and words as numbers."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from auricle.errors import AuricleError
+from auricle.storage.files import written_whole
+
+WORD = re.compile(r"[a-z0-9]+(?:[-'][a-z0-9]+)*")
+PAD, SOS, EOS, UNKNOWN = range(4)
+SPECIAL = ("<pad>", "<sos>", "<eos>", "<unk>")
+TASK = "<task {}>"  # stands before captions of a further data set, which are told apart by it
+# BART's special tokens in the order of their numbers, and what they are here.
+BART_SPECIAL = {"<s>": SOS, "<pad>": PAD, "</s>": EOS, "<unk>": UNKNOWN}
+# How BART's tokenizer, which is GPT-2's, divides text of `words` before it looks for pieces.
+PRE_TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+")
+# Words that a good caption may well use twice.
+STOP_WORDS = frozenset(
+    "a an the and or but then while as with without of in on at by to into onto from for over under near is are was were be "
+    "being it its their his her that this which who there some several another other each one two up down out off through".split()
+)
+
+
+def words(caption: str) -> list[str]:
+    """The words of a caption: lower case, without punctuation."""
+    return WORD.findall(caption.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def sentence(caption_words: Sequence[str]) -> str:
+    """Words as people write them: a capital first, a full stop at the end."""
+    text = " ".join(caption_words)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+class Vocabulary:
+    """The words that a model knows, each with its number; the first four numbers are `SPECIAL`.
+
+    Args:
+        known: the words, in the order of their numbers, without the special ones.
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.words = (*SPECIAL, *known)
+        self._numbers = {word: number for number, word in enumerate(self.words)}
+        if len(self._numbers) != len(self.words):
+            raise AuricleError("a vocabulary holds a word twice")
+
+    @classmethod
+    def build(cls, captions: Iterable[str], minimum_count: int = 1) -> "Vocabulary":
+        """The words that occur at least `minimum_count` times, the most frequent first."""
+        counts = Counter(word for caption in captions for word in words(caption))
+        ordered = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls(word for word in ordered if counts[word] >= minimum_count)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Reads `vocabulary.txt`, one word a line, the special ones first; pieces of words, where `merges.txt` is beside it."""
+        lines = path.read_text("utf-8").split("\n")[:-1]
+        if tuple(lines[: len(SPECIAL)]) != SPECIAL:
+            raise AuricleError(f"{path}: not a vocabulary: the first lines are not {' '.join(SPECIAL)}")
+        known, merges = lines[len(SPECIAL) :], path.with_name("merges.txt")
+        return Subwords(known, _read_merges(merges)) if merges.exists() else cls(known)
+
+    def with_tasks(self, count: int) -> "Vocabulary":
+        """The same, and so many tokens that stand before captions of further data sets, in place of `<sos>`."""
+        return Vocabulary([*self.words[len(SPECIAL) :], *(TASK.format(task) for task in range(1, count + 1))])
+
+    def with_words(self, more: Iterable[str]) -> "Vocabulary":
+        """The same, and after them those of the words that are not known yet."""
+        return Vocabulary([*self.words[len(SPECIAL) :], *(word for word in more if word not in self)])
+
+    def save(self, path: Path) -> None:
+        """Writes `vocabulary.txt`."""
+        with written_whole(path) as part:
+            part.write_text("".join(f"{word}\n" for word in self.words), "utf-8")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._numbers
+
+    def encode(self, caption: str, task: int = 0) -> list[int]:
+        """`<sos>` or the token of a task, the numbers of the words (`<unk>` for those not known), `<eos>`."""
+        beginning = self._numbers[TASK.format(task)] if task else SOS
+        return [beginning, *(self._numbers.get(word, UNKNOWN) for word in words(caption)), EOS]
+
+    def numbers(self, some: Iterable[str]) -> list[int]:
+        """The numbers of those of the words that are known."""
+        return [self._numbers[word] for word in some if word in self._numbers]
+
+    def decode(self, numbers: Iterable[int]) -> list[str]:
+        """The words behind the numbers, up to `<eos>`, without the special ones."""
+        caption: list[str] = []
+        for number in numbers:
+            if number == EOS:
+                break
+            if number >= len(SPECIAL):
+                caption.append(self.words[number])
+        return caption
+
+
+class Subwords(Vocabulary):
+    """Pieces of words by byte-pair encoding (Sennrich et al. 2016) of bytes, as the tokenizer of BART has them.
+
+    Args:
+        known: the pieces, in the order of their numbers, without the special ones; a piece that begins a word begins with "Ġ".
+        merges: which two pieces become one, the first rule first.
+    """
+
+    def __init__(self, known: Iterable[str], merges: Sequence[tuple[str, str]]) -> None:
+        super().__init__(known)
+        self.merges = merges
+        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self._pieces: dict[str, list[int]] = {}  # of what has been divided before
+
+    @classmethod
+    def read_published(cls, folder: Path) -> "Subwords":
+        """Reads `vocab.json` and `merges.txt` as `auricle data weights bart-tokenizer` fetches them.
+
+        Raises:
+            AuricleError: they are missing or not what they should be.
+        """
+        try:
+            numbers = json.loads((folder / "vocab.json").read_text("utf-8"))
+            merges = _read_merges(folder / "merges.txt")
+        except (OSError, ValueError) as error:
+            raise AuricleError(
+                f"{folder}: no tokenizer: {error}: `auricle data weights bart-tokenizer` fetches it"
+            ) from None
+        ordered = sorted(numbers, key=lambda piece: numbers[piece])
+        if [*ordered[: len(SPECIAL)]] != [*BART_SPECIAL] or [*map(numbers.get, ordered)] != [*range(len(ordered))]:
+            raise AuricleError(
+                f"{folder / 'vocab.json'}: not BART's: its first pieces are not {' '.join(BART_SPECIAL)}"
+            )
+        return cls(ordered[len(SPECIAL) :], merges)
+
+    def save(self, path: Path) -> None:
+        """Writes `vocabulary.txt`, and `merges.txt` beside it."""
+        super().save(path)
+        with written_whole(path.with_name("merges.txt")) as part:
+            part.write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
+
+    def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002 - whatever they are
+        """Itself: every word can be made of pieces."""
+        return self
+
+    def __contains__(self, word: str) -> bool:
+        return UNKNOWN not in self._divide(f" {word}")
+
+    def encode(self, caption: str, task: int = 0) -> list[int]:
+        """`<sos>`, the numbers of the pieces of the words, `<eos>`; there are no tasks."""
+        assert not task
+        parts = PRE_TOKEN.findall(" ".join(words(caption)))
+        return [SOS, *(number for part in parts for number in self._divide(part)), EOS]
+
+    def numbers(self, some: Iterable[str]) -> list[int]:
+        """The numbers of those of the words that are one piece, at the beginning of a caption or after it."""
+        divided = [self._divide(text) for word in some for text in (word, f" {word}")]
+        return [pieces[0] for pieces in divided if len(pieces) == 1 and pieces[0] != UNKNOWN]
+
+    def decode(self, numbers: Iterable[int]) -> list[str]:
+        """The words behind the numbers, up to `<eos>`, without the special tokens."""
+        letters = "".join(super().decode(numbers))
+        text = bytes(BYTES[letter] for letter in letters if letter in BYTES).decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() else " " for letter in text).split()
+
+    def _divide(self, text: str) -> list[int]:
+        """The numbers of the pieces of a word, or of a part of one."""
+        if text not in self._pieces:
+            pieces = list(text.replace(" ", "Ġ"))
+            while len(pieces) > 1:
+                best = min(pairwise(pieces), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+                if best not in self._ranks:
+                    break
+                merged: list[str] = []
+                for piece in pieces:
+                    if merged and (merged[-1], piece) == best:
+                        merged[-1] += piece
+                    else:
+                        merged.append(piece)
+                pieces = merged
+            self._pieces[text] = [self._numbers.get(piece, UNKNOWN) for piece in pieces]
+        return self._pieces[text]
+
+
+def _byte_letters() -> dict[str, int]:
+    """The byte that each letter of a piece stands for: printable ones are themselves, the others come after them all."""
+    themselves = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in themselves]
+    return {chr(byte): byte for byte in themselves} | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+BYTES = _byte_letters()
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    lines = path.read_text("utf-8").split("\n")
+    pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise AuricleError(f"{path}: two pieces a line are wanted")
+    return [(first, second) for first, second in pairs]

@@ -1,0 +1,175 @@
+"""The commands `caption` and `rank`."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auricle.cli.options import (
+    CheckpointFolder,
+    Jobs,
+    Paths,
+    TableForm,
+    finish,
+    good,
+    named_sounds,
+    opened,
+    opened_sounds,
+    tell_unknown_words,
+    with_progress,
+)
+from auricle.errors import AudioError, AuricleError
+
+if TYPE_CHECKING:
+    from auricle.captioning.results import Row
+
+
+class Form(StrEnum):
+    """Formats of captions."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    srt = "srt"
+    vtt = "vtt"
+
+
+def caption(
+    paths: Paths,
+    checkpoint: CheckpointFolder = None,
+    form: Annotated[Form, typer.Option("--format", "-f", help="How captions are written.")] = Form.text,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; a folder for subtitles of several sounds.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, max=64, help="Hypotheses kept by the beam search.")] = None,
+    n_best: Annotated[int, typer.Option(min=1, max=64, help="Sentences for each sound, the best first.")] = 1,
+    window: Annotated[float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")] = 10.0,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard.")
+    ] = None,
+    jobs: Jobs = None,
+    max_duration: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Refuse longer sounds.")
+    ] = None,
+) -> None:
+    """Caption sounds: a sentence each, and one every 10 s for sounds over 30 s.
+
+    Examples:
+
+        auricle caption dog.wav
+
+        auricle caption recordings/ --format jsonl --output captions.jsonl
+
+        auricle caption film.mkv --format srt --output film.srt
+
+        auricle caption dog.wav --explain dog.png
+
+        ffmpeg -i rtsp://camera -f wav - | auricle caption -
+    """
+    from auricle.captioning.captioner import Captioner
+    from auricle.captioning.results import Row
+    from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
+
+    loaded = load_checkpoint(checkpoint or EMBEDDED)
+    options = loaded.config.decoding
+    options = replace(options, beam=beam or max(options.beam, n_best))
+    if n_best > options.beam:
+        raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}")
+    captioner = Captioner(loaded, options)
+    names = named_sounds(paths)
+    if explain is not None and len(names) > 1:
+        raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
+    subtitles = form in (Form.srt, Form.vtt)
+    if subtitles and len(names) > 1 and (output is None or output.is_file()):
+        raise AuricleError(f"{len(names)} sounds as {form} go into a folder: name it with --output")
+    if subtitles and len(names) > 1:
+        check_targets(names, output, form)
+
+    if explain is not None:
+        from auricle.output.explain import explain as draw
+
+        rows = (Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names))
+    else:
+        rows = captioner.caption_files(opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration)
+    errors: list[AudioError] = []
+    with contextlib.closing(rows):  # type: ignore[type-var]
+        shown = rows if output is None else with_progress(rows, len(names), "Captioning")
+        if subtitles and len(names) > 1:
+            assert output is not None
+            write_each(good(shown, errors), output, form, n_best)
+        else:
+            write_all(good(shown, errors), output, form, n_best, named=len(names) > 1 or paths != names)
+    finish(len(names), len(errors), "captioned")
+
+
+def rank(
+    sentence: Annotated[str, typer.Argument(help="What to listen for, in plain words.")],
+    paths: Paths,
+    checkpoint: CheckpointFolder = None,
+    form: Annotated[TableForm, typer.Option("--format", "-f", help="How similarities are written.")] = TableForm.text,
+    top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Sort sounds by a sentence, the most similar first; a sound over 30 s counts as its most similar 10 s.
+
+    Examples:
+
+        auricle rank "glass breaking" recordings/
+
+        auricle rank "a dog barks in the distance" *.wav --top 10
+
+        auricle rank "rain on a roof" recordings/ --format csv > rain.csv
+    """
+    from auricle.captioning.captioner import load
+    from auricle.output.writers import write_matches
+
+    captioner = load(checkpoint)
+    names = named_sounds(paths)
+    matches = captioner.similarity_files(sentence, opened_sounds(names), jobs=jobs)
+    tell_unknown_words(sentence, captioner)
+    errors: list[AudioError] = []
+    with contextlib.closing(matches):  # type: ignore[type-var]
+        found = list(good(with_progress(matches, len(names), "Listening"), errors))
+    found.sort(key=lambda match: -(match.similarity or 0.0))
+    with opened(None) as file:
+        write_matches(found[:top], file, form.value)
+    finish(len(names), len(errors), "compared")
+
+
+def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None:
+    """Refuses sounds whose subtitles would be written to the same file."""
+    seen: dict[str, str] = {}
+    for name in names:
+        target = f"{subtitle_stem(name)}.{form}"
+        if target in seen:
+            raise AuricleError(f"{seen[target]} and {name} would both be written to {target} in {output}")
+        seen[target] = name
+
+
+def subtitle_stem(name: str) -> str:
+    """The name of a sound's subtitles without suffix."""
+    return "standard-input" if name == "-" else Path(name).stem
+
+
+def write_all(rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool) -> None:
+    """Writes all captions to one file, as they come."""
+    from auricle.output.writers import write_rows
+
+    with opened(output) as file:
+        write_rows(rows, file, form.value, n_best=n_best, named=named)
+
+
+def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> None:
+    """Writes a subtitle file for each sound, each whole or not at all."""
+    from itertools import groupby
+
+    from auricle.output.writers import write_rows
+
+    for name, own in groupby(rows, key=lambda row: row.file):
+        with opened(folder / f"{subtitle_stem(name)}.{form}") as file:
+            write_rows(own, file, form.value, n_best=n_best)

@@ -1,0 +1,71 @@
+"""The commands `push` and `info`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auricle.cli.train import Settings
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hugging Face Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="If it is new: for your eyes only.")] = False,
+    message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "Push by auricle",
+) -> None:
+    """Put a checkpoint on the Hugging Face Hub, with its README.md as its card, or one made of what it says of itself.
+
+    `hf auth login` logs you in. Nothing but what belongs to a checkpoint is pushed.
+
+    Examples:
+
+        auricle push runs/mine/captioner me/city-sounds --private
+
+        auricle caption tram.wav --checkpoint me/city-sounds
+    """
+    from auricle.captioning.captioner import Captioner
+    from auricle.checkpoint import hub
+    from auricle.checkpoint.folder import FILES, MORE_FILES, card, load_checkpoint
+
+    checkpoint = load_checkpoint(folder)
+    Captioner(checkpoint)  # what cannot be captioned with is not pushed
+    files: dict[str, Path | bytes] = {file: folder / file for file in FILES | MORE_FILES if (folder / file).exists()}
+    files["README.md"] = card(checkpoint, name).encode()
+    print(hub.push(name, files, private=private, message=message))
+
+
+def info(
+    target: Annotated[Path | None, typer.Argument(help="A checkpoint folder, or a recipe.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Say what a checkpoint is and under which licence, or how many parameters a recipe's parts have.
+
+    Examples:
+
+        auricle info
+
+        auricle info runs/paper/captioner
+
+        auricle info configs/paper.toml
+    """
+    if target is not None and target.suffix == ".toml":
+        from auricle.training.config import load_recipe
+        from auricle.training.parameters import describe
+
+        print(describe(load_recipe(target, settings or [])))
+        return
+    from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
+
+    checkpoint = load_checkpoint(target or EMBEDDED)
+    config = checkpoint.config
+    print(f"folder      {checkpoint.folder}")
+    print(f"front end   {config.front_end}")
+    print(f"encoder     {config.encoder.architecture}, width {config.encoder.width:g}")
+    print(f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads")
+    print(f"vocabulary  {len(checkpoint.vocabulary)} words")
+    tags = f"{len(checkpoint.tags)} classes, of which the likeliest {config.decoder.tags} guide the decoder"
+    print(f"tags        {tags if config.decoder.tags else 'none'}")
+    space = f"{config.space} dimensions in which sounds and sentences are compared"
+    print(f"space       {space if config.space else 'none'}")
+    print(f"licence     {config.licence}")

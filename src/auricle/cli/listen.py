@@ -1,0 +1,210 @@
+"""The command `listen`."""
+
+import contextlib
+import datetime
+import signal
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auricle.cli.alerts import AlertFile, AlertSentences, alarm
+from auricle.cli.options import CheckpointFolder
+from auricle.errors import AuricleError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from auricle.alerts.actions import Say
+    from auricle.live.keep import Keeper
+    from auricle.live.sources import Gap, Source
+    from auricle.live.view import View
+
+
+class ListenForm(StrEnum):
+    """How rows are shown."""
+
+    text = "text"
+    jsonl = "jsonl"
+
+
+class Pcm(StrEnum):
+    """Types of raw samples, as FFmpeg calls them."""
+
+    s16le = "s16le"
+    s32le = "s32le"
+    f32le = "f32le"
+
+
+def listen(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A file, an address on the network, - for raw samples; the microphone if left out."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Microphone: its number or a part of its name; ? prints them.")
+    ] = None,
+    checkpoint: CheckpointFolder = None,
+    form: Annotated[ListenForm, typer.Option("--format", "-f", help="How rows are written.")] = ListenForm.text,
+    pcm: Annotated[Pcm | None, typer.Option(help="Type of raw samples; s16le if left out.")] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=1000, max=768_000, help="Rate of raw samples in Hz; 32000 if left out.")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=64, help="Channels of raw samples; 1 if left out.")] = None,
+    alerts: AlertSentences = None,
+    alert_file: AlertFile = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what is heard, as FLAC; nothing is kept if left out.")
+    ] = None,
+    keep_limit: Annotated[
+        float, typer.Option(metavar="MB", help="What is kept takes no more; the oldest goes.")
+    ] = 1000,
+) -> None:
+    """Listen, and say what is heard as it is heard, until Ctrl+C.
+
+    A terminal shows the level, the likeliest tags and the captions; elsewhere there is a line for each event that has ended, and
+    with `--format jsonl` a row when an event begins, is named anew, or ends. A microphone or a stream that is lost is opened
+    again.
+
+    Examples:
+
+        auricle listen
+
+        auricle listen --alert "glass breaking" --alert "gunshot or explosion"
+
+        auricle listen https://radio.example/stream.mp3 --format jsonl
+
+        auricle listen film.mkv
+
+        arecord -t raw -f S16_LE -r 16000 | auricle listen - --rate 16000
+
+        auricle listen --keep recordings --keep-limit 500 --alerts alerts.toml
+    """
+    from auricle.alerts.watch import Alert
+    from auricle.captioning.captioner import load
+    from auricle.live.keep import Keeper
+    from auricle.live.listener import listen as listened
+    from auricle.live.sources import heard
+    from auricle.live.view import fields
+
+    captioner = load(checkpoint)
+    with contextlib.ExitStack() as stack:
+        keeper = None if keep is None else Keeper(keep, round(keep_limit * 1e6), captioner.rate)
+        view = stack.enter_context(_view(form, _name(source)))
+        place = _source(source, device, captioner.rate, (pcm, rate, channels), view.say)
+        watch, tell = stack.enter_context(alarm(captioner, alerts, alert_file, view.say))
+        stop = stack.enter_context(_Stop())
+        pieces = stop.until_asked(heard(place, view.say))
+        for row in listened(captioner, _observed(pieces, view, keeper), watch):
+            view.row(row)
+            if isinstance(row.row, Alert):
+                tell(fields(row))
+
+
+def _name(source: str | None) -> str:
+    """What the view calls a source, in a few characters and without passwords."""
+    from auricle.errors import printable
+    from auricle.sound.network import shown_url
+
+    if source is None or source == "-":
+        return "microphone" if source is None else "standard input"
+    return shown_url(source) if "://" in source else printable(Path(source).name)
+
+
+def _source(
+    source: str | None, device: str | None, rate: int, raw: tuple[Pcm | None, int | None, int | None], say: "Say"
+) -> "Source":
+    from auricle.live.sources import file_source, microphone_source, pcm_source, url_source
+
+    if source != "-" and any(option is not None for option in raw):
+        raise AuricleError("--pcm, --rate and --channels describe raw samples: auricle listen - reads them")
+    if source is not None and device is not None:
+        raise AuricleError(f"--device names a microphone, and {source} is none: leave one of both out")
+    if source is None:
+        return microphone_source(rate, device, say)
+    if source == "-":
+        pcm, from_rate, channels = raw
+        kind = (pcm or Pcm.s16le).value
+        return pcm_source(sys.stdin.buffer, rate, pcm=kind, from_rate=from_rate or 32_000, channels=channels or 1)
+    return url_source(source, rate) if "://" in source else file_source(source, rate)
+
+
+@contextlib.contextmanager
+def _view(form: ListenForm, name: str) -> Iterator["View"]:
+    from auricle.live.view import JsonLines, Lines, terminal
+
+    if form is ListenForm.jsonl:
+        yield JsonLines(sys.stdout, sys.stderr)
+    elif sys.stdout.isatty():
+        with terminal(name) as view:
+            yield view
+    else:
+        yield Lines(sys.stdout, sys.stderr)
+
+
+def _observed(
+    pieces: Iterator["np.ndarray | Gap"], view: "View", keeper: "Keeper | None"
+) -> Iterator["np.ndarray | Gap"]:
+    """The same pieces, shown on the meter and kept on their way."""
+    from auricle.live.sources import Gap
+
+    try:
+        for piece in pieces:
+            if not isinstance(piece, Gap):
+                view.samples(piece)
+            if keeper is not None:
+                try:
+                    if isinstance(piece, Gap):
+                        keeper.close()
+                    else:
+                        keeper.feed(piece, datetime.datetime.now(datetime.UTC))
+                except AuricleError as error:
+                    # A full disk must not make us deaf.
+                    view.say(f"{error}: listening goes on, and nothing more is kept")
+                    keeper = None
+            yield piece
+    finally:
+        if keeper is not None:
+            try:
+                keeper.close()
+            except AuricleError as error:
+                view.say(f"{error}: the end is not kept")
+
+
+class _Stop:
+    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row; asked twice, at once."""
+
+    def __init__(self) -> None:
+        self._asked = self._waiting = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "_Stop":
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def until_asked(self, pieces: Iterator["np.ndarray | Gap"]) -> Iterator["np.ndarray | Gap"]:
+        """The same pieces, until the user has enough."""
+        with contextlib.closing(pieces):  # type: ignore[type-var]
+            while not self._asked:
+                self._waiting = True
+                try:
+                    piece = next(pieces)
+                except (StopIteration, KeyboardInterrupt):
+                    return
+                finally:
+                    self._waiting = False
+                yield piece
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        # While a sound is captioned, that is finished first; while we wait for one, there is nothing to finish.
+        if self._asked or self._waiting:
+            raise KeyboardInterrupt
+        self._asked = True

@@ -1,0 +1,116 @@
+"""The command line: collects the commands and turns errors into one line and an exit code."""
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auricle.cli.alerts import alert_test
+from auricle.cli.bulk import bulk
+from auricle.cli.caption import caption, rank
+from auricle.cli.checkpoint import info, push
+from auricle.cli.data import data_app
+from auricle.cli.evaluate import compare, evaluate, metrics_app
+from auricle.cli.listen import listen
+from auricle.cli.reproduce import reproduce
+from auricle.cli.search import index, search
+from auricle.cli.serve import serve
+from auricle.cli.subtitle import subtitle
+from auricle.cli.train import export, pretrain, train
+from auricle.errors import AuricleError, printable
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+
+
+# Which extra installs what the core lacks.
+EXTRAS = {
+    **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
+    "matplotlib": "explain",
+    **dict.fromkeys(("huggingface_hub", "httpx2"), "hub"),
+    "py7zr": "data",
+    **dict.fromkeys(
+        ("cryptography", "fastapi", "prometheus_client", "python_multipart", "uvicorn", "websockets"), "serve"
+    ),
+    "pycocoevalcap": "metrics",
+    "sounddevice": "listen",
+    **dict.fromkeys(("fsspec", "pyarrow", "ray"), "ray"),
+    **dict.fromkeys(("apsw", "sqlite_vec"), "search"),
+}
+
+
+def show_version(requested: bool) -> None:
+    """Prints the version and exits."""
+    if requested:
+        from importlib.metadata import version
+
+        print(f"auricle {version('auricle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def auricle(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Automated audio captioning: a sound goes in, a sentence comes out."""
+
+
+# The order in which `auricle --help` lists them.
+COMMANDS = (
+    caption,
+    rank,
+    pretrain,
+    train,
+    export,
+    push,
+    info,
+    listen,
+    subtitle,
+    bulk,
+    index,
+    search,
+    serve,
+    alert_test,
+    evaluate,
+    compare,
+    reproduce,
+)
+for command in COMMANDS:
+    app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(metrics_app, name="metrics")
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Runs a command. An error that a user can fix is one line on standard error and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            app(prog_name="auricle")
+        finally:
+            sys.stdout.flush()  # a full disk and a closed pipe show here, not when Python has ended
+    except AuricleError as error:
+        sys.exit(f"auricle: {error}")
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in EXTRAS:
+            raise
+        sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{EXTRAS[name]}]'")
+    except OSError as error:
+        # What waits to be printed may be what failed: Python must not try it once more at its end.
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read has enough
+            sys.exit(1)
+        sys.exit(f"auricle: {printable(str(error.filename or 'output'))}: {error.strerror or error}")

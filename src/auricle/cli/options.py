@@ -1,0 +1,127 @@
+"""What several commands share: options, the sounds that are named, progress, how a command ends."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TextIO, TypeVar
+
+import typer
+
+from auricle.errors import AudioError, AuricleError
+from auricle.sound.find import find_sounds
+
+if TYPE_CHECKING:
+    from auricle.captioning.captioner import Captioner
+
+
+class Outcome(Protocol):
+    """What became of a file."""
+
+    @property
+    def file(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def error(self) -> AudioError | None:
+        """Why it could not be read."""
+        ...
+
+
+AnOutcome = TypeVar("AnOutcome", bound=Outcome)
+
+
+class TableForm(StrEnum):
+    """Formats of what is no subtitle."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+
+
+Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint folder, or owner/name on the Hugging Face Hub; the embedded model if left out."),
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
+
+
+def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[AnOutcome]:
+    """What went well; errors are printed and collected."""
+    for outcome in outcomes:
+        if outcome.error is None:
+            yield outcome
+        else:
+            errors.append(outcome.error)
+            print(f"auricle: {outcome.error}", file=sys.stderr)
+
+
+def finish(total: int, failed: int, done: str) -> None:
+    """Counts the sounds where there are several, and fails where one did."""
+    if failed or total > 1:
+        print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def tell_unknown_words(sentence: str, captioner: "Captioner") -> None:
+    """Says which of the words the model does not know."""
+    from auricle.checkpoint.vocabulary import words
+
+    if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
+        print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
+
+
+def named_sounds(paths: Iterable[str]) -> list[str]:
+    """What `find_sounds` finds; nothing is an error."""
+    if not (names := list(find_sounds(paths))):
+        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    return names
+
+
+def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:
+    """Names with what is read for them: their files, or standard input."""
+    return ((name, sys.stdin.buffer if name == "-" else name) for name in names)
+
+
+def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iterator[AnOutcome]:
+    """Shows on a terminal how many sounds are done, where results themselves do not scroll by."""
+    if not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, last = bar.add_task("", total=total), None
+        for outcome in outcomes:
+            bar.advance(task, last is not None and outcome.file != last)
+            last = outcome.file
+            yield outcome
+
+
+@contextlib.contextmanager
+def opened(output: Path | None) -> Iterator[TextIO]:
+    """The file to write to, or standard output.
+
+    A file gets its name when it is whole; what a stop leaves of it ends in `.part`.
+    """
+    if output is None:
+        yield sys.stdout
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    plain = output.is_file() or not output.exists()  # and no pipe or device
+    part = output.with_name(f"{output.name}.part") if plain else output
+    try:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+    except OSError as error:
+        error.filename = error.filename or str(output)  # a full disk's has none
+        raise
+    if plain:
+        part.replace(output)

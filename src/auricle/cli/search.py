@@ -1,0 +1,138 @@
+"""The commands `index` and `search`."""
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auricle.cli.options import CheckpointFolder, Jobs, TableForm, good, opened, tell_unknown_words, with_progress
+from auricle.errors import AudioError, AuricleError
+from auricle.search import By
+from auricle.sound.find import find_sounds
+
+if TYPE_CHECKING:
+    from auricle.search.index import Hit
+
+COLUMNS = ("file", "start", "end", "caption", "score")
+
+Database = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The index; if left out the user's own, one for all folders.")
+]
+
+
+def index(
+    folders: Annotated[
+        list[str], typer.Argument(help="Folders whose sounds and videos are taken in.", metavar="FOLDER...")
+    ],
+    database: Database = None,
+    checkpoint: CheckpointFolder = None,
+    jobs: Jobs = None,
+) -> None:
+    """Keep captions and embeddings of a folder's sounds, for `auricle search`.
+
+    Run it again when sounds have come, changed or gone: only what is new is heard, and a file that was moved or copied is known
+    by its content. It can be stopped at any moment, and goes on from there.
+
+    Examples:
+
+        auricle index ~/recordings
+
+        auricle index field/ studio/ --database sounds.sqlite
+    """
+    from auricle.captioning.captioner import load
+    from auricle.search.index import SoundIndex, default_database
+
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise AuricleError(f"{folder} is no folder: index takes folders")
+    # A folder without any sound may be one whose disk is not there: nothing is forgotten then.
+    for folder, names in (found := {folder: list(find_sounds([folder])) for folder in folders}).items():
+        if not names:
+            raise AuricleError(f"no sounds in {folder}")
+    counts: Counter[str] = Counter()
+    errors: list[AudioError] = []
+    with SoundIndex(database or default_database(), load(checkpoint), create=True) as sounds:
+        changes = sounds.changes(found, (name for names in found.values() for name in names))
+        outcomes = sounds.update(changes, jobs)
+        with contextlib.closing(outcomes):  # type: ignore[type-var]
+            for outcome in good(with_progress(outcomes, len(changes.new), "Indexing"), errors):
+                counts["heard" if outcome.heard else "known by their content"] += 1
+        counts |= {"unchanged": changes.unchanged, "gone": len(changes.gone), "failed": len(errors)}
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        print(f"{len(changes.new) + changes.unchanged} sounds: {told}; {sounds.path}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+
+
+def search(
+    sentence: Annotated[str | None, typer.Argument(help="What to find, in plain words.")] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="SOUND", help="Find what sounds like this instead; at most 30 s.")
+    ] = None,
+    by: Annotated[
+        By, typer.Option(help="Compare the sentence's meaning with sounds, its words with captions and tags, or both.")
+    ] = By.both,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="So many stretches of sound, the best.")] = 10,
+    form: Annotated[TableForm, typer.Option("--format", "-f", help="How they are written.")] = TableForm.text,
+    database: Database = None,
+    checkpoint: CheckpointFolder = None,
+) -> None:
+    """Find sounds by a sentence, or by another sound, among those that `auricle index` has heard.
+
+    A line is: how well it fits, the file, when in it (if it is over 30 s), the caption. Nothing found: exit code 1.
+
+    Examples:
+
+        auricle search "rain on a tin roof"
+
+        auricle search --like clip.wav --top 20
+
+        auricle search chainsaw --by words --format jsonl
+    """
+    from auricle.captioning.captioner import load
+    from auricle.output.writers import write_table
+    from auricle.search.index import SoundIndex, default_database
+
+    if (sentence is None) == (like is None):
+        raise AuricleError("search wants a sentence, or a sound by --like")
+    captioner = load(checkpoint)
+    with SoundIndex(database or default_database(), captioner) as sounds:
+        if sentence is None:
+            assert like is not None
+            hits = sounds.search_like(sys.stdin.buffer if like == "-" else like, top)
+        else:
+            if by is not By.words:
+                tell_unknown_words(sentence, captioner)
+            hits = sounds.search(sentence, by, top)
+    if not hits:
+        print("auricle: nothing found", file=sys.stderr)
+        raise typer.Exit(1)
+    with opened(None) as file:
+        write_table(hits, file, form.value, COLUMNS, fields=hit_fields, line=hit_line)
+
+
+def hit_fields(hit: "Hit") -> dict[str, object]:
+    """A hit as an object of JSON."""
+    return {
+        "file": hit.file,
+        "start": round(hit.start, 3),
+        "end": round(hit.end, 3),
+        "whole": hit.whole,
+        "caption": hit.caption,
+        "score": round(hit.score, 4),
+        "confidence": None if hit.confidence is None else round(hit.confidence, 4),
+        "tags": [{"name": tag.name, "probability": tag.probability} for tag in hit.tags],
+    }
+
+
+def hit_line(hit: "Hit") -> str:
+    """A hit as a line for people."""
+    from auricle.errors import printable
+    from auricle.output.writers import stretch
+
+    time = "" if hit.whole else f" {stretch(hit.start, hit.end)}"
+    return f"{hit.score:6.3f}  {printable(hit.file)}{time}: {printable(hit.caption)}"

@@ -1,0 +1,176 @@
+"""The command `subtitle`."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from auricle.cli.alerts import AlertFile, AlertSentences, alarm
+from auricle.cli.options import CheckpointFolder
+from auricle.errors import AudioError, AuricleError
+from auricle.storage.files import written_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from auricle.alerts.actions import Fields
+    from auricle.alerts.watch import Alert, Watch
+    from auricle.captioning.captioner import Captioner
+    from auricle.captioning.segmenter import Event
+    from auricle.subtitles.files import Form
+
+
+class SubtitleForm(StrEnum):
+    """Formats of subtitles."""
+
+    srt = "srt"
+    vtt = "vtt"
+    ass = "ass"
+
+
+class CueStyle(StrEnum):
+    """What cues say."""
+
+    label = "label"
+    sentence = "sentence"
+
+
+def subtitle(
+    film: Annotated[str, typer.Argument(help="A film or a sound; - for standard input.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write: .srt, .vtt or .ass; standard output if left out."),
+    ] = None,
+    form: Annotated[
+        SubtitleForm | None, typer.Option("--format", "-f", help="The format, where no file's name says it.")
+    ] = None,
+    style: Annotated[
+        CueStyle, typer.Option(help="label: [dog barking, rain falling]; sentence: the caption as it is.")
+    ] = CueStyle.label,
+    merge: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Subtitles whose gaps sounds go into; all that is in them stays as it is."),
+    ] = None,
+    speech: Annotated[bool, typer.Option("--speech/--no-speech", help="Whether to say that somebody speaks.")] = True,
+    music: Annotated[bool, typer.Option("--music/--no-music", help="Whether to say that music plays.")] = True,
+    track: Annotated[
+        int | None, typer.Option(min=1, help="Which of several audio tracks; the one that players choose if left out.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="The least confidence that a sound is shown at; 0.25.")
+    ] = None,
+    checkpoint: CheckpointFolder = None,
+    alerts: AlertSentences = None,
+    alert_file: AlertFile = None,
+) -> None:
+    """Subtitle the sounds of a film, as captions for the deaf do: [dog barking], from when to when it is heard.
+
+    Cues last one to seven seconds, at most 17 characters a second, in at most two lines of 42.
+
+    Examples:
+
+        auricle subtitle film.mkv -o film.srt
+
+        auricle subtitle film.mkv --merge film.en.srt -o film.sdh.srt --no-speech
+
+        auricle subtitle film.mkv -o film.vtt --style sentence --track 2
+
+        auricle subtitle film.mkv -o film.srt --alert "glass breaking"
+    """
+    from auricle.captioning.captioner import load
+    from auricle.subtitles.cues import CONFIDENCE, CueOptions, cues
+    from auricle.subtitles.files import form_of, merge_cues, read_subtitles, write_cues
+
+    existing = None if merge is None else read_subtitles(merge)
+    forms: set[Form] = {form_of(path) for path in (output, merge) if path is not None}
+    if form is not None:
+        forms.add(cast("Form", form.value))
+    if len(forms) > 1:
+        raise AuricleError(f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format")
+    if merge is not None and output is not None and output.exists() and output.samefile(merge):
+        raise AuricleError(f"{merge}: would be overwritten; write to another file")
+    written: Form = forms.pop() if forms else "srt"
+    options = CueOptions(style.value, speech, music, CONFIDENCE if confidence is None else confidence)
+
+    captioner = load(checkpoint)
+    failed: list[AudioError] = []
+    with alarm(captioner, alerts, alert_file, _say) as (watch, tell):
+        events = _events(captioner, _chunks(film, captioner.rate, track, failed), watch, tell)
+        found = list(cues(events, options, existing.taken if existing else ()))
+    if found or not failed:
+        _write(merge_cues(existing, found) if existing else write_cues(found, written), output)
+        if output is not None:
+            print(f"{output}: {len(found)} cues", file=sys.stderr)
+    for error in failed:
+        raise AuricleError(f"{error}{'; what was heard before is subtitled' if found else ''}")
+
+
+def _chunks(film: str, rate: int, track: int | None, failed: list[AudioError]) -> Iterator["np.ndarray"]:
+    """The film's sound, with progress on a terminal; where it is damaged, it ends, and the error is kept."""
+    from auricle.sound.container import declared_seconds
+    from auricle.sound.decode import stream_audio
+
+    source = sys.stdin.buffer if film == "-" else film
+    with _progress(declared_seconds(source)) as advance:
+        try:
+            for chunk in stream_audio(source, rate, track=track, aligned=True):
+                yield chunk
+                advance(len(chunk) / rate)
+        except AudioError as error:
+            failed.append(error)
+
+
+def _events(
+    captioner: "Captioner", chunks: Iterator["np.ndarray"], watch: "Watch | None", tell: Callable[["Fields"], None]
+) -> Iterator["Event"]:
+    """What is heard; alerts are told on the way."""
+    from auricle.alerts.watch import alert_fields
+    from auricle.captioning.segmenter import Segmenter
+    from auricle.output.writers import clock
+
+    def told(alerts: "list[Alert]") -> None:
+        for alert in alerts:
+            _say(f"alert at {clock(alert.start, '.')}: {alert.sentence} (score {alert.score:.2f})")
+            tell(alert_fields(alert))
+
+    segmenter = Segmenter(captioner, interim=False)
+    for chunk in chunks:
+        yield from segmenter.feed(chunk)
+        if watch:
+            told(watch.feed(chunk))
+    yield from segmenter.finish()
+    if watch:
+        told(watch.finish())
+
+
+@contextlib.contextmanager
+def _progress(seconds: float | None) -> Iterator[Callable[[float], None]]:
+    """What is told how many more seconds were heard, and shows it on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Listening"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=seconds)
+        yield lambda more: bar.advance(task, more)
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """To standard output, or to the file, whole or not at all."""
+    if output is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    with written_whole(output) as part:
+        part.write_bytes(content)
+
+
+def _say(message: str) -> None:
+    print(f"auricle: {message}", file=sys.stderr)

@@ -1,0 +1,101 @@
+"""The commands `pretrain`, `train` and `export`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auricle.errors import AuricleError
+
+Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG")]
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated.")
+]
+
+
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+
+
+def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
+    """Train the pre-encoder: contrastive learning on sounds and their captions.
+
+    Examples:
+
+        auricle pretrain configs/paper.toml
+
+        auricle pretrain configs/paper.toml --set pretrain.epochs=10 --resume
+
+        accelerate launch -m auricle pretrain configs/paper.toml
+    """
+    from auricle.training.config import load_recipe
+    from auricle.training.pretrain import pretrain
+
+    print(pretrain(load_recipe(recipe, settings or []), resume=resume))
+
+
+class Stage(StrEnum):
+    """What a captioner learns from."""
+
+    words = "words"
+    scst = "scst"
+
+
+def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe, as for pretrain; finetune with --from.", metavar="CONFIG")
+    ] = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    stage: Annotated[
+        Stage, typer.Option(help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards.")
+    ] = Stage.words,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="FOLDER", help="Go on from a captioner: a checkpoint, or embedded.")
+    ] = None,
+) -> None:
+    """Train the captioner, and export it: a checkpoint folder to caption with.
+
+    Examples:
+
+        auricle train configs/paper.toml
+
+        auricle train configs/scratch.toml --set data.manifest=my/sounds.csv --set output=runs/mine
+
+        auricle caption clip.wav --checkpoint runs/mine/captioner
+
+        auricle train configs/paper.toml --stage scst
+
+        auricle train --from embedded --set data.manifest=my/sounds.csv --set output=runs/mine
+    """
+    if recipe is None and start is None:
+        raise AuricleError("a recipe is wanted: `auricle train CONFIG`, or `--from embedded` to fine-tune")
+    from auricle.training.config import load_recipe
+
+    begun = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
+    asked = load_recipe(recipe or Path("finetune"), [*begun, *(settings or [])])
+    if stage is Stage.words:
+        from auricle.training.train import train
+
+        print(train(asked, resume=resume))
+    else:
+        from auricle.training.scst import train_scst
+
+        print(train_scst(asked, resume=resume))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint folder with model.safetensors.")],
+) -> None:
+    """Write a checkpoint's ONNX files anew from its weights; `auricle train` does so at its end.
+
+    Example:
+
+        auricle export runs/paper/captioner
+    """
+    from auricle.training.export import export_onnx
+
+    export_onnx(folder)
+    print(folder)

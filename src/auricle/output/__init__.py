@@ -1,0 +1,1 @@
+"""Captions as text, tables, subtitles and pictures."""

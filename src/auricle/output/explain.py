@@ -1,0 +1,142 @@
+"""A picture of what a caption was made from: the sound, and where in it each word was heard. Needs matplotlib.
+
+>>> import auricle
+>>> from auricle.output.explain import explain
+>>> explain(auricle.load(), "examples/bell.wav", "bell.png").text
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, PercentFormatter
+
+from auricle.captioning.captioner import Captioner
+from auricle.captioning.results import Caption, Sound
+from auricle.checkpoint.vocabulary import words
+from auricle.errors import AuricleError
+from auricle.sound.features import FrontEnd, mel_filters
+from auricle.sound.silence import silence
+from auricle.storage.files import written_whole
+
+KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # marked on the frequency axis, where it reaches so far
+BAR = "#9ecae8"  # pale enough to be written on
+
+
+def explain(captioner: Captioner, sound: Sound, picture: str | os.PathLike[str], rate: int | None = None) -> Caption:
+    """Captions a sound, and draws where the decoder attended as it said each word.
+
+    Above is the log-mel spectrogram; below a row for each word, the attention to each moment as a share of the row's largest.
+    Where tags guide the decoder, their probabilities stand at the upper right, and beside each word how much of its attention
+    went to them instead of the sound. Attention is the mean over layers and heads.
+
+    Args:
+        captioner: what captions.
+        sound: of up to `captioner.longest` seconds, as `captioner.caption` takes one.
+        picture: the PNG file to write, whole or not at all.
+        rate: of samples, in Hz; `captioner.rate` if None.
+
+    Raises:
+        AudioError: the sound cannot be read, or is longer.
+        AuricleError: the sound is silent, so that no network was asked.
+    """
+    samples = captioner.samples(sound, rate)
+    if silence(samples, captioner.rate) > 0.5:
+        raise AuricleError("the sound is silent: that is told from its level, and there is no attention to draw")
+    caption = captioner.caption(samples)
+    figure = _draw(captioner, samples, caption)
+    with written_whole(Path(picture)) as part:
+        figure.savefig(part, format="png", dpi=150)
+    return caption
+
+
+def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure:
+    count = captioner.checkpoint.config.decoder.tags
+    said = words(caption.text)
+    attention = captioner.attention(samples, caption.text)
+    frames = attention[:, : attention.shape[1] - count]  # (words, frames)
+    spectrogram = captioner.spectrogram(samples)
+    seconds = len(spectrogram) / captioner.front_end.frames_per_second
+
+    figure = Figure(figsize=(10 if count else 7.5, 2.9 + 0.24 * len(said)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(caption.text, fontsize=12, wrap=True)
+    heights = [2.1, 0.24 * len(said)]
+    grid = figure.add_gridspec(2, 2 if count else 1, height_ratios=heights, width_ratios=[3.5, 1] if count else None)
+    above = figure.add_subplot(grid[0, 0])
+    below = figure.add_subplot(grid[1, 0], sharex=above)
+    _draw_spectrogram(above, spectrogram, seconds, captioner.front_end)
+    _draw_attention(below, frames, seconds, said)
+    if count:
+        _draw_tags(figure.add_subplot(grid[0, 1]), caption, count)
+        _draw_shares(figure.add_subplot(grid[1, 1], sharey=below), attention[:, -count:].sum(1))
+    return figure
+
+
+def _draw_spectrogram(axes: Axes, spectrogram: np.ndarray, seconds: float, front_end: FrontEnd) -> None:
+    bands = spectrogram.shape[1]
+    # Next to silence the logarithm magnifies what is next to nothing: it gets no colours of its own.
+    axes.imshow(
+        spectrogram.T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, -0.5, bands - 0.5),
+        cmap="magma",
+        interpolation="nearest",
+        vmin=float(np.quantile(spectrogram, 0.05)),
+    )
+    marks = [kilohertz for kilohertz in KILOHERTZ if 1000 * kilohertz < front_end.high]
+    axes.set_yticks(_bands(marks, front_end), [f"{kilohertz:g}" for kilohertz in marks])
+    axes.set_ylabel("frequency (kHz)")
+    axes.tick_params(labelbottom=False)
+
+
+def _bands(kilohertz: list[float], front_end: FrontEnd) -> np.ndarray:
+    """Where frequencies lie among the mel bands."""
+    filters = mel_filters(front_end)
+    hz = np.arange(len(filters)) * front_end.rate / front_end.fft
+    heard = np.flatnonzero(filters.any(0))  # the lowest bands may be narrower than a bin
+    centres = hz @ filters[:, heard] / filters[:, heard].sum(0)
+    return np.interp(1000 * np.array(kilohertz), centres, heard)
+
+
+def _draw_attention(axes: Axes, frames: np.ndarray, seconds: float, said: list[str]) -> None:
+    axes.imshow(
+        frames / np.maximum(frames.max(1, keepdims=True), np.finfo(np.float32).tiny),
+        aspect="auto",
+        extent=(0, seconds, len(said) - 0.5, -0.5),
+        cmap="viridis",
+        interpolation="nearest",
+        vmin=0,
+    )
+    axes.set_title("attention to the sound, relative to each word's peak", fontsize=9)
+    axes.set_yticks(range(len(said)), said)
+    axes.tick_params(left=False)
+    axes.set_xlabel("time (s)")
+
+
+def _draw_tags(axes: Axes, caption: Caption, count: int) -> None:
+    tags = caption.tags[:count]
+    axes.barh(range(len(tags)), [tag.probability for tag in tags], color=BAR)
+    for row, tag in enumerate(tags):
+        axes.text(0.02, row, tag.name, fontsize=8, verticalalignment="center", clip_on=True)
+    axes.invert_yaxis()
+    axes.set_title("probability of tags", fontsize=9)
+    _scale(axes)
+
+
+def _draw_shares(axes: Axes, shares: np.ndarray) -> None:
+    axes.barh(range(len(shares)), shares, color=BAR)
+    axes.set_title("attention to tags", fontsize=9)
+    _scale(axes)
+
+
+def _scale(axes: Axes) -> None:
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axes.tick_params(left=False, labelleft=False)
+    axes.spines[["top", "right"]].set_visible(False)

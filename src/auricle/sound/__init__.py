@@ -1,0 +1,1 @@
+"""Sound in: any file, bytes or stream to samples, and samples to log-mel spectrograms."""

@@ -1,0 +1,217 @@
+"""Opens files, bytes and streams, and checks that they are whole."""
+
+import contextlib
+import os
+import re
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterable
+from io import BytesIO
+from typing import IO, BinaryIO
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Discard
+
+from auricle.errors import AudioError, printable
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+
+_EDGE = 1 << 16  # bytes kept from both ends of a source; an ogg page is never longer
+
+
+_PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more
+
+
+# Containers whose header states the duration. Elsewhere FFmpeg estimates it from the bit rate, often wrongly.
+_STATES_DURATION = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
+
+
+def declared_seconds(source: Source) -> float | None:
+    """How long a file says it is, as far as its container knows; None for a stream and for what cannot be opened."""
+    if not isinstance(source, str | os.PathLike | bytes):
+        return None
+    with contextlib.suppress(AudioError, OSError), contextlib.ExitStack() as stack:
+        container, _ = open_sound(Reader(open_bytes(source, stack), stack), stack)
+        return container.duration / av.time_base if container.duration else None
+    return None
+
+
+class Reader:
+    """The bytes of a source as FFmpeg gets them: without a name to interpret, and with both ends remembered.
+
+    FFmpeg forgives a file that ends early; `head`, `tail` and `size` let us tell. A pipe keeps what opening consumed,
+    so that it can be opened twice, and a piped mp4 goes to a temporary file first: its index may stand at the end.
+    """
+
+    def __init__(self, file: BinaryIO, stack: contextlib.ExitStack) -> None:
+        self._file: IO[bytes] = file
+        self._at, self._opening = 0, True
+        # read1 gives what a live pipe has; read would wait until a buffer is full.
+        self._read = getattr(file, "read1", file.read)
+        self._seekable = bool(getattr(file, "seekable", lambda: False)())
+        self.head, self.tail, self.size = b"", b"", 0
+        if not self._seekable:
+            while self.size < 8 and self.read(8 - self.size):
+                pass
+            if self.head[4:] != b"ftyp":
+                self.rewind()
+                return
+            self._file = stack.enter_context(tempfile.SpooledTemporaryFile(1 << 24))  # noqa: SIM115
+            self._file.write(self.head)
+            shutil.copyfileobj(file, self._file)
+            self._read, self._seekable = self._file.read, True
+        self.size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(0, self.size - _EDGE))
+        self.tail = self._file.read(_EDGE)
+        self._file.seek(0)
+        self.head = self._file.read(_EDGE)
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes; none at the end."""
+        if self._seekable:
+            return self._read(count)
+        data = self.head[self._at : self._at + count]
+        if not data:
+            data = self._read(count) or b""
+            self.size += len(data)
+            self.tail = (self.tail + data)[-_EDGE:]
+            if self._opening:
+                self.head += data
+        self._at += len(data)
+        return data
+
+    def seekable(self) -> bool:
+        """Whether FFmpeg may seek."""
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves as `io.IOBase.seek`; returns -1 where that is impossible."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1  # a damaged index points before the beginning: an error to FFmpeg, where PyAV would print ours
+
+    def tell(self) -> int:
+        """The position, in bytes."""
+        return self._file.tell()
+
+    def rewind(self) -> None:
+        """Goes back to the start, for another attempt to open it."""
+        self._at = 0
+        if self._seekable:
+            self._file.seek(0)
+
+    def opened(self) -> None:
+        """Stops keeping the bytes that were read: opening has succeeded."""
+        self._opening = False
+
+    def missing(self, container: str) -> int:
+        """Bytes promised but not there, as far as wav, mp3 and ogg tell; small slips are forgiven."""
+        head, tail = self.head, self.tail
+        if container == "wav":
+            at = 12  # after "RIFF", length, "WAVE" comes one chunk after another
+            while at + 8 <= len(head) and head[:4] == b"RIFF":
+                kind, length = struct.unpack_from("<4sI", head, at)
+                if kind == b"data":
+                    missing = at + 8 + length - self.size
+                    return missing if length < _PLACEHOLDER and missing > 64 else 0
+                at += 8 + length + length % 2
+        elif container == "mp3":
+            at = max(head.find(b"Xing"), head.find(b"Info"))  # in the first frame of most encoders
+            if 36 <= at <= len(head) - 16:
+                flags, *counts = struct.unpack_from(">3I", head, at + 4)  # frames, if bit 0; bytes, if bit 1
+                length = counts[flags & 1]
+                missing = at - 36 + length - self.size
+                return missing if flags < 16 and flags & 2 and missing > max(1 << 14, length // 20) else 0
+        elif container == "ogg":
+            at = tail.rfind(b"OggS")  # the last page: 27 bytes, the lengths of its segments, the segments
+            if at >= 0:
+                segments = int.from_bytes(tail[at + 26 : at + 27])
+                return max(0, at + 27 + segments + sum(tail[at + 27 : at + 27 + segments]) - len(tail))
+        return 0
+
+
+def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
+    """Opens a source as a binary stream; `stack` closes what this opened."""
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    if not isinstance(source, str | os.PathLike):
+        return source
+    try:
+        # Opened by us: given a path, FFmpeg would take "http://..." or "concat:..." at their word.
+        return stack.enter_context(open(source, "rb"))
+    except FileNotFoundError:
+        raise AudioError("no such file; check the path") from None
+    except IsADirectoryError:
+        raise AudioError("a directory; wanted a sound file") from None
+    except ValueError:
+        raise AudioError("no path holds a null character; check the path") from None
+
+
+def open_sound(
+    reader: Reader, stack: contextlib.ExitStack, track: int | None = None
+) -> tuple[InputContainer, AudioStream]:
+    """Find the demuxer and the audio stream, from the first 32 KB if they suffice: a wav then opens in 2 ms, not 35."""
+    problem = (
+        "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, or a video with sound"
+    )
+    for probe in ({"probesize": "32768"}, {}):
+        reader.rewind()
+        try:
+            # No protocol is allowed: a playlist must not make us read other files or the network.
+            options = {"protocol_whitelist": "none", **probe}
+            container = stack.enter_context(av.open(reader, "r", options=options, metadata_errors="replace"))
+        except FFmpegError:
+            continue
+        tracks = container.streams.audio
+        if track is not None and tracks and not 1 <= track <= len(tracks):
+            problem = f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
+            continue
+        stream = container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
+        if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
+            break
+        problem = f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
+    else:
+        raise AudioError(problem if reader.size else "is empty (0 bytes); wanted a sound")
+    reader.opened()
+    stream.codec_context.thread_count = 1
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    return container, stream
+
+
+def _listed(tracks: Iterable[AudioStream]) -> str:
+    """Audio tracks as people tell them apart."""
+    names = (" ".join(filter(None, (t.metadata.get("language"), t.metadata.get("title")))) for t in tracks)
+    return printable(", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1)))
+
+
+def header_seconds(container: InputContainer, stream: AudioStream) -> float:
+    """The duration that the header states for the audio, or 0 where it does not or could not know."""
+    if container.format.name not in _STATES_DURATION:
+        seconds = 0.0
+    elif stream.duration and stream.time_base:
+        seconds = float(stream.duration * stream.time_base)
+    elif tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # matroska's
+        seconds = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+    elif container.duration and len(container.streams) == 1:  # pictures may last longer than the sound
+        seconds = container.duration / av.time_base
+    else:
+        seconds = 0.0
+    return seconds if seconds * (stream.codec_context.bit_rate or 0) / 8 < _PLACEHOLDER else 0.0
+
+
+def source_name(source: Source) -> str:
+    """The name of a source in messages."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, bytes):
+        return "bytes"
+    name = getattr(source, "name", "stream")
+    return "standard input" if name in ("<stdin>", 0) else str(name)

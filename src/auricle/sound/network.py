@@ -1,0 +1,83 @@
+"""Sound from the network: http, https, rtsp, rtmp, udp, Icecast, HLS."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from auricle.errors import AudioError, printable
+from auricle.sound.resample import check_rate, frame_samples, resample_blocks, to_mono
+
+# What an address on the network may lead to; "file" is not there.
+_PROTOCOLS = "crypto,hls,http,https,httpproxy,rtmp,rtmps,rtmpt,rtp,srt,srtp,tcp,tls,udp"
+
+
+_DAMAGED = 100  # packets in a row that do not decode: a stream that is lost
+
+
+def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Iterator[np.ndarray]]:
+    """Open a sound that FFmpeg finds on the network: http, https, rtsp, rtmp, udp, Icecast, HLS.
+
+    What the address leads to may name other addresses, as a playlist does, but no files.
+
+    Args:
+        url: whose password and query no error repeats.
+        rate: sampling rate wanted, in Hz.
+        timeout: seconds without data after which the stream is given up.
+
+    Returns:
+        Whether the sound has an end, and its chunks, (samples,) float32, the mean of the channels, as soon as they are there.
+
+    Raises:
+        AudioError: it cannot be opened or, as chunks are taken, is cut, or is a stream without end that ends.
+    """
+    check_rate(rate, "asked for")
+    options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp"}
+    try:
+        container = av.open(url, "r", options=options, metadata_errors="replace", timeout=timeout)
+    except (FFmpegError, OSError) as error:
+        raise AudioError(f"{shown_url(url)}: cannot be opened ({error.strerror or error})") from None
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.rate:
+        container.close()
+        raise AudioError(f"{shown_url(url)}: has no audio stream ({container.format.name})")
+    return container.duration is not None, _resampled_url(shown_url(url), container, stream, rate)
+
+
+def _resampled_url(name: str, container: InputContainer, stream: AudioStream, rate: int) -> Iterator[np.ndarray]:
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        damaged, seconds = 0, 0.0
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+                damaged = 0
+            except FFmpegError:
+                damaged += 1
+                if damaged > _DAMAGED:
+                    raise AudioError(f"has {damaged} packets in a row that do not decode") from None
+                continue
+            for frame in frames:
+                check_rate(frame.sample_rate, "in the stream")
+                seconds += frame.samples / frame.sample_rate
+                yield frame.sample_rate, to_mono(frame_samples(frame))
+        # FFmpeg takes a connection that is closed for the end.
+        if container.duration is None or seconds < 0.9 * container.duration / av.time_base - 1:
+            raise AudioError("has ended")
+
+    with container:
+        try:
+            yield from resample_blocks(blocks(), rate)
+        except (AudioError, FFmpegError, OSError) as error:
+            problem = error if isinstance(error, AudioError) else f"was lost ({error.strerror or error})"
+            raise AudioError(f"{name}: {problem}") from None
+
+
+def shown_url(url: str) -> str:
+    """An address as it may be printed: without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return printable(f"{parts.scheme}://{host}{parts.path}")

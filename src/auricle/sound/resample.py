@@ -1,0 +1,112 @@
+"""Samples of any type and rate to mono float32 at one rate."""
+
+from collections.abc import Iterable, Iterator
+
+import av
+import numpy as np
+
+from auricle.errors import AudioError
+
+MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
+
+
+MAX_CHANNELS = 64
+
+
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Bring an array to mono float32 at `to_rate`, exactly as a file that holds it would be.
+
+    Args:
+        samples: (samples,) or (channels, samples); floats with full scale 1, or uint8, int16 or int32 PCM.
+        from_rate: its sampling rate, in Hz.
+        to_rate: the sampling rate wanted, in Hz.
+
+    Returns:
+        (samples,) float32, the mean of the channels.
+
+    Raises:
+        AudioError: another shape or type, no samples, NaN or infinity, or a rate outside 1 kHz to 768 kHz.
+    """
+    try:
+        check_rate(from_rate, "given")
+        check_rate(to_rate, "asked for")
+        channels = np.atleast_2d(samples)
+        if channels.dtype.kind != "f" and channels.dtype not in (np.uint8, np.int16, np.int32):
+            raise AudioError(f"of type {channels.dtype}; wanted floats with full scale 1, or uint8, int16 or int32 PCM")
+        if channels.ndim > 2 or not channels.size or len(channels) > MAX_CHANNELS:
+            raise AudioError(
+                f"of shape {np.shape(samples)}; wanted (samples,) or (channels, samples), "
+                f"not empty, with at most {MAX_CHANNELS} channels"
+            )
+        mono = to_mono(channels)
+        blocks = ((from_rate, mono[start : start + from_rate]) for start in range(0, len(mono), from_rate))
+        return np.concatenate(list(resample_blocks(blocks, to_rate)))
+    except AudioError as error:
+        raise AudioError(f"array: {error}") from None
+
+
+def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
+    """Bring samples that arrive bit by bit to mono float32 at `rate`.
+
+    Args:
+        blocks: sampling rates, in Hz, and samples, (channels, samples), of the types that `resample` takes.
+        rate: the sampling rate wanted, in Hz.
+
+    Yields:
+        (samples,) float32, the mean of the channels, as soon as there is something.
+
+    Raises:
+        AudioError: NaN or infinity, or no samples at all.
+    """
+    return resample_blocks(((from_rate, to_mono(channels)) for from_rate, channels in blocks), rate)
+
+
+def to_mono(channels: np.ndarray) -> np.ndarray:
+    """(channels, samples) of any PCM type -> their mean, (samples,) float32 with full scale 1."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as not finite
+        mono = np.add.reduce(channels, axis=0, dtype=np.float32) / np.float32(len(channels))
+        if channels.dtype == np.uint8:
+            return (mono - 128) / 128
+        return mono / np.float32(2.0 ** (8 * channels.itemsize - 1)) if channels.dtype.kind == "i" else mono
+
+
+def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
+    """(rate, mono samples) by and by -> the same sound at one rate; it equals that of the whole at once."""
+
+    def run(frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
+        nonlocal heard
+        for resampled in resampler.resample(frame):
+            if resampled is not None and resampled.samples:  # where the rates agree, None comes back for None
+                chunk = resampled.to_ndarray()[0]
+                if not np.isfinite(chunk).all():
+                    raise AudioError("has samples that are NaN or infinite; wanted finite ones")
+                heard = True
+                yield chunk
+
+    heard, current = False, 0
+    resampler = av.AudioResampler("fltp", "mono", rate)
+    for from_rate, mono in blocks:
+        if current not in (0, from_rate):
+            yield from run(None)
+            resampler = av.AudioResampler("fltp", "mono", rate)
+        current = from_rate
+        frame = av.AudioFrame.from_ndarray(mono[np.newaxis], "fltp", "mono")
+        frame.sample_rate = from_rate
+        yield from run(frame)
+    yield from run(None)  # the filter's tail
+    if not heard:
+        raise AudioError("is too short; wanted a few milliseconds at least")
+
+
+def check_rate(rate: int, which: str) -> None:
+    """Refuses a sampling rate outside `MIN_RATE` to `MAX_RATE`, in Hz."""
+    if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"the sampling rate {which} is {rate} Hz; wanted a whole number from {MIN_RATE} to {MAX_RATE}")
+
+
+def frame_samples(frame: av.AudioFrame) -> np.ndarray:
+    """View a frame as (channels, samples), in the type it was decoded to."""
+    if frame.format.name.startswith("s64"):  # which PyAV does not view
+        raise AudioError("has samples of 64-bit integers; convert it to 16, 24 or 32 bits")
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T

@@ -1,0 +1,1 @@
+"""Files: written whole, downloaded, unpacked, and read as typed settings."""
