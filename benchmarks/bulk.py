@@ -1,10 +1,12 @@
-"""What `auricle bulk` makes of its workers: hours of sound an hour, against one worker, and memory from first to last.
+"""What `auricle bulk` makes of its workers: hours of sound an hour, against one worker, and memory
+from first to last.
 
     python benchmarks/bulk.py
     python benchmarks/bulk.py --sounds 20000 --workers 2
 
-The sounds are those of `examples/`, each so often; with `--folder`, those of a folder. Time counts from when there are as many
-pieces as workers, so that Ray's start is left out. Machines differ: quote what else ran.
+The sounds are those of `examples/`, each so often; with `--folder`, those of a folder. Time counts
+from when there are as many pieces as workers, so that Ray's start is left out. Machines differ:
+quote what else ran.
 """
 
 import itertools
@@ -29,11 +31,15 @@ def memory() -> tuple[float, float]:
     """MB of this process, and of the largest captioner."""
     here = psutil.Process()
     actors = [p for p in here.children(recursive=True) if p.name().startswith("ray::MapWorker")]
-    return here.memory_info().rss / MEGABYTE, max((p.memory_info().rss / MEGABYTE for p in actors), default=0.0)
+    return here.memory_info().rss / MEGABYTE, max(
+        (p.memory_info().rss / MEGABYTE for p in actors), default=0.0
+    )
 
 
 def measure(folder: Path, workers: int, shard: int) -> tuple[float, list[tuple[int, float, float]]]:
-    """Seconds of sound a second, and memory at every tenth of the work: sounds done, MB here, MB of a captioner."""
+    """Seconds of sound a second, and memory at every tenth of the work: sounds done, MB here, MB of
+    a captioner.
+    """
     with tempfile.TemporaryDirectory() as out, cluster(None, workers):
         origin, output = place(str(folder)), Output(place(out), Options())
         found = sounds(origin)
@@ -58,7 +64,9 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="Sounds to caption instead.")] = None,
 ) -> None:
     """Captions the same sounds with one worker and with several."""
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
     with tempfile.TemporaryDirectory() as made:
         if folder is None:
             examples = itertools.cycle(sorted((ROOT / "examples").glob("*.wav")))
@@ -69,9 +77,13 @@ def main(
             rate, held = measure(folder or Path(made), number, shard)
             one = one or rate
             share = rate / (one * number)
-            print(f"{number} workers: {rate:.0f} h of sound an hour, {share:.2f} of {number} times one worker's")
+            print(
+                f"{number} workers: {rate:.0f} h of sound an hour, {share:.2f} of {number} times one worker's"
+            )
             for done, here, there in held:
-                print(f"    {done:7} sounds: {here:5.0f} MB here, {there:5.0f} MB the largest captioner")
+                print(
+                    f"    {done:7} sounds: {here:5.0f} MB here, {there:5.0f} MB the largest captioner"
+                )
 
 
 if __name__ == "__main__":

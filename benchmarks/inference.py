@@ -1,13 +1,15 @@
-"""What captioning costs, and where it goes: stages, the machine's limit, other architectures, throughput, memory.
+"""What captioning costs, and where it goes: stages, the machine's limit, other architectures,
+throughput, memory.
 
     python benchmarks/inference.py --figure docs/speed.png > speed.txt    # the tables of docs/speed.md, about 20 minutes
     python benchmarks/inference.py --clips 4 --longest 60 --repeats 1 --no-peers
     python benchmarks/inference.py --hours 10                             # only the memory of hours from a pipe
 
-Sounds are the examples, repeated, as 44.1-kHz stereo mp3. Beside the embedded model stands one of the paper's sizes at random
-weights (CNN10, 4 layers of 128; extra `train`), which says ten words of every sound. Stages and peers are processor time of one
-thread, the least of several interleaved runs, since other work on the machine can only add to it; throughput is by the clock.
-Machines differ: quote ratios.
+Sounds are the examples, repeated, as 44.1-kHz stereo mp3. Beside the embedded model stands one of
+the paper's sizes at random weights (CNN10, 4 layers of 128; extra `train`), which says ten words of
+every sound. Stages and peers are processor time of one thread, the least of several interleaved
+runs, since other work on the machine can only add to it; throughput is by the clock. Machines
+differ: quote ratios.
 """
 
 import json
@@ -99,7 +101,8 @@ def write_mp3(path: Path, pieces: Iterable[np.ndarray]) -> None:
 def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
     """A stereo mp3 of the examples over and over, from so many seconds into them on; its path."""
     everything = np.roll(
-        np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))]), -beginning * RATE
+        np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))]),
+        -beginning * RATE,
     )
 
     def pieces() -> Iterable[np.ndarray]:
@@ -127,25 +130,39 @@ def make_cnn10(folder: Path) -> Captioner:
         front_end=recipe.data.front_end,
         encoder=recipe.encoder,
         decoder=recipe.decoder,
-        decoding=BeamOptions(beam=recipe.decoding.beam, min_length=10, max_length=10, no_repeat_words=False),
+        decoding=BeamOptions(
+            beam=recipe.decoding.beam, min_length=10, max_length=10, no_repeat_words=False
+        ),
         licence="none: random numbers",
     )
     save_checkpoint(Checkpoint(folder, config, vocabulary))
     torch.manual_seed(0)
-    save_weights(folder / "model.safetensors", halve(build_captioner(recipe, len(vocabulary)).state_dict()))
+    save_weights(
+        folder / "model.safetensors", halve(build_captioner(recipe, len(vocabulary)).state_dict())
+    )
     export_onnx(folder)
     return load(folder)
 
 
-def child(arguments: list[str], write: Callable[[IO[bytes]], None] | None = None) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process that captions, or what is written to its standard input."""
+def child(
+    arguments: list[str], write: Callable[[IO[bytes]], None] | None = None
+) -> tuple[float, float]:
+    """Seconds and peak megabytes of a process that captions, or what is written to its standard
+    input.
+    """
     began = time.perf_counter()
     # As pip leaves it: with bytecode, which a development environment may forbid.
-    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")}
+    environment = os.environ | {
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", COLD, *arguments]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
     )
     assert process.stdin is not None
     assert process.stderr is not None
@@ -155,7 +172,8 @@ def child(arguments: list[str], write: Callable[[IO[bytes]], None] | None = None
     told = process.stderr.read().decode()
     if process.wait():
         sys.exit(f"the measured process failed: {told}")
-    return time.perf_counter() - began, int(told.split()[-1]) / 1024  # what wait4 tells has this process's in it
+    # what wait4 tells has this process's in it
+    return time.perf_counter() - began, int(told.split()[-1]) / 1024
 
 
 def write_hours(pipe: IO[bytes], hours: float) -> None:
@@ -164,7 +182,10 @@ def write_hours(pipe: IO[bytes], hours: float) -> None:
     samples = (everything * 32767).astype("<i2").tobytes()
     endless = 0xFFFFFFFF
     pipe.write(
-        b"RIFF" + struct.pack("<I", endless) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+        b"RIFF"
+        + struct.pack("<I", endless)
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
     )
     pipe.write(b"data" + struct.pack("<I", endless))
     for _ in range(round(hours * 3600 * RATE * 2 / len(samples))):
@@ -172,7 +193,9 @@ def write_hours(pipe: IO[bytes], hours: float) -> None:
 
 
 def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The least processor seconds of each call on this thread, one after the other so many times; a first does not count."""
+    """The least processor seconds of each call on this thread, one after the other so many times; a
+    first does not count.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + 1):
         for name, work in works.items():
@@ -183,15 +206,23 @@ def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def matrix_rate(repeats: int) -> float:
-    """Operations a second of a product of matrices of 1024 x 1024 in ONNX Runtime, on one thread."""
+    """Operations a second of a product of matrices of 1024 x 1024 in ONNX Runtime, on one
+    thread.
+    """
     size = 1024
-    value = partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=[size, size])
+    value = partial(
+        onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=[size, size]
+    )
     node = onnx.helper.make_node("MatMul", ["a", "b"], ["c"])
     graph = onnx.helper.make_graph([node], "product", [value("a"), value("b")], [value("c")])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     matrix = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
     inputs = {"a": matrix, "b": matrix}
     return 2 * size**3 / interleaved({"": lambda: session.run(None, inputs)}, 4 * repeats)[""]
@@ -216,7 +247,9 @@ def count_steps(captioner: Captioner, heard: Heard, seconds: float) -> list[int]
     return rows
 
 
-def count_operations(captioner: Captioner, spectrogram: np.ndarray, rows: list[int]) -> tuple[float, int]:
+def count_operations(
+    captioner: Captioner, spectrogram: np.ndarray, rows: list[int]
+) -> tuple[float, int]:
     """Of the spectrogram, the encoder and the decoder, for one caption; and parameters."""
     config, hears = captioner.checkpoint.config, captioner.front_end
     transform = 2.5 * hears.fft * np.log2(hears.fft)  # of real numbers
@@ -225,16 +258,23 @@ def count_operations(captioner: Captioner, spectrogram: np.ndarray, rows: list[i
         model = CaptioningModel(
             config.encoder, config.decoder, len(captioner.checkpoint.vocabulary), config.space
         ).eval()
-        features, mask, tags = model.hear(torch.zeros(1, *spectrogram.shape), torch.tensor([len(spectrogram)]))
+        features, mask, tags = model.hear(
+            torch.zeros(1, *spectrogram.shape), torch.tensor([len(spectrogram)])
+        )
         memory = model.decoder.memory_keys_values(model.remember(features, mask, tags)[0])
         layers, _, heads, _, size = memory[0].shape
         keys = values = torch.zeros(layers, 1, heads, 0, size)
         for row in rows:
             if row == 1:  # a search begins
                 keys = values = torch.zeros(layers, 1, heads, 0, size)
-            tokens, parents = torch.zeros(row, dtype=torch.int64), torch.zeros(row, dtype=torch.int64)
+            tokens, parents = (
+                torch.zeros(row, dtype=torch.int64),
+                torch.zeros(row, dtype=torch.int64),
+            )
             _, keys, values, _ = model.decoder.step(tokens, parents, keys, values, *memory)
-    return operations + counter.get_total_flops(), sum(parameter.numel() for parameter in model.parameters())
+    return operations + counter.get_total_flops(), sum(
+        parameter.numel() for parameter in model.parameters()
+    )
 
 
 def cost(name: str, captioner: Captioner, file: str, seconds: float, repeats: int) -> Cost:
@@ -257,7 +297,9 @@ def cost(name: str, captioner: Captioner, file: str, seconds: float, repeats: in
     times["resample"] = max(0.0, times["resample"] - times["decode"])
     times["decode"] -= times["open"]
     whole = times.pop("whole")
-    operations, parameters = count_operations(captioner, spectrogram, count_steps(captioner, heard, seconds))
+    operations, parameters = count_operations(
+        captioner, spectrogram, count_steps(captioner, heard, seconds)
+    )
     _, megabytes = child([file, "--checkpoint", str(captioner.checkpoint.folder)])
     return Cost(name, seconds, times, whole, operations, parameters, megabytes)
 
@@ -266,17 +308,36 @@ def peer(name: str, seconds: float) -> Cost | None:
     """What a caption of another architecture costs, in a process of its own."""
     arguments = [sys.executable, str(Path(__file__).with_name("peers.py")), name, str(seconds)]
     done = subprocess.run(
-        arguments, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        arguments,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
-        print(f"{name}: not measured: {(done.stderr.strip() or 'it failed').splitlines()[-1]}", file=sys.stderr)
+        print(
+            f"{name}: not measured: {(done.stderr.strip() or 'it failed').splitlines()[-1]}",
+            file=sys.stderr,
+        )
         return None
     found = json.loads(done.stdout)
-    return Cost(name, seconds, {}, found["seconds"], found["operations"], found["parameters"], found["megabytes"])
+    return Cost(
+        name,
+        seconds,
+        {},
+        found["seconds"],
+        found["operations"],
+        found["parameters"],
+        found["megabytes"],
+    )
 
 
-def times_real(captioner: Captioner, files: list[str], seconds: float, most: int, repeats: int) -> dict[int, float]:
-    """Seconds of sound captioned in a second of the clock, one file at a time and so many; the median."""
+def times_real(
+    captioner: Captioner, files: list[str], seconds: float, most: int, repeats: int
+) -> dict[int, float]:
+    """Seconds of sound captioned in a second of the clock, one file at a time and so many; the
+    median.
+    """
     pairs, times = [(file, file) for file in files], {1: [], most: []}
     for _ in range(repeats + 1):
         for jobs, each in times.items():
@@ -284,7 +345,9 @@ def times_real(captioner: Captioner, files: list[str], seconds: float, most: int
             failed = [row.error for row in captioner.caption_files(pairs, jobs=jobs) if row.error]
             each.append(time.perf_counter() - began)
             assert not failed, failed
-    return {jobs: seconds * len(files) / statistics.median(each[1:]) for jobs, each in times.items()}
+    return {
+        jobs: seconds * len(files) / statistics.median(each[1:]) for jobs, each in times.items()
+    }
 
 
 def show(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -295,7 +358,9 @@ def show(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -
         print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
-def draw(path: Path, costs: list[Cost], rate: float, speeds: dict[str, dict[str, dict[int, float]]]) -> None:
+def draw(
+    path: Path, costs: list[Cost], rate: float, speeds: dict[str, dict[str, dict[int, float]]]
+) -> None:
     """Where the time goes; time against arithmetic; throughput by the number of clips."""
     from matplotlib import pyplot
 
@@ -304,24 +369,41 @@ def draw(path: Path, costs: list[Cost], rate: float, speeds: dict[str, dict[str,
     bottom = np.zeros(len(ours))
     for stage in ours[0].stages:
         shares = np.array([each.stages[stage] / sum(each.stages.values()) for each in ours])
-        left.barh([f"{each.name}, {each.sound:g} s" for each in ours], shares, left=bottom, label=stage)
+        left.barh(
+            [f"{each.name}, {each.sound:g} s" for each in ours], shares, left=bottom, label=stage
+        )
         bottom += shares
     left.set(xlabel="share of a caption's time", xlim=(0, 1))
     left.invert_yaxis()
     left.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.2), frameon=False)
 
     for each in (each for each in costs if each.sound == SECONDS):
-        middle.plot(each.operations / 1e9, each.whole, "o" if each.stages else "s", color="C0" if each.stages else "C1")
-        middle.annotate(each.name, (each.operations / 1e9, each.whole), xytext=(5, 5), textcoords="offset points")
+        middle.plot(
+            each.operations / 1e9,
+            each.whole,
+            "o" if each.stages else "s",
+            color="C0" if each.stages else "C1",
+        )
+        middle.annotate(
+            each.name,
+            (each.operations / 1e9, each.whole),
+            xytext=(5, 5),
+            textcoords="offset points",
+        )
     operations = np.array([min(c.operations for c in costs), max(c.operations for c in costs)])
     middle.plot(operations / 1e9, operations / rate, "k:", label="products of matrices alone")
-    middle.set(xscale="log", yscale="log", xlabel="GFLOP", ylabel="seconds for 10 s of sound, one thread")
+    middle.set(
+        xscale="log", yscale="log", xlabel="GFLOP", ylabel="seconds for 10 s of sound, one thread"
+    )
     middle.legend(loc="lower right")
 
     for name, by_sounds in speeds.items():
         for jobs in next(iter(by_sounds.values())):
             right.plot(
-                [*by_sounds], [each[jobs] for each in by_sounds.values()], "o-", label=f"{name}, {jobs} at a time"
+                [*by_sounds],
+                [each[jobs] for each in by_sounds.values()],
+                "o-",
+                label=f"{name}, {jobs} at a time",
             )
     right.set(yscale="log", ylabel="times real time, stereo mp3", ylim=(1, None))
     right.tick_params("x", rotation=60)
@@ -330,14 +412,18 @@ def draw(path: Path, costs: list[Cost], rate: float, speeds: dict[str, dict[str,
 
 
 def main(
-    checkpoint: Annotated[Path | None, typer.Option(help="Measured in place of the embedded model and CNN10.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Measured in place of the embedded model and CNN10.")
+    ] = None,
     clips: Annotated[int, typer.Option(min=1, help="The most clips of 10 s.")] = 64,
     longest: Annotated[float, typer.Option(min=10, help="Seconds of the longest file.")] = 3600,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     jobs: Annotated[int, typer.Option(min=2, help="Files at a time.")] = 2,
     peers: Annotated[bool, typer.Option(help="Measure other architectures too.")] = True,
     figure: Annotated[Path | None, typer.Option(help="A picture to draw.")] = None,
-    hours: Annotated[float, typer.Option(help="Only caption so many hours of sound from a pipe.")] = 0,
+    hours: Annotated[
+        float, typer.Option(help="Only caption so many hours of sound from a pipe.")
+    ] = 0,
 ) -> None:
     """Measures and prints tables."""
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
@@ -375,7 +461,10 @@ def main(
                 [
                     c.name,
                     f"{c.sound:g} s",
-                    *(f"{1000 * t:.1f} ({t / sum(c.stages.values()):.0%})" for t in c.stages.values()),
+                    *(
+                        f"{1000 * t:.1f} ({t / sum(c.stages.values()):.0%})"
+                        for t in c.stages.values()
+                    ),
                     f"{1000 * c.whole:.1f}",
                     f"{c.whole / c.stages['encode']:.2f}",
                 ]
@@ -383,7 +472,9 @@ def main(
             ],
         )
         if peers:
-            costs += [found for name in PEERS for seconds in sounds if (found := peer(name, seconds))]
+            costs += [
+                found for name in PEERS for seconds in sounds if (found := peer(name, seconds))
+            ]
         first = {c.sound: c.whole for c in reversed(costs) if c.name == next(iter(captioners))}
         show(
             f"Products of matrices run at {rate / 1e9:.0f} GFLOP/s on one thread: the limit. Peers are given the spectrogram.",
@@ -419,9 +510,13 @@ def main(
         long = {length: make_sound(folder / f"{length}s.mp3", length) for length in lengths}
         for name, captioner in captioners.items():
             for count in (count for count in (1, 4, 16, 64) if count <= clips):
-                speeds[name][f"{count} x 10 s"] = times_real(captioner, files[:count], SECONDS, jobs, repeats)
+                speeds[name][f"{count} x 10 s"] = times_real(
+                    captioner, files[:count], SECONDS, jobs, repeats
+                )
             for length, file in long.items():
-                speeds[name][f"1 x {length} s"] = times_real(captioner, [file], length, jobs, max(1, repeats // 3))
+                speeds[name][f"1 x {length} s"] = times_real(
+                    captioner, [file], length, jobs, max(1, repeats // 3)
+                )
         show(
             f"Times real time from stereo mp3, by the clock: one at a time, {jobs} at a time.",
             ["sounds", *speeds],

@@ -1,12 +1,14 @@
-"""What live listening costs, and how late it is: latency, the share of a processor, the memory of hours.
+"""What live listening costs, and how late it is: latency, the share of a processor, the memory of
+hours.
 
     export OMP_NUM_THREADS=1
     python benchmarks/listen.py latency data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
     python benchmarks/listen.py memory --hours 6
 
-`latency` plays sequences of known sounds, and takes the time from a true change to the first row whose caption names the new
-label. At real-time pace that is by the clock, and takes as long as the sound does; with `--fast` it is counted in samples, and
-what the row took to compute is added. `memory` feeds hours as fast as they are heard.
+`latency` plays sequences of known sounds, and takes the time from a true change to the first row
+whose caption names the new label. At real-time pace that is by the clock, and takes as long as the
+sound does; with `--fast` it is counted in samples, and what the row took to compute is added.
+`memory` feeds hours as fast as they are heard.
 """
 
 import sys
@@ -35,7 +37,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 ALERTS = ("glass breaking", "gunshot or explosion", "a siren", "a baby crying")
 
-app = typer.Typer(help="What live listening costs.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="What live listening costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 Checkpoint = Annotated[Path | None, typer.Option(help="The embedded model if left out.")]
 
 
@@ -53,7 +60,8 @@ class Played:
     Args:
         samples: (samples,).
         rate: in Hz.
-        fast: whether the clock is that of the samples, with what was computed since the last piece came, instead of the wall's.
+        fast: whether the clock is that of the samples, with what was computed since the last piece
+            came, instead of the wall's.
     """
 
     def __init__(self, samples: NDArray[np.float32], rate: int, *, fast: bool) -> None:
@@ -90,17 +98,24 @@ def rows_of(captioner: Captioner, samples: NDArray[np.float32], *, fast: bool) -
 @app.command()
 def latency(
     manifest: Annotated[Path, typer.Argument(help="The sounds held out.")],
-    label_words: Annotated[Path, typer.Argument(help="CSV of each label's words, any of which names it.")],
+    label_words: Annotated[
+        Path, typer.Argument(help="CSV of each label's words, any of which names it.")
+    ],
     corpus: Annotated[Path, typer.Argument(help="The folder of the corpus, for ambiences.")],
     checkpoint: Checkpoint = None,
     split: Annotated[str, typer.Option(help="The split of the manifest.")] = "label_valid",
     count: Annotated[int, typer.Option(help="Sequences.")] = 60,
     fast: Annotated[bool, typer.Option("--fast", help="Not at real-time pace.")] = False,
 ) -> None:
-    """Time from a true change to the first row that names the new label, and the share of a core."""
+    """Time from a true change to the first row that names the new label, and the share of a
+    core.
+    """
     # The sequences, and what names a label, are those of the segmenter's figures.
     sys.path.append(str(SCRIPTS))
-    named, read_label_words = import_module("embedded_scores").named, import_module("embedded_scores").read_label_words
+    named, read_label_words = (
+        import_module("embedded_scores").named,
+        import_module("embedded_scores").read_label_words,
+    )
     captioner, wanted = load(checkpoint), read_label_words(label_words)
     scenes = import_module("sequences").read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
@@ -111,12 +126,17 @@ def latency(
     for scene in track(scenes, "Listening", transient=True):
         processor, clock = time.process_time(), time.perf_counter()
         rows = rows_of(captioner, scene.samples, fast=fast)
-        computed, taken = computed + time.process_time() - processor, taken + time.perf_counter() - clock
+        computed, taken = (
+            computed + time.process_time() - processor,
+            taken + time.perf_counter() - clock,
+        )
         seconds += len(scene.samples) / captioner.rate
         for stretch in scene.stretches[1:]:
             names = wanted[stretch.item.label]
             came = [
-                row.at for row in rows if stretch.start <= row.at <= stretch.end and named(row.event.caption, names)
+                row.at
+                for row in rows
+                if stretch.start <= row.at <= stretch.end and named(row.event.caption, names)
             ]
             if came:
                 late.append(came[0] - stretch.start)
@@ -124,7 +144,9 @@ def latency(
                 missed += 1
     # At real-time pace it takes as long as it sounds: had we been too slow, this would show it.
     if not fast and not 0.98 < taken / seconds < 1.1:
-        raise typer.BadParameter(f"{seconds:.0f} s of sound took {taken:.0f} s: this is not real-time pace")
+        raise typer.BadParameter(
+            f"{seconds:.0f} s of sound took {taken:.0f} s: this is not real-time pace"
+        )
     middle, most = np.percentile(late, [50, 95])
     typer.echo(f"pace                  {'as fast as it is heard' if fast else 'real time'}")
     typer.echo(
@@ -132,7 +154,9 @@ def latency(
     )
     typer.echo(f"change to its name    median {middle:.2f} s, 95th percentile {most:.2f} s")
     typer.echo(f"never named           {missed} ({missed / (len(late) + missed):.0%})")
-    typer.echo(f"processor             {computed / seconds:.1%} of a core, {len(ALERTS)} alerts among it")
+    typer.echo(
+        f"processor             {computed / seconds:.1%} of a core, {len(ALERTS)} alerts among it"
+    )
 
 
 @app.command()

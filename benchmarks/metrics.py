@@ -2,8 +2,9 @@
 
     python benchmarks/metrics.py --candidates FILE --references FILE
 
-Without files, 1,045 candidates with 5 references each are made of a small vocabulary (seed 0). SPICE is left out: it is
-the same program in both. METEOR's start is the time in which its program loads its tables and answers a first caption.
+Without files, 1,045 candidates with 5 references each are made of a small vocabulary (seed 0).
+SPICE is left out: it is the same program in both. METEOR's start is the time in which its program
+loads its tables and answers a first caption.
 """
 
 import argparse
@@ -50,7 +51,9 @@ def made() -> tuple[dict[str, str], dict[str, list[str]]]:
     files = [f"{number}.wav" for number in range(1045)]
     references = {file: [caption() for _ in range(5)] for file in files}
     # Half a reference, half chance: something for every metric to find.
-    candidates = {file: " ".join(references[file][0].split()[:6] + caption().split()[:5]) for file in files}
+    candidates = {
+        file: " ".join(references[file][0].split()[:6] + caption().split()[:5]) for file in files
+    }
     return candidates, references
 
 
@@ -62,7 +65,9 @@ def row(name: str, ours: float, theirs: float, same: bool | None = None) -> None
 
 def main() -> None:
     """Time both, a line a metric."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--candidates", type=Path)
     parser.add_argument("--references", type=Path)
     options = parser.parse_args()
@@ -75,16 +80,23 @@ def main() -> None:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     if options.candidates and options.references:
-        candidates, references = read_candidates(options.candidates), read_references(options.references)
+        candidates, references = (
+            read_candidates(options.candidates),
+            read_references(options.references),
+        )
     else:
         candidates, references = made()
     matched = match(candidates, references)
     flat = [text for texts in matched.references for text in texts]
-    print(f"{len(matched.files):,} candidates, {len(flat):,} references; load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{len(matched.files):,} candidates, {len(flat):,} references; load {os.getloadavg()[0]:.1f}"
+    )
     print(f"{'':<44}{'auricle':>12}{'pycocoevalcap':>16}{'ratio':>11}")
 
     def their_tokens() -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-        by_number = {n: [{"caption": text} for text in texts] for n, texts in enumerate(matched.references)}
+        by_number = {
+            n: [{"caption": text} for text in texts] for n, texts in enumerate(matched.references)
+        }
         ones = {n: [{"caption": text}] for n, text in enumerate(matched.candidates)}
         return PTBTokenizer().tokenize(by_number), PTBTokenizer().tokenize(ones)
 
@@ -128,7 +140,9 @@ def main() -> None:
     cold, _ = timed(lambda: evaluate(candidates, references, leave_out=["spice"]))
     warm, _ = timed(lambda: evaluate(candidates, references, leave_out=["spice"]), repeats=3)
     meteor().close()
-    print(f"all less SPICE, with intervals, cold: {cold:.1f} s (METEOR's start + {cold - our_start:.1f} s)")
+    print(
+        f"all less SPICE, with intervals, cold: {cold:.1f} s (METEOR's start + {cold - our_start:.1f} s)"
+    )
     print(f"all less SPICE, with intervals, warm: {warm:.1f} s")
     print(f"load {os.getloadavg()[0]:.1f}")
 

@@ -1,9 +1,11 @@
-"""What the architectures of other captioners cost on the same sound, at random weights: time, memory and arithmetic.
+"""What the architectures of other captioners cost on the same sound, at random weights: time,
+memory and arithmetic.
 
     OMP_NUM_THREADS=1 python benchmarks/peers.py whisper-tiny 10
 
-prints one line of JSON. `benchmarks/inference.py` runs it, each network in a process of its own. Words are no part of it: every
-decoder takes the same number of steps over the same number of hypotheses, with a cache, and no search chooses among them.
+prints one line of JSON. `benchmarks/inference.py` runs it, each network in a process of its own.
+Words are no part of it: every decoder takes the same number of steps over the same number of
+hypotheses, with a cache, and no search chooses among them.
 """
 
 import json
@@ -15,7 +17,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import ClapAudioConfig, ClapAudioModel, ConvNextConfig, ConvNextModel, WhisperConfig, WhisperModel
+from transformers import (
+    ClapAudioConfig,
+    ClapAudioModel,
+    ConvNextConfig,
+    ConvNextModel,
+    WhisperConfig,
+    WhisperModel,
+)
 
 from auricle.models.decoder import TransformerDecoder
 
@@ -51,13 +60,16 @@ class Whisper(nn.Module):
         memory = self.model.encoder(torch.zeros(1, 80, 3000)).last_hidden_state.expand(BEAM, -1, -1)
         tokens, cache = torch.full((BEAM, 1), 5), None
         for _ in range(STEPS):
-            out = self.model.decoder(tokens, encoder_hidden_states=memory, past_key_values=cache, use_cache=True)
+            out = self.model.decoder(
+                tokens, encoder_hidden_states=memory, past_key_values=cache, use_cache=True
+            )
             cache = out.past_key_values
             functional.linear(out.last_hidden_state, self.model.decoder.embed_tokens.weight)
 
 
 class Tower(nn.Module):
-    """An encoder of images on the log-mel spectrogram, and a Transformer decoder of 6 layers as CoNeTTE's.
+    """An encoder of images on the log-mel spectrogram, and a Transformer decoder of 6 layers as
+    CoNeTTE's.
 
     Args:
         network: (1, 1, frames, mels) -> `last_hidden_state`, (1, 768, ..., ...).
@@ -67,9 +79,17 @@ class Tower(nn.Module):
         fixed: seconds that every sound is padded or cut to; 0: none.
     """
 
-    def __init__(self, network: nn.Module, frequencies: int, mels: int, frames: float, fixed: float = 0) -> None:
+    def __init__(
+        self, network: nn.Module, frequencies: int, mels: int, frames: float, fixed: float = 0
+    ) -> None:
         super().__init__()
-        self.network, self.frequencies, self.mels, self.frames, self.fixed = network, frequencies, mels, frames, fixed
+        self.network, self.frequencies, self.mels, self.frames, self.fixed = (
+            network,
+            frequencies,
+            mels,
+            frames,
+            fixed,
+        )
         self.bridge = nn.Linear(768, 256)
         self.decoder = TransformerDecoder(WORDS, 256, 6, 8, 2048, 0.0)
 

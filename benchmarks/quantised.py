@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/quantised.py data/heldout/sounds.csv runs/quantised
 
-writes a checkpoint folder for each variant, and prints its time by that of the model as it is (processor time of one thread, the
-least of interleaved runs) and how many held-out sounds get the same words. What its captions are worth is for
-`python scripts/embedded_scores.py labels data/heldout/sounds.csv ../shared/reference/label_words.csv --checkpoint FOLDER` to say.
+writes a checkpoint folder for each variant, and prints its time by that of the model as it is
+(processor time of one thread, the least of interleaved runs) and how many held-out sounds get the
+same words. What its captions are worth is for `python scripts/embedded_scores.py labels
+data/heldout/sounds.csv ../shared/reference/label_words.csv --checkpoint FOLDER` to say.
 """
 
 import shutil
@@ -39,7 +40,9 @@ REPEATS = 30
 
 
 def folded(source: Path, folder: Path) -> Path:
-    """The same network with its weights in single precision and batch norms folded, which can be quantised."""
+    """The same network with its weights in single precision and batch norms folded, which can be
+    quantised.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     target = folder / source.name
@@ -55,8 +58,13 @@ class Spectrograms(CalibrationDataReader):
     """What the encoder is calibrated with."""
 
     def __init__(self, captioner: Captioner, items: list[Item]) -> None:
-        sounds = (captioner.spectrogram(load_audio(item.file, captioner.rate, max_seconds=10)) for item in items)
-        self._inputs: Iterator[dict[str, np.ndarray]] = ({"log_mel": log_mel[None]} for log_mel in sounds)
+        sounds = (
+            captioner.spectrogram(load_audio(item.file, captioner.rate, max_seconds=10))
+            for item in items
+        )
+        self._inputs: Iterator[dict[str, np.ndarray]] = (
+            {"log_mel": log_mel[None]} for log_mel in sounds
+        )
 
     def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
         """The next sound."""
@@ -69,9 +77,14 @@ def variants(captioner: Captioner, items: list[Item], folder: Path) -> dict[str,
     for target in folders.values():
         shutil.copytree(EMBEDDED, target, dirs_exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        encoder, decoder = (folded(EMBEDDED / f"{name}.onnx", Path(temporary)) for name in ("encoder", "decoder"))
+        encoder, decoder = (
+            folded(EMBEDDED / f"{name}.onnx", Path(temporary)) for name in ("encoder", "decoder")
+        )
         quantize_dynamic(
-            decoder, folders["decoder-int8"] / "decoder.onnx", per_channel=True, weight_type=QuantType.QInt8
+            decoder,
+            folders["decoder-int8"] / "decoder.onnx",
+            per_channel=True,
+            weight_type=QuantType.QInt8,
         )
         quantize_static(
             encoder,
@@ -96,7 +109,10 @@ def steps(captioner: Captioner, heard: Heard) -> None:
 
 def main(
     manifest: Annotated[
-        Path, typer.Argument(help="The sounds: those of `train` calibrate, those of `label_valid` are captioned.")
+        Path,
+        typer.Argument(
+            help="The sounds: those of `train` calibrate, those of `label_valid` are captioned."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Where variants go.")],
     sounds: Annotated[int, typer.Option(help="Held-out sounds to caption.")] = 60,
@@ -124,8 +140,13 @@ def main(
                 times["encoder"].append(middle - began)
                 times["decoder"].append(time.thread_time() - middle)
         ratios = [min(each[1::2]) / min(each[::2]) for each in times.values()]
-        same = sum(captioner.caption(samples).text == text for samples, text in zip(heard, said, strict=True))
-        print(f"| {name} | {ratios[0]:.2f} | {ratios[1]:.2f} | {same} of {len(heard)} |", flush=True)
+        same = sum(
+            captioner.caption(samples).text == text
+            for samples, text in zip(heard, said, strict=True)
+        )
+        print(
+            f"| {name} | {ratios[0]:.2f} | {ratios[1]:.2f} | {same} of {len(heard)} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/search.py
     OMP_NUM_THREADS=1 python benchmarks/search.py --windows 1000000
 
-Embeddings are random unit vectors, which are harder than real ones: none is far from the query. Captions and queries are words of
-the embedded model's vocabulary, as frequent as Zipf's law has them. Machines differ: quote what else ran.
+Embeddings are random unit vectors, which are harder than real ones: none is far from the query.
+Captions and queries are words of the embedded model's vocabulary, as frequent as Zipf's law has
+them. Machines differ: quote what else ran.
 """
 
 import os
@@ -59,7 +60,9 @@ class Made:
                 -1.0,
                 (),
                 whole=False,
-                tags=tuple(Tag(self._tags[tag], 0.5) for tag in self._rng.integers(len(self._tags), size=3)),
+                tags=tuple(
+                    Tag(self._tags[tag], 0.5) for tag in self._rng.integers(len(self._tags), size=3)
+                ),
                 confidence=0.5,
                 embedding=vector,
             )
@@ -90,20 +93,29 @@ def main(
             for number in range(windows // WINDOWS_OF_A_SOUND):
                 name = f"/sounds/{number}.wav"
                 index.put(File(name, 1, 1), name.encode(), made.captions())
-        print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; seed {seed}")
-        print(f"{windows} windows made in {time.perf_counter() - began:.0f} s: {path.stat().st_size / 1e6:.0f} MB")
+        print(
+            f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; seed {seed}"
+        )
+        print(
+            f"{windows} windows made in {time.perf_counter() - began:.0f} s: {path.stat().st_size / 1e6:.0f} MB"
+        )
         sentences = [made.text(QUERY_WORDS) for _ in range(queries)]
         with SoundIndex(path, captioner) as index:
             first = milliseconds(lambda: index.search(sentences[0], By.both, top))
             print(f"first query by both: {first:.0f} ms")
             rows = {
-                f"by {by}": [milliseconds(lambda q=query, b=by: index.search(q, b, top)) for query in sentences]
+                f"by {by}": [
+                    milliseconds(lambda q=query, b=by: index.search(q, b, top))
+                    for query in sentences
+                ]
                 for by in By
             }
         rows["of which the sentence"] = [
             milliseconds(lambda q=query: captioner.embed_sentences([q])) for query in sentences
         ]
-        print(f"\n| {queries} queries, the best {top} | median, ms | slowest, ms |\n| --- | --- | --- |")
+        print(
+            f"\n| {queries} queries, the best {top} | median, ms | slowest, ms |\n| --- | --- | --- |"
+        )
         for way, times in rows.items():
             print(f"| {way} | {statistics.median(times):.1f} | {max(times):.1f} |")
 

@@ -1,11 +1,13 @@
-"""What the server costs: latency and throughput of many clients at once, beside `auricle caption` on the same sounds.
+"""What the server costs: latency and throughput of many clients at once, beside `auricle caption`
+on the same sounds.
 
     OMP_NUM_THREADS=1 python benchmarks/serve.py
     OMP_NUM_THREADS=1 python benchmarks/serve.py --seconds 5 --clients 10
 
-Sounds are those of benchmarks/inference.py: 10 s of 44.1-kHz stereo mp3. Each client keeps a connection and sends the next
-sound as soon as the last is answered. Every answer is compared with the command line's. The clients run on the same processors,
-which costs the server some of its throughput. Machines differ: quote ratios, and what else ran.
+Sounds are those of benchmarks/inference.py: 10 s of 44.1-kHz stereo mp3. Each client keeps a
+connection and sends the next sound as soon as the last is answered. Every answer is compared with
+the command line's. The clients run on the same processors, which costs the server some of its
+throughput. Machines differ: quote ratios, and what else ran.
 """
 
 import asyncio
@@ -47,18 +49,33 @@ def memory(server: int) -> float:
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if int(folder.name) == server or parent == server:
-                total += int(re.search(r"^Pss: *(\d+)", (folder / "smaps_rollup").read_text(), re.MULTILINE)[1])  # type: ignore[index]
+                memory = (folder / "smaps_rollup").read_text()
+                total += int(
+                    re.search(r"^Pss: *(\d+)", memory, re.MULTILINE)[1]  # type: ignore[index]
+                )  # type: ignore[index]
         except (OSError, TypeError):
             continue
     return total / 1024
 
 
 def by_command(files: list[str], jobs: int) -> tuple[dict[str, list[dict[str, object]]], float]:
-    """Captions of each file by the command line, and how many sounds a second, once it has started."""
+    """Captions of each file by the command line, and how many sounds a second, once it has
+    started.
+    """
 
     def run(some: list[str]) -> tuple[float, str]:
         began = time.perf_counter()
-        arguments = [sys.executable, "-m", "auricle", "caption", *some, "--format", "jsonl", "--jobs", str(jobs)]
+        arguments = [
+            sys.executable,
+            "-m",
+            "auricle",
+            "caption",
+            *some,
+            "--format",
+            "jsonl",
+            "--jobs",
+            str(jobs),
+        ]
         out = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
         return time.perf_counter() - began, out
 
@@ -70,7 +87,9 @@ def by_command(files: list[str], jobs: int) -> tuple[dict[str, list[dict[str, ob
     return captions, (len(files) - 1) / (took - start)
 
 
-async def client(port: int, number: int, sounds: list[Sound], until: float, outcome: Outcome) -> None:
+async def client(
+    port: int, number: int, sounds: list[Sound], until: float, outcome: Outcome
+) -> None:
     """Asks until the time is over."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     turn = number
@@ -78,7 +97,11 @@ async def client(port: int, number: int, sounds: list[Sound], until: float, outc
         body, wanted = sounds[turn % len(sounds)]
         turn += 1
         began = time.perf_counter()
-        writer.write(b"POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.write(
+            b"POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+            + body
+        )
         async with asyncio.timeout(PATIENCE):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             answer = await reader.readexactly(int(re.search(r"content-length: (\d+)", head)[1]))  # type: ignore[index]
@@ -97,10 +120,14 @@ async def client(port: int, number: int, sounds: list[Sound], until: float, outc
     writer.close()
 
 
-async def ask(port: int, clients: int, sounds: list[Sound], seconds: float) -> tuple[Outcome, float]:
+async def ask(
+    port: int, clients: int, sounds: list[Sound], seconds: float
+) -> tuple[Outcome, float]:
     """What comes of so many clients at once, and how long it took until the last was answered."""
     outcome, began = Outcome(), time.perf_counter()
-    await asyncio.gather(*(client(port, number, sounds, began + seconds, outcome) for number in range(clients)))
+    await asyncio.gather(
+        *(client(port, number, sounds, began + seconds, outcome) for number in range(clients))
+    )
     return outcome, time.perf_counter() - began
 
 
@@ -108,7 +135,9 @@ def main(
     clients: Annotated[int, typer.Option(help="At once.")] = 50,
     seconds: Annotated[float, typer.Option(help="For how long they ask.")] = 60,
     sounds: Annotated[int, typer.Option(help="How many different ones.")] = 60,
-    jobs: Annotated[int, typer.Option(help="Workers, and files at a time of the command line.")] = os.cpu_count() or 1,
+    jobs: Annotated[
+        int, typer.Option(help="Workers, and files at a time of the command line.")
+    ] = os.cpu_count() or 1,
     queue: Annotated[int, typer.Option(help="Requests that may wait.")] = 64,
 ) -> None:
     """Measures and prints a table."""
@@ -143,14 +172,18 @@ def main(
     times = sorted(second for outcome, _ in halves for second in outcome.seconds)
     served = len(times) / sum(took for _, took in halves)
     statuses = sum((outcome.statuses for outcome, _ in halves), Counter[int]())
-    print(f"answers            {', '.join(f'{count} x {status}' for status, count in sorted(statuses.items()))}")
+    print(
+        f"answers            {', '.join(f'{count} x {status}' for status, count in sorted(statuses.items()))}"
+    )
     print(f"not the command's  {sum(outcome.wrong for outcome, _ in halves)}")
     print(f"latency            median {statistics.median(times):.2f} s, 95 % {times[int(0.95 * len(times))]:.2f} s, "
           f"99 % {times[int(0.99 * len(times))]:.2f} s, longest {times[-1]:.2f} s")  # fmt: skip
     print(
         f"throughput         {served:.1f} sounds of {SECONDS} s a second; auricle caption {rate:.1f}; ratio {served / rate:.2f}"
     )
-    print(f"memory             {before:.0f} MB before, {after:.0f} MB after (server and workers, proportional)")
+    print(
+        f"memory             {before:.0f} MB before, {after:.0f} MB after (server and workers, proportional)"
+    )
 
 
 if __name__ == "__main__":

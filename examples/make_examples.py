@@ -1,4 +1,5 @@
-"""Make the five example sounds beside this file: synthesised, so free of anyone's rights, and the same on every run.
+"""Make the five example sounds beside this file: synthesised, so free of anyone's rights, and the
+same on every run.
 
 python examples/make_examples.py
 """
@@ -17,7 +18,9 @@ def timeline(seconds: float) -> np.ndarray:
 
 
 def band(noise: np.ndarray, low: float, high: float, slope: float = 0.0) -> np.ndarray:
-    """Keep the band from `low` to `high` Hz; above `low` its amplitude falls as frequency ** -slope."""
+    """Keep the band from `low` to `high` Hz; above `low` its amplitude falls as frequency **
+    -slope.
+    """
     frequencies = np.fft.rfftfreq(len(noise), 1 / RATE)
     gain = 1 / (1 + (low / np.maximum(frequencies, 1)) ** 4) / (1 + (frequencies / high) ** 4)
     gain *= (np.maximum(frequencies, low) / low) ** -slope
@@ -62,9 +65,11 @@ def clock(rng: np.random.Generator) -> np.ndarray:
     t = timeline(0.05)
     for beat in range(8):
         modes = (3_040, 5_440, 8_320, 12_640) if beat % 2 else (2_400, 4_640, 7_360, 11_360)
-        for part, (delay, level) in enumerate(((0, 1.0), (0.012, 0.5))):  # the pallet strikes, then the wheel
+        # the pallet strikes, then the wheel
+        for part, (delay, level) in enumerate(((0, 1.0), (0.012, 0.5))):
             ring = sum(
-                np.sin(2 * np.pi * hz * t + part) * np.exp(-t * (160 + hz / 15)) / (1 + n) for n, hz in enumerate(modes)
+                np.sin(2 * np.pi * hz * t + part) * np.exp(-t * (160 + hz / 15)) / (1 + n)
+                for n, hz in enumerate(modes)
             )
             click = band(rng.standard_normal(len(t)), 1_500, 12_000) * np.exp(-t * 900)
             add(track, level * (ring + 5 * click), 0.1 + beat / 2 + delay)
@@ -73,20 +78,26 @@ def clock(rng: np.random.Generator) -> np.ndarray:
 
 
 def rain(rng: np.random.Generator) -> np.ndarray:
-    """Steady rain: the hiss of drops too many to tell apart, and near ones that patter on leaves and in puddles."""
+    """Steady rain: the hiss of drops too many to tell apart, and near ones that patter on leaves
+    and in puddles.
+    """
     track = band(rng.standard_normal(5 * RATE), 1_200, 14_000, 0.2)
     track *= 0.25 / np.std(track)
     t = timeline(0.03)
     for moment in rng.uniform(0, 4.95, 400):
         level = min(rng.pareto(2.5), 2)  # most fall far off, a few close by
         patter = rng.standard_normal(len(t)) * np.exp(-t * rng.uniform(1_500, 7_500))
-        plink = np.sin(2 * np.pi * rng.uniform(1_500, 7_000) * t) * np.exp(-t * rng.uniform(200, 800))
+        plink = np.sin(2 * np.pi * rng.uniform(1_500, 7_000) * t) * np.exp(
+            -t * rng.uniform(200, 800)
+        )
         add(track, level * (0.02 * patter + 0.5 * plink), moment)
     return band(track, 300, 12_000)
 
 
 def bell(rng: np.random.Generator) -> np.ndarray:
-    """A church bell struck twice: hum, prime, tierce, quint, nominal and above, each split in two that beat."""
+    """A church bell struck twice: hum, prime, tierce, quint, nominal and above, each split in two
+    that beat.
+    """
     track = np.zeros(5 * RATE)
     t = timeline(5)
     partials = (  # ratio to the prime, level, seconds to fall by 60 dB
@@ -97,7 +108,12 @@ def bell(rng: np.random.Generator) -> np.ndarray:
     ring = 1.2 * strike
     for ratio, level, seconds in partials:
         for split in (-0.3, 0.3):  # Hz
-            ring += 0.5 * level * np.sin(2 * np.pi * (330 * ratio + split) * t) * 10 ** (-3 * t / seconds)
+            ring += (
+                0.5
+                * level
+                * np.sin(2 * np.pi * (330 * ratio + split) * t)
+                * 10 ** (-3 * t / seconds)
+            )
     add(track, ring, 0.1)
     add(track, 0.9 * ring, 2.4)
     return reverb(track, rng, 2.5, 0.25)

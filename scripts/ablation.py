@@ -1,8 +1,10 @@
-"""What pre-training, transfer and tag guidance are worth: nine small trainings with tags and nine without, at one budget.
+"""What pre-training, transfer and tag guidance are worth: nine small trainings with tags and nine
+without, at one budget.
 
     python scripts/ablation.py ../shared/reference/label_words.csv --output runs/ablation
 
-Each is a shrunk configs/heldout.toml; three seeds. Finished trainings are kept: run again after a stop, it goes on.
+Each is a shrunk configs/heldout.toml; three seeds. Finished trainings are kept: run again after a
+stop, it goes on.
 """
 
 import itertools
@@ -22,7 +24,8 @@ from embedded_scores import caption_labelled, read_label_words
 ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 WEIGHTS = "../shared/corpus/weights/efficientat_mn04/mn04_as_mAP_432.pt"
-# The budget is counted in what the decoder learns from: so many steps of eight sounds. Two layers learn more from few than three.
+# The budget is counted in what the decoder learns from: so many steps of eight sounds. Two layers
+# learn more from few than three.
 BUDGET = [
     "data.captions_per_epoch=1",
     "data.visits_per_label=0",
@@ -39,10 +42,17 @@ SYSTEMS = {
     "Experiment 1": ["train.initial=weights", f"train.weights={WEIGHTS}"],
     "Experiment 2": ["train.initial=pre-encoder"],
 }
-WITHOUT_TAGS = ["decoder.tags=0", "tags.captions=", "pretrain.texts_per_batch=0", "train.texts_per_batch=0"]
+WITHOUT_TAGS = [
+    "decoder.tags=0",
+    "tags.captions=",
+    "pretrain.texts_per_batch=0",
+    "train.texts_per_batch=0",
+]
 
 
-def main(label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs/ablation")) -> None:
+def main(
+    label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs/ablation")
+) -> None:
     """Trains what is not there yet and prints a table: means and standard deviations over seeds."""
     table: dict[tuple[str, bool], list[tuple[float, float, float]]] = {}
     wanted = read_label_words(label_words)
@@ -65,7 +75,9 @@ def main(label_words: Path, output: Annotated[Path, typer.Option()] = Path("runs
         labelled = caption_labelled(Path(recipe.data.manifest), wanted, folder)
         by_label = np.mean([right.mean() for right in labelled.by_label().values()])
         length = np.mean([len(words(caption.text)) for caption in labelled.captions])
-        table.setdefault((system, tags), []).append((float(labelled.right.mean()), float(by_label), float(length)))
+        table.setdefault((system, tags), []).append(
+            (float(labelled.right.mean()), float(by_label), float(length))
+        )
     print("| | tags | label named | mean over labels | words |")
     print("| --- | --- | --- | --- | --- |")
     for (system, tags), rows in table.items():

@@ -2,8 +2,9 @@
 
     python scripts/alerts.py data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
 
-Twenty sentences, over the sounds of one split. A threshold is chosen on one half of the recordings, by the best F1, and tried on
-the other, and the other way round. An alert in a sequence is false unless a sound that the sentence names is heard in its window.
+Twenty sentences, over the sounds of one split. A threshold is chosen on one half of the recordings,
+by the best F1, and tried on the other, and the other way round. An alert in a sequence is false
+unless a sound that the sentence names is heard in its window.
 """
 
 import random
@@ -67,7 +68,9 @@ class Tried:
     def trial(self, sentence: str, half: int) -> Trial:
         """An alert tried on one half."""
         kept: tuple[list[Compared], list[Compared]] = [], []
-        for item, own, compared in zip(self.items, self.halves, self.compared[sentence], strict=True):
+        for item, own, compared in zip(
+            self.items, self.halves, self.compared[sentence], strict=True
+        ):
             if own == half:
                 kept[item.label not in LABELS[sentence]].append(compared)
         return Trial(sentence, *map(tuple, kept))
@@ -89,7 +92,9 @@ def listen(captioner: Captioner, items: Sequence[Item]) -> Tried:
         ends = np.array([look.end for look in looks])
         scores = np.array([look.scores for look in looks]).reshape(len(looks), len(SENTENCES))
         for sentence, own in zip(SENTENCES, scores.T, strict=True):
-            compared[sentence].append(Compared(str(item.file), len(samples) / captioner.rate, ends, own))
+            compared[sentence].append(
+                Compared(str(item.file), len(samples) / captioner.rate, ends, own)
+            )
     return Tried(items, halve(items), compared)
 
 
@@ -109,11 +114,16 @@ def halve(items: Sequence[Item]) -> NDArray[np.int64]:
 
 def common_threshold(trials: Sequence[Trial]) -> float:
     """The one threshold for all sentences whose mean F1 is best."""
-    return max(np.arange(-1, 3, STEP / 5).tolist(), key=lambda t: float(np.mean([trial.at(t).f1 for trial in trials])))
+    return max(
+        np.arange(-1, 3, STEP / 5).tolist(),
+        key=lambda t: float(np.mean([trial.at(t).f1 for trial in trials])),
+    )
 
 
 def outcomes(tried: Tried, thresholds: dict[str, tuple[float, float]]) -> NDArray[np.float64]:
-    """(sounds, sentences, 3): heard rightly, heard wrongly, missed; each half by the other's threshold."""
+    """(sounds, sentences, 3): heard rightly, heard wrongly, missed; each half by the other's
+    threshold.
+    """
     found = np.zeros((len(tried.items), len(SENTENCES), 3))
     for column, sentence in enumerate(SENTENCES):
         for row, (item, half, compared) in enumerate(
@@ -126,7 +136,9 @@ def outcomes(tried: Tried, thresholds: dict[str, tuple[float, float]]) -> NDArra
 
 
 def shares(sums: NDArray[np.float64], missed: bool) -> NDArray[np.float64]:
-    """(..., sentences * 3) sums -> the sentences' mean precision, or recall if `missed`; those without any are left out."""
+    """(..., sentences * 3) sums -> the sentences' mean precision, or recall if `missed`; those
+    without any are left out.
+    """
     cells = sums.reshape(*sums.shape[:-1], len(SENTENCES), 3)
     of = cells[..., 0] + cells[..., 2 if missed else 1]
     with np.errstate(invalid="ignore"):
@@ -136,7 +148,9 @@ def shares(sums: NDArray[np.float64], missed: bool) -> NDArray[np.float64]:
 def hear_scenes(captioner: Captioner, scenes: Sequence[Scene]) -> list[list[Look]]:
     """How well all sentences fit each sequence as it passes."""
     comparison = Comparison(captioner, list(SENTENCES))
-    return [looks_of(comparison, scene.samples) for scene in track(scenes, "Listening", transient=True)]
+    return [
+        looks_of(comparison, scene.samples) for scene in track(scenes, "Listening", transient=True)
+    ]
 
 
 def false_alarms(
@@ -148,40 +162,76 @@ def false_alarms(
         for column, sentence in enumerate(SENTENCES):
             right = [(s.start, s.end) for s in scene.stretches if s.item.label in LABELS[sentence]]
             # What is named is no false alarm, and must not hold one off.
-            wrong = [look for look in looks if not any(a < look.end and look.start < b for a, b in right)]
-            ends, scores = np.array([k.end for k in wrong]), np.array([k.scores[column] for k in wrong])
+            wrong = [
+                look for look in looks if not any(a < look.end and look.start < b for a, b in right)
+            ]
+            ends, scores = (
+                np.array([k.end for k in wrong]),
+                np.array([k.scores[column] for k in wrong]),
+            )
             false[sentence] += Compared("", 0.0, ends, scores).alerts(thresholds[sentence])
     return false
 
 
 def main(
     manifest: Annotated[Path, typer.Argument(help="The sounds held out.")],
-    label_words: Annotated[Path, typer.Argument(help="CSV of each label's words, any of which names it.")],
+    label_words: Annotated[
+        Path, typer.Argument(help="CSV of each label's words, any of which names it.")
+    ],
     corpus: Annotated[Path, typer.Argument(help="The folder of the corpus, for ambiences.")],
     checkpoint: Annotated[Path | None, typer.Option(help="The embedded model if left out.")] = None,
     split: Annotated[str, typer.Option(help="The split of the manifest.")] = "label_valid",
     count: Annotated[int, typer.Option(help="Sequences.")] = 60,
-    limit: Annotated[int | None, typer.Option(help="Only so many sounds, to try the script.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many sounds, to try the script.")
+    ] = None,
 ) -> None:
-    """Prints precision and recall over two halves of the recordings, and false alarms an hour of sequences."""
+    """Prints precision and recall over two halves of the recordings, and false alarms an hour of
+    sequences.
+    """
     captioner = load(checkpoint)
     tried = listen(captioner, read_manifest(manifest, [split])[:limit])
-    trials = {sentence: (tried.trial(sentence, 0), tried.trial(sentence, 1)) for sentence in SENTENCES}
+    trials = {
+        sentence: (tried.trial(sentence, 0), tried.trial(sentence, 1)) for sentence in SENTENCES
+    }
     # Where a half holds no sound that a sentence names, the other's threshold stands for both.
-    chosen = {s: [trial.proposed if trial.positives else None for trial in pair] for s, pair in trials.items()}
-    own = {s: (a if a is not None else b, b if b is not None else a) for s, (a, b) in chosen.items()}
-    own = {s: (THRESHOLD if a is None else a, THRESHOLD if b is None else b) for s, (a, b) in own.items()}
-    both = [common_threshold([pair[half] for pair in trials.values() if pair[half].positives]) for half in (0, 1)]
+    chosen = {
+        s: [trial.proposed if trial.positives else None for trial in pair]
+        for s, pair in trials.items()
+    }
+    own = {
+        s: (a if a is not None else b, b if b is not None else a) for s, (a, b) in chosen.items()
+    }
+    own = {
+        s: (THRESHOLD if a is None else a, THRESHOLD if b is None else b)
+        for s, (a, b) in own.items()
+    }
+    both = [
+        common_threshold([pair[half] for pair in trials.values() if pair[half].positives])
+        for half in (0, 1)
+    ]
     common = dict.fromkeys(SENTENCES, (both[0], both[1]))
     default = dict.fromkeys(SENTENCES, (THRESHOLD, THRESHOLD))
 
-    scenes = read_scenes(manifest, label_words, corpus, split=split, count=count, rate=captioner.rate)
-    heard, hours = hear_scenes(captioner, scenes), sum(len(s.samples) for s in scenes) / captioner.rate / 3600
+    scenes = read_scenes(
+        manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
+    )
+    heard, hours = (
+        hear_scenes(captioner, scenes),
+        sum(len(s.samples) for s in scenes) / captioner.rate / 3600,
+    )
     by_default = f"default: {THRESHOLD:g}"
-    ways = {"own thresholds": own, f"one for all: {both[0]:.2f}, {both[1]:.2f}": common, by_default: default}
+    ways = {
+        "own thresholds": own,
+        f"one for all: {both[0]:.2f}, {both[1]:.2f}": common,
+        by_default: default,
+    }
     found = {name: outcomes(tried, thresholds) for name, thresholds in ways.items()}
     # A sequence holds sounds of both halves: of a sentence's two thresholds, the higher.
-    alarms = {n: false_alarms(scenes, heard, {s: max(t) for s, t in way.items()}) for n, way in ways.items()}
+    alarms = {
+        n: false_alarms(scenes, heard, {s: max(t) for s, t in way.items()})
+        for n, way in ways.items()
+    }
 
     rows = []
     for column, sentence in enumerate(SENTENCES):
@@ -220,7 +270,14 @@ def main(
             within = interval(drawn[measure])
             row += [f"{statistic.score(flat.sum(0)):.3f}", f"{within.low:.3f} to {within.high:.3f}"]
         rows.append([*row, f"{sum(alarms[name].values()) / hours / len(SENTENCES):.1f}"])
-    header = ["mean of the sentences", "precision", "95 %", "recall", "95 %", "false alarms an hour and sentence"]
+    header = [
+        "mean of the sentences",
+        "precision",
+        "95 %",
+        "recall",
+        "95 %",
+        "false alarms an hour and sentence",
+    ]
     typer.echo(f"\n{table(header, rows)}\n\n{len(scenes)} sequences, {hours * 60:.1f} minutes")
 
 

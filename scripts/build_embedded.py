@@ -1,10 +1,11 @@
-"""Builds the embedded model, or the one like it that is scored, from the development corpus: one command, which can be stopped.
+"""Builds the embedded model, or the one like it that is scored, from the development corpus: one
+command, which can be stopped.
 
     python scripts/build_embedded.py ../shared/corpus
     python scripts/build_embedded.py ../shared/corpus --heldout
 
-Writes the manifest, pre-trains, trains and, without --heldout, puts the result into the package. Run again after a stop, it goes
-on from the last epoch that was finished.
+Writes the manifest, pre-trains, trains and, without --heldout, puts the result into the package.
+Run again after a stop, it goes on from the last epoch that was finished.
 """
 
 import shutil
@@ -38,7 +39,14 @@ def main(
     pretrain(recipe, resume=True)
     folder = train(recipe, resume=True)
     if not heldout:
-        for file in ("config.json", "vocabulary.txt", "tags.txt", "encoder.onnx", "decoder.onnx", "text.onnx"):
+        for file in (
+            "config.json",
+            "vocabulary.txt",
+            "tags.txt",
+            "encoder.onnx",
+            "decoder.onnx",
+            "text.onnx",
+        ):
             shutil.copy(folder / file, EMBEDDED / file)
     print(folder)
 

@@ -2,8 +2,8 @@
 
     python -m build && python scripts/check_wheel.py dist/*.whl
 
-Pythons are looked for on the PATH and among pyenv's; one that is not here is named, and passed over. On the first, the lowest
-versions that the wheel allows of what it requires are tried as well.
+Pythons are looked for on the PATH and among pyenv's; one that is not here is named, and passed
+over. On the first, the lowest versions that the wheel allows of what it requires are tried as well.
 """
 
 import os
@@ -43,21 +43,29 @@ def check_content(wheel: Path) -> Message:
         declared = HeaderParser().parsestr(archive.read(metadata).decode())
     if missing := WANTED - names:
         sys.exit(f"{wheel.name} lacks {', '.join(sorted(missing))}")
-    if more := {name for name in names if name.split("/")[0] != "auricle" and ".dist-info/" not in name}:
+    if more := {
+        name for name in names if name.split("/")[0] != "auricle" and ".dist-info/" not in name
+    }:
         sys.exit(f"{wheel.name} holds {', '.join(sorted(more)[:5])}")
     if unwanted := {
-        name for name in names if Path(name).suffix in (".pyc", ".safetensors", ".pt") or "/tests/" in name
+        name
+        for name in names
+        if Path(name).suffix in (".pyc", ".safetensors", ".pt") or "/tests/" in name
     }:
         sys.exit(f"{wheel.name} holds {', '.join(sorted(unwanted)[:5])}")
     if wheel.stat().st_size > MOST_BYTES:
-        sys.exit(f"{wheel.name} has {wheel.stat().st_size} bytes, and at most {MOST_BYTES} are wanted")
+        sys.exit(
+            f"{wheel.name} has {wheel.stat().st_size} bytes, and at most {MOST_BYTES} are wanted"
+        )
     return declared
 
 
 def interpreter(version: str) -> str | None:
     """A Python of this version, if there is one on this machine."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    return next(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), None) or shutil.which(f"python{version}")
+    return next(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), None) or shutil.which(
+        f"python{version}"
+    )
 
 
 def captions(python: str, wheel: Path, pins: Sequence[str]) -> str:
@@ -70,20 +78,39 @@ def captions(python: str, wheel: Path, pins: Sequence[str]) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
-        install = [f"{folder}/bin/pip", "install", "-q", "--disable-pip-version-check", *pins, wheel]
+        install = [
+            f"{folder}/bin/pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            *pins,
+            wheel,
+        ]
         subprocess.run(install, check=True)
         command = [f"{folder}/bin/auricle", "caption", "examples"]
-        return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(
+            command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ).stdout
 
 
 def main(
     wheel: Annotated[Path, typer.Argument(exists=True)],
-    python: Annotated[list[str] | None, typer.Option(help="Only this version of Python; may be repeated.")] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="Only this version of Python; may be repeated.")
+    ] = None,
 ) -> None:
     """Checks a wheel."""
     declared = check_content(wheel)
-    versions = [name.removeprefix(CLASSIFIER) for name in declared.get_all("Classifier", []) if CLASSIFIER in name]
-    lowest = [re.sub(">=", "==", name) for name in declared.get_all("Requires-Dist", []) if "extra" not in name]
+    versions = [
+        name.removeprefix(CLASSIFIER)
+        for name in declared.get_all("Classifier", [])
+        if CLASSIFIER in name
+    ]
+    lowest = [
+        re.sub(">=", "==", name)
+        for name in declared.get_all("Requires-Dist", [])
+        if "extra" not in name
+    ]
     tested = ["-c", str(ROOT / "constraints.txt")]
     tries = [(version, "the tested versions", tested) for version in python or versions]
     if not python:
@@ -98,7 +125,9 @@ def main(
     if not said:
         sys.exit("none of these Pythons is here")
     if len(set(said.values())) > 1:
-        sys.exit("captions differ:\n" + "\n".join(f"{where}\n{text}" for where, text in said.items()))
+        sys.exit(
+            "captions differ:\n" + "\n".join(f"{where}\n{text}" for where, text in said.items())
+        )
 
 
 if __name__ == "__main__":

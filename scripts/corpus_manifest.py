@@ -5,14 +5,16 @@
 
     captions.csv   the captions of Clotho's development and validation and of AudioCaps' training split
     sounds.csv     the manifest; its splits:
-        train                       what is learnt from: recordings with labels or captions, and made sounds
-        label_valid, made_valid     sounds to select by: recordings and parameters that `train` does not have
-        human_train, human_valid    sounds that people captioned, to score on; without --heldout human_train is learnt from
+        train                       what is learnt from: recordings with labels or captions, and
+        made sounds label_valid, made_valid     sounds to select by: recordings and parameters that
+        `train` does not have human_train, human_valid    sounds that people captioned, to score on;
+        without --heldout human_train is learnt from
     made/          sounds made from formulas
 
-A sound that has only a label gets captions of captions.csv that name it: those that fit the label and the sound's own
-AudioSet tags best, by the cosine of sentence embeddings. Rarer labels get more of them, since a training visits a sound
-once for each. With --heldout nothing is learnt of a recording that people captioned, nor of what they said.
+A sound that has only a label gets captions of captions.csv that name it: those that fit the label
+and the sound's own AudioSet tags best, by the cosine of sentence embeddings. Rarer labels get more
+of them, since a training visits a sound once for each. With --heldout nothing is learnt of a
+recording that people captioned, nor of what they said.
 """
 
 import csv
@@ -32,25 +34,44 @@ from auricle.training.tags import read_class_names
 from fitting_captions import MOST_CAPTIONS, Row, fitting_captions, key
 from made_sounds import made_sounds, write_sound
 
-OWN_SENTENCES = Path(__file__).with_name("label_sentences.csv")  # our words, for labels that few captions name
-COLUMNS = ("file", "split", "label", "group", *(f"caption_{n}" for n in range(1, MOST_CAPTIONS + 1)))
+# our words, for labels that few captions name
+OWN_SENTENCES = Path(__file__).with_name("label_sentences.csv")
+COLUMNS = (
+    "file",
+    "split",
+    "label",
+    "group",
+    *(f"caption_{n}" for n in range(1, MOST_CAPTIONS + 1)),
+)
 
 
 def main(
     corpus: Path,
     folder: Path,
-    heldout: Annotated[bool, typer.Option(help="Learn nothing of the recordings that people captioned.")] = False,
-    attribution: Annotated[Path | None, typer.Option(help="Where to list the recordings learnt from.")] = None,
+    heldout: Annotated[
+        bool, typer.Option(help="Learn nothing of the recordings that people captioned.")
+    ] = False,
+    attribution: Annotated[
+        Path | None, typer.Option(help="Where to list the recordings learnt from.")
+    ] = None,
 ) -> None:
     """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
     rows = wanted_rows(corpus, heldout)
     captions = read_captions(corpus, rows, heldout)
     described = describe(corpus, rows, captions)
     # What sounds are selected by is not learnt from, be it without its sound.
-    selected_by = {key(text) for row, texts in described if row["split"] == "label_valid" for text in texts}
+    selected_by = {
+        key(text) for row, texts in described if row["split"] == "label_valid" for text in texts
+    }
     captions = [text for text in captions if key(text) not in selected_by]
     manifest = [
-        manifest_row(os.path.relpath(corpus / row["file"], folder), row["split"], row["label"], row["fsid"], texts)
+        manifest_row(
+            os.path.relpath(corpus / row["file"], folder),
+            row["split"],
+            row["label"],
+            row["fsid"],
+            texts,
+        )
         for row, texts in described
     ]
     (folder / "made").mkdir(parents=True, exist_ok=True)
@@ -65,10 +86,11 @@ def main(
 
 
 def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
-    """The metadata of the sounds to learn from, to select by and to score on; what is learnt from has the split `train`.
+    """The metadata of the sounds to learn from, to select by and to score on; what is learnt from
+    has the split `train`.
 
-    Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and sounds to learn from whose
-    licence forbids it or is not known.
+    Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and
+    sounds to learn from whose licence forbids it or is not known.
     """
     rows = read_csv(corpus / "metadata.csv")
     scored = ("human_train", "human_valid", "human_weak") if heldout else ("human_valid",)
@@ -79,7 +101,9 @@ def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
         if row["split"] == "human_weak" or row["clotho_split"] == "evaluation":
             continue
         if row["split"] == "label_train" or (row["split"] == "human_train" and not heldout):
-            forbidden = any(word in row["clip_licence"].lower() for word in ("sampling+", "unknown"))
+            forbidden = any(
+                word in row["clip_licence"].lower() for word in ("sampling+", "unknown")
+            )
             if forbidden or row["fsid"] in recordings or row["clotho_file"] in excluded:
                 continue
             row["split"] = "train"
@@ -95,8 +119,8 @@ def excluded_sounds(corpus: Path) -> list[Row]:
 def read_captions(corpus: Path, rows: list[Row], heldout: bool) -> list[str]:
     """The captions to learn from, each once, in alphabetical order.
 
-    Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also where another sound has
-    the same words.
+    Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also
+    where another sound has the same words.
     """
     if heldout:
         aside = {row["file_name"] for row in excluded_sounds(corpus)}
@@ -119,9 +143,16 @@ def read_captions(corpus: Path, rows: list[Row], heldout: bool) -> list[str]:
 def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[Row, list[str]]]:
     """Every sound with its captions: people's own, or those that fit it."""
     labelled = [row for row in rows if not row["caption_1"]]
-    names = {row["label"]: set(row["words"].split()) for row in read_csv(corpus.parent / "reference/label_words.csv")}
+    names = {
+        row["label"]: set(row["words"].split())
+        for row in read_csv(corpus.parent / "reference/label_words.csv")
+    }
     class_names = read_class_names(corpus / "audioset/class_labels_indices.csv")
-    own = {row["file"]: [row[f"caption_{n}"].strip() for n in range(1, 6)] for row in rows if row["caption_1"]}
+    own = {
+        row["file"]: [row[f"caption_{n}"].strip() for n in range(1, 6)]
+        for row in rows
+        if row["caption_1"]
+    }
     # What is learnt of one sound is not what another is selected by.
     taken = {key(text) for texts in own.values() for text in texts}
     free = [text for text in captions if key(text) not in taken]
@@ -131,7 +162,12 @@ def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[R
 
 def manifest_row(file: str, split: str, label: str, group: str, captions: Iterable[str]) -> Row:
     """A row of sounds.csv."""
-    row = dict.fromkeys(COLUMNS, "") | {"file": file, "split": split, "label": label, "group": group}
+    row = dict.fromkeys(COLUMNS, "") | {
+        "file": file,
+        "split": split,
+        "label": label,
+        "group": group,
+    }
     return row | {f"caption_{n}": text for n, text in enumerate(captions, start=1)}
 
 
@@ -140,14 +176,23 @@ def attribution_rows(learnt: Iterable[Row]) -> list[Row]:
     recordings: dict[str, Row] = {}
     for row in learnt:
         licence = row["clip_licence"] or row["set_licence"]
-        named = {"title": row["title"], "author": row["author"], "licence": licence, "url": row["url"]}
-        recordings.setdefault(row["fsid"] or row["file"], {**named, "data_set": row["source"].split(" (")[0]})
+        named = {
+            "title": row["title"],
+            "author": row["author"],
+            "licence": licence,
+            "url": row["url"],
+        }
+        recordings.setdefault(
+            row["fsid"] or row["file"], {**named, "data_set": row["source"].split(" (")[0]}
+        )
     return [recordings[name] for name in sorted(recordings)]
 
 
 def print_summary(manifest: list[Row], captions: int) -> None:
     """A line for each split."""
-    table = Table("split", "sounds", "labels", "captions", "fewest visits of a label", "words in a caption")
+    table = Table(
+        "split", "sounds", "labels", "captions", "fewest visits of a label", "words in a caption"
+    )
     splits: dict[str, list[Row]] = defaultdict(list)
     for row in manifest:
         splits[row["split"]].append(row)
@@ -160,7 +205,9 @@ def print_summary(manifest: list[Row], captions: int) -> None:
             lengths += [len(words(text)) for text in texts]
         label, fewest = min(visits.items(), key=lambda item: item[1])
         mean = f"{np.mean(lengths):.1f}"
-        table.add_row(split, str(len(rows)), str(len(visits)), str(len(lengths)), f"{fewest} ({label})", mean)
+        table.add_row(
+            split, str(len(rows)), str(len(visits)), str(len(lengths)), f"{fewest} ({label})", mean
+        )
     console = Console()
     console.print(table)
     console.print(f"{captions:,} captions without sound")

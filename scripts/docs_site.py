@@ -2,9 +2,10 @@
 
     python scripts/docs_site.py
 
-The pages of docs/ are what is read in the repository, too. For the site they are copied, what stands elsewhere is put
-beside them (the reference of the commands, the model's card, the changelog, ...), and links to that are changed. A link
-that leads nowhere, and a name in the reference that is not there, are errors.
+The pages of docs/ are what is read in the repository, too. For the site they are copied, what
+stands elsewhere is put beside them (the reference of the commands, the model's card, the changelog,
+...), and links to that are changed. A link that leads nowhere, and a name in the reference that is
+not there, are errors.
 """
 
 import os
@@ -54,9 +55,14 @@ def linked(source: Path, page: Path) -> str:
         elif name in PAGES:
             found = PAGES[name]
         else:
-            found, anchor = next((INSTEAD[part] for part in (name, there.parts[0]) if part in INSTEAD), ""), ""
+            found, anchor = (
+                next((INSTEAD[part] for part in (name, there.parts[0]) if part in INSTEAD), ""),
+                "",
+            )
             if not found:
-                sys.exit(f"{source.relative_to(ROOT)} links to {name}, which is nowhere on the site")
+                sys.exit(
+                    f"{source.relative_to(ROOT)} links to {name}, which is nowhere on the site"
+                )
         return os.path.relpath(found, page.parent) + anchor
 
     return LINK.sub(target, source.read_text("utf-8"))
@@ -73,20 +79,28 @@ def stage(folder: Path) -> None:
     }
     for source, page in (sources | PAGES).items():
         (docs / page).write_text(linked(ROOT / source, Path(page)), "utf-8")
-    subprocess.run([*COMMANDS, "--output", docs / "reference/commands.md"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*COMMANDS, "--output", docs / "reference/commands.md"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     shutil.copy(ROOT / "zensical.toml", folder)
     for name in ("src", "scripts"):
         (folder / name).symlink_to(ROOT / name)
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="The folder of the site; what is in it goes.")] = ROOT / "site",
+    output: Annotated[
+        Path, typer.Argument(help="The folder of the site; what is in it goes.")
+    ] = ROOT / "site",
 ) -> None:
     """Builds the site."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stage(folder)
-        built = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, check=False)
+        built = subprocess.run(
+            [sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, check=False
+        )
         if built.returncode:
             sys.exit(built.returncode)
         shutil.rmtree(output, ignore_errors=True)

@@ -1,4 +1,5 @@
-"""What the embedded model is worth, on sounds whose recordings it never learnt from: the tables of its card.
+"""What the embedded model is worth, on sounds whose recordings it never learnt from: the tables of
+its card.
 
     python scripts/embedded_scores.py labels data/heldout/sounds.csv ../shared/reference/label_words.csv
     python scripts/embedded_scores.py human data/heldout/sounds.csv
@@ -6,8 +7,9 @@
     python scripts/embedded_scores.py calibrate data/heldout/sounds.csv ../shared/reference/label_words.csv
     python scripts/embedded_scores.py examples data/heldout/sounds.csv
 
-`scripts/mixtures.csv` was drawn once by `draw-mixtures`. Sounds cut from one recording are alike: intervals (95 %) draw whole
-recordings, and as a control captions are dealt out to sounds of other recordings.
+`scripts/mixtures.csv` was drawn once by `draw-mixtures`. Sounds cut from one recording are alike:
+intervals (95 %) draw whole recordings, and as a control captions are dealt out to sounds of other
+recordings.
 """
 
 import csv
@@ -67,8 +69,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Manifest = Annotated[Path, typer.Argument(help="The sounds held out.")]
-LabelWords = Annotated[Path, typer.Argument(help="CSV of each label's words, any of which names it.")]
-Corpus = Annotated[Path, typer.Argument(help="The folder that the list's file names are relative to.")]
+LabelWords = Annotated[
+    Path, typer.Argument(help="CSV of each label's words, any of which names it.")
+]
+Corpus = Annotated[
+    Path, typer.Argument(help="The folder that the list's file names are relative to.")
+]
 Checkpoint = Annotated[Path | None, typer.Option(help="The embedded model if left out.")]
 Texts = Sequence[str]
 
@@ -93,17 +99,23 @@ class Estimate:
 def estimates(statistics: dict[str, Statistic], groups: Sequence[str]) -> dict[str, Estimate]:
     """Each statistic's score, resampled by group."""
     drawn = resample({name: grouped(s, groups) for name, s in statistics.items()}, RESAMPLES, SEED)
-    return {name: Estimate(float(s.score(s.values.sum(axis=0))), drawn[name]) for name, s in statistics.items()}
+    return {
+        name: Estimate(float(s.score(s.values.sum(axis=0))), drawn[name])
+        for name, s in statistics.items()
+    }
 
 
 def deal(groups: Sequence[str], rng: random.Random) -> list[int]:
     """For every place, the place whose caption it gets at random: always one of another group."""
     largest = max(Counter(groups).values())
     if 2 * largest > len(groups):
-        raise AuricleError(f"{largest} of {len(groups)} sounds are of one recording: no captions of others for all")
+        raise AuricleError(
+            f"{largest} of {len(groups)} sounds are of one recording: no captions of others for all"
+        )
     dealt = rng.sample(range(len(groups)), len(groups))
     for place, group in enumerate(groups):
-        # Who got a caption of its own group changes with somebody, which at most half in one group leaves possible.
+        # Who got a caption of its own group changes with somebody, which at most half in one group
+        # leaves possible.
         while groups[dealt[place]] == group:
             other = rng.randrange(len(groups))
             if group not in (groups[other], groups[dealt[other]]):
@@ -122,7 +134,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * width for width in widths])
     return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
+        for row in cells
     )
 
 
@@ -165,7 +178,10 @@ def caption_labelled(
     """Captions the sounds of a split whose label has words."""
     items = read_labelled(manifest, split, wanted)
     captions = load(checkpoint).caption([item.file for item in items])
-    right = [named(caption.text, wanted[item.label]) for caption, item in zip(captions, items, strict=True)]
+    right = [
+        named(caption.text, wanted[item.label])
+        for caption, item in zip(captions, items, strict=True)
+    ]
     return Labelled(items, captions, np.array(right, float))
 
 
@@ -177,7 +193,9 @@ def print_labels(
     split: str = LABELLED,
     show: Annotated[int, typer.Option(help="Captions to print.")] = 0,
 ) -> None:
-    """How often a caption names the label of its sound, with one of the label's words among its first fifteen."""
+    """How often a caption names the label of its sound, with one of the label's words among its
+    first fifteen.
+    """
     wanted = read_label_words(label_words)
     labelled = caption_labelled(manifest, wanted, checkpoint, split)
     items, hits, by_label = labelled.items, labelled.right, labelled.by_label()
@@ -202,7 +220,11 @@ def print_labels(
     rows = [
         ("sounds, of recordings", f"{len(items)}, {len(set(groups))}", ""),
         ("label named", *found["label named"].cells("{:.1%}")),
-        (f"mean over {len(by_label)} labels", f"{np.mean([its.mean() for its in by_label.values()]):.1%}", ""),
+        (
+            f"mean over {len(by_label)} labels",
+            f"{np.mean([its.mean() for its in by_label.values()]):.1%}",
+            "",
+        ),
         (f"shuffled captions, {DEALS} deals", *found["shuffled"].cells("{:.1%}")),
         ("distinct captions", str(len(set(texts))), ""),
         ("words in a caption", *found["words"].cells("{:.1f}")),
@@ -217,19 +239,25 @@ def print_labels(
 
 
 def content_words(text: str) -> set[str]:
-    """The different words of a caption that are no stop words, as they are written: "barks" is not "barking"."""
+    """The different words of a caption that are no stop words, as they are written: "barks" is not
+    "barking".
+    """
     return set(words(text)) - STOP_WORDS
 
 
 def content_overlap(text: str, references: Texts) -> tuple[float, float]:
-    """Of the caption's content words the share that any reference has; of all the references' the share that it has."""
+    """Of the caption's content words the share that any reference has; of all the references' the
+    share that it has.
+    """
     ours, theirs = content_words(text), set().union(*map(content_words, references))
     shared = len(ours & theirs)
     return shared / max(1, len(ours)), shared / max(1, len(theirs))
 
 
 class HumanScores:
-    """Scores captions of the same sounds by every measure of the table; the sentence model is loaded once."""
+    """Scores captions of the same sounds by every measure of the table; the sentence model is
+    loaded once.
+    """
 
     def __init__(self, groups: Sequence[str]) -> None:
         from auricle.evaluation.sentences import SentenceModel, SentenceModels
@@ -238,7 +266,9 @@ class HumanScores:
         self._models = SentenceModels(SentenceModel(Path(SENTENCES)))
 
     def __call__(self, runs: Sequence[tuple[Texts, Sequence[Texts]]]) -> dict[str, Estimate]:
-        """Estimates by measure: the mean over runs of (captions, references), one of each for a sound."""
+        """Estimates by measure: the mean over runs of (captions, references), one of each for a
+        sound.
+        """
         scored = [estimates(self._statistics(*run), self._groups) for run in runs]
         return {
             name: Estimate(
@@ -252,8 +282,13 @@ class HumanScores:
         from auricle.evaluation.scores import evaluate
 
         files = [str(number) for number in range(len(texts))]
-        candidates, captions = dict(zip(files, texts, strict=True)), dict(zip(files, references, strict=True))
-        scores = evaluate(candidates, captions, leave_out=["spice"], models=self._models, resamples=0)
+        candidates, captions = (
+            dict(zip(files, texts, strict=True)),
+            dict(zip(files, references, strict=True)),
+        )
+        scores = evaluate(
+            candidates, captions, leave_out=["spice"], models=self._models, resamples=0
+        )
         for name in MEASURES.keys() & scores.missing.keys():
             raise AuricleError(f"{MEASURES[name]} is missing: {scores.missing[name]}")
         overlaps = [content_overlap(*pair) for pair in zip(texts, references, strict=True)]
@@ -263,7 +298,9 @@ class HumanScores:
 
 @app.command("human")
 def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
-    """Captions beside five by people: the field's scores, two controls, and people's own against each other."""
+    """Captions beside five by people: the field's scores, two controls, and people's own against
+    each other.
+    """
     items = [item for item in read_manifest(manifest, HUMAN) if len(item.captions) == REFERENCES]
     captions = load(checkpoint).caption([item.file for item in items])
     texts, groups = [caption.text for caption in captions], recordings(items)
@@ -286,9 +323,17 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
     score = HumanScores(groups)
     found = {name: score(its) for name, its in runs.items()}
 
-    typer.echo(f"{len(items)} sounds of {len(set(groups))} recordings, {REFERENCES} human captions each.\n")
+    typer.echo(
+        f"{len(items)} sounds of {len(set(groups))} recordings, {REFERENCES} human captions each.\n"
+    )
     rows = [
-        (name, *("{} ({})".format(*its[key].cells("{:.1f}" if key == "caption_length" else "{:.3f}")) for key in its))
+        (
+            name,
+            *(
+                "{} ({})".format(*its[key].cells("{:.1f}" if key == "caption_length" else "{:.3f}"))
+                for key in its
+            ),
+        )
         for name, its in found.items()
     ]
     typer.echo(table(("captions (95 %)", *MEASURES.values()), rows))
@@ -299,7 +344,10 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
         " the five left out in turn.\n"
     )
     rows = [
-        (f"{MEASURES[key]}, ours - {control}", *(found["ours"][key] - found[control][key]).cells("{:+.3f}"))
+        (
+            f"{MEASURES[key]}, ours - {control}",
+            *(found["ours"][key] - found[control][key]).cells("{:+.3f}"),
+        )
         for control in (shuffled, tagged)
         if control in found
         for key in ("sentence_similarity", "cider_d")
@@ -310,15 +358,21 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
 # Two sounds at once
 
 
-def draw_pairs(items: Sequence[Item], wanted: dict[str, set[str]], count: int, seed: int) -> list[tuple[Item, Item]]:
-    """Pairs of sounds whose labels share no word, the labels as evenly as can be; no pair of labels twice."""
+def draw_pairs(
+    items: Sequence[Item], wanted: dict[str, set[str]], count: int, seed: int
+) -> list[tuple[Item, Item]]:
+    """Pairs of sounds whose labels share no word, the labels as evenly as can be; no pair of labels
+    twice.
+    """
     rng = random.Random(seed)
     used: Counter[str] = Counter()  # labels, and files
     pairs: dict[frozenset[str], tuple[Item, Item]] = {}
 
     def allowed(pair: tuple[Item, Item]) -> bool:
         first, second = (item.label for item in pair)
-        fresh = frozenset((first, second)) not in pairs and all(used[str(item.file)] < MOST_MIXED for item in pair)
+        fresh = frozenset((first, second)) not in pairs and all(
+            used[str(item.file)] < MOST_MIXED for item in pair
+        )
         return fresh and wanted[first].isdisjoint(wanted[second])
 
     def cost(pair: tuple[Item, Item]) -> tuple[int, int, int]:
@@ -335,7 +389,9 @@ def draw_pairs(items: Sequence[Item], wanted: dict[str, set[str]], count: int, s
 
 
 def mix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Two sounds at once, cut to the shorter: the fainter raised to the other's RMS, the sum turned down if it would clip."""
+    """Two sounds at once, cut to the shorter: the fainter raised to the other's RMS, the sum turned
+    down if it would clip.
+    """
     length = min(len(first), len(second))
     both = np.stack([first[:length], second[:length]]).astype(np.float64)
     level = np.sqrt(np.mean(both**2, axis=1, keepdims=True))
@@ -349,7 +405,10 @@ def read_mixtures(path: Path, corpus: Path, items: Iterable[Item]) -> list[tuple
     """The pairs of a list, which names files relative to `corpus`; all must be among `items`."""
     by_file = {item.file.resolve(): item for item in items}
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [[(corpus / row[column]).resolve() for column in ("first", "second")] for row in csv.DictReader(file)]
+        rows = [
+            [(corpus / row[column]).resolve() for column in ("first", "second")]
+            for row in csv.DictReader(file)
+        ]
     for name in itertools.chain(*rows):
         if name not in by_file:
             raise AuricleError(f"{name}: mixed, but not among the sounds held out")
@@ -377,7 +436,12 @@ def print_mixtures(
 
     def hits(given: Texts) -> NDArray[np.float64]:
         """(pairs, 2): whether the first and the second are named."""
-        return np.array([[named(text, wanted[i.label]) for i in pair] for text, pair in zip(given, pairs, strict=True)])
+        return np.array(
+            [
+                [named(text, wanted[i.label]) for i in pair]
+                for text, pair in zip(given, pairs, strict=True)
+            ]
+        )
 
     ours = hits(texts)
     by_chance = np.stack([hits([texts[number] for number in its]) for its in dealt])
@@ -392,13 +456,20 @@ def print_mixtures(
     found = estimates({name: mean(values.astype(float)) for name, values in shares.items()}, places)
     rows = [(name, *its.cells("{:.1%}")) for name, its in found.items()]
     length = float(np.mean([len(words(text)) for text in texts]))
-    rows += [("distinct captions", str(len(set(texts))), ""), ("words in a caption", f"{length:.1f}", "")]
+    rows += [
+        ("distinct captions", str(len(set(texts))), ""),
+        ("words in a caption", f"{length:.1f}", ""),
+    ]
     typer.echo(table((f"of {len(pairs)} pairs at 0 dB", "value", "95 %"), rows))
 
 
 @app.command("draw-mixtures")
 def draw_mixtures(
-    corpus: Corpus, manifest: Manifest, label_words: LabelWords, output: Path = MIXTURES, count: int = 100
+    corpus: Corpus,
+    manifest: Manifest,
+    label_words: LabelWords,
+    output: Path = MIXTURES,
+    count: int = 100,
 ) -> None:
     """Draws the pairs of sounds and writes their list."""
     wanted = read_label_words(label_words)
@@ -407,19 +478,24 @@ def draw_mixtures(
     with output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("first", "second"))
-        writer.writerows([Path(os.path.relpath(i.file, corpus)).as_posix() for i in pair] for pair in pairs)
+        writer.writerows(
+            [Path(os.path.relpath(i.file, corpus)).as_posix() for i in pair] for pair in pairs
+        )
 
 
 # Confidence
 
 
-def probabilities(coefficients: NDArray[np.float64], features: NDArray[np.float64]) -> NDArray[np.float64]:
+def probabilities(
+    coefficients: NDArray[np.float64], features: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """(rows, features) -> (rows,), by coefficients of which the first is the intercept."""
     return 1 / (1 + np.exp(-(coefficients[0] + features @ coefficients[1:])))
 
 
 def fit_logistic(features: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logistic regression with a penalty on the squared coefficients, by Newton's method (Bishop, 2006, 4.3.3).
+    """Logistic regression with a penalty on the squared coefficients, by Newton's method (Bishop,
+    2006, 4.3.3).
 
     Returns:
         The intercept and a coefficient for each feature, of features as they are given.
@@ -456,8 +532,12 @@ def calibration_error(probability: NDArray[np.float64], right: NDArray[np.float6
     return float(np.abs(gaps).sum() / len(right))
 
 
-def draw_reliability(path: Path, probability: NDArray[np.float64], right: NDArray[np.float64]) -> None:
-    """A reliability diagram: how often captions of a confidence are right, with the number of captions in each bin."""
+def draw_reliability(
+    path: Path, probability: NDArray[np.float64], right: NDArray[np.float64]
+) -> None:
+    """A reliability diagram: how often captions of a confidence are right, with the number of
+    captions in each bin.
+    """
     from matplotlib.figure import Figure
 
     which = bins_of(probability)
@@ -470,8 +550,21 @@ def draw_reliability(path: Path, probability: NDArray[np.float64], right: NDArra
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot(said, share, marker="o", color="tab:blue")
     for x, y, number in zip(said, share, count[filled], strict=True):
-        axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(6, -11), fontsize=8, color="0.3")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal", xlabel="confidence", ylabel="share of labels named")
+        axes.annotate(
+            str(number),
+            (x, y),
+            textcoords="offset points",
+            xytext=(6, -11),
+            fontsize=8,
+            color="0.3",
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        aspect="equal",
+        xlabel="confidence",
+        ylabel="share of labels named",
+    )
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
@@ -483,7 +576,9 @@ def calibrate(
     split: str = LABELLED,
     diagram: Path = DIAGRAM,
 ) -> None:
-    """Fits the confidence that a caption names the label of its sound, and says how far it can be trusted."""
+    """Fits the confidence that a caption names the label of its sound, and says how far it can be
+    trusted.
+    """
     labelled = caption_labelled(manifest, read_label_words(label_words), checkpoint, split)
     items, right = labelled.items, labelled.right
     features = np.array([confidence_features(caption) for caption in labelled.captions], float)
@@ -494,14 +589,26 @@ def calibrate(
         held = folds == fold
         ours[held] = probabilities(fit_logistic(features[~held], right[~held]), features[held])
         base[held] = right[~held].mean()
-    brier = estimates({"ours": mean((ours - right) ** 2), "base": mean((base - right) ** 2)}, groups)
+    brier = estimates(
+        {"ours": mean((ours - right) ** 2), "base": mean((base - right) ** 2)}, groups
+    )
     typer.echo(
         table(
             (f"{FOLDS} folds by recording, {len(items)} sounds", "confidence", "base rate"),
             [
-                ("Brier score (95 %)", *("{} ({})".format(*brier[name].cells("{:.3f}")) for name in ("ours", "base"))),
-                (f"ECE, {BINS} bins", *(f"{calibration_error(p, right):.3f}" for p in (ours, base))),
-                ("mean, of labels named " + f"{right.mean():.3f}", f"{ours.mean():.3f}", f"{base.mean():.3f}"),
+                (
+                    "Brier score (95 %)",
+                    *("{} ({})".format(*brier[name].cells("{:.3f}")) for name in ("ours", "base")),
+                ),
+                (
+                    f"ECE, {BINS} bins",
+                    *(f"{calibration_error(p, right):.3f}" for p in (ours, base)),
+                ),
+                (
+                    "mean, of labels named " + f"{right.mean():.3f}",
+                    f"{ours.mean():.3f}",
+                    f"{base.mean():.3f}",
+                ),
             ],
         )
     )
@@ -516,7 +623,9 @@ def calibrate(
 
 
 @app.command("examples")
-def print_examples(manifest: Manifest, checkpoint: Checkpoint = None, seed: int = SEED, count: int = 30) -> None:
+def print_examples(
+    manifest: Manifest, checkpoint: Checkpoint = None, seed: int = SEED, count: int = 30
+) -> None:
     """Captions of sounds drawn at random, none chosen."""
     items = read_manifest(manifest, [LABELLED, *HUMAN])
     drawn = random.Random(seed).sample(items, min(count, len(items)))
@@ -525,7 +634,12 @@ def print_examples(manifest: Manifest, checkpoint: Checkpoint = None, seed: int 
     for item, caption in zip(drawn, captions, strict=True):
         tags = ", ".join(f"{tag.name} {tag.probability:.2f}" for tag in caption.tags[:3])
         rows.append(
-            (item.file.name, caption.text, tags, "" if caption.confidence is None else f"{caption.confidence:.2f}")
+            (
+                item.file.name,
+                caption.text,
+                tags,
+                "" if caption.confidence is None else f"{caption.confidence:.2f}",
+            )
         )
     typer.echo(table(("sound", "caption", "tags", "confidence"), rows))
 

@@ -1,4 +1,6 @@
-"""Comments of fields for the site's reference: ours stand beside the fields or above, where griffe looks for docstrings below."""
+"""Comments of fields for the site's reference: ours stand beside the fields or above, where griffe
+looks for docstrings below.
+"""
 
 import ast
 import io
@@ -14,16 +16,24 @@ class FieldComments(Extension):
 
     def on_class_members(self, *, node: ast.AST | ObjectNode, cls: Class, **_: Any) -> None:
         """Called with each class that was read."""
-        if not isinstance(node, ast.ClassDef) or cls.docstring is None or "Attributes:" in cls.docstring.value:
+        if (
+            not isinstance(node, ast.ClassDef)
+            or cls.docstring is None
+            or "Attributes:" in cls.docstring.value
+        ):
             return
         lines = cls.lines_collection[cls.filepath]  # type: ignore[index]
         fields = {
             field.target.id: _comment(lines, field.lineno - 1, field.end_lineno or field.lineno)
             for field in node.body
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_"
+            if isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and field.target.id[0] != "_"
         }
         if any(fields.values()):
-            table = "\n".join(f"    {name}: {comment or '&nbsp;'}" for name, comment in fields.items())
+            table = "\n".join(
+                f"    {name}: {comment or '&nbsp;'}" for name, comment in fields.items()
+            )
             cls.docstring = Docstring(
                 f"{cls.docstring.value}\n\nAttributes:\n{table}",
                 parent=cls,
@@ -38,4 +48,6 @@ def _comment(lines: list[str], first: int, end: int) -> str:
         above -= 1
     source = io.StringIO(textwrap.dedent("\n".join(lines[above:end])))
     tokens = tokenize.generate_tokens(source.readline)
-    return " ".join(token.string.removeprefix("# ") for token in tokens if token.type == tokenize.COMMENT)
+    return " ".join(
+        token.string.removeprefix("# ") for token in tokens if token.type == tokenize.COMMENT
+    )

@@ -2,9 +2,10 @@
 
     captions -> those that name the label, and mean it -> those that fit the sound's tags and tell of nothing else -> a few, drawn
 
-A caption names a label by one of its exact words, holds no word of another label, and is nearer to the label's sentences than
-to those of other labels, by the cosine of sentence embeddings. The tags are the likeliest AudioSet classes that a
-tagger heard in the sound. The numbers were chosen by reading what they choose.
+A caption names a label by one of its exact words, holds no word of another label, and is nearer to
+the label's sentences than to those of other labels, by the cosine of sentence embeddings. The tags
+are the likeliest AudioSet classes that a tagger heard in the sound. The numbers were chosen by
+reading what they choose.
 """
 
 import hashlib
@@ -29,7 +30,8 @@ SHORTEST, LONGEST = 5, 14  # words of a candidate
 LENGTH_BONUS = 0.02  # a word, up to ten: sentence embeddings are nearest to the shortest captions
 LEAST_FIT = 0.6  # to a sentence of the label: below it the label's word has another sense
 NEARLY = 0.03  # as much nearer may a candidate be to a sentence of another label
-MOST_SURPLUS = 0.2  # to a class that neither the label's sentences nor the sound's tags are near to: another sound
+# to a class that neither the label's sentences nor the sound's tags are near to: another sound
+MOST_SURPLUS = 0.2
 
 # Words of one label that captions of others may well hold.
 COMMON = set(
@@ -56,7 +58,8 @@ class Candidates:
     lengths: np.ndarray  # (texts,), in words
     embeddings: np.ndarray  # (texts, width)
     to_label: np.ndarray  # (texts,), the cosine to the nearest of the label's sentences
-    surplus: np.ndarray  # (texts, classes), how much nearer each is to a class than the label's sentences are
+    # (texts, classes), how much nearer each is to a class than the label's sentences are
+    surplus: np.ndarray
 
 
 def fitting_captions(
@@ -69,7 +72,8 @@ def fitting_captions(
     """File -> captions, for sounds that have a label only.
 
     Args:
-        rows: their metadata; those of the split `train` get the more captions the rarer their label is, others five.
+        rows: their metadata; those of the split `train` get the more captions the rarer their label
+            is, others five.
         captions: those to choose from.
         names: label -> the words of which a caption must hold one to name it.
         own_sentences: columns label, sentence: more of them for labels that few captions name.
@@ -97,7 +101,11 @@ def fitting_captions(
         pool = list(itertools.islice(best, NEAREST))
         if learnt:
             pool += sentences[label][1:]
-        count = min(MOST_CAPTIONS, max(2, round(VISITS / frequency[label]))) if learnt else VALID_CAPTIONS
+        count = (
+            min(MOST_CAPTIONS, max(2, round(VISITS / frequency[label])))
+            if learnt
+            else VALID_CAPTIONS
+        )
         # Drawn by the file's name, so that every run draws the same.
         drawn = random.Random(row["file"]).sample(pool, min(count, len(pool)))
         chosen[row["file"]] = drawn if len(drawn) == count else [*drawn, row["label_caption"]]
@@ -105,11 +113,22 @@ def fitting_captions(
 
 
 def find_candidates(
-    captions: list[str], sentences: dict[str, list[str]], names: dict[str, set[str]], classes: np.ndarray
+    captions: list[str],
+    sentences: dict[str, list[str]],
+    names: dict[str, set[str]],
+    classes: np.ndarray,
 ) -> dict[str, Candidates]:
-    """For each label, the captions of a fit length that name it and no other label, and mean it by that word."""
+    """For each label, the captions of a fit length that name it and no other label, and mean it by
+    that word.
+    """
     foreign = {  # labels that share a word, as dog and dog_bark, do not exclude each other
-        label: {word for other in sentences if names[label].isdisjoint(names[other]) for word in names[other]} - COMMON
+        label: {
+            word
+            for other in sentences
+            if names[label].isdisjoint(names[other])
+            for word in names[other]
+        }
+        - COMMON
         for label in sentences
     }
     naming: dict[str, list[str]] = defaultdict(list)  # word -> the labels that it names
@@ -139,17 +158,27 @@ def find_candidates(
         surplus = embeddings[places] @ classes.T - (anchors[label] @ classes.T).max(axis=0)
         chosen = [texts[n] for n in places]
         lengths = np.array([len(words(text)) for text in chosen])
-        candidates[label] = Candidates(chosen, lengths, embeddings[places], to_label[label][places], surplus)
+        candidates[label] = Candidates(
+            chosen, lengths, embeddings[places], to_label[label][places], surplus
+        )
     return candidates
 
 
-def in_order_of_fit(candidates: Candidates, tags: dict[int, float], classes: np.ndarray) -> list[str]:
-    """The candidates of a sound's label that tell of no other sound, those first that fit its label and tags best."""
+def in_order_of_fit(
+    candidates: Candidates, tags: dict[int, float], classes: np.ndarray
+) -> list[str]:
+    """The candidates of a sound's label that tell of no other sound, those first that fit its label
+    and tags best.
+    """
     heard = np.array(list(tags.values())) @ classes[list(tags)] / sum(tags.values())
     surplus = np.delete(candidates.surplus, list(tags), axis=1).max(axis=1)
     bonus = LENGTH_BONUS * np.minimum(candidates.lengths, 10)
     fit = (candidates.to_label + candidates.embeddings @ heard) / 2 - surplus / 2 + bonus
-    return [candidates.texts[place] for place in np.argsort(-fit, kind="stable") if surplus[place] <= MOST_SURPLUS]
+    return [
+        candidates.texts[place]
+        for place in np.argsort(-fit, kind="stable")
+        if surplus[place] <= MOST_SURPLUS
+    ]
 
 
 def is_kept_aside(text: str) -> bool:

@@ -1,6 +1,8 @@
-"""Sounds made from formulas, with our own words for them: what no data set of recordings holds, and people try first.
+"""Sounds made from formulas, with our own words for them: what no data set of recordings holds, and
+people try first.
 
-A tone, a hum, hiss or a clipped signal would else be heard as the nearest thing in the corpus: a siren, a vacuum cleaner, rain.
+A tone, a hum, hiss or a clipped signal would else be heard as the nearest thing in the corpus: a
+siren, a vacuum cleaner, rain.
 """
 
 import wave
@@ -174,11 +176,17 @@ def made_sounds() -> Iterator[MadeSound]:
         counts: Counter[str] = Counter()
         for kind, label, templates, samples, slots in _recipes(chosen, np.random.default_rng(seed)):
             counts[kind] += 1
-            # Sounds of one kind begin at other templates, so that the first few do not get all the words.
-            turned = (templates[(counts[kind] + n) % len(templates)] for n in range(min(MOST_CAPTIONS, len(templates))))
+            # Sounds of one kind begin at other templates, so that the first few do not get all the
+            # words.
+            turned = (
+                templates[(counts[kind] + n) % len(templates)]
+                for n in range(min(MOST_CAPTIONS, len(templates)))
+            )
             words = slots | {name.capitalize(): text.capitalize() for name, text in slots.items()}
             captions = tuple(template.format(**words) for template in turned)
-            yield MadeSound(f"{split}_{kind}_{counts[kind]}", split, label, captions, _faded(samples))
+            yield MadeSound(
+                f"{split}_{kind}_{counts[kind]}", split, label, captions, _faded(samples)
+            )
 
 
 def _recipes(chosen: dict[str, Any], rng: np.random.Generator) -> Iterator[Recipe]:
@@ -186,31 +194,75 @@ def _recipes(chosen: dict[str, Any], rng: np.random.Generator) -> Iterator[Recip
     for hz in chosen.get("tones", ()):
         yield "tone", "tone", TONES, 0.4 * _sine(hz, 5), {"pitch": _pitch(hz)}
     for hz, on, period in chosen.get("beeps", ()):
-        pace = {"pace": "slow", "often": "slowly"} if period > 0.8 else {"pace": "quick", "often": "again and again"}
-        yield "beeps", "beeps", BEEPS, 0.4 * _sine(hz, 5) * _gate(on, period, 5), {"pitch": _pitch(hz), **pace}
+        pace = (
+            {"pace": "slow", "often": "slowly"}
+            if period > 0.8
+            else {"pace": "quick", "often": "again and again"}
+        )
+        yield (
+            "beeps",
+            "beeps",
+            BEEPS,
+            0.4 * _sine(hz, 5) * _gate(on, period, 5),
+            {"pitch": _pitch(hz), **pace},
+        )
     for start, end in chosen.get("sweeps", ()):
-        yield "sweep", "sweep", RISING if start < end else FALLING, 0.4 * _glide(_exponential(start, end, 5)), {}
+        yield (
+            "sweep",
+            "sweep",
+            RISING if start < end else FALLING,
+            0.4 * _glide(_exponential(start, end, 5)),
+            {},
+        )
     for low, high, per_second in chosen.get("warbles", ()):
         hz = (low + high) / 2 + (high - low) / 2 * _sine(per_second, 6)
         yield "warble", "sweep", WARBLES, 0.4 * _glide(hz), {}
     for hz in chosen.get("hums", ()):
-        yield "hum", "hum", HUMS, np.sum([0.3 / n**1.5 * _sine(n * hz, 6) for n in range(1, 9)], axis=0), {}
+        yield (
+            "hum",
+            "hum",
+            HUMS,
+            np.sum([0.3 / n**1.5 * _sine(n * hz, 6) for n in range(1, 9)], axis=0),
+            {},
+        )
     for hz, shape in chosen.get("buzzes", ()):
         phase = hz * _time(5) % 1
         form = np.sign(phase - 0.5) if shape == "square" else 2 * phase - 1
         yield "buzz", "buzz", BUZZES, 0.3 * form, {"pitch": _pitch(hz)}
-    for colour, exponent, templates in (("white", 0.0, WHITE), ("pink", 0.5, PINK), ("brown", 1.0, BROWN)):
+    for colour, exponent, templates in (
+        ("white", 0.0, WHITE),
+        ("pink", 0.5, PINK),
+        ("brown", 1.0, BROWN),
+    ):
         for level in chosen.get(colour, ()):
             loud = "loud" if level > 0.1 else "faint" if level < 0.01 else "soft"
-            yield f"{colour}_noise", f"{colour}_noise", templates, level * _noise(rng, exponent, 6), {"loud": loud}
+            yield (
+                f"{colour}_noise",
+                f"{colour}_noise",
+                templates,
+                level * _noise(rng, exponent, 6),
+                {"loud": loud},
+            )
     for rate in chosen.get("clicks", ()):
         often = "slowly" if rate < 2 else "regularly" if rate < 5 else "very quickly"
-        yield "clicks", "clicks", CLICKS, _clicks(np.arange(0.1, 5, 1 / rate), 0.7, 5), {"often": often}
+        yield (
+            "clicks",
+            "clicks",
+            CLICKS,
+            _clicks(np.arange(0.1, 5, 1 / rate), 0.7, 5),
+            {"often": often},
+        )
     for rate in chosen.get("crackles", ()):
         pops = _clicks(np.sort(rng.uniform(0, 6, 6 * rate)), rng.uniform(0.05, 0.6, 6 * rate), 6)
         yield "crackle", "crackle", CRACKLES, pops + 0.002 * _noise(rng, 0, 6), {}
     for hz in chosen.get("clipped_tones", ()):
-        yield "clipped_tone", "distortion", CLIPPED_TONES, _clipped(8 * _sine(hz, 5)), {"pitch": _pitch(hz)}
+        yield (
+            "clipped_tone",
+            "distortion",
+            CLIPPED_TONES,
+            _clipped(8 * _sine(hz, 5)),
+            {"pitch": _pitch(hz)},
+        )
     for gain in chosen.get("clipped_noise", ()):
         yield "clipped_noise", "distortion", CLIPPED_NOISE, _clipped(gain * _noise(rng, 0.5, 5)), {}
     for number in chosen.get("keys", ()):
@@ -253,7 +305,9 @@ def _noise(rng: np.random.Generator, exponent: float, seconds: float) -> np.ndar
     """Noise whose amplitude falls as 1 / frequency ** exponent above 20 Hz, with an RMS of 1."""
     samples = round(seconds * RATE)
     spectrum = np.fft.rfft(rng.standard_normal(samples))
-    noise = np.fft.irfft(spectrum / np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 20) ** exponent, samples)
+    noise = np.fft.irfft(
+        spectrum / np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 20) ** exponent, samples
+    )
     return noise / noise.std()
 
 

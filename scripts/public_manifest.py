@@ -1,4 +1,5 @@
-"""Writes what a model like the embedded one is trained on, from public data alone, as `auricle data ...` has fetched them.
+"""Writes what a model like the embedded one is trained on, from public data alone, as `auricle data
+...` has fetched them.
 
     auricle data clotho data/clotho --split development --split validation --split evaluation
     auricle data esc50 data/esc50
@@ -10,14 +11,15 @@
     auricle pretrain configs/public.toml && auricle train configs/public.toml
 
     sounds.csv     the manifest; its splits:
-        train          Clotho's development, ESC-50, UrbanSound8K, made sounds; AudioCaps' train, where its clips are there
-        validation     Clotho's: sounds to select by
-        evaluation     Clotho's: sounds to score on
+        train          Clotho's development, ESC-50, UrbanSound8K, made sounds; AudioCaps' train,
+        where its clips are there validation     Clotho's: sounds to select by evaluation
+        Clotho's: sounds to score on
     captions.csv   captions without sound: those of AudioCaps' train whose clips are not there
     made/          sounds made from formulas
 
-The data sets without captions get some of Clotho's development and AudioCaps' train that name their label, chosen as for the
-embedded model. A recording that Clotho's validation or evaluation holds is not learnt from, whichever data set it is in.
+The data sets without captions get some of Clotho's development and AudioCaps' train that name their
+label, chosen as for the embedded model. A recording that Clotho's validation or evaluation holds is
+not learnt from, whichever data set it is in.
 """
 
 from dataclasses import replace
@@ -42,7 +44,9 @@ HELD_OUT = ("validation", "evaluation")
 HEARD = 5  # AudioSet tags of a sound that its captions must fit
 
 
-def main(data: Path, folder: Path, classes: Path = Path("weights/class_labels_indices.csv")) -> None:
+def main(
+    data: Path, folder: Path, classes: Path = Path("weights/class_labels_indices.csv")
+) -> None:
     """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
     items = [
         replace(item, split="train") if item.split == "development" else item
@@ -51,7 +55,11 @@ def main(data: Path, folder: Path, classes: Path = Path("weights/class_labels_in
     ]
     clips = read_if_there(data / "audiocaps/manifest.csv")
     items += [item for item in clips if item.split == "train"]
-    labelled = [item for name in ("esc50", "urbansound8k") for item in read_if_there(data / name / "manifest.csv")]
+    labelled = [
+        item
+        for name in ("esc50", "urbansound8k")
+        for item in read_if_there(data / name / "manifest.csv")
+    ]
     secret = {key(text) for item in items if item.split in HELD_OUT for text in item.captions}
 
     captions = {key(text): text for item in items for text in item.captions}
@@ -68,15 +76,31 @@ def main(data: Path, folder: Path, classes: Path = Path("weights/class_labels_in
     items = [item for item in items if item.file not in learnt]
     (folder / "made").mkdir(parents=True, exist_ok=True)
     for sound in made_sounds():
-        # What the embedded model is selected by, too: here people's own captions are there to select by.
-        items.append(Item(write_sound(sound, folder / "made"), "train", sound.captions, sound.label, sound.name))
+        # What the embedded model is selected by, too: here people's own captions are there to
+        # select by.
+        items.append(
+            Item(
+                write_sound(sound, folder / "made"),
+                "train",
+                sound.captions,
+                sound.label,
+                sound.name,
+            )
+        )
     write_manifest(folder / "sounds.csv", items)
-    write_csv(folder / "captions.csv", [{"caption": silent[said]} for said in sorted(silent) if said not in secret])
+    write_csv(
+        folder / "captions.csv",
+        [{"caption": silent[said]} for said in sorted(silent) if said not in secret],
+    )
     console = Console()
     for split in ("train", *HELD_OUT):
         sounds = [item for item in items if item.split == split]
-        console.print(f"{split}: {len(sounds):,} sounds, {sum(len(item.captions) for item in sounds):,} captions")
-    console.print(f"{len(learnt):,} sounds are left out: their recordings are in {' or '.join(HELD_OUT)}")
+        console.print(
+            f"{split}: {len(sounds):,} sounds, {sum(len(item.captions) for item in sounds):,} captions"
+        )
+    console.print(
+        f"{len(learnt):,} sounds are left out: their recordings are in {' or '.join(HELD_OUT)}"
+    )
     console.print(f"{sum(said not in secret for said in silent):,} captions without sound")
 
 
@@ -100,7 +124,9 @@ def described(items: list[Item], captions: list[str], class_names: list[str]) ->
             Console(stderr=True).print(f"left out: {row.error}", markup=False)
         else:
             heard = row.caption.tags[:HEARD]
-            tags.setdefault(row.file, "; ".join(f"{tag.name} {tag.probability:.2f}" for tag in heard))
+            tags.setdefault(
+                row.file, "; ".join(f"{tag.name} {tag.probability:.2f}" for tag in heard)
+            )
     wanted: list[Row] = [
         {
             "file": str(item.file),

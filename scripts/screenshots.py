@@ -1,4 +1,5 @@
-"""The pictures of docs/serve.md: `auricle serve` runs, Chromium looks at it, wide and narrow, light and dark.
+"""The pictures of docs/serve.md: `auricle serve` runs, Chromium looks at it, wide and narrow, light
+and dark.
 
     auricle serve &
     python scripts/screenshots.py --url http://127.0.0.1:8000 docs/
@@ -45,7 +46,9 @@ def picture(page: Any) -> Image.Image:
 def beside(pictures: list[Image.Image]) -> Image.Image:
     """Pictures of one height in a row."""
     gap = 24
-    row = Image.new("RGB", (sum(p.width + gap for p in pictures) - gap, pictures[0].height), "white")
+    row = Image.new(
+        "RGB", (sum(p.width + gap for p in pictures) - gap, pictures[0].height), "white"
+    )
     left = 0
     for one in pictures:
         row.paste(one, (left, 0))
@@ -86,13 +89,22 @@ def main(
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         scene = Path(temporary) / "scene.wav"
         write_scene(scene)
-        arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        arguments = [
+            "--no-sandbox",
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+        ]
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=[*arguments, f"--use-file-for-fake-audio-capture={scene}"]
+            executable_path=shutil.which("chromium"),
+            args=[*arguments, f"--use-file-for-fake-audio-capture={scene}"],
         )
 
         def opened(path: str, size: dict[str, int], scheme: str) -> Any:
-            context = browser.new_context(viewport=size, color_scheme=scheme, permissions=["microphone"])  # type: ignore[arg-type]
+            context = browser.new_context(
+                viewport=size,  # type: ignore[arg-type]
+                color_scheme=scheme,  # type: ignore[arg-type]
+                permissions=["microphone"],
+            )
             page = context.new_page()
             page.goto(f"{url}/{path}")
             page.locator("body[data-ready]").wait_for(timeout=PATIENCE)

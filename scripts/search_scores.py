@@ -1,10 +1,11 @@
-"""How well sounds are found by the names of their labels: by embedding, by words, by both, and at random.
+"""How well sounds are found by the names of their labels: by embedding, by words, by both, and at
+random.
 
     python scripts/search_scores.py data/heldout/sounds.csv --checkpoint runs/heldout/captioner
 
-Each label of the split is searched for by its name ("dog_bark" as "dog bark") in an index of all its sounds; what is found is
-right if it has that label. mAP@10: the mean over labels of the average precision of the first ten, divided by
-min(10, sounds of the label). Intervals (95 %) draw labels.
+Each label of the split is searched for by its name ("dog_bark" as "dog bark") in an index of all
+its sounds; what is found is right if it has that label. mAP@10: the mean over labels of the average
+precision of the first ten, divided by min(10, sounds of the label). Intervals (95 %) draw labels.
 """
 
 import os
@@ -45,7 +46,11 @@ def main(
     split: str = SPLIT,
 ) -> None:
     """Prints the table of docs/search.md."""
-    labels = {os.path.abspath(item.file): item.label for item in read_manifest(manifest, [split]) if item.label}
+    labels = {
+        os.path.abspath(item.file): item.label
+        for item in read_manifest(manifest, [split])
+        if item.label
+    }
     sounds = Counter(labels.values())
     names = sorted(sounds)
     scores: dict[str, list[float]] = {}
@@ -59,16 +64,21 @@ def main(
         for by in By:
             scores[f"by {by}"] = [
                 average_precision(
-                    [labels[hit.file] for hit in index.search(name.replace("_", " "), by, FIRST)], name, sounds[name]
+                    [labels[hit.file] for hit in index.search(name.replace("_", " "), by, FIRST)],
+                    name,
+                    sounds[name],
                 )
                 for name in names
             ]
     rng = random.Random(SEED)
     shuffled = [rng.sample(list(labels.values()), FIRST) for _ in range(SHUFFLES)]
     scores["at random"] = [
-        float(np.mean([average_precision(found, name, sounds[name]) for found in shuffled])) for name in names
+        float(np.mean([average_precision(found, name, sounds[name]) for found in shuffled]))
+        for name in names
     ]
-    print(f"{len(labels)} sounds, {len(names)} labels\n\n| search | mAP@10 | 95 % |\n| --- | --- | --- |")
+    print(
+        f"{len(labels)} sounds, {len(names)} labels\n\n| search | mAP@10 | 95 % |\n| --- | --- | --- |"
+    )
     for way, values in scores.items():
         drawn = interval(resample({way: mean(np.array(values))}, RESAMPLES, SEED)[way])
         print(f"| {way} | {np.mean(values):.3f} | {drawn.low:.3f} to {drawn.high:.3f} |")

@@ -1,11 +1,12 @@
-"""Sequences of sounds whose changes are known, and how well the segmenter finds them: its figures, and its weights.
+"""Sequences of sounds whose changes are known, and how well the segmenter finds them: its figures,
+and its weights.
 
     python scripts/sequences.py table data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
     python scripts/sequences.py tune data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
 
-`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it learnt from and prints the
-weights for `auricle.captioning.segmenter.Change`. Both also test a bed of ambience, which does not change where the sounds
-do and hides faint sounds.
+`table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it
+learnt from and prints the weights for `auricle.captioning.segmenter.Change`. Both also test a bed
+of ambience, which does not change where the sounds do and hides faint sounds.
 """
 
 import itertools
@@ -22,7 +23,16 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle import Captioner, load
-from auricle.captioning.segmenter import HOP, HOPS, MEMORY, Change, Segmenter, differences, look, moment
+from auricle.captioning.segmenter import (
+    HOP,
+    HOPS,
+    MEMORY,
+    Change,
+    Segmenter,
+    differences,
+    look,
+    moment,
+)
 from auricle.data.manifest import Item
 from auricle.evaluation.bootstrap import Statistic
 from auricle.sound.decode import load_audio
@@ -33,7 +43,8 @@ JOINS = ("butted", "crossfaded", "filled")
 CROSSFADE = 1.0  # seconds
 FILLING = (1.0, 3.0)  # seconds of quiet ambience, at least and at most
 AMBIENCE_LEVEL = -50.0  # dBFS
-SILENT, SILENT_SECONDS = -60.0, 0.5  # dBFS; sounds that hold so much silence are left out: it is a change itself
+# dBFS; sounds that hold so much silence are left out: it is a change itself
+SILENT, SILENT_SECONDS = -60.0, 0.5
 MOST_OF_A_LABEL = 9  # sounds; as many as `label_valid` has
 SHORTEST = 3.0  # seconds of a sound, which crossfades may take from at both ends
 BED = (-60.0, -45.0)  # dBFS of ambience under a whole sequence, at least and at most
@@ -62,10 +73,18 @@ class Scene:
 
     @property
     def changes(self) -> list[tuple[float, str]]:
-        """When the sound changes, in seconds, and how it does; ambience between two sounds makes two changes."""
+        """When the sound changes, in seconds, and how it does; ambience between two sounds makes
+        two changes.
+        """
         found = []
-        for (before, after), join in zip(itertools.pairwise(self.stretches), self.joins, strict=True):
-            found += [(before.end, join)] if join != "filled" else [(before.end, join), (after.start, join)]
+        for (before, after), join in zip(
+            itertools.pairwise(self.stretches), self.joins, strict=True
+        ):
+            found += (
+                [(before.end, join)]
+                if join != "filled"
+                else [(before.end, join), (after.start, join)]
+            )
         return found
 
 
@@ -77,7 +96,10 @@ def level(samples: Samples) -> float:
 def holds_silence(samples: Samples, rate: int) -> bool:
     """Whether half a second of it is below -60 dBFS."""
     size, step = round(SILENT_SECONDS * rate), rate // 20
-    return any(level(samples[at : at + size]) < SILENT for at in range(0, max(1, len(samples) - size + 1), step))
+    return any(
+        level(samples[at : at + size]) < SILENT
+        for at in range(0, max(1, len(samples) - size + 1), step)
+    )
 
 
 def draw_scenes(
@@ -88,7 +110,9 @@ def draw_scenes(
     seed: int,
     rate: int,
 ) -> list[Scene]:
-    """Sequences of sounds no two of which have labels that share a word; all sounds come equally often, and all joins."""
+    """Sequences of sounds no two of which have labels that share a word; all sounds come equally
+    often, and all joins.
+    """
     rng = random.Random(seed)
     deck: list[int] = []
     plans: list[list[int]] = []
@@ -97,7 +121,10 @@ def draw_scenes(
         length = rng.randint(*LENGTHS)
         while len(plan) < length:
             used = set[str]().union(*(wanted[sounds[number][0].label] for number in plan))
-            place = next((n for n in deck if n not in plan and used.isdisjoint(wanted[sounds[n][0].label])), None)
+            place = next(
+                (n for n in deck if n not in plan and used.isdisjoint(wanted[sounds[n][0].label])),
+                None,
+            )
             if place is None:
                 deck += rng.sample(range(len(sounds)), len(sounds))
                 continue
@@ -107,7 +134,13 @@ def draw_scenes(
     total = sum(len(plan) - 1 for plan in plans)
     joins = iter(rng.sample((JOINS * total)[:total], total))
     return [
-        join_sounds([sounds[n] for n in plan], list(itertools.islice(joins, len(plan) - 1)), ambiences, rate, rng)
+        join_sounds(
+            [sounds[n] for n in plan],
+            list(itertools.islice(joins, len(plan) - 1)),
+            ambiences,
+            rate,
+            rng,
+        )
         for plan in plans
     ]
 
@@ -146,12 +179,25 @@ def join_sounds(
 
 
 def read_scenes(
-    manifest: Path, label_words: Path, corpus: Path, *, split: str, count: int, rate: int, seed: int = SEED
+    manifest: Path,
+    label_words: Path,
+    corpus: Path,
+    *,
+    split: str,
+    count: int,
+    rate: int,
+    seed: int = SEED,
 ) -> list[Scene]:
-    """Sequences of the sounds of a split: long enough, without silence, no label much more often than others."""
+    """Sequences of the sounds of a split: long enough, without silence, no label much more often
+    than others.
+    """
     wanted = read_label_words(label_words)
     folder = corpus / "audio" / "blanket"
-    items = [item for item in read_labelled(manifest, split, wanted) if item.file.parent.name != folder.name]
+    items = [
+        item
+        for item in read_labelled(manifest, split, wanted)
+        if item.file.parent.name != folder.name
+    ]
     sounds: list[tuple[Item, Samples]] = []
     taken = Counter[str]()
     for item in random.Random(SEED).sample(items, len(items)):
@@ -181,8 +227,15 @@ def over_ambience(scenes: Sequence[Scene], corpus: Path, rate: int) -> list[Scen
 
 
 def matched(found: Sequence[float], true: Sequence[float]) -> list[int | None]:
-    """For every true change the place of the one that was found for it, if any; nearest pairs first, none twice."""
-    pairs = sorted((abs(f - t), i, j) for i, f in enumerate(found) for j, t in enumerate(true) if abs(f - t) <= NEAR)
+    """For every true change the place of the one that was found for it, if any; nearest pairs
+    first, none twice.
+    """
+    pairs = sorted(
+        (abs(f - t), i, j)
+        for i, f in enumerate(found)
+        for j, t in enumerate(true)
+        if abs(f - t) <= NEAR
+    )
     partners: list[int | None] = [None] * len(true)
     for _, i, j in pairs:
         if partners[j] is None and i not in partners:
@@ -204,19 +257,28 @@ class Said:
 
     def caption(self, start: float, end: float) -> str:
         """Of what lies longest in a stretch."""
-        return max(self.stretches, key=lambda s: min(end, s[1]) - max(start, s[0]), default=(0, 0, ""))[2]
+        return max(
+            self.stretches, key=lambda s: min(end, s[1]) - max(start, s[0]), default=(0, 0, "")
+        )[2]
 
 
 def segmented(captioner: Captioner, scene: Scene) -> Said:
     """Our events."""
     segmenter = Segmenter(captioner, interim=False)
-    return Said([(e.start, e.end, e.caption) for e in segmenter.feed(scene.samples) + segmenter.finish()])
+    return Said(
+        [(e.start, e.end, e.caption) for e in segmenter.feed(scene.samples) + segmenter.finish()]
+    )
 
 
 def loud(scene: Scene, rate: int, threshold: float) -> list[float]:
-    """The control's changes: where the level of two hops one after the other crosses a threshold."""
+    """The control's changes: where the level of two hops one after the other crosses a
+    threshold.
+    """
     hop = round(HOP * rate)
-    above = [level(scene.samples[at : at + 2 * hop]) > threshold for at in range(0, len(scene.samples) - 2 * hop, hop)]
+    above = [
+        level(scene.samples[at : at + 2 * hop]) > threshold
+        for at in range(0, len(scene.samples) - 2 * hop, hop)
+    ]
     return [(at + 1) * HOP for at in range(1, len(above)) if above[at] != above[at - 1]]
 
 
@@ -226,27 +288,45 @@ def captioned(captioner: Captioner, scene: Scene, changes: Sequence[float]) -> S
     pairs = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
     parts = [scene.samples[round(a * captioner.rate) : round(b * captioner.rate)] for a, b in pairs]
     longest = round(captioner.longest * captioner.rate)
-    return Said([(a, b, captioner.caption(part[:longest]).text) for (a, b), part in zip(pairs, parts, strict=True)])
+    return Said(
+        [
+            (a, b, captioner.caption(part[:longest]).text)
+            for (a, b), part in zip(pairs, parts, strict=True)
+        ]
+    )
 
 
-def recall_and_false(scenes: Sequence[Scene], found: Sequence[Sequence[float]], rate: int) -> tuple[float, float]:
+def recall_and_false(
+    scenes: Sequence[Scene], found: Sequence[Sequence[float]], rate: int
+) -> tuple[float, float]:
     """The share of true changes that were found, and how many a minute are none."""
-    partners = [matched(f, [t for t, _ in scene.changes]) for scene, f in zip(scenes, found, strict=True)]
+    partners = [
+        matched(f, [t for t, _ in scene.changes]) for scene, f in zip(scenes, found, strict=True)
+    ]
     hits = sum(partner is not None for its in partners for partner in its)
     minutes = sum(len(scene.samples) for scene in scenes) / rate / 60
     return hits / sum(map(len, partners)), (sum(map(len, found)) - hits) / minutes
 
 
-def row(scenes: Sequence[Scene], said: Sequence[Said], wanted: dict[str, set[str]], rate: int) -> tuple[str, ...]:
+def row(
+    scenes: Sequence[Scene], said: Sequence[Said], wanted: dict[str, set[str]], rate: int
+) -> tuple[str, ...]:
     """A system's figures; intervals draw whole sequences."""
-    groups, minutes = [str(number) for number in range(len(scenes))], [len(s.samples) / rate / 60 for s in scenes]
+    groups, minutes = (
+        [str(number) for number in range(len(scenes))],
+        [len(s.samples) / rate / 60 for s in scenes],
+    )
     kinds, hits, errors, false, names = [], [], [], [], []
     for number, (scene, its) in enumerate(zip(scenes, said, strict=True)):
         changes = scene.changes
         partners = matched(its.changes, [at for at, _ in changes])
         kinds += [(number, kind) for _, kind in changes]
         hits += [partner is not None for partner in partners]
-        errors += [abs(its.changes[p] - at) for p, (at, _) in zip(partners, changes, strict=True) if p is not None]
+        errors += [
+            abs(its.changes[p] - at)
+            for p, (at, _) in zip(partners, changes, strict=True)
+            if p is not None
+        ]
         false.append(len(its.changes) - sum(partner is not None for partner in partners))
         right = [named(its.caption(s.start, s.end), wanted[s.item.label]) for s in scene.stretches]
         names += [(number, is_right) for is_right in right]
@@ -259,9 +339,13 @@ def row(scenes: Sequence[Scene], said: Sequence[Said], wanted: dict[str, set[str
 
     counted = [(number, hit) for (number, _), hit in zip(kinds, hits, strict=True)]
     statistics = {"found": share(counted), "named": share(names)}
-    statistics["false"] = Statistic(np.array([false, minutes], float).T, lambda sums: sums[..., 0] / sums[..., 1])
+    statistics["false"] = Statistic(
+        np.array([false, minutes], float).T, lambda sums: sums[..., 0] / sums[..., 1]
+    )
     figures = estimates(statistics, groups)
-    of_kind = [[hit for (_, k), hit in zip(kinds, hits, strict=True) if k == kind] for kind in JOINS]
+    of_kind = [
+        [hit for (_, k), hit in zip(kinds, hits, strict=True) if k == kind] for kind in JOINS
+    ]
     return (
         "{} ({})".format(*figures["found"].cells("{:.1%}")),
         *(f"{np.mean(its):.0%}" for its in of_kind),
@@ -272,19 +356,32 @@ def row(scenes: Sequence[Scene], said: Sequence[Said], wanted: dict[str, set[str
 
 
 app = typer.Typer(
-    help="Sequences whose changes are known.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Sequences whose changes are known.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
-Manifest = Annotated[Path, typer.Argument(help="The sounds, and which of them the model learnt from.")]
-LabelWords = Annotated[Path, typer.Argument(help="CSV of each label's words, any of which names it.")]
+Manifest = Annotated[
+    Path, typer.Argument(help="The sounds, and which of them the model learnt from.")
+]
+LabelWords = Annotated[
+    Path, typer.Argument(help="CSV of each label's words, any of which names it.")
+]
 Corpus = Annotated[Path, typer.Argument(help="The folder of the corpus, for ambiences.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="The embedded model if left out.")]
 
 
 @app.command("table")
 def print_table(
-    manifest: Manifest, label_words: LabelWords, corpus: Corpus, checkpoint: Checkpoint = None, count: int = 60
+    manifest: Manifest,
+    label_words: LabelWords,
+    corpus: Corpus,
+    checkpoint: Checkpoint = None,
+    count: int = 60,
 ) -> None:
-    """How many changes are found, and whether what sounds between them is named; a control by level, and the true changes."""
+    """How many changes are found, and whether what sounds between them is named; a control by
+    level, and the true changes.
+    """
     captioner, wanted = load(checkpoint), read_label_words(label_words)
     rate = captioner.rate
     scenes = read_scenes(manifest, label_words, corpus, split=LABELLED, count=count, rate=rate)
@@ -293,13 +390,17 @@ def print_table(
     def f1(threshold: float) -> float:
         found = [loud(scene, rate, threshold) for scene in learnt]
         recall, _ = recall_and_false(learnt, found, rate)
-        precision = recall * sum(len(scene.changes) for scene in learnt) / max(1, sum(map(len, found)))
+        precision = (
+            recall * sum(len(scene.changes) for scene in learnt) / max(1, sum(map(len, found)))
+        )
         return 2 * precision * recall / max(1e-9, precision + recall)
 
     threshold = float(max(CONTROL, key=f1))
     systems: dict[str, Callable[[Scene], Said]] = {
         "segmenter": lambda scene: segmented(captioner, scene),
-        f"level over {threshold:.0f} dBFS": lambda scene: captioned(captioner, scene, loud(scene, rate, threshold)),
+        f"level over {threshold:.0f} dBFS": lambda scene: captioned(
+            captioner, scene, loud(scene, rate, threshold)
+        ),
         "true changes": lambda scene: captioned(captioner, scene, [at for at, _ in scene.changes]),
     }
     rows = []
@@ -309,10 +410,19 @@ def print_table(
     beds = over_ambience(scenes, corpus, rate)
     said = [segmented(captioner, scene) for scene in track(beds, "over ambience", transient=True)]
     rows.append(("segmenter, over a bed of ambience", *row(beds, said, wanted, rate)))
-    header = ("system", "changes found (95 %)", *JOINS, "false a minute (95 %)", "off by, median", "label named (95 %)")
+    header = (
+        "system",
+        "changes found (95 %)",
+        *JOINS,
+        "false a minute (95 %)",
+        "off by, median",
+        "label named (95 %)",
+    )
     minutes = sum(len(scene.samples) for scene in scenes) / rate / 60
     changes, stretches = sum(len(s.changes) for s in scenes), sum(len(s.stretches) for s in scenes)
-    typer.echo(f"{count} sequences, {minutes:.1f} minutes, {stretches} sounds, {changes} changes; seed {SEED}.\n")
+    typer.echo(
+        f"{count} sequences, {minutes:.1f} minutes, {stretches} sounds, {changes} changes; seed {SEED}.\n"
+    )
     typer.echo(table(header, rows))
 
 
@@ -328,7 +438,9 @@ class Looks:
     levels: list[NDArray[np.float32]]
 
     def differences(self, start: int, now: int) -> NDArray[np.float64] | None:
-        """Of the second before `now` from an event since `start`, in hops; None where there is too little of it."""
+        """Of the second before `now` from an event since `start`, in hops; None where there is too
+        little of it.
+        """
         frames = self.frames[max(start + HOPS - 1, now - MEMORY - HOPS) : now]
         levels = self.levels[max(start, now - MEMORY - HOPS) : now]
         return differences(frames, levels) if len(frames) > HOPS else None
@@ -343,7 +455,9 @@ def heard(captioner: Captioner, scene: Scene) -> Looks:
 
 
 def examples(looks: Looks) -> tuple[list[NDArray[np.float64]], list[bool]]:
-    """Differences from what really began last, and whether the second is something else; what is neither is left out."""
+    """Differences from what really began last, and whether the second is something else; what is
+    neither is left out.
+    """
     changes = [at for at, _ in looks.scene.changes]
     found, labels = [], []
     for now in range(2 * HOPS, len(looks.frames) + 1):
@@ -385,15 +499,26 @@ def changes_of(captioner: Captioner, looks: Looks, change: Change) -> list[float
 
 @app.command()
 def tune(
-    manifest: Manifest, label_words: LabelWords, corpus: Corpus, checkpoint: Checkpoint = None, count: int = 60
+    manifest: Manifest,
+    label_words: LabelWords,
+    corpus: Corpus,
+    checkpoint: Checkpoint = None,
+    count: int = 60,
 ) -> None:
-    """Fits the weights by which a change is told, and the threshold at which few changes are none."""
+    """Fits the weights by which a change is told, and the threshold at which few changes are
+    none.
+    """
     captioner = load(checkpoint)
-    scenes = read_scenes(manifest, label_words, corpus, split="train", count=count, rate=captioner.rate)
+    scenes = read_scenes(
+        manifest, label_words, corpus, split="train", count=count, rate=captioner.rate
+    )
     beds = over_ambience(scenes, corpus, captioner.rate)
     looks = [heard(captioner, scene) for scene in track(scenes + beds, "Listening", transient=True)]
     found = [examples(its) for its in looks[:count]]
-    weights = fit(np.concatenate([f for f, _ in found]), np.concatenate([np.array(right, float) for _, right in found]))
+    weights = fit(
+        np.concatenate([f for f, _ in found]),
+        np.concatenate([np.array(right, float) for _, right in found]),
+    )
     change = Change(*(float(f"{weight:.3g}") for weight in weights))
     for threshold in np.arange(0.0, 4.0, 0.2).round(1).tolist():
         change = replace(change, threshold=threshold)

@@ -1,10 +1,12 @@
-"""A film of known sounds and synthetic speech, its spoken lines as subtitles, and a picture of what is put between them.
+"""A film of known sounds and synthetic speech, its spoken lines as subtitles, and a picture of what
+is put between them.
 
     python scripts/subtitled_film.py make data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus film/
     auricle subtitle film/film.mkv --merge film/film.en.srt -o film/film.sdh.srt --no-speech
     python scripts/subtitled_film.py draw film/ docs/subtitles.png
 
-The speech is made by espeak-ng (on Debian and Ubuntu `apt install espeak-ng`), the picture by matplotlib (extra `explain`).
+The speech is made by espeak-ng (on Debian and Ubuntu `apt install espeak-ng`), the picture by
+matplotlib (extra `explain`).
 """
 
 import json
@@ -42,7 +44,9 @@ SPOKEN = {  # after which sound: what
 }
 SPEECH_LEVEL, AMBIENCE_LEVEL = -22.0, -52.0  # dBFS
 
-app = typer.Typer(help="A film to subtitle.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="A film to subtitle.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 def spoken(text: str) -> Samples:
@@ -56,16 +60,22 @@ def spoken(text: str) -> Samples:
 @app.command()
 def make(
     manifest: Annotated[Path, typer.Argument(help="The sounds held out.")],
-    label_words: Annotated[Path, typer.Argument(help="CSV of labels; the film has sounds of them.")],
+    label_words: Annotated[
+        Path, typer.Argument(help="CSV of labels; the film has sounds of them.")
+    ],
     corpus: Annotated[Path, typer.Argument(help="The folder of the corpus, for an ambience.")],
     folder: Annotated[Path, typer.Argument(help="Where the film goes.")],
 ) -> None:
     """Makes film.mkv, film.en.srt, and truth.json, which says what is heard from when to when."""
     rng = random.Random(SEED)
     kept: list[tuple[Item, Samples]] = []
-    for item in rng.sample(items := read_labelled(manifest, LABELLED, read_label_words(label_words)), len(items)):
+    for item in rng.sample(
+        items := read_labelled(manifest, LABELLED, read_label_words(label_words)), len(items)
+    ):
         samples = load_audio(item.file, RATE)
-        if item.label not in {other.label for other, _ in kept} and not holds_silence(samples, RATE):
+        if item.label not in {other.label for other, _ in kept} and not holds_silence(
+            samples, RATE
+        ):
             kept.append((item, samples))
         if len(kept) == SOUNDS:
             break
@@ -101,7 +111,9 @@ def write_film(path: Path, sound: Samples) -> None:
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         stream = container.add_stream("aac", rate=RATE, layout="mono")
         for _ in range(5 * len(sound) // RATE):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8))))
+            container.mux(
+                pictures.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8)))
+            )
         container.mux(pictures.encode())
         frame = av.AudioFrame.from_ndarray(sound[np.newaxis], "fltp", "mono")
         frame.sample_rate = RATE
@@ -124,18 +136,30 @@ def draw(
     lines, merged = (read_subtitles(folder / name) for name in ("film.en.srt", "film.sdh.srt"))
     own = [cue for cue in merged.cues if (cue.start, cue.end) not in lines.taken]
     texts = {
-        cue: merged.text[cue.first : cue.behind].strip().split("\n", 2)[2].replace("\n", " ") for cue in merged.cues
+        cue: merged.text[cue.first : cue.behind].strip().split("\n", 2)[2].replace("\n", " ")
+        for cue in merged.cues
     }
     seconds = len(sound) / 8_000
     figure, axes = pyplot.subplots(ROWS, 1, figsize=(12, 11), layout="constrained")
     for row, axis in enumerate(axes):
-        axis.plot(np.arange(len(sound)) / 8_000, 0.4 * sound / np.abs(sound).max() + 3.5, color="0.6", linewidth=0.3)
+        axis.plot(
+            np.arange(len(sound)) / 8_000,
+            0.4 * sound / np.abs(sound).max() + 3.5,
+            color="0.6",
+            linewidth=0.3,
+        )
         bars = [(2, start, end, name, "#cfe8cf") for start, end, name in truth]
-        bars += [(1, cue.start, cue.end, texts[cue], "#cfdcf2") for cue in merged.cues if cue not in own]
+        bars += [
+            (1, cue.start, cue.end, texts[cue], "#cfdcf2") for cue in merged.cues if cue not in own
+        ]
         bars += [(0, cue.start, cue.end, texts[cue], "#f8dcb0") for cue in own]
         for place, start, end, text, colour in bars:
             axis.broken_barh(
-                [(start, end - start)], (place + 0.05, 0.9), facecolor=colour, edgecolor="0.4", linewidth=0.5
+                [(start, end - start)],
+                (place + 0.05, 0.9),
+                facecolor=colour,
+                edgecolor="0.4",
+                linewidth=0.5,
             )
             label = textwrap.fill(text, max(7, round(3.2 * (end - start))))
             middle = (start + end) / 2, place + 0.5

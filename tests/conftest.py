@@ -1,4 +1,5 @@
-"""What tests of several modules need: the reference data beside the repository, and a small model to caption with."""
+"""What tests of several modules need: the reference data beside the repository, and a small model
+to caption with."""
 
 import os
 from pathlib import Path
@@ -17,7 +18,8 @@ WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sin
 
 
 def pytest_configure() -> None:
-    """One thread does for networks this small, and many would wait for each other where the machine is busy."""
+    """One thread does for networks this small, and many would wait for each other where the machine
+    is busy."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -32,19 +34,23 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder of a small CNN10 captioner at random weights, exported, that says other things of other sounds."""
+    """A checkpoint folder of a small CNN10 captioner at random weights, exported, that says other
+    things of other sounds."""
     return small_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
 
 
 @pytest.fixture(scope="session")
 def tiny_guided_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkpoint too, but guided by tags and with a space in which sounds and sentences can be compared."""
+    """A small checkpoint too, but guided by tags and with a space in which sounds and sentences can
+    be compared."""
     return small_checkpoint(tmp_path_factory.mktemp("tiny") / "guided", tags=4, space=8)
 
 
 def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
     """Makes the folder of a small captioner at random weights."""
-    torch = pytest.importorskip("torch", reason="a checkpoint is made with torch: pip install 'auricle[train]'")
+    torch = pytest.importorskip(
+        "torch", reason="a checkpoint is made with torch: pip install 'auricle[train]'"
+    )
     from auricle.models.captioning import CaptioningModel
     from auricle.models.cnn10 import CNN10
     from auricle.training.export import export_onnx
@@ -72,7 +78,8 @@ def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
         level = model.encoder.bn0.state_dict()  # tensors shared with the layer
         level["running_mean"].fill_(-30)
         level["running_var"].fill_(900)
-        # At random weights a decoder says the same of every sound, unless what it hears varies and weighs much.
+        # At random weights a decoder says the same of every sound, unless what it hears varies and
+        # weighs much.
         features = model.encoder(torch.from_numpy(log_mel(sound, FRONT_ENDS["panns"]))[None])[0]
         model.bridge.weight *= 3 / features.std(0).mean()
         model.bridge.bias.copy_(-model.bridge.weight @ features.mean(0))

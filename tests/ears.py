@@ -1,4 +1,5 @@
-"""A captioner that hears pitch and knows four words: what compares sounds with sentences can be told from it exactly."""
+"""A captioner that hears pitch and knows four words: what compares sounds with sentences can be
+told from it exactly."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ KNOWN = ("low", "middle", "high", "other")
 
 
 class Ear:
-    """Hears how the power of a sound lies over three bands, and has a vector for each of its words."""
+    """Hears how the power of a sound lies over three bands, and has a vector for each of its
+    words."""
 
     rate = RATE
 
@@ -30,13 +32,17 @@ class Ear:
     def hear(self, samples: np.ndarray) -> SimpleNamespace:
         power = np.abs(np.fft.rfft(samples)) ** 2
         hertz = np.fft.rfftfreq(len(samples), 1 / RATE)
-        bands = [power[(hertz >= low) & (hertz < high)].sum() for low, high in itertools.pairwise(EDGES)]
+        bands = [
+            power[(hertz >= low) & (hertz < high)].sum() for low, high in itertools.pairwise(EDGES)
+        ]
         embedding = np.array([*bands, 0.0]) / np.linalg.norm(bands)
         return SimpleNamespace(embedding=embedding)
 
     def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         numbers = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]
-        rows = np.array([np.eye(len(KNOWN))[np.array(known) - len(SPECIAL)].sum(0) for known in numbers])
+        rows = np.array(
+            [np.eye(len(KNOWN))[np.array(known) - len(SPECIAL)].sum(0) for known in numbers]
+        )
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -46,10 +52,13 @@ def ear() -> Captioner:
 
 
 def played(*notes: tuple[str | None, float]) -> np.ndarray:
-    """Notes one after the other, each a pitch, or None for silence, and seconds; (samples,) float32."""
+    """Notes one after the other, each a pitch, or None for silence, and seconds; (samples,)
+    float32."""
     return np.concatenate(
         [
-            np.zeros(round(s * RATE), np.float32) if pitch is None else tone(s, PITCHES[pitch], RATE)
+            np.zeros(round(s * RATE), np.float32)
+            if pitch is None
+            else tone(s, PITCHES[pitch], RATE)
             for pitch, s in notes
         ]
     )

@@ -59,7 +59,9 @@ def serving(state: Server) -> Iterator[Server]:
             if wanted and state.ranges:
                 total = len(content)
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-            self.send_header("Content-Length", str(state.length if state.length is not None else len(body)))
+            self.send_header(
+                "Content-Length", str(state.length if state.length is not None else len(body))
+            )
             self.end_headers()
             self.wfile.write(body[: state.cut.pop(0)] if state.cut else body)
 

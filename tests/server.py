@@ -54,15 +54,21 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, path: str, body: bytes | None = None, method: str | None = None, **headers: str) -> Answer:
+    def ask(
+        self, path: str, body: bytes | None = None, method: str | None = None, **headers: str
+    ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with contextlib.closing(connection):
             connection.request(method or ("GET" if body is None else "POST"), path, body, named)
             response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            return Answer(
+                response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+            )
 
-    def form(self, path: str, *files: tuple[str, bytes], field: str = "file", cut: int = 0) -> Answer:
+    def form(
+        self, path: str, *files: tuple[str, bytes], field: str = "file", cut: int = 0
+    ) -> Answer:
         body = b"".join(
             b'--edge\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
             % (field.encode(), name.encode(), data)
@@ -78,7 +84,9 @@ def serving(limits: Limits, token: str | None = None, **options: Any) -> Iterato
     app = make_app(None, limits, token=token, **options)
     with contextlib.closing(bound("127.0.0.1", 0)) as socket:
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=5
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
         thread.start()

@@ -9,13 +9,18 @@ import numpy as np
 
 def tone(seconds: float, hz: float, rate: int, *, amplitude: float = 0.5) -> np.ndarray:
     """A sine, float32 (samples,)."""
-    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.float32
+    )
 
 
 def chirp(seconds: float, low: float, high: float, rate: int) -> np.ndarray:
-    """A tone that rises from `low` to `high` Hz, float32 (samples,): no two of its moments are alike."""
+    """A tone that rises from `low` to `high` Hz, float32 (samples,): no two of its moments are
+    alike."""
     t = np.arange(round(seconds * rate)) / rate
-    return (0.5 * np.sin(2 * np.pi * (low * t + (high - low) * t**2 / (2 * seconds)))).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * (low * t + (high - low) * t**2 / (2 * seconds)))).astype(
+        np.float32
+    )
 
 
 def stereo(samples: np.ndarray) -> np.ndarray:
@@ -43,7 +48,8 @@ def write_media(
     video: bool = False,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode (samples,) or (channels, samples) with `codec` into the container that the name's ending says.
+    """Encode (samples,) or (channels, samples) with `codec` into the container that the name's
+    ending says.
 
     `video` adds a small picture stream; `options` go to the container.
     """
@@ -52,16 +58,23 @@ def write_media(
     with av.open(str(path), "w", container_options=options or {}) as container:
         pictures = None
         if video:
-            pictures = container.add_stream("mpeg4" if path.suffix != ".webm" else "libvpx", rate=10)
+            pictures = container.add_stream(
+                "mpeg4" if path.suffix != ".webm" else "libvpx", rate=10
+            )
             pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         stream = container.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
-        stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own vorbis encoder asks for it
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels), format="fltp", layout=layout)
+        # FFmpeg's own vorbis encoder asks for it
+        stream.codec_context.options = {"strict": "experimental"}
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(channels), format="fltp", layout=layout
+        )
         frame.sample_rate = rate
         if pictures is not None:
             for _ in range(int(10 * channels.shape[1] / rate)):
-                container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+                container.mux(
+                    pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
+                )
             container.mux(pictures.encode())
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -74,6 +87,8 @@ def write_silent_video(path: Path, frames: int = 10) -> Path:
         pictures = container.add_stream("mpeg4", rate=10)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         for _ in range(frames):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+            container.mux(
+                pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
+            )
         container.mux(pictures.encode())
     return path

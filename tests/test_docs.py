@@ -1,7 +1,8 @@
-"""What the docs say holds: every command of README and docs is run on small files, or it stands here why it is not.
+"""What the docs say holds: every command of README and docs is run on small files, or it stands
+here why it is not.
 
-Those that are not run are parsed all the same, so that an option with another name is found. Commands in running text are
-parsed, too.
+Those that are not run are parsed all the same, so that an option with another name is found.
+Commands in running text are parsed, too.
 """
 
 import io
@@ -49,13 +50,13 @@ NOT_RUN = {
     r"auricle listen( --|$)": "it wants a microphone: tests/live",
     r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in tests/alerts",
     r"auricle listen scene.wav": "it is played in real time: tests/live",
-    r"auricle bulk": "a cluster takes long to start: tests/test_bulk.py",
+    r"auricle bulk": "a cluster takes long to start: tests/bulk/test_bulk.py",
     r"auricle data (?!audit)": "it fetches gigabytes: tests/data/test_public_data.py does so from this machine",
     r"auricle data audit": "its data were fetched: tests/data/test_leakage.py",
     r"auricle metrics install": "it fetches half a gigabyte: tests/evaluation/test_install.py",
-    r"auricle (evaluate|compare)": "METEOR takes long to start: tests/evaluation/test_evaluation_cli.py",
+    r"auricle (evaluate|compare)": "METEOR takes long to start: tests/evaluation/test_evaluate_command.py",
     r"auricle (pretrain|train|reproduce|export)": "it trains, or wants what was trained: tests/training, tests/reproduction",
-    r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: tests/test_hub.py",
+    r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: tests/checkpoint/test_hub.py",
     r"--checkpoint runs/": "it wants what was trained: tests/training/test_end_to_end.py",
     r"auricle alert-test .*--positives shots/": "it wants recordings that are not part of the repository",
     r"ffmpeg .*\| auricle": "it wants FFmpeg's program",
@@ -80,7 +81,7 @@ PYTHON_NOT_RUN = {
     "requests.post": "it wants a running server: tests/serving/test_api.py",
     "websockets": "it wants a running server: tests/serving/test_listening.py",
     "write_report": "METEOR takes long to start: tests/evaluation",
-    "pyarrow": "it reads what `auricle bulk` wrote: tests/test_bulk.py",
+    "pyarrow": "it reads what `auricle bulk` wrote: tests/bulk/test_bulk.py",
 }
 
 
@@ -127,7 +128,9 @@ def shells(page: str) -> list[Shell]:
             for typed in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
                 line, _, output = typed.partition("\n")
                 found.append(Shell(line, output.strip("\n")))
-        elif block.language == "sh" or (lines and first_word(lines[0]) in OTHERS | {"auricle", "cat", "ffmpeg"}):
+        elif block.language == "sh" or (
+            lines and first_word(lines[0]) in OTHERS | {"auricle", "cat", "ffmpeg"}
+        ):
             found += [Shell(line, "") for line in lines if line]
     return found
 
@@ -137,7 +140,8 @@ def first_word(line: str) -> str:
 
 
 def commands(line: str) -> list[list[str]]:
-    """The commands of a line, without what a shell does between them: `A=1 a b | c > d && e` is a b; c; e."""
+    """The commands of a line, without what a shell does between them: `A=1 a b | c > d && e` is a
+    b; c; e."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&><;")
     lexer.whitespace_split = True
     found: list[list[str]] = [[]]
@@ -150,7 +154,9 @@ def commands(line: str) -> list[list[str]]:
     for words in found:
         while words and re.match(r"\w+=", words[0]):
             words = words[1:]
-        redirections = {i + more for i, word in enumerate(words) if set(word) <= set("><") for more in (0, 1)}
+        redirections = {
+            i + more for i, word in enumerate(words) if set(word) <= set("><") for more in (0, 1)
+        }
         words = [word for i, word in enumerate(words) if i not in redirections]
         if words[:3] == ["accelerate", "launch", "-m"]:
             words = words[3:]
@@ -164,7 +170,9 @@ def parse(command: Command, words: list[str], name: str) -> None:
     try:
         with command.make_context(name, arguments) as context:
             if isinstance(command, TyperGroup):
-                found, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+                found, inner, rest = command.resolve_command(
+                    context, [*context._protected_args, *context.args]
+                )
                 assert inner is not None
                 parse(inner, rest + ["..."] * ("..." in words), f"{name} {found}")
     except typer.Exit:  # --help and --version
@@ -173,7 +181,8 @@ def parse(command: Command, words: list[str], name: str) -> None:
         if "..." not in words:
             raise
     except BadParameter:
-        if not ("..." in words and any(word.isupper() for word in words)):  # NAME, of those that there are
+        # NAME, of those that there are
+        if not ("..." in words and any(word.isupper() for word in words)):
             raise
 
 
@@ -184,7 +193,9 @@ def parse_auricle(words: list[str]) -> None:
         and words[2:3]
         and (ROOT / "configs" / f"{Path(words[2]).stem}.toml").exists()
     ):
-        load_recipe(Path(words[2]), [value for option, value in pairwise(words) if option == "--set"])
+        load_recipe(
+            Path(words[2]), [value for option, value in pairwise(words) if option == "--set"]
+        )
 
 
 def parse_script(words: list[str]) -> None:
@@ -229,9 +240,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("*.py"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for copy, example in {
-        **dict.fromkeys(("clip.wav", "dog.wav", "recordings/a.wav", "recordings/tram/b.wav", "glass/1.wav"), "bell"),
         **dict.fromkeys(
-            ("clip.ogg", "more/rain.ogg", "livingroom/1.wav", "home/recordings/1.wav", "film/1.wav"), "rain"
+            ("clip.wav", "dog.wav", "recordings/a.wav", "recordings/tram/b.wav", "glass/1.wav"),
+            "bell",
+        ),
+        **dict.fromkeys(
+            (
+                "clip.ogg",
+                "more/rain.ogg",
+                "livingroom/1.wav",
+                "home/recordings/1.wav",
+                "film/1.wav",
+            ),
+            "rain",
         ),
     }.items():
         (tmp_path / copy).parent.mkdir(exist_ok=True, parents=True)
@@ -251,7 +272,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a line's commands of ours print; `cat` feeds them, and what comes after them is left out."""
+    """What a line's commands of ours print; `cat` feeds them, and what comes after them is left
+    out."""
     stdin = b""
     for words in commands(line):
         if words[0] == "cat":
@@ -268,7 +290,9 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_commands(
+    page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     assert folder == Path.cwd()
     for shell in shells(page):
         line = re.split(r"\s#\s", shell.line)[0].strip()
@@ -282,7 +306,9 @@ def test_commands(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caps
             elif words[0] == "python" and words[1] != "-m":
                 parse_script(words)
             else:
-                assert words[0] in OTHERS | {"cat", "ffmpeg", "jq", "python"}, f"{page}: nobody knows {words[0]}"
+                assert words[0] in OTHERS | {"cat", "ffmpeg", "jq", "python"}, (
+                    f"{page}: nobody knows {words[0]}"
+                )
         if ours and why_not_run(line) is None:
             printed = run(line, monkeypatch, capsys).replace(f"{folder}/", "")
             if page in SHOWN and shell.output and printed:
@@ -291,10 +317,15 @@ def test_commands(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_in_running_text(page: str):
-    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     lines = (re.sub(r"\s+", " ", code) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
     for line in lines:
-        if re.match(r"(auricle|accelerate launch -m auricle)\b(?!\.|/|\[)", line) or "| auricle" in line:
+        if (
+            re.match(r"(auricle|accelerate launch -m auricle)\b(?!\.|/|\[)", line)
+            or "| auricle" in line
+        ):
             for words in commands(line.replace(r"\|", "|")):
                 if words[0] == "auricle":
                     parse_auricle([*words, "..."])
@@ -339,7 +370,9 @@ def test_python(page: str, folder: Path, capsys: pytest.CaptureFixture[str]):
             continue
         code = compile(block.text, page, "exec")
         check = [sys.executable, "-m", "ruff", "check", "-q", "--isolated", "--select", "F821", "-"]
-        assert not subprocess.run(check, input=block.text, text=True, capture_output=True, check=False).stdout
+        assert not subprocess.run(
+            check, input=block.text, text=True, capture_output=True, check=False
+        ).stdout
         if not any(part in block.text for part in PYTHON_NOT_RUN):
             exec(code, {"__name__": "__main__"})
     capsys.readouterr()
@@ -356,28 +389,40 @@ def test_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_readmes_tree_is_whole():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         pytest.skip("no git repository: what belongs to it is not known")
     files = [Path(name) for name in listed.stdout.splitlines()]
     tree = next(block.text for block in blocks("README.md") if "src/auricle/\n" in block.text)
     top, inside = tree.split("src/auricle/\n")
-    named = {name.strip("/") for line in top.splitlines() for name in re.match(r"((?:\S+ {0,2})+)", line)[1].split()}  # type: ignore[index]
+    named = {
+        name.strip("/")
+        for line in top.splitlines()
+        for name in re.match(r"((?:\S+ {0,2})+)", line)[1].split()  # type: ignore[index]
+    }
     assert not [name for name in named if not (ROOT / name).exists()]
     there = {file.parts[0] for file in files if not file.parts[0].startswith(".")}
     assert there - {name.split("/")[0] for name in named} == {"src"}
     entries = dict(re.findall(r"^  (\S+?)/? +((?:.|\n {10,})+)", inside, flags=re.MULTILINE))
-    modules = [file.relative_to("src/auricle") for file in files if file.is_relative_to("src/auricle")]
-    assert entries.keys() == {file.parts[0] for file in modules if file.suffix == ".py" or len(file.parts) > 1} - {
-        "__main__.py"
-    }
+    modules = [
+        file.relative_to("src/auricle") for file in files if file.is_relative_to("src/auricle")
+    ]
+    assert entries.keys() == {
+        file.parts[0] for file in modules if file.suffix == ".py" or len(file.parts) > 1
+    } - {"__main__.py"}
     for file in modules:
         if len(file.parts) == 2 and file.suffix == ".py" and file.stem not in ("__init__", "cli"):
-            assert re.search(rf"\b{file.stem}\b", entries[file.parts[0]]), f"README.md does not tell of {file}"
+            assert re.search(rf"\b{file.stem}\b", entries[file.parts[0]]), (
+                f"README.md does not tell of {file}"
+            )
 
 
 def test_the_readmes_figures_are_the_cards():
-    figures = re.search(r"How good.*?\n\n", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    figures = re.search(
+        r"How good.*?\n\n", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL
+    )
     assert figures is not None
     card = (ROOT / CARD).read_text("utf-8")
     numbers = re.findall(r"\d*\.\d+", figures[0])
@@ -386,7 +431,10 @@ def test_the_readmes_figures_are_the_cards():
 
 
 def test_links_lead_somewhere():
-    for page in [*PAGES, *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/reference/*.md"))]:
+    for page in [
+        *PAGES,
+        *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/reference/*.md")),
+    ]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", (ROOT / page).read_text("utf-8")):
             there = Path(os.path.normpath((ROOT / page).parent / target))
             assert there.exists(), f"{page}: {target} is not there"

@@ -1,4 +1,5 @@
-"""A full disk, what cannot be written, no home, Ctrl-C, a reader that leaves, two at once: right words, right exit codes."""
+"""A full disk, what cannot be written, no home, Ctrl-C, a reader that leaves, two at once: right
+words, right exit codes."""
 
 import errno
 import functools
@@ -21,7 +22,9 @@ from auricle.storage.files import cache_folder, written_whole
 from sounds import chirp, write_wav
 
 RATE = 32_000
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full and /proc are Linux's")
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/dev/full and /proc are Linux's"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +39,22 @@ def command(tiny_checkpoint: Path) -> Callable[..., list[str]]:
     """A command line for a process of its own."""
 
     def make(*arguments: object) -> list[str]:
-        return [sys.executable, "-m", "auricle", *map(str, arguments), "--checkpoint", str(tiny_checkpoint)]
+        return [
+            sys.executable,
+            "-m",
+            "auricle",
+            *map(str, arguments),
+            "--checkpoint",
+            str(tiny_checkpoint),
+        ]
 
     return make
 
 
 @pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
     """Runs a command in this process, and gives the one line that it ends with."""
 
     def run(*arguments: object) -> str:
@@ -59,17 +71,25 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 @linux
 def test_a_full_disk_is_said_once(command: Callable[..., list[str]], sounds: Path):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command("caption", sounds / "a.wav"), stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command("caption", sounds / "a.wav"), stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert done.returncode == 1
     assert done.stderr == "auricle: output: No space left on device\n"
 
 
 @linux
-def test_a_file_that_cannot_grow_does_not_get_its_name(command: Callable[..., list[str]], sounds: Path, tmp_path: Path):
+def test_a_file_that_cannot_grow_does_not_get_its_name(
+    command: Callable[..., list[str]], sounds: Path, tmp_path: Path
+):
     limited = "import resource, runpy\nresource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
     limited += "runpy.run_module('auricle', run_name='__main__')"
-    _, _, _, *arguments = command("caption", sounds / "a.wav", "-f", "jsonl", "-o", tmp_path / "out.jsonl")
-    done = subprocess.run([sys.executable, "-c", limited, *arguments], capture_output=True, text=True)
+    _, _, _, *arguments = command(
+        "caption", sounds / "a.wav", "-f", "jsonl", "-o", tmp_path / "out.jsonl"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert done.stderr == f"auricle: {tmp_path / 'out.jsonl'}: File too large\n"
     assert not (tmp_path / "out.jsonl").exists()
@@ -99,14 +119,20 @@ def test_a_full_disk_leaves_no_part_of_a_file(kind: str, tmp_path: Path):
     if kind == "weights":
         pytest.importorskip("torch", reason="weights are torch's: pip install 'auricle[train]'")
     code = SAVE.format(SAVES[kind])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert "cannot be written" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_named(fails: Callable[..., str], tiny_checkpoint: Path, sounds: Path):
+def test_what_cannot_be_written_is_named(
+    fails: Callable[..., str], tiny_checkpoint: Path, sounds: Path
+):
     inside = sounds / "a.wav" / "out.csv"
-    said = fails("caption", sounds / "a.wav", "-f", "csv", "-o", inside, "--checkpoint", tiny_checkpoint)
+    said = fails(
+        "caption", sounds / "a.wav", "-f", "csv", "-o", inside, "--checkpoint", tiny_checkpoint
+    )
     assert said.startswith(f"auricle: {sounds / 'a.wav'}: ")
 
 
@@ -126,10 +152,16 @@ def test_a_full_disk_names_the_file_and_leaves_no_part_of_it(tmp_path: Path):
         assert [path.read_text() for path in (tmp_path / "new").iterdir()] == [text]
 
 
-def test_nothing_is_kept_in_the_home_of_who_captions(command: Callable[..., list[str]], sounds: Path, tmp_path: Path):
+def test_nothing_is_kept_in_the_home_of_who_captions(
+    command: Callable[..., list[str]], sounds: Path, tmp_path: Path
+):
     unset = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY")
-    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"HOME": str(tmp_path)}
-    done = subprocess.run(command("caption", sounds / "a.wav"), env=environment, capture_output=True)
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {
+        "HOME": str(tmp_path)
+    }
+    done = subprocess.run(
+        command("caption", sounds / "a.wav"), env=environment, capture_output=True
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert list(tmp_path.rglob("*")) == []
 
@@ -138,13 +170,18 @@ def test_nothing_is_kept_in_the_home_of_who_captions(command: Callable[..., list
 def test_a_folder_whose_name_is_no_text_is_printed(tiny_checkpoint: Path, tmp_path: Path):
     folder = tmp_path / os.fsdecode(b"\xff")
     shutil.copytree(tiny_checkpoint, folder)
-    done = subprocess.run([sys.executable, "-m", "auricle", "info", str(folder)], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "auricle", "info", str(folder)], capture_output=True
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"folder      " + os.fsencode(tmp_path))
 
 
 def test_stopped_by_ctrl_c_bulk_says_how_to_go_on(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sounds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     pytest.importorskip("pyarrow", reason="bulk is Ray Data's: pip install 'auricle[ray]'")
 
@@ -166,7 +203,9 @@ def test_a_cache_that_cannot_be_written_is_named(
 ):
     monkeypatch.setenv("AURICLE_CACHE", "/proc/auricle")
     (tmp_path / "sounds.csv").write_text(f"file,split,caption\n{sounds / 'a.wav'},test,A.\n")
-    assert fails("data", "audit", tmp_path / "sounds.csv", "--test", "test").startswith("auricle: /proc/auricle: ")
+    assert fails("data", "audit", tmp_path / "sounds.csv", "--test", "test").startswith(
+        "auricle: /proc/auricle: "
+    )
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch):
@@ -181,11 +220,24 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_longer_than_allowed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiny_checkpoint: Path,
+    tmp_path: Path,
 ):
     short = write_wav(tmp_path / "a.wav", chirp(1, 100, 5_000, RATE), RATE)
     long = write_wav(tmp_path / "b.wav", chirp(40, 100, 5_000, RATE), RATE)
-    arguments = ["caption", short, long, "-f", "jsonl", "--max-duration", 35, "--checkpoint", tiny_checkpoint]
+    arguments = [
+        "caption",
+        short,
+        long,
+        "-f",
+        "jsonl",
+        "--max-duration",
+        35,
+        "--checkpoint",
+        tiny_checkpoint,
+    ]
     monkeypatch.setattr("sys.argv", ["auricle", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         main()
@@ -208,7 +260,8 @@ def many(sounds: Path, tmp_path: Path) -> Path:
 def test_ctrl_c(command: Callable[..., list[str]], many: Path, tmp_path: Path):
     out = tmp_path / "out.jsonl"
     arguments = command("caption", many, "-f", "jsonl", "-o", out, "-j", 1)
-    # What is begun in the background of a script, as tests may be, ignores Ctrl-C, and so does what it begins.
+    # What is begun in the background of a script, as tests may be, ignores Ctrl-C, and so does what
+    # it begins.
     heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
     part = out.with_name("out.jsonl.part")
@@ -224,7 +277,9 @@ def test_ctrl_c(command: Callable[..., list[str]], many: Path, tmp_path: Path):
 
 
 def test_a_reader_that_has_enough(command: Callable[..., list[str]], many: Path):
-    process = subprocess.Popen(command("caption", many, "-j", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command("caption", many, "-j", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline().startswith(os.fsencode(many))
@@ -261,7 +316,9 @@ def test_two_processes_on_one_cache(tmp_path: Path):
         write_wav(folder / f"{number}.wav", chirp(1, 100 + number, 5_000, RATE), RATE)
     arguments = [sys.executable, "-c", LOAD, str(folder), str(tmp_path / "cache")]
     processes = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(process.communicate(timeout=100)[1], process.returncode) for process in processes] == [("", 0)] * 2
+    assert [(process.communicate(timeout=100)[1], process.returncode) for process in processes] == [
+        ("", 0)
+    ] * 2
     entries = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert len(entries) == 20
     assert {path.suffix for path in entries} == {".npy"}

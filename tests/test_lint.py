@@ -1,4 +1,5 @@
-"""Nothing that is read is run: the linter refuses what would, and what it cannot see is looked for here."""
+"""Nothing that is read is run: the linter refuses what would, and what it cannot see is looked for
+here."""
 
 import ast
 import subprocess
@@ -29,7 +30,11 @@ def codes(code: str) -> set[str]:
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise"]
     place = ["--stdin-filename", "src/auricle/module.py", "-"]
     done = subprocess.run([*command, *place], input=code, capture_output=True, text=True, cwd=ROOT)
-    return {line.split()[1] for line in done.stdout.splitlines() if line.startswith("src/auricle/module.py:")}
+    return {
+        line.split()[1]
+        for line in done.stdout.splitlines()
+        if line.startswith("src/auricle/module.py:")
+    }
 
 
 @pytest.mark.parametrize("code", REFUSED)
@@ -69,6 +74,12 @@ def test_what_unpickles_is_seen(code: str, lines: list[int]):
 
 
 def test_nothing_is_unpickled():
-    files = [path for folder in ("src", "scripts", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path
+        for folder in ("src", "scripts", "benchmarks", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
     assert len(files) > 100
-    assert {str(path): lines for path in files if (lines := unpickled(path.read_text("utf-8")))} == {}
+    assert {
+        str(path): lines for path in files if (lines := unpickled(path.read_text("utf-8")))
+    } == {}

@@ -1,4 +1,5 @@
-"""Whatever stands in a file, reading it gives what it says or an error of ours; what we wrote reads back the same."""
+"""Whatever stands in a file, reading it gives what it says or an error of ours; what we wrote reads
+back the same."""
 
 import contextlib
 from dataclasses import is_dataclass
@@ -16,7 +17,9 @@ from auricle.subtitles.files import FORMS, merge_cues, read_subtitles
 from auricle.training.config import Recipe, load_recipe
 
 CONFIG = Path(__file__).parents[1] / "configs/embedded.toml"
-fast = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fast = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 # Text of one line that UTF-8 can hold.
 words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
 
@@ -30,7 +33,8 @@ def lines(*pieces: str) -> st.SearchStrategy[bytes]:
 @fast
 @given(
     st.one_of(
-        st.binary(max_size=300), lines("file", "split", ",", "caption_1", "\n", "\r\n", '"', "a.wav", "train", "x")
+        st.binary(max_size=300),
+        lines("file", "split", ",", "caption_1", "\n", "\r\n", '"', "a.wav", "train", "x"),
     )
 )
 def test_any_manifest(tmp_path: Path, content: bytes):
@@ -45,7 +49,11 @@ def test_any_manifest(tmp_path: Path, content: bytes):
 
 
 @fast
-@given(st.dictionaries(words, st.tuples(words, st.lists(words, max_size=4), words, words), min_size=1, max_size=5))
+@given(
+    st.dictionaries(
+        words, st.tuples(words, st.lists(words, max_size=4), words, words), min_size=1, max_size=5
+    )
+)
 def test_a_manifest_reads_back(tmp_path: Path, rows: dict[str, tuple[str, list[str], str, str]]):
     items = []
     for number, (name, (split, texts, label, group)) in enumerate(rows.items()):
@@ -114,14 +122,25 @@ def test_any_value_of_a_recipe(name: str, value: str):
 TIMES = ("00:00:01,000 --> 00:00:02,000\n", "0:01.5 --> 0:09.75\r\n", " --> ")
 SRT = (*TIMES, "1\n", "2\r\n", "A bell.\n", "\n", "\r\n", "WEBVTT\n\n", "NOTE x\n")
 EVENT = "Dialogue: 0:00:01.00,0:00:02.00,A bell\n"
-ASS = (EVENT, "[Events]\n", "Format: Start, End, Text\n", "Dialogue: ", "[Script Info]\n", ",", "\n", "\r\n")
+ASS = (
+    EVENT,
+    "[Events]\n",
+    "Format: Start, End, Text\n",
+    "Dialogue: ",
+    "[Script Info]\n",
+    ",",
+    "\n",
+    "\r\n",
+)
 MARKS = (b"", b"\xef\xbb\xbf", b"\xff\xfe")
 
 
 @pytest.mark.parametrize("form", FORMS)
 @fast
 @given(data=st.data(), mark=st.sampled_from(MARKS))
-def test_any_subtitles_stay_byte_for_byte(form: str, data: st.DataObject, mark: bytes, tmp_path: Path):
+def test_any_subtitles_stay_byte_for_byte(
+    form: str, data: st.DataObject, mark: bytes, tmp_path: Path
+):
     content = mark + data.draw(lines(*(ASS if form == "ass" else SRT)))
     path = tmp_path / f"film.{form}"
     path.write_bytes(content)

@@ -171,9 +171,13 @@ def test_a_command_that_fails_or_takes_too_long_is_said_and_stopped(tmp_path: Pa
         tell({})
     assert said == [f"command: {sys.executable} ended with 3"]
     said.clear()
-    slow = f"import subprocess; subprocess.run(['sleep', '3']); open({str(tmp_path / 'late')!r}, 'w')"
+    slow = (
+        f"import subprocess; subprocess.run(['sleep', '3']); open({str(tmp_path / 'late')!r}, 'w')"
+    )
     before = time.monotonic()
-    with actions(AlertConfig(command=Command((sys.executable, "-c", slow), seconds=0.2)), said.append) as tell:
+    with actions(
+        AlertConfig(command=Command((sys.executable, "-c", slow), seconds=0.2)), said.append
+    ) as tell:
         tell({})
     assert time.monotonic() - before < 3
     assert said == [f"command: {sys.executable} was stopped after 0.2 s"]

@@ -18,13 +18,21 @@ from sounds import chirp, tone, write_wav
 
 def scored(*peaks: float, seconds: float = 10.0) -> tuple[Compared, ...]:
     return tuple(
-        Compared(f"{n}", seconds, np.array([seconds]), np.array([float(peak)])) for n, peak in enumerate(peaks)
+        Compared(f"{n}", seconds, np.array([seconds]), np.array([float(peak)]))
+        for n, peak in enumerate(peaks)
     )
 
 
 def test_each_sound_is_compared_by_itself(tmp_path: Path) -> None:
-    sounds = {"a": played(("high", 3.2)), "b": played(("low", 0.7)), "c": played((None, 2), ("low", 1), ("high", 4))}
-    files = [(name, str(write_wav(tmp_path / f"{name}.wav", samples, RATE))) for name, samples in sounds.items()]
+    sounds = {
+        "a": played(("high", 3.2)),
+        "b": played(("low", 0.7)),
+        "c": played((None, 2), ("low", 1), ("high", 4)),
+    }
+    files = [
+        (name, str(write_wav(tmp_path / f"{name}.wav", samples, RATE)))
+        for name, samples in sounds.items()
+    ]
     together = list(compare(ear(), "high", files))
     for file, found in zip(files, together, strict=True):
         (alone,) = compare(ear(), "high", [file])
@@ -34,9 +42,13 @@ def test_each_sound_is_compared_by_itself(tmp_path: Path) -> None:
     assert together[0].peak > together[1].peak + 2
 
 
-def test_a_sound_that_cannot_be_read_is_an_error_and_the_others_are_compared(tmp_path: Path) -> None:
+def test_a_sound_that_cannot_be_read_is_an_error_and_the_others_are_compared(
+    tmp_path: Path,
+) -> None:
     good = str(write_wav(tmp_path / "good.wav", played(("high", 2)), RATE))
-    missing, found = compare(ear(), "high", [("missing", str(tmp_path / "missing.wav")), ("good", good)])
+    missing, found = compare(
+        ear(), "high", [("missing", str(tmp_path / "missing.wav")), ("good", good)]
+    )
     assert missing.error is not None
     assert found.error is None
     assert len(found.scores)
@@ -90,14 +102,19 @@ def test_wilson_inverts_the_score_test(successes: int, trials: int) -> None:
 
 
 def test_a_picture_is_drawn_whole(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'auricle[explain]'")
+    pytest.importorskip(
+        "matplotlib", reason="pictures need matplotlib: pip install 'auricle[explain]'"
+    )
     draw(Trial("x", scored(3, 4), scored(0, 3.5)), tmp_path / "new" / "x.png")
     assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.png"]
 
 
 def test_the_command(
-    guided: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    guided: Captioner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for number in range(3):
         folder = tmp_path / "positives"
@@ -108,8 +125,18 @@ def test_the_command(
     (tmp_path / "negatives" / "bad.wav").write_bytes(b"no sound")
 
     def run(*more: str) -> tuple[object, str, str]:
-        arguments = "alert-test", "a bird sings or a xylophone", "--checkpoint", str(guided.checkpoint.folder)
-        sounds = "--positives", str(tmp_path / "positives"), "--negatives", str(tmp_path / "negatives")
+        arguments = (
+            "alert-test",
+            "a bird sings or a xylophone",
+            "--checkpoint",
+            str(guided.checkpoint.folder),
+        )
+        sounds = (
+            "--positives",
+            str(tmp_path / "positives"),
+            "--negatives",
+            str(tmp_path / "negatives"),
+        )
         monkeypatch.setattr(sys, "argv", ["auricle", *arguments, *sounds, *more])
         with pytest.raises(SystemExit) as end:
             main()

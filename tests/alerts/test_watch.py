@@ -3,12 +3,26 @@
 import numpy as np
 import pytest
 
-from auricle.alerts.watch import HOP, TEMPERATURE, WINDOW, Alert, Comparison, Wanted, Watch, alternatives
+from auricle.alerts.watch import (
+    HOP,
+    TEMPERATURE,
+    WINDOW,
+    Alert,
+    Comparison,
+    Wanted,
+    Watch,
+    alternatives,
+)
 from ears import RATE, ear, pieces, played
 
 MOST = -0.46  # the score of a pitch that is heard for a little more than half of a window
-WANTED = [Wanted("high", threshold=MOST, hold_off=3.0), Wanted("low", threshold=MOST, hold_off=100.0)]
-SOUND = played(("low", 4), (None, 3), ("middle", 3.3), ("high", 1.2), ("middle", 8), ("high", 10), ("low", 2.7))
+WANTED = [
+    Wanted("high", threshold=MOST, hold_off=3.0),
+    Wanted("low", threshold=MOST, hold_off=100.0),
+]
+SOUND = played(
+    ("low", 4), (None, 3), ("middle", 3.3), ("high", 1.2), ("middle", 8), ("high", 10), ("low", 2.7)
+)
 
 
 def told(samples: list[np.ndarray]) -> list[Alert]:
@@ -61,7 +75,11 @@ def test_silence_is_like_nothing() -> None:
 
 def test_alternatives_fit_as_well_as_the_better() -> None:
     assert alternatives("gunshot or explosion") == ["gunshot", "explosion"]
-    assert alternatives("thunder, a gunshot, or an explosion") == ["thunder", "a gunshot", "an explosion"]
+    assert alternatives("thunder, a gunshot, or an explosion") == [
+        "thunder",
+        "a gunshot",
+        "an explosion",
+    ]
     assert alternatives("a dog, barking") == ["a dog, barking"]
     assert alternatives("wind in an orchard") == ["wind in an orchard"]
     either, each = Comparison(ear(), ["low or high"]), Comparison(ear(), ["low", "high"])
@@ -71,7 +89,8 @@ def test_alternatives_fit_as_well_as_the_better() -> None:
 
 def test_the_score_is_how_far_a_sentence_stands_out_from_the_classes() -> None:
     (look,) = Comparison(ear(), ["high"]).feed(played(("high", 1.0)))
-    # Of four classes at right angles the sound is one: log mean exp is 1 - T log 4; so is the sentence.
+    # Of four classes at right angles the sound is one: log mean exp is 1 - T log 4; so is the
+    # sentence.
     of_sentence = np.array([1, 0, 0, 0])
     wanted = (1 - (1 - TEMPERATURE * np.log(4)) - of_sentence.mean()) / of_sentence.std()
     assert look.scores[0] == pytest.approx(wanted, abs=1e-3)

@@ -1,4 +1,5 @@
-"""Batches: a function of seed and epoch that visits everything once, shared out among processes, padded without harm."""
+"""Batches: a function of seed and epoch that visits everything once, shared out among processes,
+padded without harm."""
 
 import re
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="batches are torch tensors: pip install 'auricle[train]'")
+torch = pytest.importorskip(
+    "torch", reason="batches are torch tensors: pip install 'auricle[train]'"
+)
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -22,14 +25,28 @@ from auricle.sound.features import FRONT_ENDS  # noqa: E402
 MELS = 4
 
 
-def made(counts: list[int], size: int, labels: list[str] | None = None, shortest: int = 27, **options: Any) -> Batches:
-    """Batches of as many sounds as there are counts of captions, of different lengths up to 39 frames."""
+def made(
+    counts: list[int],
+    size: int,
+    labels: list[str] | None = None,
+    shortest: int = 27,
+    **options: Any,
+) -> Batches:
+    """Batches of as many sounds as there are counts of captions, of different lengths up to 39
+    frames."""
     items = [
-        Item(Path(f"{i}.wav"), "train", tuple(f"sound {i} said {k}" for k in range(n)), labels[i] if labels else "")
+        Item(
+            Path(f"{i}.wav"),
+            "train",
+            tuple(f"sound {i} said {k}" for k in range(n)),
+            labels[i] if labels else "",
+        )
         for i, n in enumerate(counts)
     ]
     rng = np.random.default_rng(0)
-    spectrograms = [rng.normal(1, 1, (int(rng.integers(shortest, 40)), MELS)).astype(np.float32) for _ in items]
+    spectrograms = [
+        rng.normal(1, 1, (int(rng.integers(shortest, 40)), MELS)).astype(np.float32) for _ in items
+    ]
     vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
     return Batches(items, spectrograms, vocabulary, size, **options)
 
@@ -60,12 +77,23 @@ def test_rounds_visit_so_many_captions_of_each_sound(counts: list[int], size: in
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "a", "b", "c"])), min_size=1), st.integers(1, 9))
-def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(sounds: list[tuple[int, str]], visits: int):
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "a", "b", "c"])), min_size=1),
+    st.integers(1, 9),
+)
+def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(
+    sounds: list[tuple[int, str]], visits: int
+):
     counts, labels = zip(*sounds, strict=True)
-    pairs = [pair for batch in made(list(counts), 8, list(labels), per_label=visits).plan(0, 0) for pair in batch]
+    pairs = [
+        pair
+        for batch in made(list(counts), 8, list(labels), per_label=visits).plan(0, 0)
+        for pair in batch
+    ]
     for label in set(labels) - {""}:
-        times = [sum(i == sound for i, _ in pairs) for sound, its in enumerate(labels) if its == label]
+        times = [
+            sum(i == sound for i, _ in pairs) for sound, its in enumerate(labels) if its == label
+        ]
         assert sum(times) == visits
         assert max(times) - min(times) <= 1
     for sound, (count, label) in enumerate(sounds):
@@ -77,7 +105,9 @@ def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(sounds: lis
 
 def test_sounds_in_a_batch_are_of_like_length():
     batches = made([2] * 100, 8, shortest=3)
-    lengths = [[len(batches.spectrograms[sound]) for sound, _ in batch] for batch in batches.plan(0, 0)]
+    lengths = [
+        [len(batches.spectrograms[sound]) for sound, _ in batch] for batch in batches.plan(0, 0)
+    ]
     assert all(max(batch) <= STRETCH * min(batch) for batch in lengths)
     assert sum(map(len, lengths)) == 200
     assert len(lengths) < 100
@@ -93,7 +123,12 @@ def test_the_plan_is_a_function_of_seed_and_epoch():
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 5), min_size=8, max_size=60), st.integers(4, 9), st.integers(2, 4), st.integers(0, 99))
+@given(
+    st.lists(st.integers(1, 5), min_size=8, max_size=60),
+    st.integers(4, 9),
+    st.integers(2, 4),
+    st.integers(0, 99),
+)
 def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, epoch: int):
     shares = [made(counts, size, rank=rank, ranks=ranks) for rank in range(ranks)]
     plan = shares[0].plan(0, epoch)
@@ -101,7 +136,8 @@ def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, e
     own = [list(share.epoch(0, epoch)) for share in shares]
     for number, pairs in enumerate(plan):
         parts = [batches[number] for batches in own]
-        assert len({len(part.items) for part in parts}) == 1  # gathering needs equally many rows of each process
+        # gathering needs equally many rows of each process
+        assert len({len(part.items) for part in parts}) == 1
         captions = sorted(caption for part in parts for caption in part.captions)
         assert captions == sorted(shares[0].items[i].captions[k] for i, k in pairs)
 
@@ -133,7 +169,8 @@ def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size:
 
 def test_padding_to_the_longest_counts_as_sound():
     batches = made([1] * 10, 4, longest=40)
-    assert sorted(map(len, batches.plan(0, 0))) == [2, 4, 4]  # the shortest with the longest, if need be
+    # the shortest with the longest, if need be
+    assert sorted(map(len, batches.plan(0, 0))) == [2, 4, 4]
     for batch in batches.epoch(0, 0):
         assert batch.log_mel.shape[1] == 40
         assert (batch.frames == 40).all()
@@ -184,7 +221,11 @@ def made_texts(count: int) -> Texts:
     captions = [f"sound {number} said {number}" for number in range(count)]
     vocabulary = Vocabulary(["sound", "said"])
     return Texts(
-        captions, [{number % 20: 0.5} for number in range(count)], profiles, rng.normal(size=(20, 3)), vocabulary
+        captions,
+        [{number % 20: 0.5} for number in range(count)],
+        profiles,
+        rng.normal(size=(20, 3)),
+        vocabulary,
     )
 
 
@@ -248,9 +289,16 @@ def test_mixtures_and_texts_are_a_function_of_seed_and_epoch():
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_processes_together_have_the_rows_of_one(ranks: int):
     """Also what is drawn anew for each of them: mixtures and tags."""
-    options: dict[str, Any] = {"mixtures": mixtures(0.5), "texts": made_texts(50), "texts_per_batch": 4}
+    options: dict[str, Any] = {
+        "mixtures": mixtures(0.5),
+        "texts": made_texts(50),
+        "texts_per_batch": 4,
+    }
     whole = list(made([1] * 40, 8, **options).epoch(3, 1))
-    shares = [list(made([1] * 40, 8, **options, rank=rank, ranks=ranks).epoch(3, 1)) for rank in range(ranks)]
+    shares = [
+        list(made([1] * 40, 8, **options, rank=rank, ranks=ranks).epoch(3, 1))
+        for rank in range(ranks)
+    ]
     for number, batch in enumerate(whole):
         for rank, share in enumerate(shares):
             assert rows(share[number]) == rows(batch)[rank::ranks]
@@ -261,7 +309,9 @@ def test_processes_together_have_the_rows_of_one(ranks: int):
 def test_as_many_sounds_are_mixed_as_are_wanted(share: float):
     batches = made([1] * 300, 16, mixtures=mixtures(share))
     captions = [caption for batch in batches.epoch(0, 0) for caption in batch.captions]
-    assert np.mean([caption.count("said") == 2 for caption in captions]) == pytest.approx(share, abs=0.08)
+    assert np.mean([caption.count("said") == 2 for caption in captions]) == pytest.approx(
+        share, abs=0.08
+    )
 
 
 def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
@@ -292,7 +342,9 @@ def test_the_tags_of_a_mixture_are_those_of_its_sounds_and_of_what_is_told_of_th
     heard = np.full((20, 50), 0.1, np.float32)
     heard[np.arange(20), np.arange(20)] = 0.7
     told = {f"sound {i} said 0": {20 + i: 0.6, 49: 0.05} for i in range(20)}
-    batches = made([1] * 20, 8, mixtures=Mixtures(0.5, FRONT_ENDS["panns"]), sound_tags=SoundTags(heard, told))
+    batches = made(
+        [1] * 20, 8, mixtures=Mixtures(0.5, FRONT_ENDS["panns"]), sound_tags=SoundTags(heard, told)
+    )
     mixed = 0
     for batch in batches.epoch(0, 0):
         assert batch.sound_tags is not None

@@ -23,7 +23,9 @@ VGGISH = FRONT_ENDS["vggish"]
 def files(tmp_path: Path) -> list[Path]:
     (tmp_path / "sounds").mkdir()
     return [
-        write_wav(tmp_path / "sounds" / f"{i}.wav", chirp(1 + i / 10, 100, 500 * (i + 1), 16_000), 16_000)
+        write_wav(
+            tmp_path / "sounds" / f"{i}.wav", chirp(1 + i / 10, 100, 500 * (i + 1), 16_000), 16_000
+        )
         for i in range(6)
     ]
 
@@ -45,7 +47,9 @@ def test_spectrograms_are_those_of_the_files_in_their_order(tmp_path: Path, file
             spectrogram[0] = 0
 
 
-def test_a_second_load_computes_nothing(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_second_load_computes_nothing(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+):
     first = load(tmp_path / "cache", files)
     written = entries(tmp_path / "cache")
     assert len(written) == len(files)
@@ -86,10 +90,17 @@ def test_every_file_that_cannot_be_read_is_listed(tmp_path: Path, files: list[Pa
     (tmp_path / "text.wav").write_text("this is no sound")
     (tmp_path / "empty.wav").touch()
     with pytest.raises(AuricleError) as caught:
-        load(tmp_path / "cache", [tmp_path / "text.wav", *files, tmp_path / "empty.wav", tmp_path / "gone.wav"])
+        load(
+            tmp_path / "cache",
+            [tmp_path / "text.wav", *files, tmp_path / "empty.wav", tmp_path / "gone.wav"],
+        )
     first, *lines = str(caught.value).splitlines()
     assert first == "3 of 9 sounds cannot be used:"
-    assert [Path(line.strip().split(": ")[0]).name for line in lines] == ["text.wav", "empty.wav", "gone.wav"]
+    assert [Path(line.strip().split(": ")[0]).name for line in lines] == [
+        "text.wav",
+        "empty.wav",
+        "gone.wav",
+    ]
     assert len(entries(tmp_path / "cache")) == len(files)  # the rest need not be computed again
 
 
@@ -105,7 +116,9 @@ def _write_and_die(path: Path) -> None:
 
 
 def test_a_killed_writer_leaves_nothing_half_written(tmp_path: Path):
-    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(tmp_path / "entry.npy",))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_write_and_die, args=(tmp_path / "entry.npy",)
+    )
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

@@ -1,4 +1,5 @@
-"""A recording on both sides of a split is found, in whatever format it stands there; what only sounds alike is not."""
+"""A recording on both sides of a split is found, in whatever format it stands there; what only
+sounds alike is not."""
 
 import csv
 from collections.abc import Callable
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 
 from auricle.cli.main import main
-from auricle.data.leakage import HOP, RATE, SHORTEST, Heard, Index, compare, find_leaks, fingerprint, hear
+from auricle.data.leakage import (
+    HOP,
+    RATE,
+    SHORTEST,
+    Heard,
+    Index,
+    compare,
+    find_leaks,
+    fingerprint,
+    hear,
+)
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AudioError
 from auricle.sound.decode import load_audio
@@ -42,7 +53,9 @@ def test_a_copy_in_another_format_is_found_where_it_lies(name: str, tmp_path: Pa
     elif name == "quiet.flac":
         write_media(path, part * 0.02, SOURCE, "flac")
     elif name == "noisy.flac":
-        write_media(path, part + 0.01 * np.random.default_rng(1).normal(size=len(part)), SOURCE, "flac")
+        write_media(
+            path, part + 0.01 * np.random.default_rng(1).normal(size=len(part)), SOURCE, "flac"
+        )
     else:
         write_media(path, part, SOURCE, {".mp3": "libmp3lame", ".m4a": "aac"}[path.suffix])
     original = write_media(tmp_path / "whole.flac", whole, SOURCE, "flac")
@@ -55,7 +68,10 @@ def test_a_copy_in_another_format_is_found_where_it_lies(name: str, tmp_path: Pa
 def test_alike_is_not_the_same():
     sounds = [fingerprint(noise(seed, 4.0, RATE)) for seed in range(20)]
     sounds += [fingerprint(tone(4, hz, RATE)) for hz in (440, 445, 1000)]
-    sounds += [fingerprint(np.zeros(4 * RATE, np.float32)), fingerprint(np.full(4 * RATE, 0.1, np.float32))]
+    sounds += [
+        fingerprint(np.zeros(4 * RATE, np.float32)),
+        fingerprint(np.full(4 * RATE, 0.1, np.float32)),
+    ]
     for number, sound in enumerate(sounds):
         found = Index(sounds).search(sound)
         assert set(found) <= {number}
@@ -75,22 +91,36 @@ def test_too_short_to_tell():
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Training and test: one recording by name, one file twice, one stretch of sound, and one that is new."""
-    sounds = {name: noise(seed) for seed, name in enumerate(("named", "copied", "cut", "fresh", "other", "named2"))}
-    rows = [("named", "train", "77"), ("copied", "train", ""), ("cut", "train", "78"), ("other", "train", "79")]
+    """Training and test: one recording by name, one file twice, one stretch of sound, and one that
+    is new."""
+    sounds = {
+        name: noise(seed)
+        for seed, name in enumerate(("named", "copied", "cut", "fresh", "other", "named2"))
+    }
+    rows = [
+        ("named", "train", "77"),
+        ("copied", "train", ""),
+        ("cut", "train", "78"),
+        ("other", "train", "79"),
+    ]
     items = []
     for name, split, group in [*rows, ("named2", "test", "77"), ("fresh", "test", "80")]:
         write_wav(tmp_path / f"{name}.wav", sounds[name], SOURCE)
         items.append(Item(tmp_path / f"{name}.wav", split, ("A sound.",), group=group))
     (tmp_path / "copy.wav").write_bytes((tmp_path / "copied.wav").read_bytes())
     write_media(tmp_path / "excerpt.mp3", sounds["cut"][SOURCE : 3 * SOURCE], SOURCE, "libmp3lame")
-    items += [Item(tmp_path / "copy.wav", "test", ("A sound.",)), Item(tmp_path / "excerpt.mp3", "test", ("A sound.",))]
+    items += [
+        Item(tmp_path / "copy.wav", "test", ("A sound.",)),
+        Item(tmp_path / "excerpt.mp3", "test", ("A sound.",)),
+    ]
     write_manifest(tmp_path / "sounds.csv", items)
     return tmp_path / "sounds.csv"
 
 
 @pytest.fixture
-def audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def audit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments: object, code: int) -> str:
@@ -99,31 +129,49 @@ def audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
             main()
         assert (end.value.code if isinstance(end.value.code, int) else 1) == code
         captured = capsys.readouterr()
-        return captured.out + captured.err + (end.value.code if isinstance(end.value.code, str) else "")
+        return (
+            captured.out
+            + captured.err
+            + (end.value.code if isinstance(end.value.code, str) else "")
+        )
 
     return run
 
 
-def test_leaks_are_listed_and_can_be_left_out(data: Path, audit: Callable[..., str], tmp_path: Path):
+def test_leaks_are_listed_and_can_be_left_out(
+    data: Path, audit: Callable[..., str], tmp_path: Path
+):
     said = audit(data, "--test", "test", "-o", tmp_path / "leaks.csv", code=1)
     assert "3 of 4 sounds to score on, by 3 sounds to learn from" in said
     with (tmp_path / "leaks.csv").open(encoding="utf-8", newline="") as file:
         leaks = {(row["train_file"], row["test_file"]): row for row in csv.DictReader(file)}
-    assert leaks.keys() == {("named.wav", "named2.wav"), ("copied.wav", "copy.wav"), ("cut.wav", "excerpt.mp3")}
+    assert leaks.keys() == {
+        ("named.wav", "named2.wav"),
+        ("copied.wav", "copy.wav"),
+        ("cut.wav", "excerpt.mp3"),
+    }
     assert [row["recording"] for row in leaks.values()] == ["77", "", ""]
     assert leaks["copied.wav", "copy.wav"]["equal_files"] == "yes"
     assert leaks["copied.wav", "copy.wav"]["equal_bits"] == "1.000"
     assert float(leaks["cut.wav", "excerpt.mp3"]["equal_seconds"]) == pytest.approx(1.6, abs=0.15)
     audit(data, "--test", "test", "--write", tmp_path / "clean.csv", code=0)
     clean = read_manifest(tmp_path / "clean.csv")
-    assert [item.file.name for item in clean] == ["other.wav", "named2.wav", "fresh.wav", "copy.wav", "excerpt.mp3"]
+    assert [item.file.name for item in clean] == [
+        "other.wav",
+        "named2.wav",
+        "fresh.wav",
+        "copy.wav",
+        "excerpt.mp3",
+    ]
     assert "0 of 4 sounds to score on" in audit(tmp_path / "clean.csv", "--test", "test", code=0)
 
 
 def test_by_name_alone_nothing_is_read(data: Path, audit: Callable[..., str], tmp_path: Path):
     for file in tmp_path.glob("*.wav"):
         file.unlink()
-    assert "1 of 4 sounds to score on, by 1 sounds" in audit(data, "--test", "test", "--no-listen", code=1)
+    assert "1 of 4 sounds to score on, by 1 sounds" in audit(
+        data, "--test", "test", "--no-listen", code=1
+    )
     assert not (tmp_path / "cache").exists()
 
 
@@ -154,8 +202,15 @@ def test_a_fingerprint_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_pairs_across_the_split_count():
     one = Item(Path("a"), "train", (), group="7")
     scored = replace(one, split="test")
-    items = [one, replace(one, file=Path("b")), replace(scored, file=Path("c")), replace(scored, file=Path("d"))]
-    pairs = {(leak.train.file.name, leak.test.file.name) for leak in find_leaks(items, {"test"}, {})}
+    items = [
+        one,
+        replace(one, file=Path("b")),
+        replace(scored, file=Path("c")),
+        replace(scored, file=Path("d")),
+    ]
+    pairs = {
+        (leak.train.file.name, leak.test.file.name) for leak in find_leaks(items, {"test"}, {})
+    }
     assert pairs == {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}
 
 

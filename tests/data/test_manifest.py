@@ -9,7 +9,9 @@ from auricle.data.manifest import SHOWN, read_manifest
 from auricle.errors import AuricleError
 
 
-def write(folder: Path, rows: list[list[str]], *, files: tuple[str, ...] = (), encoding: str = "utf-8") -> Path:
+def write(
+    folder: Path, rows: list[list[str]], *, files: tuple[str, ...] = (), encoding: str = "utf-8"
+) -> Path:
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -24,7 +26,12 @@ def test_caption_and_numbered_captions_are_one_list_in_order(tmp_path: Path):
     row = ["a.wav", "train", "Ten.", "Two.", " One. ", "None.", "dog", "yard"]
     (item,) = read_manifest(write(tmp_path, [header, row], files=("a.wav",)))
     assert item.captions == ("None.", "One.", "Two.", "Ten.")
-    assert (item.file, item.split, item.label, item.group) == (tmp_path / "a.wav", "train", "dog", "yard")
+    assert (item.file, item.split, item.label, item.group) == (
+        tmp_path / "a.wav",
+        "train",
+        "dog",
+        "yard",
+    )
 
 
 def test_empty_captions_are_left_out_where_others_stand(tmp_path: Path):
@@ -34,9 +41,18 @@ def test_empty_captions_are_left_out_where_others_stand(tmp_path: Path):
 
 
 def test_rows_of_one_file_are_joined_and_items_keep_their_order(tmp_path: Path):
-    rows = [["file", "split", "caption"], ["b", "x", "1"], ["a", "x", "2"], ["b", "x", "3"], ["a", "x", "4"]]
+    rows = [
+        ["file", "split", "caption"],
+        ["b", "x", "1"],
+        ["a", "x", "2"],
+        ["b", "x", "3"],
+        ["a", "x", "4"],
+    ]
     items = read_manifest(write(tmp_path, rows, files=("a", "b")))
-    assert [(item.file.name, item.captions) for item in items] == [("b", ("1", "3")), ("a", ("2", "4"))]
+    assert [(item.file.name, item.captions) for item in items] == [
+        ("b", ("1", "3")),
+        ("a", ("2", "4")),
+    ]
 
 
 def test_a_byte_order_mark_and_other_scripts_are_read(tmp_path: Path):
@@ -46,7 +62,9 @@ def test_a_byte_order_mark_and_other_scripts_are_read(tmp_path: Path):
     assert item.captions == ("A café, naïve.",)
 
 
-def test_files_are_relative_to_the_manifest_and_may_be_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_files_are_relative_to_the_manifest_and_may_be_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     rows = [["file", "split", "caption"], ["sub/a", "x", "1"], [str(tmp_path / "b"), "x", "2"]]
@@ -55,7 +73,12 @@ def test_files_are_relative_to_the_manifest_and_may_be_absolute(tmp_path: Path, 
 
 
 def test_only_the_splits_wanted_are_read_and_checked(tmp_path: Path):
-    rows = [["file", "split", "caption"], ["a", "train", "1"], ["missing", "test", ""], ["b", "valid", "2"]]
+    rows = [
+        ["file", "split", "caption"],
+        ["a", "train", "1"],
+        ["missing", "test", ""],
+        ["b", "valid", "2"],
+    ]
     path = write(tmp_path, rows, files=("a", "b"))
     assert [item.split for item in read_manifest(path, {"valid", "train"})] == ["train", "valid"]
     assert [item.split for item in read_manifest(path, {"valid"})] == ["valid"]
@@ -110,11 +133,19 @@ def test_many_problems_are_counted(tmp_path: Path):
 def test_every_problem_of_the_header_is_listed(tmp_path: Path):
     with pytest.raises(AuricleError) as caught:
         read_manifest(write(tmp_path, [["path", "captions"], ["a", "1"]]))
-    for problem in ("'file' is missing", "'split' is missing", "no caption column", "'path'", "'captions'"):
+    for problem in (
+        "'file' is missing",
+        "'split' is missing",
+        "no caption column",
+        "'path'",
+        "'captions'",
+    ):
         assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"file,split,caption\n", b"\xff\xfe\x00f", b'file,split,caption\n"\x00'])
+@pytest.mark.parametrize(
+    "content", [b"", b"file,split,caption\n", b"\xff\xfe\x00f", b'file,split,caption\n"\x00']
+)
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "manifest.csv"
     path.write_bytes(content)

@@ -1,4 +1,5 @@
-"""Mixtures: two spectrograms become what the sum of their sounds would give, and two captions one."""
+"""Mixtures: two spectrograms become what the sum of their sounds would give, and two captions
+one."""
 
 import numpy as np
 import pytest
@@ -61,16 +62,23 @@ def test_what_was_mixed_can_be_found_in_the_mixture(one: int, other: int, seed: 
 
 
 def test_some_sounds_come_one_after_the_other():
-    drawn = [mix(bands(0, 5), bands(1, 6), PANNS, np.random.default_rng(seed))[1] for seed in range(200)]
+    drawn = [
+        mix(bands(0, 5), bands(1, 6), PANNS, np.random.default_rng(seed))[1] for seed in range(200)
+    ]
     assert 0.6 < np.mean(drawn) < 0.9
 
 
 def test_the_louder_comes_first_about_as_often_as_not():
-    drawn = [mix(bands(0, 5), bands(1, 5), PANNS, np.random.default_rng(seed)) for seed in range(200)]
+    drawn = [
+        mix(bands(0, 5), bands(1, 5), PANNS, np.random.default_rng(seed)) for seed in range(200)
+    ]
     assert 0.4 < np.mean([first for _, _, first in drawn]) < 0.6
 
 
 def test_captions_are_joined_into_one_sentence():
     for at_once, links in ((True, AT_ONCE), (False, LATER)):
-        joined = {join("A dog barks. ", " Rain falls.", at_once, np.random.default_rng(seed)) for seed in range(200)}
+        joined = {
+            join("A dog barks. ", " Rain falls.", at_once, np.random.default_rng(seed))
+            for seed in range(200)
+        }
         assert joined == {f"A dog barks{link}rain falls." for link in links}

@@ -1,4 +1,5 @@
-"""`auricle data`: public sets from a server that breaks off, lies and errs; file names as they are found; and manifests."""
+"""`auricle data`: public sets from a server that breaks off, lies and errs; file names as they are
+found; and manifests."""
 
 import csv
 import hashlib
@@ -25,7 +26,8 @@ from sounds import tone, write_wav
 
 py7zr = pytest.importorskip("py7zr", reason="7z archives: pip install 'auricle[data]'")
 
-# As Clotho has them: spaces at the ends, entities, commas, names that differ in a space or a capital.
+# As Clotho has them: spaces at the ends, entities, commas, names that differ in a space or a
+# capital.
 NAMES = {
     "development": [
         "Rain ambience.wav",
@@ -55,10 +57,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
     files: dict[str, bytes] = {}
     for split, names in NAMES.items():
         header = ["file_name", *clotho.CAPTIONS]
-        rows = [[name, *(f"Caption {n} of {name}, {split} " for n in range(1, 6))] for name in names]
+        rows = [
+            [name, *(f"Caption {n} of {name}, {split} " for n in range(1, 6))] for name in names
+        ]
         files[f"clotho_captions_{split}.csv"] = table(header, *rows)
-        meta = [[name, "wind;Málaga", str(number) if number else "Not found"] for number, name in enumerate(names)]
-        files[f"clotho_metadata_{split}.csv"] = table(["file_name", "keywords", "sound_id"], *meta, encoding="latin-1")
+        meta = [
+            [name, "wind;Málaga", str(number) if number else "Not found"]
+            for number, name in enumerate(names)
+        ]
+        files[f"clotho_metadata_{split}.csv"] = table(
+            ["file_name", "keywords", "sound_id"], *meta, encoding="latin-1"
+        )
     for split in SPLITS:
         path = tmp_path / "made.7z"
         with py7zr.SevenZipFile(path, "w") as archive:
@@ -88,7 +97,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     files["ESC-50.zip"] = packed.getvalue()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        slices = [["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]]
+        slices = [
+            ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
+        ]
         slices += [["100-3-0-0.wav", "100", "0.0", "0.3", "1", "5", "3", "dog_bark"]]
         slices += [["101-3-0-0.wav", "101", "0.0", "0.3", "1", "6", "3", "siren"]]
         for name, content in (
@@ -107,7 +118,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def remote(server: Server, name: str) -> Remote:
-    return Remote(name, server.url + name, f"sha256:{hashlib.sha256(server.files[name]).hexdigest()}")
+    return Remote(
+        name, server.url + name, f"sha256:{hashlib.sha256(server.files[name]).hexdigest()}"
+    )
 
 
 @pytest.fixture
@@ -115,7 +128,9 @@ def clotho_remotes(server: Server) -> dict[str, Remote]:
     return {name: remote(server, name) for name in server.files if name.startswith("clotho")}
 
 
-def test_clotho_with_the_papers_splits(server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path):
+def test_clotho_with_the_papers_splits(
+    server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path
+):
     folder = tmp_path / "clotho"
     prepared = prepare_clotho(folder, remotes=clotho_remotes)
     assert prepared.counts() == {
@@ -128,9 +143,13 @@ def test_clotho_with_the_papers_splits(server: Server, clotho_remotes: dict[str,
     assert [(item.split, item.file.name) for item in learnt] == [
         (split, name) for split in ("development", "validation") for name in NAMES[split]
     ]
-    assert all(item.captions[4] == f"Caption 5 of {item.file.name}, {item.split}" for item in learnt)
+    assert all(
+        item.captions[4] == f"Caption 5 of {item.file.name}, {item.split}" for item in learnt
+    )
     assert [item.group for item in learnt] == ["", "1", "2", "3", "4", "", "1"]
-    assert len({item.file for item in read_manifest(folder / "manifest.csv", captioned=False)}) == 11
+    assert (
+        len({item.file for item in read_manifest(folder / "manifest.csv", captioned=False)}) == 11
+    )
     with pytest.raises(AuricleError, match="has no caption"):
         read_manifest(folder / "manifest.csv", {"test"})
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".csv") == sorted(SPLITS)
@@ -140,7 +159,9 @@ def test_clotho_with_the_papers_splits(server: Server, clotho_remotes: dict[str,
 
 
 @pytest.mark.parametrize("cut", [1, 100])
-def test_clotho_goes_on_after_a_stop(server: Server, clotho_remotes: dict[str, Remote], cut: int, tmp_path: Path):
+def test_clotho_goes_on_after_a_stop(
+    server: Server, clotho_remotes: dict[str, Remote], cut: int, tmp_path: Path
+):
     folder, archive = tmp_path / "clotho", "clotho_audio_evaluation.7z"
     prepare_clotho(folder, splits=["development"], remotes=clotho_remotes)
     for name in ("clotho_captions_evaluation.csv", "clotho_metadata_evaluation.csv"):
@@ -153,7 +174,10 @@ def test_clotho_goes_on_after_a_stop(server: Server, clotho_remotes: dict[str, R
 
 
 def test_a_server_that_errs_leaves_nothing_half_written(
-    server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    clotho_remotes: dict[str, Remote],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("auricle.storage.download.time.sleep", lambda _: None)
     folder, archive = tmp_path / "clotho", "clotho_audio_validation.7z"
@@ -175,7 +199,9 @@ def test_a_server_that_errs_leaves_nothing_half_written(
     assert len(prepare_clotho(folder, splits=["validation"], remotes=clotho_remotes).items) == 2
 
 
-def test_clothos_sounds_may_be_there_already(server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path):
+def test_clothos_sounds_may_be_there_already(
+    server: Server, clotho_remotes: dict[str, Remote], tmp_path: Path
+):
     audio = tmp_path / "archive"
     for split, name in (
         ("clotho_development", "Rain ambience.flac"),
@@ -210,7 +236,9 @@ def test_names_are_matched_as_exactly_as_can_be():
     assert matched(["a.wav", "a .wav"], "a .flac") == {"a .wav": "a .flac"}
     assert matched([" a .wav"], "a.wav") == {" a .wav": "a.wav"}
     assert matched(["x&amp;y.wav"], "x&y.wav") == {"x&amp;y.wav": "x&y.wav"}
-    assert matched(["He said: é.wav"], "he_said_ e\u0301.WAV") == {"He said: é.wav": "he_said_ e\u0301.WAV"}
+    assert matched(["He said: é.wav"], "he_said_ e\u0301.WAV") == {
+        "He said: é.wav": "he_said_ e\u0301.WAV"
+    }
     assert matched(["a b.wav", "A_B.wav"], "a-b.wav") == {}, "which of them it is nobody can say"
     assert matched(["a b.wav"], "a-b.wav", "A B.wav") == {}
 
@@ -237,7 +265,9 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
     prepared = prepare_audiocaps(tmp_path / "caps", audio.parent, remotes=remotes)
     assert prepared.counts() == {"train": (1, 2, 1), "val": (2, 3, 1), "test": (2, 3, 1)}
     first = next(item for item in prepared.items if item.split == "val")
-    assert first == Item(audio / "-aA_9_30.flac", "val", ("First, of -aA_9.", "Third."), group="-aA_9")
+    assert first == Item(
+        audio / "-aA_9_30.flac", "val", ("First, of -aA_9.", "Third."), group="-aA_9"
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,10 +291,14 @@ def test_labelled_sets(
     monkeypatch.setattr("auricle.storage.download.time.sleep", lambda _: None)
     prepared = prepare_labelled(tmp_path / "set", data_set)
     base = tmp_path / "set" / data_set.name
-    assert [(str(i.file.relative_to(base)), i.split, i.label, i.group) for i in prepared.items] == sounds
+    assert [
+        (str(i.file.relative_to(base)), i.split, i.label, i.group) for i in prepared.items
+    ] == sounds
     assert sum(map(len, prepared.missing.values())) == missing
     assert read_manifest(tmp_path / "set" / "manifest.csv", captioned=False) == [*prepared.items]
-    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == sorted([data_set.name, "manifest.csv"])
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == sorted(
+        [data_set.name, "manifest.csv"]
+    )
     prepare_labelled(tmp_path / "set", data_set)
     assert len(server.names) == 2, "unpacked once"
 
@@ -288,7 +322,9 @@ def test_the_published_captions_are_the_corpuss(shared: Path):
         wanted = clotho.REMOTES[f"clotho_captions_{split}.csv"].checksum.partition(":")[2]
         content = (folder / f"clotho_v2.1/clotho_captions_{split}.csv").read_bytes()
         # Two of the files had other line ends when they were published.
-        assert wanted in [hashlib.md5(c).hexdigest() for c in (content, content.replace(b"\n", b"\r\n"))]
+        assert wanted in [
+            hashlib.md5(c).hexdigest() for c in (content, content.replace(b"\n", b"\r\n"))
+        ]
 
 
 def test_from_the_command_line(

@@ -23,8 +23,12 @@ def made(captions: int = len(TOLD), tags: int = 8) -> Texts:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
-def test_all_are_visited_before_any_is_again(captions: int, batches: int, size: int, epochs: int, seed: int):
+@given(
+    st.integers(1, 20), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99)
+)
+def test_all_are_visited_before_any_is_again(
+    captions: int, batches: int, size: int, epochs: int, seed: int
+):
     texts = made(captions)
     visits = np.zeros(captions, int)
     for epoch in range(epochs):
@@ -45,8 +49,19 @@ def test_captions_in_a_batch_are_of_like_length():
 def test_the_order_is_a_function_of_seed_and_epoch():
     texts = made(50)
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
-        np.testing.assert_array_equal(texts.order(seed, epoch, 4, 5), made(50).order(seed, epoch, 4, 5))
-    assert len({tuple(texts.order(seed, epoch, 4, 5).ravel()) for seed in range(3) for epoch in range(3)}) == 9
+        np.testing.assert_array_equal(
+            texts.order(seed, epoch, 4, 5), made(50).order(seed, epoch, 4, 5)
+        )
+    assert (
+        len(
+            {
+                tuple(texts.order(seed, epoch, 4, 5).ravel())
+                for seed in range(3)
+                for epoch in range(3)
+            }
+        )
+        == 9
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -59,12 +74,16 @@ def test_tags_are_as_likely_as_those_of_a_real_sound(caption: int, tags: int, se
     likeliest = np.sort(drawn)[::-1]
     assert not likeliest[tags:].any()
     assert (texts.profiles == likeliest[:tags]).all(1).any()
-    np.testing.assert_array_equal(drawn, made(tags=tags).draw_tags(caption, np.random.default_rng(seed)))
+    np.testing.assert_array_equal(
+        drawn, made(tags=tags).draw_tags(caption, np.random.default_rng(seed))
+    )
 
 
 def likeliest(caption: int, draws: int = 400) -> Counter[int]:
     texts = made()
-    return Counter(int(texts.draw_tags(caption, np.random.default_rng(seed)).argmax()) for seed in range(draws))
+    return Counter(
+        int(texts.draw_tags(caption, np.random.default_rng(seed)).argmax()) for seed in range(draws)
+    )
 
 
 def test_what_is_told_is_the_likeliest_more_often_than_noise():

@@ -70,7 +70,9 @@ def shared() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def system(shared: Callable[[str], Path]) -> System:
     """1,045 captions of a published system with their published scores."""
-    with shared("reference/metrics/conette_outputs_clotho_eval.csv").open(encoding="utf-8", newline="") as file:
+    with shared("reference/metrics/conette_outputs_clotho_eval.csv").open(
+        encoding="utf-8", newline=""
+    ) as file:
         rows = list(csv.DictReader(file))
     corpus = {}
     scores = shared("reference/metrics/conette_scores_clotho_eval.yaml").read_text(encoding="utf-8")
@@ -83,7 +85,9 @@ def system(shared: Callable[[str], Path]) -> System:
         references={row["fname"]: tuple(ast.literal_eval(row["mrefs"])) for row in rows},
         published={
             row["fname"]: {
-                key.removeprefix(PUBLISHED): float(value) for key, value in row.items() if key.startswith(PUBLISHED)
+                key.removeprefix(PUBLISHED): float(value)
+                for key, value in row.items()
+                if key.startswith(PUBLISHED)
             }
             for row in rows
         },
@@ -100,7 +104,9 @@ def clotho(shared: Callable[[str], Path]) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.fixture(scope="session")
-def spice_cache(java: str, shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spice_cache(
+    java: str, shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A cache with SPICE in it, installed from jars at hand."""
     del java
     jars = shared("reference/spice/jars")

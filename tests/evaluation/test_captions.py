@@ -14,7 +14,13 @@ def write(folder: Path, content: str | bytes, name: str = "captions.csv") -> Pat
 
 def test_candidates_as_auricle_caption_writes_them(tmp_path: Path) -> None:
     rows = [
-        {"file": "a b.wav", "start": 0.0, "end": 5.0, "caption": 'A dog, "Rex", barks.', "score": -1.5},
+        {
+            "file": "a b.wav",
+            "start": 0.0,
+            "end": 5.0,
+            "caption": 'A dog, "Rex", barks.',
+            "score": -1.5,
+        },
         {"file": "sub/ü.ogg", "start": 0.0, "end": 2.5, "caption": "", "score": None},
     ]
     expected = {"a b.wav": 'A dog, "Rex", barks.', "sub/ü.ogg": ""}
@@ -45,7 +51,9 @@ def test_another_encoding_is_refused_until_it_is_named(tmp_path: Path) -> None:
 
 def test_references_in_columns_and_in_rows(tmp_path: Path) -> None:
     expected = {"a.wav": ("one", "two", "three"), "b.wav": ("four",)}
-    columns = "file_name,caption_2,caption_1,caption_10,more\na.wav,two,one,three,x\nb.wav,, four ,,x\n"
+    columns = (
+        "file_name,caption_2,caption_1,caption_10,more\na.wav,two,one,three,x\nb.wav,, four ,,x\n"
+    )
     assert read_references(write(tmp_path, columns)) == expected
     rows = "caption,file\none,a.wav\nfour,b.wav\ntwo,a.wav\nthree,a.wav\n"
     assert read_references(write(tmp_path, rows)) == expected
@@ -62,14 +70,19 @@ def test_references_in_columns_and_in_rows(tmp_path: Path) -> None:
         ("file,caption\na.wav,rain, and wind\n", "line 2: 3 fields, the first line has 2: quote"),
         ('file,caption\na.wav,"rain\n', "no CSV"),
         ("file,caption\n,rain\n", "line 2: no file named"),
-        ("file,caption\na.wav,rain\nb.wav,wind\na.wav,rain\n", "two captions of a.wav, line 2 and 4"),
+        (
+            "file,caption\na.wav,rain\nb.wav,wind\na.wav,rain\n",
+            "two captions of a.wav, line 2 and 4",
+        ),
         ('{"file": "a.wav", "caption": "rain"}\n{"file": \n', "line 2: no JSON"),
         ('{"file": "a.wav", "caption": "rain"}\n[1]\n', "line 2: .* is no JSON object"),
         ('{"file": "a.wav", "caption": null}\n', "line 1: no caption"),
         ('{"file": 3, "caption": "rain"}\n', "line 1: no file named"),
     ],
 )
-def test_what_is_no_table_of_captions_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_what_is_no_table_of_captions_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
     with pytest.raises(CaptionsError, match=message) as raised:
         read_candidates(write(tmp_path, content))
     assert "\n" not in str(raised.value)
@@ -83,7 +96,9 @@ def test_what_is_no_table_of_captions_is_refused(tmp_path: Path, content: str, m
         ("file,caption_1,caption_2\na.wav,rain,\nb.wav,, \n", "b.wav without any caption"),
     ],
 )
-def test_references_without_captions_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_references_without_captions_are_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
     with pytest.raises(CaptionsError, match=message):
         read_references(write(tmp_path, content))
 
@@ -106,11 +121,19 @@ def test_files_match_by_path_then_by_name() -> None:
     [
         ({"a.wav": ""}, "a.wav: references of x/a.wav, y/a.wav could be meant"),
         ({"z/a.wav": ""}, "could be meant"),
-        ({"1/b.wav": "", "2/b.wav": ""}, "1/b.wav and 2/b.wav would have the same references, of b.wav"),
-        ({"d.wav": "", "e.wav": "", "f.wav": "", "g.wav": ""}, "d.wav, e.wav, f.wav and 1 more without references"),
+        (
+            {"1/b.wav": "", "2/b.wav": ""},
+            "1/b.wav and 2/b.wav would have the same references, of b.wav",
+        ),
+        (
+            {"d.wav": "", "e.wav": "", "f.wav": "", "g.wav": ""},
+            "d.wav, e.wav, f.wav and 1 more without references",
+        ),
     ],
 )
-def test_files_that_do_not_match_one_to_one_are_refused(candidates: dict[str, str], message: str) -> None:
+def test_files_that_do_not_match_one_to_one_are_refused(
+    candidates: dict[str, str], message: str
+) -> None:
     references = {"x/a.wav": ["one"], "y/a.wav": ["two"], "b.wav": ["three"]}
     with pytest.raises(CaptionsError, match=message):
         match(candidates, references)

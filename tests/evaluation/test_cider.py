@@ -9,20 +9,30 @@ from auricle.evaluation.cider import CiderD
 from auricle.evaluation.tokenizer import regex_tokenize
 from conftest import System
 
-captions = st.lists(st.sampled_from("a dog cat barks meows and while rain falls".split()), max_size=9).map(" ".join)
-sets = st.lists(st.tuples(captions, st.lists(captions, min_size=1, max_size=4)), min_size=1, max_size=6)
+captions = st.lists(
+    st.sampled_from("a dog cat barks meows and while rain falls".split()), max_size=9
+).map(" ".join)
+sets = st.lists(
+    st.tuples(captions, st.lists(captions, min_size=1, max_size=4)), min_size=1, max_size=6
+)
 
 
-def reference_scores(candidates: dict[str, str], references: dict[str, list[str]]) -> tuple[float, list[float]]:
+def reference_scores(
+    candidates: dict[str, str], references: dict[str, list[str]]
+) -> tuple[float, list[float]]:
     from pycocoevalcap.cider.cider import Cider
 
-    corpus, scores = Cider().compute_score(references, {file: [text] for file, text in candidates.items()})
+    corpus, scores = Cider().compute_score(
+        references, {file: [text] for file, text in candidates.items()}
+    )
     return float(corpus), scores.tolist()
 
 
 def tokenized(system: System) -> tuple[dict[str, str], dict[str, list[str]]]:
     candidates = {file: regex_tokenize(text) for file, text in system.candidates.items()}
-    return candidates, {file: [regex_tokenize(text) for text in texts] for file, texts in system.references.items()}
+    return candidates, {
+        file: [regex_tokenize(text) for text in texts] for file, texts in system.references.items()
+    }
 
 
 @settings(deadline=None, max_examples=200)

@@ -87,7 +87,9 @@ def test_from_a_folder_with_the_archive(archive: Path) -> None:
     assert missing_spice() is None
 
 
-def test_from_a_folder_that_lacks_something(shared: Callable[[str], Path], java: str, tmp_path: Path) -> None:
+def test_from_a_folder_that_lacks_something(
+    shared: Callable[[str], Path], java: str, tmp_path: Path
+) -> None:
     del java
     jars = shared("reference/spice/jars")
     with pytest.raises(InstallError, match=r"a folder with CoreNLP 3\.6\.0 is wanted"):
@@ -111,7 +113,9 @@ def test_from_a_folder_that_lacks_something(shared: Callable[[str], Path], java:
     assert list(metrics_folder().iterdir()) == []
 
 
-def test_without_java(without_java: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java(
+    without_java: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     without_java(monkeypatch)
     with pytest.raises(MissingJavaError, match="install Java 17"):
         install()
@@ -126,7 +130,9 @@ def test_the_engine_is_what_its_source_says(java: str, tmp_path: Path) -> None:
     subprocess.run([compiler, *options, str(engine / "Engine.java")], check=True)
     disassemble = [compiler.with_name("javap"), "-p", "-c"]
     made, shipped = (
-        subprocess.run([*disassemble, folder / "auricle" / "Engine.class"], check=True, capture_output=True).stdout
+        subprocess.run(
+            [*disassemble, folder / "auricle" / "Engine.class"], check=True, capture_output=True
+        ).stdout
         for folder in (tmp_path, engine)
     )
     assert made == shipped

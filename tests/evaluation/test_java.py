@@ -7,7 +7,9 @@ import pytest
 from auricle.evaluation import java as module
 from auricle.evaluation.java import JavaError, MissingJavaError, find_java, run_java
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for java with a shell script")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="stands in for java with a shell script"
+)
 
 
 @pytest.fixture
@@ -28,12 +30,18 @@ def fake_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 @pytest.mark.parametrize(
     ("said", "version"),
-    [('openjdk version "1.8.0_392"', 8), ('openjdk version "17.0.15" 2025-04-15', 17), ('java version "25" 2025', 25)],
+    [
+        ('openjdk version "1.8.0_392"', 8),
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "25" 2025', 25),
+    ],
 )
 def test_versions_are_read(fake_java: Callable[[str], str], said: str, version: int) -> None:
     path = fake_java(f"echo '{said}' >&2")
     assert find_java(version) == path
-    with pytest.raises(MissingJavaError, match=f"is Java {version}, {version + 1} or newer is wanted"):
+    with pytest.raises(
+        MissingJavaError, match=f"is Java {version}, {version + 1} or newer is wanted"
+    ):
         find_java(version + 1)
 
 
@@ -53,5 +61,7 @@ def test_what_is_no_java(
 def test_a_failure_is_told_by_its_cause(fake_java: Callable[[str], str]) -> None:
     fake_java("""[ "$1" = -version ] && { echo 'openjdk version "21"' >&2; exit; }
 echo 'some chatter' >&2; echo 'java.lang.OutOfMemoryError: Java heap space' >&2; echo '  at Main.main(1)' >&2; exit 1""")
-    with pytest.raises(JavaError, match=r"exit status 1: java.lang.OutOfMemoryError: Java heap space$"):
+    with pytest.raises(
+        JavaError, match=r"exit status 1: java.lang.OutOfMemoryError: Java heap space$"
+    ):
         run_java(["-jar", "x.jar"])

@@ -19,7 +19,10 @@ CANDIDATES = {
     for n, what in enumerate(["rain", "snow", "hail"] * 20)
 } | {f"{HOSTILE}.wav": "a dog barks & <b>rain</b> falls"}
 REFERENCES = {
-    file: ["a dog barks while rain falls", f"{('snow', 'wind', 'hail')[n % 3]} falls on a barking dog"]
+    file: [
+        "a dog barks while rain falls",
+        f"{('snow', 'wind', 'hail')[n % 3]} falls on a barking dog",
+    ]
     for n, file in enumerate(CANDIDATES)
 }
 
@@ -30,12 +33,17 @@ def scores() -> Scores:
         patch.setenv("PATH", "")
         patch.delenv("JAVA_HOME", raising=False)
         patch.setattr(meteor, "_running", {})
-        plain = {file: text.replace("& <b>rain</b>", "and rain") for file, text in CANDIDATES.items()}
+        plain = {
+            file: text.replace("& <b>rain</b>", "and rain") for file, text in CANDIDATES.items()
+        }
         found = evaluate(plain, REFERENCES, resamples=200)
     captions = list(found.captions)
     # The page must bear captions that Java-less scoring would not score.
     captions[-1] = type(captions[-1])(
-        captions[-1].file, CANDIDATES[captions[-1].file], captions[-1].references, captions[-1].scores
+        captions[-1].file,
+        CANDIDATES[captions[-1].file],
+        captions[-1].references,
+        captions[-1].scores,
     )
     return Scores(**{**vars(found), "captions": tuple(captions)})
 
@@ -58,7 +66,14 @@ def test_scores_json_has_the_scores_at_the_top(report: Path, scores: Scores) -> 
     found = json.loads((report.parent / "scores.json").read_text(encoding="utf-8"))
     for name, score in scores.corpus.items():
         assert found[name] == score
-    assert set(found["missing"]) == {"meteor", "spice", "spider", "spider_fl", "fense", "sentence_similarity"}
+    assert set(found["missing"]) == {
+        "meteor",
+        "spice",
+        "spider",
+        "spider_fl",
+        "fense",
+        "sentence_similarity",
+    }
     assert "spice" not in found
     low, high = found["intervals"]["cider_d"]
     assert low < found["cider_d"] < high
@@ -84,7 +99,9 @@ def test_the_page_is_one_file_that_asks_for_nothing(report: Path) -> None:
 
     class Parser(html.parser.HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            asked.extend((tag, value) for name, value in attrs if name in ("src", "href", "data", "action"))
+            asked.extend(
+                (tag, value) for name, value in attrs if name in ("src", "href", "data", "action")
+            )
             assert not any(name.startswith("on") for name, _ in attrs)
 
     text = report.read_text(encoding="utf-8")
@@ -111,7 +128,11 @@ def test_one_caption_makes_a_report_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_browser_shows_it(report: Path, scores: Scores) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.skip("no chromium on the PATH")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -124,15 +145,22 @@ def test_a_browser_shows_it(report: Path, scores: Scores) -> None:
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(report.as_uri())
-        assert page.locator("#count").inner_text() == f"{len(CANDIDATES)} of {len(CANDIDATES)} captions"
+        assert (
+            page.locator("#count").inner_text()
+            == f"{len(CANDIDATES)} of {len(CANDIDATES)} captions"
+        )
         assert page.locator("#list article").count() == 25
         assert page.title() == "Scores of a <test>"
 
         first = page.locator("#list article .score b").first.inner_text()
-        assert float(first) == round(min(caption.scores["cider_d"] for caption in scores.captions), 3)
+        assert float(first) == round(
+            min(caption.scores["cider_d"] for caption in scores.captions), 3
+        )
         page.click("#order")
         first = page.locator("#list article .score b").first.inner_text()
-        assert float(first) == round(max(caption.scores["cider_d"] for caption in scores.captions), 3)
+        assert float(first) == round(
+            max(caption.scores["cider_d"] for caption in scores.captions), 3
+        )
         page.select_option("#sort", "file")
         page.click("#more")
         assert page.locator("#list article").count() == 50
@@ -151,7 +179,10 @@ def test_a_browser_shows_it(report: Path, scores: Scores) -> None:
         inside = sum(low <= caption.scores["cider_d"] < high for caption in scores.captions)
         assert page.locator("#count").inner_text() == f"{inside} of {len(CANDIDATES)} captions"
         page.click("#bin")
-        assert page.locator("#count").inner_text() == f"{len(CANDIDATES)} of {len(CANDIDATES)} captions"
+        assert (
+            page.locator("#count").inner_text()
+            == f"{len(CANDIDATES)} of {len(CANDIDATES)} captions"
+        )
 
         picture = page.screenshot(path=report.with_suffix(".png"), full_page=True)
         assert len(picture) > 50_000

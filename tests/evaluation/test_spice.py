@@ -19,7 +19,9 @@ def score(candidates: list[str], references: list[tuple[str, ...]]) -> list[floa
 @pytest.mark.usefixtures("installed")
 def test_200_captions_equal_the_published_scores(system: System) -> None:
     files = list(system.candidates)[:200]
-    scores = score([system.candidates[file] for file in files], [system.references[file] for file in files])
+    scores = score(
+        [system.candidates[file] for file in files], [system.references[file] for file in files]
+    )
     assert scores == [system.published[file]["spice"] for file in files]
 
 
@@ -35,7 +37,10 @@ def test_parsed_captions_are_kept(installed: Path) -> None:
 def test_empty_captions_and_other_letters_and_a_caption_too_long_for_the_cache() -> None:
     long = "a very " + "extraordinarily complicated electromechanical " * 11 + "machine hums"
     assert len(long) > 511
-    scores = spice(["", "a café", "a machine hums", "a dog"], [["a dog"], ["a café", "a naïve ¿"], [long], [""]])
+    scores = spice(
+        ["", "a café", "a machine hums", "a dog"],
+        [["a dog"], ["a café", "a naïve ¿"], [long], [""]],
+    )
     assert scores[0] == scores[3] == 0
     assert scores[1] > 0
     assert scores[2] > 0
@@ -51,21 +56,34 @@ def test_not_installed_is_said() -> None:
 def test_all_captions_equal_the_published_scores(system: System) -> None:
     scores = evaluate(system.candidates, system.references)
     assert not {"spice", "spider"} & set(scores.missing)
-    # One of the captions scored by the publisher had lost its hyphens on the way into the published CSV.
-    published = {caption.file: system.published[caption.file]["spice"] for caption in scores.captions}
-    other = [caption.file for caption in scores.captions if caption.scores["spice"] != published[caption.file]]
+    # One of the captions scored by the publisher had lost its hyphens on the way into the published
+    # CSV.
+    published = {
+        caption.file: system.published[caption.file]["spice"] for caption in scores.captions
+    }
+    other = [
+        caption.file
+        for caption in scores.captions
+        if caption.scores["spice"] != published[caption.file]
+    ]
     assert len(other) <= 1
     for caption in scores.captions:
         if caption.file not in other:
             wanted = system.published[caption.file]["spider"]
             assert caption.scores["spider"] == pytest.approx(wanted, rel=0, abs=1e-15)
-    assert scores.corpus["spice"] == pytest.approx(system.corpus["spice"], rel=0, abs=1 / len(scores.captions))
+    assert scores.corpus["spice"] == pytest.approx(
+        system.corpus["spice"], rel=0, abs=1 / len(scores.captions)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("installed")
-def test_leave_one_out_spice(clotho: dict[str, tuple[str, ...]], shared: Callable[[str], Path]) -> None:
-    with shared("reference/spice/clotho_leave_one_out.csv").open(encoding="utf-8", newline="") as file:
+def test_leave_one_out_spice(
+    clotho: dict[str, tuple[str, ...]], shared: Callable[[str], Path]
+) -> None:
+    with shared("reference/spice/clotho_leave_one_out.csv").open(
+        encoding="utf-8", newline=""
+    ) as file:
         expected = {row["file_name"]: float(row["spice_1"]) for row in csv.DictReader(file)}
     scores = evaluate(
         {file: captions[0] for file, captions in clotho.items()},

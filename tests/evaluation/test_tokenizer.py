@@ -56,8 +56,12 @@ def test_regex_equals_ptb_on_what_is_called_plain(shared: Callable[[str], Path])
     for path in sorted(shared("corpus/captions/audiocaps_v1").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             captions += [row["caption"] for row in csv.DictReader(file)]
-    words = sorted({word for caption in captions for word in regex_tokenize(caption).split() if word.isalpha()})
-    made = [form.format(word) for word in words for form in ("a dog {}.", "{}, a dog", "a {}-dog barks")]
+    words = sorted(
+        {word for caption in captions for word in regex_tokenize(caption).split() if word.isalpha()}
+    )
+    made = [
+        form.format(word) for word in words for form in ("a dog {}.", "{}, a dog", "a {}-dog barks")
+    ]
     plain = [caption for caption in captions + made if is_plain(caption)]
     assert len(plain) > 0.98 * len(captions + made)
     assert [regex_tokenize(caption) for caption in plain] == ptb_tokenize(plain)[0]
@@ -75,5 +79,10 @@ def test_what_ptb_takes_apart_is_not_called_plain() -> None:
         "a/b",
     ):
         assert not is_plain(caption), caption
-    for caption in ("", "A dog barks.", "Rain falls, and a walkie-talkie beeps", "a dog cannot bark"):
+    for caption in (
+        "",
+        "A dog barks.",
+        "Rain falls, and a walkie-talkie beeps",
+        "a dog cannot bark",
+    ):
         assert is_plain(caption), caption

@@ -37,7 +37,9 @@ def test_what_is_kept_is_what_was_heard(tmp_path: Path) -> None:
     assert len(list((tmp_path / "new").glob("*.part"))) == 1
     keeper.close()
     files = sorted((tmp_path / "new").iterdir())
-    assert [file.name for file in files] == [f"auricle-20260102T12000{n}.250Z.flac" for n in range(3)]
+    assert [file.name for file in files] == [
+        f"auricle-20260102T12000{n}.250Z.flac" for n in range(3)
+    ]
     found = np.concatenate([load_audio(file, RATE) for file in files])
     np.testing.assert_allclose(found, samples, atol=1 / 32768)
 
@@ -70,7 +72,9 @@ def test_too_low_a_limit_and_a_folder_that_cannot_be_written_are_errors(tmp_path
         Keeper(tmp_path / "file", 100_000, RATE)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="only who is not root can be refused")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="only who is not root can be refused"
+)
 def test_a_folder_that_is_taken_away_is_an_error(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path, 100_000, RATE)
     tmp_path.chmod(0o500)
@@ -78,7 +82,9 @@ def test_a_folder_that_is_taken_away_is_an_error(tmp_path: Path) -> None:
         keeper.feed(noise(0.1), NOON)
 
 
-def test_a_full_disk_at_the_end_of_a_file_is_an_error_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_of_a_file_is_an_error_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 

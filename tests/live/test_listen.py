@@ -33,7 +33,12 @@ from sounds import chirp, tone
 RATE = 32_000
 BEGIN = datetime.datetime(2026, 1, 2, 12, 0, 0, tzinfo=datetime.UTC)
 SOUND = np.concatenate(
-    [chirp(4, 100, 2_000, RATE), np.zeros(2 * RATE, np.float32), tone(3, 8_000, RATE), chirp(3.3, 9_000, 300, RATE)]
+    [
+        chirp(4, 100, 2_000, RATE),
+        np.zeros(2 * RATE, np.float32),
+        tone(3, 8_000, RATE),
+        chirp(3.3, 9_000, 300, RATE),
+    ]
 )
 
 
@@ -42,7 +47,9 @@ def final(rows: list[Heard]) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_events_are_those_of_the_segmenter_however_sound_comes_in(guided: Captioner, seed: int) -> None:
+def test_events_are_those_of_the_segmenter_however_sound_comes_in(
+    guided: Captioner, seed: int
+) -> None:
     segmenter = Segmenter(guided)
     wanted = [event for event in segmenter.feed(SOUND) + segmenter.finish() if event.state == "end"]
     assert len(wanted) >= 2
@@ -79,14 +86,17 @@ def test_times_and_numbers_go_on_over_a_gap(guided: Captioner) -> None:
 
 
 def test_the_clock_is_that_of_the_wall(guided: Captioner) -> None:
-    """Rows are dated by when their last sample was heard: a sound card's clock is not the wall's."""
+    """Rows are dated by when their last sample was heard: a sound card's clock is not the
+    wall's."""
     heard = list(listen(guided, [SOUND], now=lambda: BEGIN + datetime.timedelta(seconds=100)))
     for row in heard:
         ago = len(SOUND) / RATE - row.row.start
         assert row.time == BEGIN + datetime.timedelta(seconds=100 - ago)
 
 
-EVENT = Event(3, "end", 61.5, 64.75, "[/red] A dog barks.", (Tag("Dog", 0.87), Tag("Bark", 0.5)), 0.9)
+EVENT = Event(
+    3, "end", 61.5, 64.75, "[/red] A dog barks.", (Tag("Dog", 0.87), Tag("Bark", 0.5)), 0.9
+)
 ALERT = Alert("dog [barking]", 62.0, 64.0, 5.25, "A dog barks.")
 
 
@@ -94,7 +104,10 @@ def test_rows_as_json() -> None:
     found = fields(Heard(EVENT, BEGIN))
     assert list(found) == ["time", "id", "state", "start", "end", "caption", "confidence", "tags"]
     assert found["time"] == "2026-01-02T12:00:00.000Z"
-    assert found["tags"] == [{"name": "Dog", "probability": 0.87}, {"name": "Bark", "probability": 0.5}]
+    assert found["tags"] == [
+        {"name": "Dog", "probability": 0.87},
+        {"name": "Bark", "probability": 0.5},
+    ]
     alert = fields(Heard(ALERT, BEGIN))
     assert alert == {
         "time": "2026-01-02T12:00:00.000Z",
@@ -150,7 +163,11 @@ def test_the_terminal_shows_level_tags_captions_and_alerts() -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_guided_checkpoint: Path) -> Callable:
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiny_guided_checkpoint: Path,
+) -> Callable:
     def command(*arguments: object, stdin: bytes = b"") -> tuple[object, str, str]:
         checkpoint = ("--checkpoint", str(tiny_guided_checkpoint))
         monkeypatch.setattr(sys, "argv", ["auricle", "listen", *map(str, arguments), *checkpoint])
@@ -163,9 +180,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tin
     return command
 
 
-def test_raw_samples_give_the_rows_of_the_segmenter(run: Callable, guided: Captioner, tmp_path: Path) -> None:
+def test_raw_samples_give_the_rows_of_the_segmenter(
+    run: Callable, guided: Captioner, tmp_path: Path
+) -> None:
     pcm = (SOUND * 32767).astype("<i2")
-    code, out, err = run("-", "--format", "jsonl", "--keep", tmp_path, "--alert", "bird", stdin=pcm.tobytes())
+    code, out, err = run(
+        "-", "--format", "jsonl", "--keep", tmp_path, "--alert", "bird", stdin=pcm.tobytes()
+    )
     assert (code, err) == (0, "")
     rows = [json.loads(row) for row in out.splitlines()]
     segmenter = Segmenter(guided)
@@ -213,7 +234,9 @@ def test_ctrl_c_ends_listening_with_the_last_row(tiny_guided_checkpoint: Path) -
         "--checkpoint",
         str(tiny_guided_checkpoint),
     ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

@@ -64,10 +64,14 @@ class Dribble(io.RawIOBase):
 def test_raw_samples_are_those_of_the_array(pcm: sources.PcmType, seed: int) -> None:
     sound = stereo(chirp(1.3, 100, 3_000, RATE)) * np.array([[1.0], [0.3]])
     dtype = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}[pcm]
-    channels = (sound * (2 ** (8 * np.dtype(dtype).itemsize - 1) - 1) if pcm != "f32le" else sound).astype(dtype)
+    channels = (
+        sound * (2 ** (8 * np.dtype(dtype).itemsize - 1) - 1) if pcm != "f32le" else sound
+    ).astype(dtype)
     pipe = Dribble(channels.T.tobytes() + b"\1", seed)
     source = pcm_source(pipe, 32_000, pcm=pcm, from_rate=RATE, channels=2)  # type: ignore[arg-type]
-    np.testing.assert_allclose(np.concatenate(list(source.open())), resample(channels, RATE, 32_000), atol=1e-6)
+    np.testing.assert_allclose(
+        np.concatenate(list(source.open())), resample(channels, RATE, 32_000), atol=1e-6
+    )
 
 
 def test_a_sound_file_is_not_taken_for_raw_samples(tmp_path: Path) -> None:
@@ -85,7 +89,9 @@ def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
     for piece in in_real_time(iter([whole[:7], whole[7:]]), RATE, clock=clock, sleep=clock.sleep):
         samples += len(piece)
         pieces.append(piece)
-        assert clock.now - begin == pytest.approx(samples / RATE), "not before it would have been heard"
+        assert clock.now - begin == pytest.approx(samples / RATE), (
+            "not before it would have been heard"
+        )
         clock.now += 0.02  # what we do with it takes time, too
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
     assert max(map(len, pieces)) <= sources.PIECE * RATE
@@ -93,7 +99,8 @@ def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
 
 
 def failing(script: list[int | str]) -> Callable[[], Iterator[np.ndarray]]:
-    """Opens a source that gives so many pieces and is lost, or fails at once, as the script says; then it ends."""
+    """Opens a source that gives so many pieces and is lost, or fails at once, as the script says;
+    then it ends."""
 
     def pieces() -> Iterator[np.ndarray]:
         act = script.pop(0) if script else "end"
@@ -109,7 +116,11 @@ def failing(script: list[int | str]) -> Callable[[], Iterator[np.ndarray]]:
 def test_a_source_that_is_lost_is_opened_again_with_backoff() -> None:
     clock, said = Clock(), list[str]()
     script: list[int | str] = [2, *["fail"] * 8, 3]
-    found = list(heard(Source("it", failing(script), endless=True), said.append, clock=clock, sleep=clock.sleep))
+    found = list(
+        heard(
+            Source("it", failing(script), endless=True), said.append, clock=clock, sleep=clock.sleep
+        )
+    )
     waits = [min(FIRST_WAIT * 2**n, LONGEST_WAIT) for n in range(9)]
     assert clock.slept[:9] == waits
     gaps = [piece.seconds for piece in found if isinstance(piece, Gap)]
@@ -121,15 +132,31 @@ def test_a_source_that_is_lost_is_opened_again_with_backoff() -> None:
 
 def test_a_source_that_comes_and_goes_is_not_tried_more_and_more_often() -> None:
     clock = Clock()
-    list(heard(Source("it", failing([1] * 5), endless=True), lambda _: None, clock=clock, sleep=clock.sleep))
+    list(
+        heard(
+            Source("it", failing([1] * 5), endless=True),
+            lambda _: None,
+            clock=clock,
+            sleep=clock.sleep,
+        )
+    )
     assert clock.slept == [1, 2, 4, 8, 16]
 
 
 @pytest.mark.parametrize(("script", "endless"), [(["fail"], True), ([2], False)])
-def test_a_source_that_was_never_there_or_has_an_end_is_not_tried_again(script: list[int | str], endless: bool) -> None:
+def test_a_source_that_was_never_there_or_has_an_end_is_not_tried_again(
+    script: list[int | str], endless: bool
+) -> None:
     clock = Clock()
     with pytest.raises(AudioError, match="it is lost"):
-        list(heard(Source("it", failing(script), endless), lambda _: None, clock=clock, sleep=clock.sleep))
+        list(
+            heard(
+                Source("it", failing(script), endless),
+                lambda _: None,
+                clock=clock,
+                sleep=clock.sleep,
+            )
+        )
     assert clock.slept == []
 
 
@@ -176,7 +203,8 @@ def test_a_playlist_on_the_network_reads_no_files(tmp_path: Path) -> None:
 
 
 class FakePortAudio:
-    """What we use of sounddevice: a device that gives so many blocks and falls silent, or cannot be opened."""
+    """What we use of sounddevice: a device that gives so many blocks and falls silent, or cannot be
+    opened."""
 
     class PortAudioError(Exception):
         """As there."""
@@ -186,9 +214,19 @@ class FakePortAudio:
         self.listed = 0
         self.default = SimpleNamespace(device=(1, 0))
         self.devices = [
-            {"name": "Speakers", "index": 0, "max_input_channels": 0, "default_samplerate": 44_100.0},
+            {
+                "name": "Speakers",
+                "index": 0,
+                "max_input_channels": 0,
+                "default_samplerate": 44_100.0,
+            },
             {"name": "Webcam", "index": 1, "max_input_channels": 1, "default_samplerate": 8_000.0},
-            {"name": "USB Audio", "index": 2, "max_input_channels": 8, "default_samplerate": 48_000.0},
+            {
+                "name": "USB Audio",
+                "index": 2,
+                "max_input_channels": 8,
+                "default_samplerate": 48_000.0,
+            },
         ]
         self.opened: list[tuple[int, float, int]] = []
 
@@ -201,7 +239,9 @@ class FakePortAudio:
     def _initialize(self) -> None:
         self.listed += 1
 
-    def InputStream(self, rate: float, size: int, device: int, channels: int, dtype: str, *, callback):  # noqa: N802
+    def InputStream(  # noqa: N802
+        self, rate: float, size: int, device: int, channels: int, dtype: str, *, callback
+    ):
         assert dtype == "float32"
         script = self.scripts.pop(0) if self.scripts else 0
         self.opened.append((device, rate, channels))
@@ -240,7 +280,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakePortAudio]:
 def test_a_microphone_that_is_lost_is_looked_for_afresh(fake: Callable[..., FakePortAudio]) -> None:
     made, clock, said = fake(5, "busy", 3, "busy", 2), Clock(), list[str]()
     samples, gaps = 0, 0
-    for piece in heard(microphone_source(32_000, None, said.append), said.append, clock=clock, sleep=clock.sleep):
+    for piece in heard(
+        microphone_source(32_000, None, said.append), said.append, clock=clock, sleep=clock.sleep
+    ):
         if isinstance(piece, Gap):
             gaps += 1
         else:
@@ -283,7 +325,9 @@ def test_what_is_lost_where_we_are_too_slow_is_said_and_nobody_waits(
     assert "were lost" in said[0]
 
 
-def test_a_missing_portaudio_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_portaudio_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -1,11 +1,14 @@
-"""The baseline's Transformer equals BART as transformers has it, tensor by tensor, and is as large."""
+"""The baseline's Transformer equals BART as transformers has it, tensor by tensor, and is as
+large."""
 
 import re
 
 import pytest
 
 pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
-pytest.importorskip("transformers", reason="BART is compared with transformers': pip install 'auricle[sentences]'")
+pytest.importorskip(
+    "transformers", reason="BART is compared with transformers': pip install 'auricle[sentences]'"
+)
 
 import torch
 from transformers import BartConfig, BartForConditionalGeneration
@@ -43,7 +46,11 @@ def ours(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def of_encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The encoder's layers have two norms and one attention, which we call by what they are for."""
-    swaps = (("self_attention", "attention"), ("norms.0", "attention_norm"), ("norms.2", "feedforward_norm"))
+    swaps = (
+        ("self_attention", "attention"),
+        ("norms.0", "attention_norm"),
+        ("norms.2", "feedforward_norm"),
+    )
     renamed = {}
     for name, tensor in ours(state).items():
         for theirs, own in swaps:
@@ -77,7 +84,11 @@ def bart() -> BartForConditionalGeneration:
 def test_equals_bart(bart: BartForConditionalGeneration):
     encoder = BartEncoder(WIDTH, LAYERS, HEADS, FEEDFORWARD, 0.1).eval().requires_grad_(False)
     encoder.load_state_dict(of_encoder(bart.model.encoder.state_dict()), strict=True)
-    decoder = TransformerDecoder(WORDS, WIDTH, LAYERS, HEADS, FEEDFORWARD, 0.1, bart=True).eval().requires_grad_(False)
+    decoder = (
+        TransformerDecoder(WORDS, WIDTH, LAYERS, HEADS, FEEDFORWARD, 0.1, bart=True)
+        .eval()
+        .requires_grad_(False)
+    )
     decoder.load_state_dict(ours(bart.model.decoder.state_dict()), strict=True)
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(2, 7, WIDTH, generator=generator)
@@ -86,8 +97,12 @@ def test_equals_bart(bart: BartForConditionalGeneration):
     heard = bart.model.encoder(inputs_embeds=frames, attention_mask=mask.int()).last_hidden_state
     memory = encoder(frames, mask)
     torch.testing.assert_close(memory[mask], heard[mask], rtol=1e-4, atol=1e-5)
-    theirs = bart(encoder_outputs=[heard], attention_mask=mask.int(), decoder_input_ids=tokens).logits
-    torch.testing.assert_close(decoder(decoder.embed(tokens), memory, mask), theirs, rtol=1e-4, atol=1e-4)
+    theirs = bart(
+        encoder_outputs=[heard], attention_mask=mask.int(), decoder_input_ids=tokens
+    ).logits
+    torch.testing.assert_close(
+        decoder(decoder.embed(tokens), memory, mask), theirs, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_has_the_baselines_size():

@@ -23,7 +23,11 @@ NETWORKS = {
     "cnn10": (EncoderConfig("cnn10", 1 / 16), DECODER, 64),
     "mobilenet": (EncoderConfig("mobilenet", 0.1), DECODER, 128),
     "guided": (EncoderConfig("cnn10", 1 / 16), GUIDED, 64),
-    "baseline": (EncoderConfig("vggish", 1 / 32), replace(DECODER, architecture="bart", encoder_layers=2), 64),
+    "baseline": (
+        EncoderConfig("vggish", 1 / 32),
+        replace(DECODER, architecture="bart", encoder_layers=2),
+        64,
+    ),
     "gru": (EncoderConfig("gru", 1 / 16), replace(DECODER, architecture="gru", heads=1), 64),
 }
 
@@ -42,7 +46,9 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 def captions(*lengths: int) -> torch.Tensor:
     tokens = torch.full((len(lengths), max(lengths)), PAD)
     for row, length in enumerate(lengths):
-        tokens[row, :length] = torch.tensor([SOS, *(4 + (row + i) % (WORDS - 4) for i in range(length - 1))])
+        tokens[row, :length] = torch.tensor(
+            [SOS, *(4 + (row + i) % (WORDS - 4) for i in range(length - 1))]
+        )
     return tokens
 
 
@@ -57,11 +63,14 @@ def test_batch_mates_change_nothing(name: str):
 
 
 def test_what_stands_in_the_padding_reaches_cnn10_only_at_the_edge():
-    """Its convolutions look 30 log-mel frames beyond a frame of features: no earlier frame is touched by padding."""
+    """Its convolutions look 30 log-mel frames beyond a frame of features: no earlier frame is
+    touched by padding."""
     model, mels = network("cnn10")
     log_mel, frames = drawn(1, 320, mels), torch.tensor([240])
     other = torch.cat([log_mel[:, :240], drawn(1, 80, mels, seed=1)], 1)
-    (memory, mask), (changed, _) = (model.remember(*model.hear(sound, frames)) for sound in (log_mel, other))
+    (memory, mask), (changed, _) = (
+        model.remember(*model.hear(sound, frames)) for sound in (log_mel, other)
+    )
     assert mask.sum() == 15
     difference = (memory - changed).abs().amax(2)[0, :15]
     assert not difference[:13].any()
@@ -81,7 +90,11 @@ def test_more_padding_than_the_edge_changes_nothing():
 
 
 def test_frame_masks():
-    assert frame_mask(torch.tensor([0, 2, 3]), 3).int().tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert frame_mask(torch.tensor([0, 2, 3]), 3).int().tolist() == [
+        [0, 0, 0],
+        [1, 1, 0],
+        [1, 1, 1],
+    ]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -91,7 +104,14 @@ def test_beam_search_batched_equals_one_by_one(name: str):
 
     def search(some: torch.Tensor):
         frames = torch.full((len(some),), 96)
-        return beam_search(model.next_log_probs(some, frames), SOS, EOS, options, items=len(some), forbidden=[PAD, SOS])
+        return beam_search(
+            model.next_log_probs(some, frames),
+            SOS,
+            EOS,
+            options,
+            items=len(some),
+            forbidden=[PAD, SOS],
+        )
 
     for item, together in enumerate(search(log_mel)):
         alone = search(log_mel[item : item + 1])[0]
@@ -101,7 +121,8 @@ def test_beam_search_batched_equals_one_by_one(name: str):
 
 @pytest.mark.parametrize("name", ["cnn10", "guided", "baseline", "gru"])
 def test_scores_of_the_search_are_the_networks(name: str):
-    """The log-probability of a hypothesis is the sum that teacher forcing gives its words and the end."""
+    """The log-probability of a hypothesis is the sum that teacher forcing gives its words and the
+    end."""
     model, mels = network(name)
     log_mel, frames = drawn(1, 96, mels), torch.tensor([96])
     options = BeamOptions(4, min_length=2, max_length=8, no_repeat_words=False)
@@ -138,16 +159,22 @@ def test_the_likeliest_tags_become_tokens_the_likeliest_first():
         memory = tokens(found)
         assert memory.shape == (1, 3, 8)
         for place, (number, level) in enumerate(((99, len(TAG_LEVELS)), (5, 6), (7, 1))):
-            torch.testing.assert_close(memory[0, place], tokens.classes.weight[number] + tokens.levels.weight[level])
+            torch.testing.assert_close(
+                memory[0, place], tokens.classes.weight[number] + tokens.levels.weight[level]
+            )
         # What is not among them does not count: neither which class it is, nor how likely.
-        torch.testing.assert_close(tokens(probabilities((5, 0.4), (99, 0.9), (7, 0.015), (1, 0.012))), memory)
+        torch.testing.assert_close(
+            tokens(probabilities((5, 0.4), (99, 0.9), (7, 0.015), (1, 0.012))), memory
+        )
 
 
 @pytest.mark.parametrize("threshold", TAG_LEVELS)
 def test_a_tag_counts_for_more_from_each_threshold_on(threshold: float):
     tokens = TagTokens(1, 8)
     with torch.no_grad():
-        below, at, above = (tokens(probabilities((5, threshold * factor))) for factor in (0.999, 1, 1.001))
+        below, at, above = (
+            tokens(probabilities((5, threshold * factor))) for factor in (0.999, 1, 1.001)
+        )
     assert not torch.equal(below, at)
     assert torch.equal(at, above)
 
@@ -157,7 +184,10 @@ def test_tags_matter_to_what_is_said():
     features, mask, tags = model.hear(drawn(1, 96, mels), torch.tensor([96]))
     assert tags is not None
     embedded = model.decoder.embed(captions(5))
-    said = [model.decoder(embedded, *model.remember(features, mask, some)) for some in (tags, tags.roll(1, 1))]
+    said = [
+        model.decoder(embedded, *model.remember(features, mask, some))
+        for some in (tags, tags.roll(1, 1))
+    ]
     assert (said[0] - said[1]).abs().max() > 1e-3
 
 
@@ -209,5 +239,9 @@ def test_an_encoder_that_is_not_frozen_learns():
     model.requires_grad_(True).train()
     statistics = model.encoder.state_dict()["bn0.running_mean"].clone()
     model(drawn(2, 96, mels), torch.tensor([96, 96]), captions(5, 5)).square().mean().backward()
-    assert all(p.grad is not None for name, p in model.encoder.named_parameters() if name.startswith("conv"))
+    assert all(
+        p.grad is not None
+        for name, p in model.encoder.named_parameters()
+        if name.startswith("conv")
+    )
     assert not torch.equal(model.encoder.state_dict()["bn0.running_mean"], statistics)

@@ -23,7 +23,9 @@ def test_equals_the_reference(shared: Path):
             features = model(torch.from_numpy(mel)[None])
             mask = torch.ones(features.shape[:2], dtype=torch.bool)
             np.testing.assert_allclose(features[0], reference["frames"], rtol=0, atol=1e-4)
-            np.testing.assert_allclose(model.embed(features, mask)[0], reference["embedding"], rtol=0, atol=1e-4)
+            np.testing.assert_allclose(
+                model.embed(features, mask)[0], reference["embedding"], rtol=0, atol=1e-4
+            )
             tags = model.tags(features, mask).sigmoid()[0]
             np.testing.assert_allclose(tags, reference["clipwise"], rtol=0, atol=1e-4)
 
@@ -35,7 +37,9 @@ def test_the_keys_are_panns(shared: Path):
     front_end = ("spectrogram_extractor.", "logmel_extractor.")
     wanted = {name: shape for name, shape in theirs.items() if not name.startswith(front_end)}
     assert ours.keys() == wanted.keys()
-    assert {name: parsed(shape) for name, shape in ours.items()} == {n: parsed(s) for n, s in wanted.items()}
+    assert {name: parsed(shape) for name, shape in ours.items()} == {
+        n: parsed(s) for n, s in wanted.items()
+    }
 
 
 def parsed(text: str) -> tuple[int, ...]:
@@ -65,7 +69,9 @@ def test_the_clip_embedding_sees_only_what_is_unmasked():
     features, mask = torch.randn(2, 9, model.size), torch.arange(9)[None] < torch.tensor([[9], [4]])
     other = torch.where(mask[:, :, None], features, 1e3)
     torch.testing.assert_close(model.embed(features, mask), model.embed(other, mask))
-    torch.testing.assert_close(model.embed(features, mask)[1:], model.embed(features[1:, :4], mask[1:, :4]))
+    torch.testing.assert_close(
+        model.embed(features, mask)[1:], model.embed(features[1:, :4], mask[1:, :4])
+    )
 
 
 def test_masked_means_and_maxima():

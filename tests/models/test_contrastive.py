@@ -30,26 +30,37 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def written_out(audio: torch.Tensor, captions: torch.Tensor, tau: float, also_fit: np.ndarray) -> float:
+def written_out(
+    audio: torch.Tensor, captions: torch.Tensor, tau: float, also_fit: np.ndarray
+) -> float:
     """Equations (7) to (10), pair by pair; pairs that also fit are left out of the sums."""
     n = len(audio)
     s = [[float(audio[i] @ captions[j]) for j in range(n)] for i in range(n)]
     total = 0.0
     for i in range(n):
         own = math.exp(s[i][i] / tau)
-        total -= math.log(own / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j]))
-        total -= math.log(own / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i]))
+        total -= math.log(
+            own / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j])
+        )
+        total -= math.log(
+            own / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i])
+        )
     return total / n
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 9), st.integers(0, 999), st.floats(0.05, 2), st.booleans())
 def test_the_loss_is_the_papers(n: int, seed: int, tau: float, masked: bool):
-    audio, captions = F.normalize(drawn(seed, n, 5), dim=1), F.normalize(drawn(seed + 1, n, 5), dim=1)
+    audio, captions = (
+        F.normalize(drawn(seed, n, 5), dim=1),
+        F.normalize(drawn(seed + 1, n, 5), dim=1),
+    )
     also_fit = np.random.default_rng(seed).random((n, n)) < 0.4 * masked
     np.fill_diagonal(also_fit, False)
     loss = contrastive_loss(audio, captions, tau, torch.from_numpy(also_fit) if masked else None)
-    assert float(loss) == pytest.approx(written_out(audio, captions, tau, also_fit), rel=1e-9, abs=1e-12)
+    assert float(loss) == pytest.approx(
+        written_out(audio, captions, tau, also_fit), rel=1e-9, abs=1e-12
+    )
 
 
 def test_known_losses():
@@ -68,7 +79,9 @@ def test_the_gradient_is_that_of_the_loss(masked: bool):
     tau = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
 
     def function(audio: torch.Tensor, captions: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
-        return contrastive_loss(F.normalize(audio, dim=1), F.normalize(captions, dim=1), tau, also_fit)
+        return contrastive_loss(
+            F.normalize(audio, dim=1), F.normalize(captions, dim=1), tau, also_fit
+        )
 
     assert torch.autograd.gradcheck(function, (*inputs, tau))
 
@@ -88,7 +101,11 @@ def slowly(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
         ranking = sorted(range(len(scores)), key=lambda j: -scores[j])
         for k, found in recalls.items():
             found.append(any(right[j] for j in ranking[:k]))
-        average = [sum(right[ranking[: place + 1]]) / (place + 1) for place, j in enumerate(ranking[:10]) if right[j]]
+        average = [
+            sum(right[ranking[: place + 1]]) / (place + 1)
+            for place, j in enumerate(ranking[:10])
+            if right[j]
+        ]
         precisions.append(sum(average) / max(1, min(10, sum(right))))
     return {
         **{f"recall_{k}": float(np.mean(found)) for k, found in recalls.items()},
@@ -102,7 +119,10 @@ def test_retrieval_is_as_defined(sounds: int, captions: int, seed: int):
     rng = np.random.default_rng(seed)
     similarity, relevant = rng.normal(size=(sounds, captions)), rng.random((sounds, captions)) < 0.3
     measured = retrieval(similarity, relevant)
-    for name, s, r in (("audio_to_text", similarity, relevant), ("text_to_audio", similarity.T, relevant.T)):
+    for name, s, r in (
+        ("audio_to_text", similarity, relevant),
+        ("text_to_audio", similarity.T, relevant.T),
+    ):
         for key, value in slowly(s, r).items():
             assert measured[f"{name}_{key}"] == pytest.approx(value)
 
@@ -132,7 +152,9 @@ def test_a_caption_is_the_mean_of_its_words_however_it_is_padded():
 
 def test_unknown_words_alone_are_a_caption_too():
     tower = TextTower(10, 6)
-    torch.testing.assert_close(tower(torch.tensor([[UNKNOWN, PAD]]))[0], tower.embedding.weight[UNKNOWN])
+    torch.testing.assert_close(
+        tower(torch.tensor([[UNKNOWN, PAD]]))[0], tower.embedding.weight[UNKNOWN]
+    )
 
 
 def test_padding_has_no_gradient():
@@ -144,7 +166,9 @@ def test_padding_has_no_gradient():
     assert not gradient[PAD].any()
 
 
-@pytest.mark.parametrize(("architecture", "width", "mels"), [("cnn10", 1 / 16, 64), ("mobilenet", 0.1, 128)])
+@pytest.mark.parametrize(
+    ("architecture", "width", "mels"), [("cnn10", 1 / 16, 64), ("mobilenet", 0.1, 128)]
+)
 def test_both_towers_meet_on_the_sphere(architecture: str, width: float, mels: int):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -174,8 +198,11 @@ def test_only_the_likeliest_tags_are_heard(batch: int, seed: int):
     heard = features > 0
     assert (heard.sum(1) == HEARD_TAGS).all()
     torch.testing.assert_close(features[heard].square(), probabilities[heard])
-    assert (probabilities.masked_fill(~heard, 1).amin(1) >= probabilities.masked_fill(heard, 0).amax(1)).all()
-    torch.testing.assert_close(tag_features(probabilities * heard), features)  # as captions without sound have them
+    assert (
+        probabilities.masked_fill(~heard, 1).amin(1) >= probabilities.masked_fill(heard, 0).amax(1)
+    ).all()
+    # as captions without sound have them
+    torch.testing.assert_close(tag_features(probabilities * heard), features)
 
 
 def hearing_tags() -> PreEncoder:
@@ -185,8 +212,14 @@ def hearing_tags() -> PreEncoder:
 
 
 def test_captions_without_sound_are_known_by_their_tags_alone():
-    model, frames, tokens = hearing_tags(), torch.tensor([64, 64]), torch.tensor([[4], [5], [6], [7]])
-    sounds = [torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    model, frames, tokens = (
+        hearing_tags(),
+        torch.tensor([64, 64]),
+        torch.tensor([[4], [5], [6], [7]]),
+    )
+    sounds = [
+        torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    ]
     tags = torch.zeros(2, AUDIOSET_CLASSES)
     tags[0, :8], tags[1, 8:16] = 0.5, 0.5
     with torch.no_grad():
@@ -209,9 +242,12 @@ def test_captions_without_sound_are_known_by_their_tags_alone():
 
 
 def test_tags_are_not_taught_by_the_pairs():
-    """They stay AudioSet's: what keeps them is the distillation, and the contrastive loss does not reach them."""
+    """They stay AudioSet's: what keeps them is the distillation, and the contrastive loss does not
+    reach them."""
     model = hearing_tags()
-    sounds, text, tau, _ = model(torch.randn(2, 64, 64), torch.tensor([64, 64]), torch.tensor([[4], [5]]))
+    sounds, text, tau, _ = model(
+        torch.randn(2, 64, 64), torch.tensor([64, 64]), torch.tensor([[4], [5]])
+    )
     contrastive_loss(sounds, text, tau).backward()
     assert model.audio.class_vectors.grad is None
     assert model.space.tag_projection is not None

@@ -1,4 +1,5 @@
-"""The decoder: what is said at once equals what is said word by word, and masks hide what they should."""
+"""The decoder: what is said at once equals what is said word by word, and masks hide what they
+should."""
 
 import itertools
 
@@ -37,7 +38,9 @@ def first_mask(lengths: list[int]) -> torch.Tensor:
     return torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
 
 
-def forced(decoder: TransformerDecoder, tokens: torch.Tensor, memory: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def forced(
+    decoder: TransformerDecoder, tokens: torch.Tensor, memory: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
     """Teacher forcing: log-probabilities, (batch, length, words)."""
     return decoder(decoder.embed(tokens), memory, mask).log_softmax(2)
 
@@ -58,7 +61,9 @@ def test_stepping_equals_teacher_forcing(decoder: TransformerDecoder):
         )
         torch.testing.assert_close(log_probs, wanted[:, position], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(3))
-        assert past_keys.shape == past_values.shape == (LAYERS, 3, HEADS, position + 1, WIDTH // HEADS)
+        assert (
+            past_keys.shape == past_values.shape == (LAYERS, 3, HEADS, position + 1, WIDTH // HEADS)
+        )
         torch.testing.assert_close(attention.sum(1), torch.ones(3))
         assert not attention[~mask].any()
 
@@ -66,7 +71,8 @@ def test_stepping_equals_teacher_forcing(decoder: TransformerDecoder):
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1000), data=st.data())
 def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data: st.DataObject):
-    """Hypotheses that grow from each other as in a beam search get what teacher forcing gives their whole history."""
+    """Hypotheses that grow from each other as in a beam search get what teacher forcing gives their
+    whole history."""
     batch, beam = 2, 3
     memory = drawn(batch, 5, WIDTH, seed=seed)
     keys, values = decoder.memory_keys_values(memory)
@@ -74,7 +80,9 @@ def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data:
     parents, histories = list(range(batch)), [[] for _ in range(batch)]
     for step in range(5):
         tokens = captions(len(parents), 2, seed + step)[:, 1] if step else torch.full((batch,), SOS)
-        histories = [[*histories[parent], int(token)] for parent, token in zip(parents, tokens, strict=True)]
+        histories = [
+            [*histories[parent], int(token)] for parent, token in zip(parents, tokens, strict=True)
+        ]
         log_probs, past_keys, past_values, _ = decoder.step(
             tokens, torch.tensor(parents), past_keys, past_values, keys, values
         )
@@ -88,7 +96,8 @@ def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data:
         torch.testing.assert_close(log_probs, wanted, rtol=1e-4, atol=1e-5)
         own = rows // batch  # the next hypotheses of an item grow from any of its own
         parents = [
-            item * own + data.draw(st.integers(0, own - 1)) for item, _ in itertools.product(range(batch), range(beam))
+            item * own + data.draw(st.integers(0, own - 1))
+            for item, _ in itertools.product(range(batch), range(beam))
         ]
 
 
@@ -116,7 +125,9 @@ def test_padding_of_the_memory_changes_nothing(decoder: TransformerDecoder):
 def test_padding_of_captions_changes_nothing(decoder: TransformerDecoder):
     tokens, memory, mask = captions(2, 6), drawn(2, 5, WIDTH), first_mask([5, 3])
     padded = torch.cat([tokens, torch.full((2, 3), PAD)], 1)
-    torch.testing.assert_close(forced(decoder, padded, memory, mask)[:, :6], forced(decoder, tokens, memory, mask))
+    torch.testing.assert_close(
+        forced(decoder, padded, memory, mask)[:, :6], forced(decoder, tokens, memory, mask)
+    )
 
 
 def test_no_word_sees_a_later_one(decoder: TransformerDecoder):
@@ -124,13 +135,19 @@ def test_no_word_sees_a_later_one(decoder: TransformerDecoder):
     for position in range(1, 6):
         changed = tokens.clone()
         changed[0, position] = 4 + (changed[0, position] - 3) % (WORDS - 4)
-        difference = (forced(decoder, changed, memory, mask) - forced(decoder, tokens, memory, mask)).abs().amax(2)[0]
+        difference = (
+            (forced(decoder, changed, memory, mask) - forced(decoder, tokens, memory, mask))
+            .abs()
+            .amax(2)[0]
+        )
         assert not difference[:position].any()
         assert (difference[position:] > 0).all()
 
 
 def test_a_sound_without_a_frame_stays_finite(decoder: TransformerDecoder):
-    log_probs = forced(decoder, captions(1, 4), drawn(1, 5, WIDTH), torch.zeros(1, 5, dtype=torch.bool))
+    log_probs = forced(
+        decoder, captions(1, 4), drawn(1, 5, WIDTH), torch.zeros(1, 5, dtype=torch.bool)
+    )
     assert log_probs.isfinite().all()
 
 
@@ -140,8 +157,12 @@ def test_attention_equals_torchs():
     mask[..., 0] = True
     x, y = drawn(2, 4, WIDTH), drawn(2, 6, WIDTH, seed=1)
     keys, values = ours.keys_values(y)
-    wanted = torch.nn.functional.scaled_dot_product_attention(ours.split(ours.query(x)), keys, values, mask)
-    torch.testing.assert_close(ours(x, keys, values, mask)[0], ours.output(wanted.transpose(1, 2).flatten(2)))
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        ours.split(ours.query(x)), keys, values, mask
+    )
+    torch.testing.assert_close(
+        ours(x, keys, values, mask)[0], ours.output(wanted.transpose(1, 2).flatten(2))
+    )
 
 
 def test_positions_are_vaswanis():

@@ -29,9 +29,15 @@ def test_equals_the_reference(mn04_folder: Path):
         for name in sorted({key.partition("__")[0] for key in reference.files}):
             features = model(torch.from_numpy(reference[f"{name}__mel"]).transpose(1, 2))
             mask = torch.ones(features.shape[:2], dtype=torch.bool)
-            np.testing.assert_allclose(features[0], reference[f"{name}__featmap"].mean(1).T, rtol=0, atol=1e-4)
-            np.testing.assert_allclose(model.embed(features, mask)[0], reference[f"{name}__emb"], rtol=0, atol=1e-4)
-            np.testing.assert_allclose(model.tags(features, mask)[0], reference[f"{name}__logits"], rtol=0, atol=1e-4)
+            np.testing.assert_allclose(
+                features[0], reference[f"{name}__featmap"].mean(1).T, rtol=0, atol=1e-4
+            )
+            np.testing.assert_allclose(
+                model.embed(features, mask)[0], reference[f"{name}__emb"], rtol=0, atol=1e-4
+            )
+            np.testing.assert_allclose(
+                model.tags(features, mask)[0], reference[f"{name}__logits"], rtol=0, atol=1e-4
+            )
 
 
 def test_weights_of_another_width_are_refused_in_one_line(mn04_folder: Path):
@@ -70,4 +76,6 @@ def test_a_batch_of_equal_lengths_equals_its_items():
     with torch.inference_mode():
         together = model(mels)
         for item in range(3):
-            torch.testing.assert_close(together[item : item + 1], model(mels[item : item + 1]), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                together[item : item + 1], model(mels[item : item + 1]), rtol=1e-4, atol=1e-5
+            )

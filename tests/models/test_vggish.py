@@ -42,12 +42,15 @@ def test_equals_the_reference(reference: dict[str, np.ndarray], weights: dict[st
     for heard in (examples, ours):
         with torch.inference_mode():
             features = model(heard[None])[0]
-        np.testing.assert_allclose(features, reference["embedding_before_last_relu"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            features, reference["embedding_before_last_relu"], rtol=0, atol=1e-4
+        )
         np.testing.assert_allclose(features.relu(), reference["embedding"], rtol=0, atol=1e-4)
 
 
 def test_an_example_is_heard_by_itself():
-    """Whoever else is in the batch, and whatever stands in the padding, a vector is of its own 0.96 s."""
+    """Whoever else is in the batch, and whatever stands in the padding, a vector is of its own 0.96
+    s."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = VGGish(1 / 16).eval().requires_grad_(False)

@@ -1,4 +1,5 @@
-"""The paper's tables by one command: planned, trained once, scored, compared, reported; and what is not told."""
+"""The paper's tables by one command: planned, trained once, scored, compared, reported; and what is
+not told."""
 
 import csv
 import json
@@ -26,7 +27,12 @@ from auricle.training import train as train_module
 from sounds import tone, write_wav
 
 RATE = 32_000
-CAPTIONS = ("A dog barks loudly", "Rain falls on a roof", "A bell rings far away", "Wind blows through trees")
+CAPTIONS = (
+    "A dog barks loudly",
+    "Rain falls on a roof",
+    "A bell rings far away",
+    "Wind blows through trees",
+)
 SMALL = (
     "data.front_end=panns",
     "data.pad=batch",
@@ -60,11 +66,22 @@ def clotho(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder like Clotho's, of made sounds; trainings that export nothing; and no Java."""
     items = []
     for number in range(16):
-        path = write_wav(tmp_path / "clotho" / f"{number}.wav", tone(1.0, 200 * 1.2**number, RATE), RATE)
+        path = write_wav(
+            tmp_path / "clotho" / f"{number}.wav", tone(1.0, 200 * 1.2**number, RATE), RATE
+        )
         split = ("development", "development", "validation", "evaluation")[number // 4]
-        items.append(Item(path, split, (CAPTIONS[number % 4], f"{CAPTIONS[number % 4]} again"), group=str(number)))
+        items.append(
+            Item(
+                path,
+                split,
+                (CAPTIONS[number % 4], f"{CAPTIONS[number % 4]} again"),
+                group=str(number),
+            )
+        )
     write_manifest(tmp_path / "clotho" / "manifest.csv", items)
-    monkeypatch.setattr(train_module, "export_onnx", lambda folder: (folder / "decoder.onnx").touch())
+    monkeypatch.setattr(
+        train_module, "export_onnx", lambda folder: (folder / "decoder.onnx").touch()
+    )
     monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
     monkeypatch.setattr(stages, "load", Speaker)
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
@@ -79,7 +96,9 @@ def _folder(tmp_path: Path) -> None:
     (tmp_path / "clotho").mkdir()
 
 
-def reproduce(clotho: Path, systems: str = "scratch,exp2", *, seeds: int = 2, dry_run: bool = False) -> Path:
+def reproduce(
+    clotho: Path, systems: str = "scratch,exp2", *, seeds: int = 2, dry_run: bool = False
+) -> Path:
     output = clotho.parent / "report"
     cli.reproduce(
         data=clotho,
@@ -126,7 +145,9 @@ def test_from_nothing_to_the_tables_and_nothing_twice(
     with (folder / "captions_evaluation.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["12.wav", "13.wav", "14.wav", "15.wav"]
-    assert "again" not in "".join(path.read_text("utf-8") for path in folder.iterdir() if path.suffix != ".png")
+    assert "again" not in "".join(
+        path.read_text("utf-8") for path in folder.iterdir() if path.suffix != ".png"
+    )
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
@@ -141,7 +162,9 @@ def test_from_nothing_to_the_tables_and_nothing_twice(
 
 def test_another_recipe_is_not_taken_for_done(clotho: Path):
     reproduce(clotho, "scratch", seeds=1)
-    made = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", [*SMALL, "train.epochs=2"])
+    made = plan.make_plan(
+        "full", clotho, ["scratch"], 1, clotho.parent / "runs", [*SMALL, "train.epochs=2"]
+    )
     with pytest.raises(AuricleError, match=r"another recipe: train\.epochs differ"):
         made.runs[0].is_done("train")
 
@@ -156,8 +179,11 @@ def test_what_is_missing_is_named_first(clotho: Path):
 
 
 def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
-    """A sound cut in two is no surer than one, a seed told twice no surer than once, and nobody differs from himself."""
-    made = plan.make_plan("full", clotho, ["scratch", "gru"], 2, clotho.parent / "runs", [*SMALL, "decoder.heads=1"])
+    """A sound cut in two is no surer than one, a seed told twice no surer than once, and nobody
+    differs from himself."""
+    made = plan.make_plan(
+        "full", clotho, ["scratch", "gru"], 2, clotho.parent / "runs", [*SMALL, "decoder.heads=1"]
+    )
     items = [
         Item(Path(f"{name}.wav"), "evaluation", (text,), group=name)
         for name, text in zip("abcd", CAPTIONS, strict=True)
@@ -170,15 +196,21 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
         found = {}
         for run in made.runs:
             texts = dict(zip("abcd", said[run.system], strict=True))
-            found[run.name] = stages.score_run(run, scored, {str(item.file): texts[item.group] for item in some})
+            found[run.name] = stages.score_run(
+                run, scored, {str(item.file): texts[item.group] for item in some}
+            )
         by_set[name] = stages.compare_systems(made, scored, found, "scratch", "gru")
         nothing = stages.compare_systems(made, scored, found, "gru", "gru")
-        assert all(its.difference == its.interval.low == its.interval.high == 0 for its in nothing.values())
+        assert all(
+            its.difference == its.interval.low == its.interval.high == 0 for its in nothing.values()
+        )
     for metric in ("bleu_1", "rouge_l"):
         once, halved = by_set["once"][metric], by_set["halves"][metric]
         assert once.difference > 0
         assert halved.difference == pytest.approx(once.difference)
-        assert (halved.interval.low, halved.interval.high) == pytest.approx((once.interval.low, once.interval.high))
+        assert (halved.interval.low, halved.interval.high) == pytest.approx(
+            (once.interval.low, once.interval.high)
+        )
 
 
 def test_one_recording_in_three_of_each_label(tmp_path: Path):
@@ -193,11 +225,16 @@ def test_one_recording_in_three_of_each_label(tmp_path: Path):
         for number in range(120)
     ]
     write_manifest(tmp_path / "all.csv", items)
-    kept = read_manifest(plan.thinned_manifest(tmp_path / "all.csv", tmp_path / "some.csv"), check_files=False)
-    assert [item for item in kept if item.split == "valid"] == [item for item in items if item.split == "valid"]
+    kept = read_manifest(
+        plan.thinned_manifest(tmp_path / "all.csv", tmp_path / "some.csv"), check_files=False
+    )
+    assert [item for item in kept if item.split == "valid"] == [
+        item for item in items if item.split == "valid"
+    ]
     for label in {item.label for item in items}:
         recordings, chosen = (
-            {item.group for item in some if item.label == label and item.split == "train"} for some in (items, kept)
+            {item.group for item in some if item.label == label and item.split == "train"}
+            for some in (items, kept)
         )
         assert chosen <= recordings
         assert len(chosen) == -(-len(recordings) // plan.CNN10_SHARE)
@@ -232,7 +269,9 @@ def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, t
     assert Counter(map(len, by_label.values())).most_common(1)[0][0] == plan.REFERENCES
     assert labelled.label_words is not None
     names = [
-        not labelled.label_words[label].isdisjoint(words(text)) for label, texts in by_label.items() for text in texts
+        not labelled.label_words[label].isdisjoint(words(text))
+        for label, texts in by_label.items()
+        for text in texts
     ]
     assert np.mean(names) > 0.8
     with (corpus / "captions" / "exclude.csv").open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,5 @@
-"""The HTTP API: what it answers is what the command line says, and what it refuses it refuses in words."""
+"""The HTTP API: what it answers is what the command line says, and what it refuses it refuses in
+words."""
 
 import asyncio
 import base64
@@ -40,7 +41,9 @@ BELL = EXAMPLES / "bell.wav"
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute and more of different sounds."""
     samples = np.concatenate([load_audio(path, 32_000) for path in sorted(EXAMPLES.glob("*.wav"))])
-    return write_wav(tmp_path_factory.mktemp("scene") / "scene.wav", np.resize(samples, 34 * 32_000), 32_000)
+    return write_wav(
+        tmp_path_factory.mktemp("scene") / "scene.wav", np.resize(samples, 34 * 32_000), 32_000
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         with serving(
-            Limits(upload=1 << 20, seconds=8, jobs=1, queue=1, stall=1.0), TOKEN, names=("sounds.example",)
+            Limits(upload=1 << 20, seconds=8, jobs=1, queue=1, stall=1.0),
+            TOKEN,
+            names=("sounds.example",),
         ) as running:
             yield running
         assert not list(folder.glob("auricle-*"))  # gone with the server
@@ -82,7 +87,9 @@ def test_captions_are_those_of_the_command_line(server: Server, embedded: Captio
     answer = server.ask("/v1/captions?format=srt", BELL.read_bytes())
     assert answer.headers["content-type"].startswith("application/x-subrip")
     assert answer.body.decode() == subtitles.getvalue()
-    assert server.ask("/v1/captions?format=vtt", BELL.read_bytes()).body.startswith(b"WEBVTT\n\n1\n00:00:00.000 -->")
+    assert server.ask("/v1/captions?format=vtt", BELL.read_bytes()).body.startswith(
+        b"WEBVTT\n\n1\n00:00:00.000 -->"
+    )
 
 
 def test_long_sounds_come_in_windows_or_events(server: Server, embedded: Captioner, scene: Path):
@@ -113,7 +120,9 @@ def test_subtitles_of_events_are_those_of_auricle_subtitle(server: Server, embed
 
 def test_corrected_captions_become_subtitles(server: Server):
     def subtitles(**asked: Any) -> Answer:
-        return server.ask("/v1/subtitles", json.dumps(asked).encode(), content_type="application/json")
+        return server.ask(
+            "/v1/subtitles", json.dumps(asked).encode(), content_type="application/json"
+        )
 
     captions = [
         {"start": 4, "end": 6.5, "caption": "A dog barks loudly."},
@@ -123,11 +132,20 @@ def test_corrected_captions_become_subtitles(server: Server):
     srt = subtitles(captions=captions).body.decode()
     assert srt.startswith("1\n00:00:01,000 --> 00:00:03,000\nRain ‹i›drums‹/i› (\\an8)& stops.\n")
     assert srt.endswith("2\n00:00:04,000 --> 00:00:06,500\nA dog barks loudly.\n\n")
-    assert "Rain &lt;i>drums&lt;/i> {\\an8}&amp; stops." in subtitles(captions=captions, format="vtt").body.decode()
+    assert (
+        "Rain &lt;i>drums&lt;/i> {\\an8}&amp; stops."
+        in subtitles(captions=captions, format="vtt").body.decode()
+    )
     assert "[dog barking]" in subtitles(captions=captions, style="label").body.decode()
     assert subtitles(captions=[{"start": -1, "end": 0, "caption": ""}]).status == 422
-    assert subtitles(captions=[{"start": 0, "end": 1, "caption": "x" * 1000}] * 20_001).status in (413, 422)
-    assert server.ask("/v1/subtitles", b"[" * (17 << 20), content_type="application/json").status == 413
+    assert subtitles(captions=[{"start": 0, "end": 1, "caption": "x" * 1000}] * 20_001).status in (
+        413,
+        422,
+    )
+    assert (
+        server.ask("/v1/subtitles", b"[" * (17 << 20), content_type="application/json").status
+        == 413
+    )
 
 
 def test_captions_are_streamed_with_progress_overview_and_explanations(server: Server, scene: Path):
@@ -171,7 +189,9 @@ def test_silence_and_video_are_sounds_too(server: Server, tmp_path: Path):
 def test_ranking_sorts_sounds_by_each_sentence(server: Server, embedded: Captioner):
     names = ["bell", "rain", "siren"]
     files = [(name, (EXAMPLES / f"{name}.wav").read_bytes()) for name in names]
-    answer = server.form("/v1/rank?sentence=rain+falls&sentence=a+bell+qwxz", *files, ("text", b"no sound at all")).json
+    answer = server.form(
+        "/v1/rank?sentence=rain+falls&sentence=a+bell+qwxz", *files, ("text", b"no sound at all")
+    ).json
     wanted = embedded.similarity([data for _, data in files], ["rain falls", "a bell qwxz"])
     found = [sound["similarities"] for sound in answer["sounds"][:3]]
     assert found == pytest.approx(wanted.round(4), abs=1e-6)
@@ -193,12 +213,20 @@ def test_a_decoded_sound_sounds_the_same(server: Server, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "is empty"), (b"x" * 5_000, "is damaged or no sound"), (BELL.read_bytes()[:30_000], "is truncated")],
+    [
+        (b"", "is empty"),
+        (b"x" * 5_000, "is damaged or no sound"),
+        (BELL.read_bytes()[:30_000], "is truncated"),
+    ],
 )
 def test_what_is_no_sound_is_refused_in_words(server: Server, data: bytes, words: str):
     for form in ("json", "sse", "srt"):
         answer = server.ask(f"/v1/captions?format={form}&name=%2Fetc%2Fpass%0Awd", data)
-        assert answer.status == 422 if form != "sse" or words != "is truncated" else answer.status in (200, 422)
+        assert (
+            answer.status == 422
+            if form != "sse" or words != "is truncated"
+            else answer.status in (200, 422)
+        )
         if answer.status == 422:
             assert answer.json["error"].startswith("pass?wd: ")
             assert words in answer.json["error"]
@@ -244,7 +272,13 @@ def test_nothing_is_answered_without_the_token(strict: Server):
 def test_only_its_own_names_and_pages_are_served(strict: Server):
     for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost.evil.example:80"):
         assert strict.ask("/healthz", host=host).status == 421, host
-    for host in ("localhost:1", "127.0.0.1", "[::1]:8000", "Sounds.Example:443", socket.gethostname()):
+    for host in (
+        "localhost:1",
+        "127.0.0.1",
+        "[::1]:8000",
+        "Sounds.Example:443",
+        socket.gethostname(),
+    ):
         assert strict.ask("/healthz", host=host).status == 200, host
     bell, own = BELL.read_bytes(), f"127.0.0.1:{strict.port}"
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{strict.port + 1}"):
@@ -274,7 +308,11 @@ def test_too_large_and_too_long_are_refused_and_nothing_stays(strict: Server, tm
     assert events[-1][0] == "error"
     with pytest.raises(http.client.IncompleteRead):  # it had begun to be answered, and breaks off
         authorised(strict, "/v1/sound", long.read_bytes())
-    assert not [path for folder in Path(tempfile.gettempdir()).glob("auricle-*") for path in folder.iterdir()]
+    assert not [
+        path
+        for folder in Path(tempfile.gettempdir()).glob("auricle-*")
+        for path in folder.iterdir()
+    ]
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
@@ -301,7 +339,9 @@ def test_slow_senders_keep_nobody_waiting_and_are_given_up(strict: Server):
 
 def test_more_than_can_wait_are_told_when_to_come_back(strict: Server):
     with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: authorised(strict, "/v1/captions", BELL.read_bytes()), range(12)))
+        answers = list(
+            pool.map(lambda _: authorised(strict, "/v1/captions", BELL.read_bytes()), range(12))
+        )
     assert {answer.status for answer in answers} == {200, 429}
     assert len({answer.body for answer in answers if answer.status == 200}) == 1
     for answer in answers:
@@ -353,7 +393,8 @@ def test_answers_that_nobody_reads_any_more_free_their_workers(server: Server, h
     for _ in range(2):  # as many as there are workers
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(
-                b"POST /v1/captions?format=sse HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+                b"POST /v1/captions?format=sse HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+                % len(body)
                 + body
             )
             assert connection.recv(1_000).startswith(b"HTTP/1.1 200")
@@ -369,7 +410,8 @@ class TestWorkers:
     def outcome(
         self, limits: Limits, path: Path, break_it: Any = None, overview: int = 0
     ) -> tuple[RefusedError | None, float]:
-        """How a request ends, and how many workers were replaced; the next request is answered all the same."""
+        """How a request ends, and how many workers were replaced; the next request is answered all
+        the same."""
 
         async def run() -> tuple[RefusedError | None, float]:
             metrics = Metrics()
@@ -397,7 +439,9 @@ class TestWorkers:
                 assert any(isinstance(m, dict) and m["event"] == "caption" for m in messages)
             finally:
                 await workers.close()
-            return refusal, metrics.registry.get_sample_value("auricle_workers_replaced_total") or 0.0
+            return refusal, metrics.registry.get_sample_value(
+                "auricle_workers_replaced_total"
+            ) or 0.0
 
         return asyncio.run(run())
 
@@ -418,9 +462,12 @@ class TestWorkers:
         assert (refusal.status, replaced) == (422, 0)  # it heeded
         assert "longer than 0.5 s" in str(refusal)
 
-    @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux holds a process to its memory")
+    @pytest.mark.skipif(
+        not Path("/proc/self/statm").exists(), reason="only Linux holds a process to its memory"
+    )
     def test_one_that_takes_too_much_memory_is_replaced(self):
-        # As many columns as no page asks for: what a sound itself takes may fit into memory that threads have left.
+        # As many columns as no page asks for: what a sound itself takes may fit into memory that
+        # threads have left.
         refusal, replaced = self.outcome(Limits(jobs=1, memory=4 << 20), BELL, overview=10**9)
         assert refusal is not None
         assert refusal.status == 422

@@ -26,11 +26,18 @@ TOKEN = "a token of the tests"
 @pytest.fixture(scope="module")
 def scene() -> np.ndarray:
     """A bell, then rain; (samples,) at 32 kHz."""
-    return np.concatenate([load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain")])
+    return np.concatenate(
+        [load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain")]
+    )
 
 
 def socket_to(server: Server, **headers: str) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{server.port}/v1/listen", additional_headers=headers, proxy=None, open_timeout=30)
+    return connect(
+        f"ws://127.0.0.1:{server.port}/v1/listen",
+        additional_headers=headers,
+        proxy=None,
+        open_timeout=30,
+    )
 
 
 def rows(connection: ClientConnection) -> list[dict[str, Any]]:
@@ -54,7 +61,9 @@ def heard(server: Server, samples: np.ndarray, piece: int, **start: Any) -> list
         return rows(connection)
 
 
-def test_rows_are_those_of_auricle_listen_whatever_the_pieces(server: Server, embedded: Captioner, scene: np.ndarray):
+def test_rows_are_those_of_auricle_listen_whatever_the_pieces(
+    server: Server, embedded: Captioner, scene: np.ndarray
+):
     now = datetime.datetime.now(datetime.UTC)
     wanted = [fields(row) for row in listen(embedded, [scene], now=lambda: now)]
     assert len(wanted) >= 4
@@ -98,7 +107,10 @@ def test_a_wrong_beginning_is_refused_in_words(server: Server, first: str | byte
 
 
 def test_samples_that_are_none_are_refused_in_words(server: Server):
-    for data, words in ((b"\0\0\0", "no whole number"), (np.full(8_000, np.nan, "<f4").tobytes(), "NaN")):
+    for data, words in (
+        (b"\0\0\0", "no whole number"),
+        (np.full(8_000, np.nan, "<f4").tobytes(), "NaN"),
+    ):
         with socket_to(server) as connection:
             connection.send(json.dumps({"encoding": "f32le", "rate": 32_000}))
             connection.send(data)

@@ -1,4 +1,5 @@
-"""The page in a real browser: files, corrections, downloads, live sound, alerts, keyboard only, and for screen readers."""
+"""The page in a real browser: files, corrections, downloads, live sound, alerts, keyboard only, and
+for screen readers."""
 
 import json
 import re
@@ -22,11 +23,14 @@ from sounds import write_media, write_wav
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 TOKEN = "a token of the tests"
-FAR = "sounds.example"  # for the browser another machine, to which it does not entrust its microphone
+# for the browser another machine, to which it does not entrust its microphone
+FAR = "sounds.example"
 PATIENCE = 60_000  # milliseconds, on a machine that does much else
 
 
@@ -34,7 +38,9 @@ PATIENCE = 60_000  # milliseconds, on a machine that does much else
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bell, then rain, then a siren."""
     samples = [load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain", "siren")]
-    return write_wav(tmp_path_factory.mktemp("page") / "a scene.wav", np.concatenate(samples), 32_000)
+    return write_wav(
+        tmp_path_factory.mktemp("page") / "a scene.wav", np.concatenate(samples), 32_000
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +74,14 @@ def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.on("console", lambda m: m.type != "error" or refused.match(m.text) or said.append(m.text))
+        page.on(
+            "console", lambda m: m.type != "error" or refused.match(m.text) or said.append(m.text)
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda r: r.url.startswith((url, "blob:", "ws")) or said.append(f"asks {r.url}"))
+        page.on(
+            "request",
+            lambda r: r.url.startswith((url, "blob:", "ws")) or said.append(f"asks {r.url}"),
+        )
         page.goto(f"{url}{path}")
         return page
 
@@ -107,7 +118,9 @@ def stamp(seconds: float) -> str:
     return f"00:00:{seconds:06.3f}".replace(".", ",")
 
 
-def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedded: Captioner, scene: Path):
+def test_a_file_is_captioned_shown_corrected_and_downloaded(
+    opened: Any, embedded: Captioner, scene: Path
+):
     segmenter = Segmenter(embedded)
     rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
     wanted = [row for row in rows if row.state == "end"]
@@ -115,7 +128,10 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedde
     captioned(page, scene)
     assert page.locator(".option p").all_inner_texts() == [event.caption for event in wanted]
     assert page.locator("#summary").inner_text() == f"0:15 · {len(wanted)} captions"
-    blocks = [f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n" for n, e in enumerate(wanted, 1)]
+    blocks = [
+        f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n"
+        for n, e in enumerate(wanted, 1)
+    ]
     assert downloaded(page, "srt written") == "".join(blocks)
     assert re.search(r"\[[a-z ,]*bell", downloaded(page, "srt label"))
 
@@ -138,7 +154,9 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(opened: Any, embedde
     assert "Dialogue: 0,0:00:05.50," in downloaded(page, "ass written")
     assert ',"Rain <drums> on a roof,\nhard.",' in downloaded(page, "csv")
     said = json.loads(downloaded(page, "json"))
-    assert [caption["caption"] for caption in said["captions"]][1] == "Rain <drums> on a roof,\nhard."
+    assert [caption["caption"] for caption in said["captions"]][
+        1
+    ] == "Rain <drums> on a roof,\nhard."
 
     page.locator("#list").focus()
     page.keyboard.press("Delete")
@@ -264,7 +282,9 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
     page.click("#listen")
     expect(page.locator("#alarm")).to_have_text("a church bell rings", timeout=PATIENCE)
     page.click("#large")
-    expect(page.locator("#big-sentence")).to_contain_text(re.compile("bell", re.IGNORECASE), timeout=PATIENCE)
+    expect(page.locator("#big-sentence")).to_contain_text(
+        re.compile("bell", re.IGNORECASE), timeout=PATIENCE
+    )
     page.keyboard.press("Escape")
     expect(page.locator("#history li.sound p").first).to_be_visible(timeout=PATIENCE)
     page.click("#wishlist button")  # the microphone stays open
@@ -279,7 +299,9 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
     assert "ALERT: a church bell rings" in Path(download.value.path()).read_text("utf-8")
 
 
-def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said(opened: Any, scene: Path):
+def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said(
+    opened: Any, scene: Path
+):
     def pieces() -> Iterator[np.ndarray]:
         samples = load_audio(scene, 32_000)
         while True:
@@ -297,7 +319,9 @@ def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said
         page.click("#listen")
     with serving(Limits(jobs=1), names=(FAR,)) as without:
         page = opened("/#live", url=f"http://{FAR}:{without.port}")
-        expect(page.locator("#live-trouble")).to_contain_text("Start the server with TLS (auricle serve --tls)")
+        expect(page.locator("#live-trouble")).to_contain_text(
+            "Start the server with TLS (auricle serve --tls)"
+        )
         expect(page.locator("#listen")).to_be_disabled()
 
 

@@ -28,7 +28,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": "late"})
     elif scope["type"] == "http":
         await asyncio.sleep(2 * HEAD_SECONDS)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+        )
         await send({"type": "http.response.body", "body": b"late"})
 
 
@@ -38,7 +40,11 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(promptness, "HEAD_SECONDS", HEAD_SECONDS)
     with closing(bound("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
-            app, http=promptness.PromptProtocol, ws="websockets-sansio", lifespan="off", log_level="warning"
+            app,
+            http=promptness.PromptProtocol,
+            ws="websockets-sansio",
+            lifespan="off",
+            log_level="warning",
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

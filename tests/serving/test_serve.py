@@ -20,14 +20,28 @@ from auricle.serving.certificate import own_certificate
 
 def test_it_serves_the_network_with_a_token_and_tls_and_stops_when_asked(tmp_path: Path):
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
-    arguments = [sys.executable, "-m", "auricle", "serve", "--host", "0.0.0.0", "--port", "0", "--jobs", "1"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "auricle",
+        "serve",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "0",
+        "--jobs",
+        "1",
+    ]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         said = process.stdout.readline()
-        found = re.fullmatch(r"auricle serves at https://[^ :]+:(\d+)/#token=(\S{20,})    \(Ctrl-C stops it\)\n", said)
+        found = re.fullmatch(
+            r"auricle serves at https://[^ :]+:(\d+)/#token=(\S{20,})    \(Ctrl-C stops it\)\n",
+            said,
+        )
         assert found, said + process.stderr.read()
         [certificate] = tmp_path.rglob("certificate.pem")
         assert (certificate.parent / "key.pem").stat().st_mode & 0o077 == 0
@@ -35,13 +49,17 @@ def test_it_serves_the_network_with_a_token_and_tls_and_stops_when_asked(tmp_pat
         url = f"https://localhost:{found[1]}"
         with urllib.request.urlopen(f"{url}/", context=trusted, timeout=30) as page:
             assert b"<title>auricle" in page.read()
-        asked = urllib.request.Request(f"{url}/v1/info", headers={"Authorization": f"Bearer {found[2]}"})
+        asked = urllib.request.Request(
+            f"{url}/v1/info", headers={"Authorization": f"Bearer {found[2]}"}
+        )
         with urllib.request.urlopen(asked, context=trusted, timeout=30) as info:
             assert b'"version"' in info.read()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert process.stderr.read() == ""
-    children = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True).stdout
+    children = subprocess.run(
+        ["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True
+    ).stdout
     assert not re.search(rf"^ *{process.pid} ", children, re.MULTILINE)
 
 
@@ -64,14 +82,22 @@ def test_what_cannot_be_served_is_refused_in_words(options: dict[str, object], w
         "tls": False,
         "host_name": None,
     }
-    limits = {"jobs": 1, "queue": 1, "max_upload": 1, "max_minutes": 1.0, "max_wait": 1.0, "max_memory": 64}
+    limits = {
+        "jobs": 1,
+        "queue": 1,
+        "max_upload": 1,
+        "max_minutes": 1.0,
+        "max_wait": 1.0,
+        "max_memory": 64,
+    }
     more = {"checkpoint": None, "listen": False, "device": None}
     with pytest.raises(AuricleError, match=re.escape(words)):
         serve(**{**defaults, **limits, **more, **options})  # type: ignore[arg-type]
 
 
 def test_without_a_home_a_certificate_is_asked_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("typer.get_app_dir", lambda _: "~/.config/auricle")  # as it is where there is no home
+    # as it is where there is no home
+    monkeypatch.setattr("typer.get_app_dir", lambda _: "~/.config/auricle")
     with pytest.raises(AuricleError, match="give --cert and --key"):
         serve(host="127.0.0.1", port=0, tls=True, token=None, cert=None, key=None, host_name=None)
 
@@ -82,8 +108,12 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_addresses():
-    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8")] == [True] * 4
-    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "example.org")] == [False] * 4
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8")] == [
+        True
+    ] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "example.org")] == [
+        False
+    ] * 4
     assert address("127.0.0.1", 80, False) == "http://127.0.0.1:80/"
     assert address("::1", 80, True) == "https://[::1]:80/"
     assert address("0.0.0.0", 80, True) == f"https://{socket.gethostname()}:80/"
@@ -96,7 +126,9 @@ def test_a_certificate_is_made_once_and_again_where_it_does_not_do(tmp_path: Pat
         x509.SubjectAlternativeName
     )
     assert {"sounds.example", "localhost"} <= set(names.value.get_values_for_type(x509.DNSName))
-    assert {"192.168.7.7", "127.0.0.1"} <= {str(a) for a in names.value.get_values_for_type(x509.IPAddress)}
+    assert {"192.168.7.7", "127.0.0.1"} <= {
+        str(a) for a in names.value.get_values_for_type(x509.IPAddress)
+    }
     made = cert.read_bytes(), key.read_bytes()
     own_certificate(folder, ("sounds.example",))
     assert (cert.read_bytes(), key.read_bytes()) == made

@@ -1,8 +1,10 @@
-"""kill -9 at random moments: the same command again gives what an unbroken run gives, and nothing half-written in between.
+"""kill -9 at random moments: the same command again gives what an unbroken run gives, and nothing
+half-written in between.
 
-Each task is a command in a process of its own, on data so small that it takes seconds. It is run once undisturbed, and then again
-and again in fresh folders, where it is killed after a random share of that time, as often as asked for, before it may end. After
-each kill, every file that has its final name can be read to its end; after the last run, the files are those of an unbroken run,
+Each task is a command in a process of its own, on data so small that it takes seconds. It is run
+once undisturbed, and then again and again in fresh folders, where it is killed after a random share
+of that time, as often as asked for, before it may end. After each kill, every file that has its
+final name can be read to its end; after the last run, the files are those of an unbroken run,
 without more of them, and what they hold is equal.
 """
 
@@ -81,7 +83,8 @@ class Task:
     again: tuple[str, ...]  # added after a kill
     needs: tuple[str, ...]  # tasks whose results it begins with
     results: Callable[[Path], dict[str, str]]  # a folder -> names and digests of what must be equal
-    steady: bool = True  # whether what is there is what will be there; a training's best so far is not
+    # whether what is there is what will be there; a training's best so far is not
+    steady: bool = True
     without: str = ""  # what of the needed tasks' results is taken away first
 
 
@@ -115,7 +118,9 @@ def tensors(pattern: str) -> Callable[[Path], dict[str, str]]:
         for path in sorted(folder.glob(pattern)):
             with safe_open(path, "np") as opened:
                 for name in sorted(opened.keys()):
-                    result[f"{path.relative_to(folder)}: {name}"] = digest(opened.get_tensor(name).tobytes())
+                    result[f"{path.relative_to(folder)}: {name}"] = digest(
+                        opened.get_tensor(name).tobytes()
+                    )
         return result
 
     return found
@@ -127,7 +132,8 @@ def rows(folder: Path) -> dict[str, str]:
         query = 'SELECT hex(digest), start, "end", caption, tags FROM windows JOIN sounds ON sounds.id = sound ORDER BY 1, 2'
         found = database.execute(query).fetchall()
         paths = sorted(
-            os.path.relpath(path, os.fsencode(folder)) for (path,) in database.execute("SELECT path FROM files")
+            os.path.relpath(path, os.fsencode(folder))
+            for (path,) in database.execute("SELECT path FROM files")
         )
     return {"windows": digest(repr(found).encode()), "files": digest(repr(paths).encode())}
 
@@ -157,8 +163,21 @@ TASKS = {
     for task in (
         Task("download", python(FETCH), (), (), files("set/**/*.*v")),
         Task("feature cache", python(CACHE), (), (), files("features/*/*.npy")),
-        Task("caption", auricle(*"caption sounds -f jsonl -o captions.jsonl".split()), (), (), files("captions.jsonl")),
-        Task("index", auricle(*"index sounds --database index.sqlite".split()), (), (), rows, steady=False),
+        Task(
+            "caption",
+            auricle(*"caption sounds -f jsonl -o captions.jsonl".split()),
+            (),
+            (),
+            files("captions.jsonl"),
+        ),
+        Task(
+            "index",
+            auricle(*"index sounds --database index.sqlite".split()),
+            (),
+            (),
+            rows,
+            steady=False,
+        ),
         Task(
             "bulk",
             auricle(*"bulk sounds -o out -f jsonl --shard 3 --workers 1".split()),
@@ -190,7 +209,9 @@ TASKS = {
             tensors(f"run/scst/{_WEIGHTS}"),
             steady=False,
         ),
-        Task("export", auricle("export", "run/captioner"), (), _TRAINED, files(_ONNX), without=_ONNX),
+        Task(
+            "export", auricle("export", "run/captioner"), (), _TRAINED, files(_ONNX), without=_ONNX
+        ),
     )
 }
 
@@ -204,7 +225,8 @@ def read_lines(path: Path) -> None:
 
 
 def check_database(path: Path) -> None:
-    """An SQLite file, as whoever opens it next finds it; on a copy, since opening it undoes what was begun."""
+    """An SQLite file, as whoever opens it next finds it; on a copy, since opening it undoes what
+    was begun."""
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.glob(f"{path.name}*"):
             shutil.copy(part, folder)
@@ -229,7 +251,11 @@ def unreadable(folder: Path) -> list[str]:
     """Files under their final names that cannot be read to their end."""
     found = []
     for path in sorted(folder.rglob("*")):
-        if ".part" in str(path.relative_to(folder)) or not path.is_file() or path.suffix not in READERS:
+        if (
+            ".part" in str(path.relative_to(folder))
+            or not path.is_file()
+            or path.suffix not in READERS
+        ):
             continue
         try:
             READERS[path.suffix](path)
@@ -239,9 +265,14 @@ def unreadable(folder: Path) -> list[str]:
 
 
 def names(folder: Path) -> set[str]:
-    """All files, but for the cache's unfinished ones: others may be at work on those, and they go when they are old."""
+    """All files, but for the cache's unfinished ones: others may be at work on those, and they go
+    when they are old."""
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return {name for name in there if not (name.startswith(("features", "cache")) and name.endswith(".part"))}
+    return {
+        name
+        for name in there
+        if not (name.startswith(("features", "cache")) and name.endswith(".part"))
+    }
 
 
 @dataclass
@@ -262,7 +293,10 @@ def prepare(folder: Path) -> None:
         rng = np.random.default_rng(number)
         samples = (0.2 * rng.normal(size=RATE + 999 * number)).astype(np.float32).clip(-1, 1)
         path = write_wav(folder / "sounds" / f"{number:02d}.wav", samples, RATE)
-        texts = (f"Sound {'abcdefghijkl'[number]} hums in a hall", f"A hall with sound {'abcdefghijkl'[number]}")
+        texts = (
+            f"Sound {'abcdefghijkl'[number]} hums in a hall",
+            f"A hall with sound {'abcdefghijkl'[number]}",
+        )
         items.append(Item(path, "valid" if number % 4 == 3 else "train", texts))
     write_manifest(folder / "sounds.csv", items)
     (folder / "recipe.toml").write_text(RECIPE)
@@ -291,7 +325,9 @@ def slow_server(content: bytes) -> Iterator[str]:
             pass
 
         def do_GET(self) -> None:
-            start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            start = int(
+                (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-")
+            )
             self.send_response(206 if start else 200)
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.send_header("Content-Length", str(len(content) - start))
@@ -342,7 +378,8 @@ class Killer:
     record: Record
 
     def trial(self, folder: Path) -> str:
-        """One or more kills in a fresh folder, and then the command to its end; what is wrong, or nothing."""
+        """One or more kills in a fresh folder, and then the command to its end; what is wrong, or
+        nothing."""
         begun = False  # whether there may be something to go on with
         for _ in range(int(self.rng.integers(1, 4))):
             if self.record.kills == self.kills:
@@ -370,14 +407,20 @@ class Killer:
         return ""
 
     def _run(self, folder: Path, begun: bool, kill_after: float | None = None) -> tuple[int, str]:
-        return run([*self.task.command(self.url), *(self.task.again if begun else ())], folder, kill_after)
+        return run(
+            [*self.task.command(self.url), *(self.task.again if begun else ())], folder, kill_after
+        )
 
     def _differing(self, folder: Path, *, early: bool = False) -> list[str]:
         """Results that are not an unbroken run's; before the end, of those that are there."""
         if early and not self.task.steady:
             return []
         wanted, found = self.task.results(self.whole), self.task.results(folder)
-        return sorted(name for name in {*found, *(() if early else wanted)} if found.get(name) != wanted.get(name))
+        return sorted(
+            name
+            for name in {*found, *(() if early else wanted)}
+            if found.get(name) != wanted.get(name)
+        )
 
 
 def run_kills(task: Task, kills: int, seed: int, work: Path, bases: dict[str, Path]) -> Record:
@@ -426,7 +469,9 @@ def copy(base: Path, folder: Path, content: bytes, without: str) -> None:
 
 def run_campaign(names: Collection[str], kills: int, seed: int, work: Path) -> Iterator[Record]:
     """Kills the tasks so often in all, each its share; those that they need come before them."""
-    shares = {name: kills // len(names) + (place < kills % len(names)) for place, name in enumerate(names)}
+    shares = {
+        name: kills // len(names) + (place < kills % len(names)) for place, name in enumerate(names)
+    }
     bases = {"": work / "base"}
     prepare(bases[""])
     needed = {need for name in names for need in TASKS[name].needs}

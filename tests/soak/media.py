@@ -1,8 +1,10 @@
-"""Mutated media: thousands of broken, lying and absurd files, each of which must give a caption or one line of error.
+"""Mutated media: thousands of broken, lying and absurd files, each of which must give a caption or
+one line of error.
 
     sounds -> every container and codec -> a mutation drawn by (seed, number) -> a worker process that captions it
 
-A worker that dies, hangs, swells or says something else is a failure; the file is kept, and is made again by its number.
+A worker that dies, hangs, swells or says something else is a failure; the file is kept, and is made
+again by its number.
 """
 
 import multiprocessing
@@ -74,21 +76,31 @@ def sources(work: Path) -> list[Media]:
         for suffix in list(ENCODERS)[number % 5 :: 5]:
             codec, rate = ENCODERS[suffix]
             path = write_media(
-                work / f"a{suffix}", samples[: int(SECONDS * rate)], rate, codec, video=suffix in (".mkv", ".mp4")
+                work / f"a{suffix}",
+                samples[: int(SECONDS * rate)],
+                rate,
+                codec,
+                video=suffix in (".mkv", ".mp4"),
             )
             made.append(Media(path.read_bytes(), suffix))
     return made
 
 
 def long_sources(work: Path) -> list[Media]:
-    """Small files that decode to an hour and more: near silence, which compresses to next to nothing."""
+    """Small files that decode to an hour and more: near silence, which compresses to next to
+    nothing."""
     made = []
-    for suffix, codec, rate, hours in ((".flac", "flac", 8_000, 2.0), (".ogg", "libopus", 48_000, 1.0)):
+    for suffix, codec, rate, hours in (
+        (".flac", "flac", 8_000, 2.0),
+        (".ogg", "libopus", 48_000, 1.0),
+    ):
         path = work / f"long{suffix}"
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=rate, layout="mono")
             assert isinstance(stream, av.AudioStream)
-            block = av.AudioFrame.from_ndarray(np.zeros((1, rate * 60), np.int16), format="s16", layout="mono")
+            block = av.AudioFrame.from_ndarray(
+                np.zeros((1, rate * 60), np.int16), format="s16", layout="mono"
+            )
             block.sample_rate = rate
             for minute in range(round(hours * 60)):
                 block.pts = minute * rate * 60
@@ -104,13 +116,17 @@ Mutation = Callable[[np.random.Generator, Media, Sequence[Media]], Media]
 def flipped(rng: np.random.Generator, content: bytes, bits: int, start: int, end: int) -> bytes:
     """With some bits turned over in a stretch."""
     changed = bytearray(content)
-    for place in rng.integers(start, min(end, len(content)), bits).tolist() if len(content) > start else []:
+    for place in (
+        rng.integers(start, min(end, len(content)), bits).tolist() if len(content) > start else []
+    ):
         changed[place] ^= 1 << int(rng.integers(8))
     return bytes(changed)
 
 
 def few_bits(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
-    return Media(flipped(rng, media.content, int(rng.integers(1, 20)), 0, len(media.content)), media.suffix)
+    return Media(
+        flipped(rng, media.content, int(rng.integers(1, 20)), 0, len(media.content)), media.suffix
+    )
 
 
 def many_bits(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
@@ -125,7 +141,11 @@ def header_bits(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> M
 def cut(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
     """Its end, its beginning or its middle gone."""
     first, last = sorted(rng.integers(0, len(media.content) + 1, 2))
-    parts = (media.content[:first], media.content[last:], media.content[:first] + media.content[last:])
+    parts = (
+        media.content[:first],
+        media.content[last:],
+        media.content[:first] + media.content[last:],
+    )
     return Media(parts[rng.integers(3)], media.suffix)
 
 
@@ -135,21 +155,35 @@ def beginning(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Med
 
 
 def other_ending(rng: np.random.Generator, media: Media, others: Sequence[Media]) -> Media:
-    endings = [".wav", ".txt", ".mp4", ".m3u8", ".sdp", ".ts", "", *(other.suffix for other in others)]
+    endings = [
+        ".wav",
+        ".txt",
+        ".mp4",
+        ".m3u8",
+        ".sdp",
+        ".ts",
+        "",
+        *(other.suffix for other in others),
+    ]
     return Media(media.content, endings[int(rng.integers(len(endings)))])
 
 
 def chimera(rng: np.random.Generator, media: Media, others: Sequence[Media]) -> Media:
     """One file's beginning with another's end."""
     other = others[int(rng.integers(len(others)))].content
-    return Media(media.content[: rng.integers(len(media.content))] + other[rng.integers(len(other)) :], media.suffix)
+    return Media(
+        media.content[: rng.integers(len(media.content))] + other[rng.integers(len(other)) :],
+        media.suffix,
+    )
 
 
 def splice(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
     """A stretch repeated, zeroed, or put in from nowhere."""
     first, last = sorted(rng.integers(0, len(media.content) + 1, 2))
     stretch = media.content[first:last]
-    other = (stretch * 2, bytes(len(stretch)), rng.bytes(int(rng.integers(1, 10_000))))[rng.integers(3)]
+    other = (stretch * 2, bytes(len(stretch)), rng.bytes(int(rng.integers(1, 10_000))))[
+        rng.integers(3)
+    ]
     return Media(media.content[:first] + other + media.content[last:], media.suffix)
 
 
@@ -175,16 +209,29 @@ def absurd_wav(rng: np.random.Generator, _media: Media, _: Sequence[Media]) -> M
     channels = draw(0, 1, 2, 3, 8, 64, 65, 255, 65_535)
     bits = draw(0, 1, 4, 8, 12, 16, 24, 32, 64, 65_535)
     kind = draw(0, 1, 2, 3, 6, 7, 0x11, 0x31, 0x50, 0x55, 0xFFFE, 0xFFFF)
-    align, data = draw(0, 1, 2, channels * bits // 8 & 0xFFFF), rng.bytes(int(rng.integers(0, 100_000)))
+    align, data = (
+        draw(0, 1, 2, channels * bits // 8 & 0xFFFF),
+        rng.bytes(int(rng.integers(0, 100_000))),
+    )
     length = draw(0, len(data), len(data) * 2, 2**31 - 1, 2**32 - 1)
     head = struct.pack("<HHIIHH", kind, channels, rate, rate * align & 0xFFFFFFFF, align, bits)
-    body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", length) + data
+    body = (
+        b"WAVEfmt "
+        + struct.pack("<I", len(head))
+        + head
+        + b"data"
+        + struct.pack("<I", length)
+        + data
+    )
     return Media(b"RIFF" + struct.pack("<I", len(body)) + body, ".wav")
 
 
 def noise(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
     """A container's first bytes, and random ones."""
-    return Media(media.content[: int(rng.integers(0, 16))] + rng.bytes(int(rng.integers(0, 50_000))), media.suffix)
+    return Media(
+        media.content[: int(rng.integers(0, 16))] + rng.bytes(int(rng.integers(0, 50_000))),
+        media.suffix,
+    )
 
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -193,14 +240,18 @@ MUTATIONS: tuple[Mutation, ...] = (
 LONG_SHARE = 0.005
 
 
-def mutant(seed: int, number: int, media: Sequence[Media], long: Sequence[Media]) -> tuple[str, Media]:
+def mutant(
+    seed: int, number: int, media: Sequence[Media], long: Sequence[Media]
+) -> tuple[str, Media]:
     """The file of a number: the name of its mutation, and what it is."""
     rng = np.random.default_rng((seed, number))
     if long and rng.random() < LONG_SHARE:
         source = long[int(rng.integers(len(long)))]
         return "decodes to hours", source if rng.integers(2) else few_bits(rng, source, media)
     mutation = MUTATIONS[number % len(MUTATIONS)]
-    return mutation.__name__.replace("_", " "), mutation(rng, media[int(rng.integers(len(media)))], media)
+    return mutation.__name__.replace("_", " "), mutation(
+        rng, media[int(rng.integers(len(media)))], media
+    )
 
 
 @dataclass(frozen=True)
@@ -245,7 +296,11 @@ def work(pipe: Connection) -> None:
             for caption in captioner.captions(path):
                 hours = caption.end / 3600
                 texts.append(caption.text)
-            outcome = Outcome("caption" if all(texts) and texts else "no caption", texts[0] if texts else "", hours)
+            outcome = Outcome(
+                "caption" if all(texts) and texts else "no caption",
+                texts[0] if texts else "",
+                hours,
+            )
         except AudioError as error:
             outcome = Outcome("refused", str(error), hours)
         except Exception as error:
@@ -277,7 +332,9 @@ class Worker:
     def run(self, path: Path) -> Outcome:
         if self._process is None or not self._process.is_alive():
             self._pipe, theirs = multiprocessing.get_context("spawn").Pipe()
-            self._process = multiprocessing.get_context("spawn").Process(target=work, args=(theirs,), daemon=True)
+            self._process = multiprocessing.get_context("spawn").Process(
+                target=work, args=(theirs,), daemon=True
+            )
             self._process.start()
             theirs.close()
         try:
@@ -309,7 +366,8 @@ class Tally:
 def run_media(
     seed: int, files: int, work_folder: Path, jobs: int = 2, *, hours: bool = True
 ) -> Iterator[tuple[str, int, Outcome]]:
-    """Makes and captions the files; yields the mutation, the number and the outcome of each. Failures stay in the folder.
+    """Makes and captions the files; yields the mutation, the number and the outcome of each.
+    Failures stay in the folder.
 
     With `hours`, a few of them decode to hours.
     """

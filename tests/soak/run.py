@@ -29,17 +29,23 @@ def main(
     seed: int = 0,
     files: Annotated[int, typer.Option(help="Mutated media files.")] = 10_000,
     kills: Annotated[int, typer.Option(help="Kills in all, shared among the tasks.")] = 100,
-    task: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(TASKS)}; all if left out.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(TASKS)}; all if left out.")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Media files at a time.")] = 2,
     report: Annotated[Path, typer.Option(help="Where the report goes.")] = REPORT,
-    keep: Annotated[Path | None, typer.Option(help="Folder for what fails; a temporary one if left out.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for what fails; a temporary one if left out.")
+    ] = None,
 ) -> None:
     """Runs the soak and writes its report; exit code 1 where anything fails."""
     work = keep or Path(tempfile.mkdtemp(prefix="soak-"))
     chosen = "".join(f" --task '{name}'" for name in task or ())
     what = f"`python tests/soak/run.py --seed {seed} --files {files} --kills {kills}{chosen}` at commit {commit()}"
     began = time.monotonic()
-    outcomes = list(track(run_media(seed, files, work / "media", jobs), "Media", files)) if files else []
+    outcomes = (
+        list(track(run_media(seed, files, work / "media", jobs), "Media", files)) if files else []
+    )
     records = []
     tasks = task or list(TASKS)
     if kills:
@@ -51,14 +57,18 @@ def main(
     text = written(what, tallied(outcomes), failures, records, minutes)
     with written_whole(report) as part:
         part.write_text(text, "utf-8")
-    print(f"{report}: {len(failures)} media files failed, {sum(len(r.failures) for r in records)} kills; see {work}")
+    print(
+        f"{report}: {len(failures)} media files failed, {sum(len(r.failures) for r in records)} kills; see {work}"
+    )
     if failures or any(record.failures for record in records):
         raise typer.Exit(1)
 
 
 def commit() -> str:
     """Of the tree, and whether anything in it differs."""
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     return said.strip() or "unknown"
 
 

@@ -20,11 +20,15 @@ CAPTIONS = (
 )
 
 
-def event(start: float, end: float, caption: str = "A dog barks.", confidence: float | None = 0.9) -> Event:
+def event(
+    start: float, end: float, caption: str = "A dog barks.", confidence: float | None = 0.9
+) -> Event:
     return Event(1, "end", start, end, caption, (Tag("Bark", 0.9),), confidence)
 
 
-def shown(*events: Event, options: CueOptions | None = None, taken: tuple[tuple[float, float], ...] = ()) -> list[Cue]:
+def shown(
+    *events: Event, options: CueOptions | None = None, taken: tuple[tuple[float, float], ...] = ()
+) -> list[Cue]:
     return list(cues(events, options or CueOptions(), taken))
 
 
@@ -44,7 +48,9 @@ def streams(draw: st.DrawFn) -> list[Event]:
     sentence=st.booleans(),
     speech=st.booleans(),
 )
-def test_conventions_hold(events: list[Event], taken: list[tuple[float, float]], sentence: bool, speech: bool) -> None:
+def test_conventions_hold(
+    events: list[Event], taken: list[tuple[float, float]], sentence: bool, speech: bool
+) -> None:
     stretches = tuple((start, start + length) for start, length in taken)
     options = CueOptions("sentence" if sentence else "label", speech=speech)
     found = shown(*events, options=options, taken=stretches)
@@ -54,7 +60,10 @@ def test_conventions_hold(events: list[Event], taken: list[tuple[float, float]],
         assert len(cue.text) / seconds <= SPEED + 1e-6
         assert len(lines) <= 2
         assert all(0 < len(line) <= LINE for line in lines)
-        assert all(cue.end <= start - GAP + 1e-6 or cue.start >= end + GAP - 1e-6 for start, end in stretches)
+        assert all(
+            cue.end <= start - GAP + 1e-6 or cue.start >= end + GAP - 1e-6
+            for start, end in stretches
+        )
         # It is shown while it is heard, or begins to be.
         assert any(e.start - 1e-6 <= cue.start <= max(e.start, e.end - LEFT) + 1e-6 for e in events)
     assert all(before.end + GAP <= after.start + 1e-6 for before, after in pairwise(found))
@@ -63,7 +72,9 @@ def test_conventions_hold(events: list[Event], taken: list[tuple[float, float]],
 def test_a_label_is_in_brackets_and_a_sentence_is_not() -> None:
     caption = "A dog barks while rain falls."
     assert [cue.text for cue in shown(event(1, 5, caption))] == ["[dog barking, rain falling]"]
-    assert [cue.text for cue in shown(event(1, 5, caption), options=CueOptions("sentence"))] == [caption]
+    assert [cue.text for cue in shown(event(1, 5, caption), options=CueOptions("sentence"))] == [
+        caption
+    ]
 
 
 def test_a_cue_lasts_as_long_as_its_sound_up_to_seven_seconds() -> None:
@@ -75,7 +86,10 @@ def test_a_cue_lasts_as_long_as_its_sound_up_to_seven_seconds() -> None:
 def test_fewer_words_where_there_is_less_time() -> None:
     caption = "A dog barks while rain falls and a siren wails."
     assert shown(event(0, 1, caption), event(1, 9, "A bell rings."))[0].text == "[dog barking]"
-    assert shown(event(0, 9, caption))[0].text.replace("\n", " ") == "[dog barking, rain falling, siren wailing]"
+    assert (
+        shown(event(0, 9, caption))[0].text.replace("\n", " ")
+        == "[dog barking, rain falling, siren wailing]"
+    )
 
 
 def test_what_goes_on_is_not_said_again() -> None:
@@ -93,7 +107,9 @@ def test_what_is_taken_comes_first() -> None:
 def test_speech_and_music_can_be_left_out() -> None:
     both = event(0, 5, "A man speaks while a dog barks."), event(5, 9, "Music plays.")
     assert [c.text for c in shown(*both)] == ["[man speaking, dog barking]", "[music playing]"]
-    assert [c.text for c in shown(*both, options=CueOptions(speech=False, music=False))] == ["[dog barking]"]
+    assert [c.text for c in shown(*both, options=CueOptions(speech=False, music=False))] == [
+        "[dog barking]"
+    ]
     alone = event(0, 5, "A woman talks.")
     assert shown(alone, options=CueOptions("sentence", speech=False)) == []
 
@@ -105,5 +121,7 @@ def test_doubtful_events_are_not_shown_and_those_without_confidence_are() -> Non
 
 
 def test_rows_that_are_not_final_are_passed_over() -> None:
-    assert shown(Event(1, "begin", 0, 1, "A cat meows.", (), 0.9), event(0, 5)) == [Cue(0, 5, "[dog barking]")]
+    assert shown(Event(1, "begin", 0, 1, "A cat meows.", (), 0.9), event(0, 5)) == [
+        Cue(0, 5, "[dog barking]")
+    ]
     assert math.isfinite(shown(event(0, 5))[0].end)

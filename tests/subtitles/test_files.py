@@ -93,7 +93,8 @@ def put(folder: Path, content: bytes, form: str) -> Path:
 
 
 def without(merged: bytes, original: bytes) -> bytes:
-    """What was added, where all that was there is there in its order; otherwise the assertion fails."""
+    """What was added, where all that was there is there in its order; otherwise the assertion
+    fails."""
     added, at = bytearray(), 0
     for line in original.splitlines(keepends=True):
         found = merged.find(line, at)
@@ -106,9 +107,13 @@ def without(merged: bytes, original: bytes) -> bytes:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_new_file_reads_back(tmp_path: Path, form: Form) -> None:
     path = put(tmp_path, write_cues(OURS, form), form)
-    read = [(e.start / 1000, e.end / 1000, e.text.replace("\\N", "\n")) for e in pysubs2.load(str(path))]
+    read = [
+        (e.start / 1000, e.end / 1000, e.text.replace("\\N", "\n")) for e in pysubs2.load(str(path))
+    ]
     assert read == [(cue.start, cue.end, cue.text) for cue in OURS]
-    assert [(cue.start, cue.end) for cue in read_subtitles(path).cues] == [(cue.start, cue.end) for cue in OURS]
+    assert [(cue.start, cue.end) for cue in read_subtitles(path).cues] == [
+        (cue.start, cue.end) for cue in OURS
+    ]
 
 
 HOSTILE = "A {dog} <i>barks</i> & {\\an8}howls \\h at --> it\n\n \r\nlast"
@@ -129,7 +134,9 @@ def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: Form) -> None:
         path = put(tmp_path, content, form)
         assert [cue.start for cue in read_subtitles(path).cues if 3 <= cue.start < 10] == [3.0, 8.0]
         # A tag that pysubs2 knows would be gone, and so would what stands in braces.
-        (event,) = [event for event in pysubs2.load(str(path), keep_html_tags=True) if event.start == 3_000]
+        (event,) = [
+            event for event in pysubs2.load(str(path), keep_html_tags=True) if event.start == 3_000
+        ]
         lines = event.text.replace("\\N", "\n").split("\n")
         if form == "vtt":
             assert not any("<" in line or "-->" in line for line in lines)
@@ -164,7 +171,10 @@ def test_what_was_there_stays(tmp_path: Path, form: Form, encoding: str, newline
 
 def test_ours_come_in_the_order_of_time_and_notes_stay_with_what_follows(tmp_path: Path) -> None:
     merged = merge_cues(read_subtitles(put(tmp_path, VTT.encode(), "vtt")), OURS).decode()
-    places = [merged.index(text) for text in ("[wind", "intro", "[dog", "[bell", "NOTE between", "No name", "[siren")]
+    places = [
+        merged.index(text)
+        for text in ("[wind", "intro", "[dog", "[bell", "NOTE between", "No name", "[siren")
+    ]
     assert places == sorted(places)
     assert merged.startswith(VTT[: VTT.index("intro")])
     assert merged.index("NOTE between") + len("NOTE between\n\n") == merged.index("00:00:10.000")
@@ -188,16 +198,24 @@ def test_ass_has_columns_and_styles_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_file_out_of_order_is_not_torn(tmp_path: Path) -> None:
-    blocks = [f"{n}\n00:00:{s:02},000 --> 00:00:{s + 1:02},000\nText {n}\n\n" for n, s in ((1, 30), (2, 5), (3, 20))]
-    merged = merge_cues(read_subtitles(put(tmp_path, "".join(blocks).encode(), "srt")), OURS[:4]).decode()
+    blocks = [
+        f"{n}\n00:00:{s:02},000 --> 00:00:{s + 1:02},000\nText {n}\n\n"
+        for n, s in ((1, 30), (2, 5), (3, 20))
+    ]
+    merged = merge_cues(
+        read_subtitles(put(tmp_path, "".join(blocks).encode(), "srt")), OURS[:4]
+    ).decode()
     assert all(block in merged for block in blocks)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    content=st.text(st.sampled_from("01:,.->\n\r \ufeffNOTEab[]Dialogue"), max_size=120), form=st.sampled_from(FORMS)
+    content=st.text(st.sampled_from("01:,.->\n\r \ufeffNOTEab[]Dialogue"), max_size=120),
+    form=st.sampled_from(FORMS),
 )
-def test_whatever_is_in_a_file_stays_in_it(tmp_path_factory: pytest.TempPathFactory, content: str, form: Form) -> None:
+def test_whatever_is_in_a_file_stays_in_it(
+    tmp_path_factory: pytest.TempPathFactory, content: str, form: Form
+) -> None:
     head = {"srt": "", "vtt": "WEBVTT\n\n", "ass": "[Events]\n"}[form]
     cue = {"ass": "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hi\n"}.get(
         form, "00:00:01.000 --> 00:00:02.000\nHi\n\n"
@@ -210,7 +228,9 @@ def test_whatever_is_in_a_file_stays_in_it(tmp_path_factory: pytest.TempPathFact
     without(merge_cues(file, OURS).replace(b"\r\r", b"\r"), original.replace(b"\r\r", b"\r"))
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.srt", b""), ("a.vtt", b"WEBVTT\n"), ("a.ass", b"\0\xff" * 99)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.srt", b""), ("a.vtt", b"WEBVTT\n"), ("a.ass", b"\0\xff" * 99)]
+)
 def test_a_file_without_cues_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(AuricleError, match="holds no cue"):

@@ -57,20 +57,30 @@ def test_speech_is_speech(caption: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "caption", ["Soft music is playing.", "A man plays a guitar.", "A choir sings.", "Piano notes are played."]
+    "caption",
+    [
+        "Soft music is playing.",
+        "A man plays a guitar.",
+        "A choir sings.",
+        "Piano notes are played.",
+    ],
 )
 def test_music_is_music(caption: str) -> None:
     assert all(phrase.music and not phrase.speech for phrase in phrases(caption))
 
 
-@pytest.mark.parametrize("caption", ["A dog barks.", "A man laughs.", "A baby cries.", "A person walks on gravel."])
+@pytest.mark.parametrize(
+    "caption", ["A dog barks.", "A man laughs.", "A baby cries.", "A person walks on gravel."]
+)
 def test_other_sounds_are_neither(caption: str) -> None:
     assert not any(phrase.music or phrase.speech for phrase in phrases(caption))
 
 
 def test_where_a_caption_says_nothing_its_likeliest_tag_does() -> None:
     assert label("") == ""
-    assert [p.text for p in phrases("It goes on.", [Tag("Waves, surf", 0.4), Tag("Ocean", 0.3)])] == ["waves"]
+    assert [
+        p.text for p in phrases("It goes on.", [Tag("Waves, surf", 0.4), Tag("Ocean", 0.3)])
+    ] == ["waves"]
     assert phrases("It goes on.", [Tag("Speech", 0.4)])[0].speech
 
 
@@ -85,5 +95,11 @@ def test_captions_by_people_become_short_labels() -> None:
     assert all(text == text.lower().strip() and text for text in texts)
     assert sum(len(text) <= 30 for text in texts) > 0.97 * len(texts)
     # "something barks" would be a sentence: a label's verb stands on -ing, or it has none.
-    assert sum(text.split()[-1] in ("is", "are", "being", "the", "a", "of", "and", "with") for text in texts) == 0
+    assert (
+        sum(
+            text.split()[-1] in ("is", "are", "being", "the", "a", "of", "and", "with")
+            for text in texts
+        )
+        == 0
+    )
     assert all(len(set(its)) == len(its) for its in found)

@@ -24,7 +24,8 @@ def _made_tags(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen made sounds of about a second with two captions each, twelve to learn from and four to select by.
+    """Sixteen made sounds of about a second with two captions each, twelve to learn from and four
+    to select by.
 
     Beside it stand the names of tags and captions without sound.
     """

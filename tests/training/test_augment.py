@@ -42,8 +42,11 @@ def test_stretches_of_time_and_of_bands_become_the_mean(frames: int):
     assert len({tuple(row.tolist()) for row in whole_frames}) > 10  # each item has its own
 
 
-def decoder_inputs(rows: int, frames: int, tags: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Memory, its mask and embedded words; sounds of different lengths, or captions without, and tags."""
+def decoder_inputs(
+    rows: int, frames: int, tags: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Memory, its mask and embedded words; sounds of different lengths, or captions without, and
+    tags."""
     mask = torch.arange(frames + tags) < torch.randint(min(1, frames), frames + 1, (rows, 1))
     mask[:, frames:] = True
     return noise(rows, frames + tags, 2), mask, noise(rows, 5, 2)
@@ -64,7 +67,9 @@ def test_something_is_heard_always(
     torch.manual_seed(seed)
     frames = max(frames, 1 - tags)
     inputs = decoder_inputs(rows, frames, tags)
-    augment = decoder_augment(Augmentation(audio_dropout=audio_dropout, tag_dropout=tag_dropout), tags)
+    augment = decoder_augment(
+        Augmentation(audio_dropout=audio_dropout, tag_dropout=tag_dropout), tags
+    )
     memory, mask, embedded = augment(*inputs) if augment else inputs
     assert memory is inputs[0]
     assert embedded is inputs[2]

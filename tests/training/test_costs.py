@@ -20,7 +20,9 @@ def test_cnn10_costs_67_gflop_for_half_a_minute():
 
 def test_what_is_frozen_is_not_learnt():
     learnt, frozen = (
-        stage_costs(load_recipe(Path("scratch"), [f"train.encoder_rate={rate}"]), 1000, 5)["captioner"]
+        stage_costs(load_recipe(Path("scratch"), [f"train.encoder_rate={rate}"]), 1000, 5)[
+            "captioner"
+        ]
         for rate in (1, 0)
     )
     assert learnt.forward == frozen.forward

@@ -31,11 +31,17 @@ ENCODER = EncoderConfig("cnn10", 1 / 16)
 def made_batches(accelerator: Accelerator) -> Batches:
     """One batch in an epoch, of eight sounds and four captions without sound.
 
-    Captions are of different lengths, some sounds have a label in common, and one text is a sound's caption too.
+    Captions are of different lengths, some sounds have a label in common, and one text is a sound's
+    caption too.
     """
     rng = np.random.default_rng(0)
     items = [
-        Item(Path(f"{i}.wav"), "train", (" ".join(f"word{k}" for k in range(i, 2 * i + 1)),), label=f"l{i // 3}")
+        Item(
+            Path(f"{i}.wav"),
+            "train",
+            (" ".join(f"word{k}" for k in range(i, 2 * i + 1)),),
+            label=f"l{i // 3}",
+        )
         for i in range(SOUNDS)
     ]
     spectrograms = [rng.normal(-30, 10, (48, 64)).astype(np.float32) for _ in items]
@@ -57,16 +63,21 @@ def made_batches(accelerator: Accelerator) -> Batches:
 
 
 def contrastive_step(path: Path, masked: bool) -> None:
-    """One step of pre-training, frozen and without dropout; the main process writes loss and gradients."""
+    """One step of pre-training, frozen and without dropout; the main process writes loss and
+    gradients."""
     accelerator = make_accelerator()
     batches = made_batches(accelerator)
     torch.manual_seed(0)
     model = PreEncoder(ENCODER, len(batches.vocabulary), 8, 12, 0.2, True, tags=True).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)
-    audio, captions, temperature, tags = prepared(batch.log_mel, batch.frames, batch.words(), batch.text_tags)
+    audio, captions, temperature, tags = prepared(
+        batch.log_mel, batch.frames, batch.words(), batch.text_tags
+    )
     also_fit = _also_fit(batch, accelerator) if masked else None
-    contrast = contrastive_loss(gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit)
+    contrast = contrastive_loss(
+        gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit
+    )
     loss = contrast + 0.01 * tag_distillation(tags, torch.full_like(tags, 0.3))
     accelerator.backward(loss)
     write(path, accelerator, model, mean_loss(loss, accelerator))
@@ -77,7 +88,9 @@ def captioning_step(path: Path, _: bool) -> None:
     accelerator = make_accelerator()
     batches = made_batches(accelerator)
     torch.manual_seed(0)
-    model = CaptioningModel(ENCODER, DecoderConfig(16, 2, 2, 32, tags=3), len(batches.vocabulary)).eval()
+    model = CaptioningModel(
+        ENCODER, DecoderConfig(16, 2, 2, 32, tags=3), len(batches.vocabulary)
+    ).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)
     targets = batch.tokens[:, 1:]
@@ -102,9 +115,12 @@ def write(path: Path, accelerator: Accelerator, model: torch.nn.Module, loss: to
 
 
 @pytest.mark.parametrize(
-    ("step", "masked"), [(contrastive_step, False), (contrastive_step, True), (captioning_step, False)]
+    ("step", "masked"),
+    [(contrastive_step, False), (contrastive_step, True), (captioning_step, False)],
 )
-def test_two_processes_have_the_loss_and_gradients_of_one(step: Callable[..., None], masked: bool, tmp_path: Path):
+def test_two_processes_have_the_loss_and_gradients_of_one(
+    step: Callable[..., None], masked: bool, tmp_path: Path
+):
     found = []
     for ranks in (1, 2):
         path = tmp_path / f"{ranks}.safetensors"

@@ -44,7 +44,9 @@ keep = "best_loss"
 """
 
 
-def test_pretrain_train_caption(tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_pretrain_train_caption(
+    tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(manifest=tiny_manifest, output=tmp_path / "run"))
     cli.pretrain(path)

@@ -30,7 +30,8 @@ HEARS = FRONT_ENDS["mobilenet"]
 
 @pytest.fixture(scope="module")
 def folder(tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of both stages: the captioner leaves the pre-encoder's audio tower as it was, and keeps its space."""
+    """The folder of both stages: the captioner leaves the pre-encoder's audio tower as it was, and
+    keeps its space."""
     output = tmp_path_factory.mktemp("guided")
     recipe = tiny_recipe(
         tiny_manifest,
@@ -82,7 +83,9 @@ def test_a_checkpoint_names_the_tags_and_has_a_space(checkpoint: Checkpoint, tin
 
 
 @pytest.mark.parametrize("frames", [101, 320, 333, 1001])
-def test_tags_and_the_place_in_the_space_are_torchs(checkpoint: Checkpoint, model: CaptioningModel, frames: int):
+def test_tags_and_the_place_in_the_space_are_torchs(
+    checkpoint: Checkpoint, model: CaptioningModel, frames: int
+):
     heard = torch.randn(1, frames, HEARS.mels, generator=torch.Generator().manual_seed(frames))
     found = run(checkpoint.folder / "encoder.onnx", log_mel=heard.numpy())
     features, mask, tags = model.hear(heard, torch.tensor([frames]))
@@ -93,22 +96,30 @@ def test_tags_and_the_place_in_the_space_are_torchs(checkpoint: Checkpoint, mode
     np.testing.assert_allclose(found["sound_embedding"], embedding, atol=1e-5)
     memory, _ = model.remember(features, mask, tags)
     assert memory.shape[1] == features.shape[1] + 3
-    for name, tensor in zip(("memory_keys", "memory_values"), model.decoder.memory_keys_values(memory), strict=True):
+    for name, tensor in zip(
+        ("memory_keys", "memory_values"), model.decoder.memory_keys_values(memory), strict=True
+    ):
         np.testing.assert_allclose(found[name], tensor, atol=1e-4)
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 9), (5, 2), (40, 30)])
-def test_sentences_are_placed_as_in_torch(checkpoint: Checkpoint, model: CaptioningModel, rows: int, length: int):
+def test_sentences_are_placed_as_in_torch(
+    checkpoint: Checkpoint, model: CaptioningModel, rows: int, length: int
+):
     assert model.space is not None
     generator = torch.Generator().manual_seed(rows)
     tokens = torch.randint(1, len(checkpoint.vocabulary), (rows, length), generator=generator)
     ends = torch.randint(1, length + 1, (rows, 1), generator=generator)
     tokens = tokens.masked_fill(torch.arange(length) >= ends, PAD)
     found = run(checkpoint.folder / "text.onnx", tokens=tokens.numpy())
-    np.testing.assert_allclose(found["sentence_embedding"], model.space.embed_text(tokens), atol=1e-5)
+    np.testing.assert_allclose(
+        found["sentence_embedding"], model.space.embed_text(tokens), atol=1e-5
+    )
 
 
-def test_onnx_and_torch_caption_alike(checkpoint: Checkpoint, model: CaptioningModel, tiny_manifest: Path):
+def test_onnx_and_torch_caption_alike(
+    checkpoint: Checkpoint, model: CaptioningModel, tiny_manifest: Path
+):
     captioner = load(checkpoint.folder)
     for number in (0, 3):
         path = tiny_manifest.parent / f"{number}.wav"
@@ -129,7 +140,9 @@ def without_weights(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
     return load_checkpoint(tmp_path)
 
 
-def test_every_tensor_is_read_back_from_onnx_alone(without_weights: Checkpoint, model: CaptioningModel):
+def test_every_tensor_is_read_back_from_onnx_alone(
+    without_weights: Checkpoint, model: CaptioningModel
+):
     with torch.random.fork_rng():
         torch.manual_seed(1)  # what were left as drawn would differ
         state = load_model(without_weights).state_dict()
@@ -144,7 +157,9 @@ def test_a_tensor_that_is_not_there_is_missed(without_weights: Checkpoint):
         load_model(without_weights)
     path = without_weights.folder / "encoder.onnx"
     network = onnx.load(path)
-    (bias,) = (tensor for tensor in network.graph.initializer if tensor.name == "encoder.classifier.5.bias")
+    (bias,) = (
+        tensor for tensor in network.graph.initializer if tensor.name == "encoder.classifier.5.bias"
+    )
     network.graph.initializer.remove(bias)
     path.unlink()  # a link to the file of all tests
     onnx.save(network, path)

@@ -45,23 +45,37 @@ def begun(recipe: Recipe, checkpoint: Checkpoint) -> tuple[CaptioningModel, Voca
     return model, vocabulary
 
 
-def test_a_recipe_takes_over_what_the_captioner_is(tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path):
+def test_a_recipe_takes_over_what_the_captioner_is(
+    tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path
+):
     config = load_checkpoint(tiny_guided_checkpoint).config
     recipe = asked(tiny_guided_checkpoint, manifest, tmp_path)
-    assert (recipe.encoder, recipe.decoder, recipe.data.front_end) == (config.encoder, config.decoder, "panns")
+    assert (recipe.encoder, recipe.decoder, recipe.data.front_end) == (
+        config.encoder,
+        config.decoder,
+        "panns",
+    )
     assert recipe.licence == config.licence
     with pytest.raises(AuricleError, match="no checkpoint"):
         asked(tmp_path, manifest, tmp_path)
 
 
-def test_it_begins_as_it_was_and_with_new_words(tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path):
+def test_it_begins_as_it_was_and_with_new_words(
+    tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path
+):
     checkpoint = load_checkpoint(tiny_guided_checkpoint)
     model, vocabulary = begun(asked(tiny_guided_checkpoint, manifest, tmp_path), checkpoint)
     known = len(checkpoint.vocabulary)
     assert vocabulary.words[:known] == checkpoint.vocabulary.words
-    assert set(vocabulary.words[known:]) == {"yelps", "loudly", "howls", "lapwing", "sings", "something", "hums"} - set(
-        checkpoint.vocabulary.words
-    )
+    assert set(vocabulary.words[known:]) == {
+        "yelps",
+        "loudly",
+        "howls",
+        "lapwing",
+        "sings",
+        "something",
+        "hums",
+    } - set(checkpoint.vocabulary.words)
     was, now = load_model(checkpoint).state_dict(), model.state_dict()
     assert was.keys() == now.keys()
     for name, tensor in was.items():
@@ -71,7 +85,9 @@ def test_it_begins_as_it_was_and_with_new_words(tiny_guided_checkpoint: Path, ma
     torch.testing.assert_close(now["decoder.output.bias"][new], was["decoder.output.bias"].mean())
 
 
-def test_an_encoder_that_learns_leaves_the_space(tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path):
+def test_an_encoder_that_learns_leaves_the_space(
+    tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path
+):
     recipe = asked(tiny_guided_checkpoint, manifest, tmp_path, "train.encoder_rate=0.1")
     model, _ = begun(recipe, load_checkpoint(tiny_guided_checkpoint))
     assert model.space is None
@@ -83,13 +99,23 @@ def test_the_embedded_model_gives_back_every_tensor(manifest: Path, tmp_path: Pa
     assert vocabulary.words[-1] == "lapwing" or "lapwing" in checkpoint.vocabulary
     was = load_model(checkpoint).state_dict()
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor[: len(was[name])] if name in WORD_TENSORS else tensor, was[name]), name
+        assert torch.equal(
+            tensor[: len(was[name])] if name in WORD_TENSORS else tensor, was[name]
+        ), name
         assert tensor.isfinite().all(), name
 
 
-def test_it_learns(tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(train_module, "export_onnx", lambda _: None)  # seconds, and tested elsewhere
-    settings = [f"data.manifest={manifest}", f"output={tmp_path}", "train.epochs=3", "train.learning_rate=0.01"]
+def test_it_learns(
+    tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # seconds, and tested elsewhere
+    monkeypatch.setattr(train_module, "export_onnx", lambda _: None)
+    settings = [
+        f"data.manifest={manifest}",
+        f"output={tmp_path}",
+        "train.epochs=3",
+        "train.learning_rate=0.01",
+    ]
     cli.train(settings=settings, start=str(tiny_guided_checkpoint))
     folder = tmp_path / "captioner"
     before, after = load_checkpoint(tiny_guided_checkpoint), load_checkpoint(folder)
@@ -99,8 +125,15 @@ def test_it_learns(tiny_guided_checkpoint: Path, manifest: Path, tmp_path: Path,
     assert after.config.space == before.config.space
     assert after.config.licence == before.config.licence
     assert after.config.decoder == before.config.decoder
-    was, now = load_weights(tiny_guided_checkpoint / "model.safetensors"), load_weights(folder / "model.safetensors")
-    assert all(torch.equal(now[name], tensor) for name, tensor in was.items() if name.startswith("encoder."))
+    was, now = (
+        load_weights(tiny_guided_checkpoint / "model.safetensors"),
+        load_weights(folder / "model.safetensors"),
+    )
+    assert all(
+        torch.equal(now[name], tensor)
+        for name, tensor in was.items()
+        if name.startswith("encoder.")
+    )
     assert not torch.equal(now["bridge.weight"], was["bridge.weight"])
 
 

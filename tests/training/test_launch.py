@@ -1,4 +1,5 @@
-"""`accelerate launch` over two processes: what one process learns, and a killed process costs no more than its epoch."""
+"""`accelerate launch` over two processes: what one process learns, and a killed process costs no
+more than its epoch."""
 
 import json
 import os
@@ -52,16 +53,37 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def begin(processes: int, recipe: Path, manifest: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
+def begin(
+    processes: int, recipe: Path, manifest: Path, output: Path, *more: str
+) -> subprocess.Popen[bytes]:
     """A training by one process, or by several as `accelerate launch` starts them."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     launch: list[str] = []
     if processes > 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"]
-        launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port), "-m"]
+        launch = [
+            "accelerate.commands.launch",
+            "--multi_gpu",
+            "--num_processes",
+            str(processes),
+            "--num_machines",
+            "1",
+        ]
+        launch += [
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            str(port),
+            "-m",
+        ]
     settings = ["--set", f"data.manifest={manifest}", "--set", f"output={output}"]
     command = [sys.executable, "-m", *launch, "auricle", "train", str(recipe), *settings, *more]
     with (output.parent / f"{output.name}.log").open("ab") as log:
@@ -75,7 +97,9 @@ def ended(process: subprocess.Popen[bytes], output: Path) -> None:
 
 def log(output: Path) -> list[dict[str, float]]:
     path = output / "captioner" / "log.jsonl"
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +110,16 @@ def two(recipe: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFact
     return output
 
 
-def test_two_processes_score_as_one_does(recipe: Path, tiny_manifest: Path, two: Path, tmp_path: Path):
+def test_two_processes_score_as_one_does(
+    recipe: Path, tiny_manifest: Path, two: Path, tmp_path: Path
+):
     ones = []
     for seed in range(SEEDS):
         output = tmp_path / str(seed)
         ended(begin(1, recipe, tiny_manifest, output, "--set", f"seed={seed}"), output)
         ones.append(log(output))
-    # Seeds differ, and two processes differ from one by less: the encoder is frozen, so that batch norms, whose statistics are
-    # each process's own, do not tell them apart.
+    # Seeds differ, and two processes differ from one by less: the encoder is frozen, so that batch
+    # norms, whose statistics are each process's own, do not tell them apart.
     last = [lines[-1]["valid_loss"] for lines in ones]
     assert all(lines[-1]["loss"] < 0.9 * lines[0]["loss"] for lines in [*ones, log(two)])
     assert abs(log(two)[-1]["valid_loss"] - last[0]) < np.std(last, ddof=1), (last, log(two)[-1])
@@ -107,7 +133,10 @@ def test_a_killed_process_ends_all_and_resuming_gives_what_an_unbroken_run_gives
     while len(log(output)) < 3:
         assert process.poll() is None, (tmp_path / "run.log").read_text("utf-8", "replace")[-3000:]
         time.sleep(0.05)
-    ranks = {rank.environ().get("RANK"): rank for rank in psutil.Process(process.pid).children(recursive=True)}
+    ranks = {
+        rank.environ().get("RANK"): rank
+        for rank in psutil.Process(process.pid).children(recursive=True)
+    }
     ranks["1"].send_signal(signal.SIGKILL)
     assert process.wait(120) != 0
     _, alive = psutil.wait_procs(ranks.values(), timeout=60)
@@ -116,6 +145,8 @@ def test_a_killed_process_ends_all_and_resuming_gives_what_an_unbroken_run_gives
     assert 3 <= done < len(log(two))
     ended(begin(2, recipe, tiny_manifest, output, "--resume"), output)
     assert len(log(output)) == len(log(two))
-    found, wanted = (load_weights(folder / "captioner" / "model.safetensors") for folder in (output, two))
+    found, wanted = (
+        load_weights(folder / "captioner" / "model.safetensors") for folder in (output, two)
+    )
     assert found.keys() == wanted.keys()
     assert [name for name, tensor in wanted.items() if not tensor.equal(found[name])] == []

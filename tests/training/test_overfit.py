@@ -1,4 +1,5 @@
-"""Sixteen sounds learnt by heart recite their captions: the whole path from sound to sentence carries what is heard."""
+"""Sixteen sounds learnt by heart recite their captions: the whole path from sound to sentence
+carries what is heard."""
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ DECODER = DecoderConfig(width=64, layers=2, heads=4, feedforward=128, dropout=0.
 
 
 def settle(model: nn.Module, log_mel: torch.Tensor) -> None:
-    """Takes batch norm's statistics from the sounds themselves: so few steps do not reach the running ones."""
+    """Takes batch norm's statistics from the sounds themselves: so few steps do not reach the
+    running ones."""
     model.eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -30,14 +32,19 @@ def settle(model: nn.Module, log_mel: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("encoder", "front_end", "steps"),
-    [(EncoderConfig("cnn10", 1 / 8), "panns", 200), (EncoderConfig("mobilenet", 0.4), "mobilenet", 60)],
+    [
+        (EncoderConfig("cnn10", 1 / 8), "panns", 200),
+        (EncoderConfig("mobilenet", 0.4), "mobilenet", 60),
+    ],
     ids=["cnn10", "mobilenet"],
 )
 def test_sixteen_sounds_recite_their_captions(encoder: EncoderConfig, front_end: str, steps: int):
     hears = FRONT_ENDS[front_end]
     assert hears.rate == RATE
     vocabulary = Vocabulary.build(CAPTIONS)
-    heard = torch.stack([torch.from_numpy(log_mel(made_sound(i), hears)) for i in range(len(CAPTIONS))])
+    heard = torch.stack(
+        [torch.from_numpy(log_mel(made_sound(i), hears)) for i in range(len(CAPTIONS))]
+    )
     frames = torch.full((len(heard),), heard.shape[1])
     encoded = [torch.tensor(vocabulary.encode(caption)) for caption in CAPTIONS]
     tokens = nn.utils.rnn.pad_sequence(encoded, batch_first=True, padding_value=PAD)
@@ -48,7 +55,10 @@ def test_sixteen_sounds_recite_their_captions(encoder: EncoderConfig, front_end:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = 2e-3 * min(1.0, (step + 1) / 10, 2 * (1 - step / steps))
-            loss = word_loss(model(heard, frames, tokens[:, :-1]), tokens[:, 1:], 0.0) / (tokens[:, 1:] != PAD).sum()
+            loss = (
+                word_loss(model(heard, frames, tokens[:, :-1]), tokens[:, 1:], 0.0)
+                / (tokens[:, 1:] != PAD).sum()
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,4 +1,5 @@
-"""The paper's Table 1: about 6 million parameters of the pre-encoder, about 9 million of the captioner."""
+"""The paper's Table 1: about 6 million parameters of the pre-encoder, about 9 million of the
+captioner."""
 
 import csv
 from pathlib import Path
@@ -27,9 +28,13 @@ def clotho_manifest(shared: Path, tmp_path: Path) -> Path:
         writer = csv.writer(file)
         writer.writerow(["file", "split", *(f"caption_{k}" for k in range(1, 6))])
         for split in ("development", "validation"):
-            with (folder / f"clotho_captions_{split}.csv").open(encoding="utf-8-sig", newline="") as captions:
+            with (folder / f"clotho_captions_{split}.csv").open(
+                encoding="utf-8-sig", newline=""
+            ) as captions:
                 for row in csv.DictReader(captions):
-                    writer.writerow([f"{split}/{row['file_name']}", split, *list(row.values())[1:6]])
+                    writer.writerow(
+                        [f"{split}/{row['file_name']}", split, *list(row.values())[1:6]]
+                    )
     return path
 
 
@@ -41,7 +46,10 @@ def test_table_1(clotho_manifest: Path):
     assert not texts
     assert len(vocabulary) == 4369  # the paper's count, special words included
     assert len(vocabulary) == CLOTHO_WORDS + len(SPECIAL)
-    sizes = {network: sum(parts.values()) / 1e6 for network, parts in part_sizes(recipe, len(vocabulary)).items()}
+    sizes = {
+        network: sum(parts.values()) / 1e6
+        for network, parts in part_sizes(recipe, len(vocabulary)).items()
+    }
     assert sizes["pre-encoder"] == pytest.approx(6, abs=0.5)
     assert sizes["captioner"] == pytest.approx(9, abs=0.5)
     said = describe(recipe)
@@ -60,5 +68,6 @@ def test_where_tags_guide_all_is_used(architecture: str, tiny_manifest: Path, tm
     recipe = tiny_recipe(tiny_manifest, tmp_path, **changes)
     sizes = part_sizes(recipe, 100)
     assert sum(sizes["captioner"].values()) == count(build_captioner(recipe, 100))
-    assert sum(sizes["pre-encoder"].values()) == count(build_pre_encoder(recipe, 100)) - 1  # the temperature
+    # the temperature
+    assert sum(sizes["pre-encoder"].values()) == count(build_pre_encoder(recipe, 100)) - 1
     assert "tag tokens" in describe(recipe)

@@ -10,9 +10,15 @@ from auricle.training.pretrain import freeze_statistics, tag_distillation
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 5), st.integers(0, 999), st.floats(-3, 3).filter(lambda shift: abs(shift) > 0.01))
-def test_distillation_is_nothing_where_tags_agree_and_something_where_not(rows: int, seed: int, shift: float):
-    logits = 3 * torch.randn(rows, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+@given(
+    st.integers(1, 5), st.integers(0, 999), st.floats(-3, 3).filter(lambda shift: abs(shift) > 0.01)
+)
+def test_distillation_is_nothing_where_tags_agree_and_something_where_not(
+    rows: int, seed: int, shift: float
+):
+    logits = 3 * torch.randn(
+        rows, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     wanted = logits.sigmoid()
     assert abs(float(tag_distillation(logits, wanted))) < 1e-9
     off = logits.clone()
@@ -42,7 +48,9 @@ def test_frozen_statistics_are_used_and_stay_while_the_weights_learn():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert network.conv_block1.bn1.weight.grad is not None
     assert network.training
-    assert not any(module.training for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    assert not any(
+        module.training for module in network.modules() if isinstance(module, nn.BatchNorm2d)
+    )
     network.train()
     network(sounds)
     assert not torch.equal(network.state_dict()["bn0.running_mean"], before["bn0.running_mean"])

@@ -18,7 +18,9 @@ from auricle.training.run import Run
 FOLDERS = {"pretrain": "pre-encoder", "train": "captioner", "scst": "scst"}
 
 
-def finish(stage: str, recipe: object, *, resume: bool = False, die_at: tuple[int, int] | None = None) -> int | None:
+def finish(
+    stage: str, recipe: object, *, resume: bool = False, die_at: tuple[int, int] | None = None
+) -> int | None:
     process = start(run_stage, stage, recipe, resume, die_at)
     process.join(120)
     return process.exitcode
@@ -35,7 +37,9 @@ def outcome(output: Path, stage: str) -> tuple[bytes, list[dict[str, Any]], set[
 
 
 @pytest.fixture(scope="module", params=["pretrain", "train", "scst"])
-def unbroken(request: pytest.FixtureRequest, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory):
+def unbroken(
+    request: pytest.FixtureRequest, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory
+):
     """A stage and the folder of a training that never stopped."""
     output = tmp_path_factory.mktemp("unbroken")
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +56,9 @@ def follow(stage: str, unbroken: Path, output: Path) -> None:
         shutil.copytree(unbroken / "captioner", output / "captioner")
 
 
-def test_killed_in_the_middle_of_an_epoch(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+def test_killed_in_the_middle_of_an_epoch(
+    unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path
+):
     stage, output = unbroken
     follow(stage, output, tmp_path)
     recipe = tiny_recipe(tiny_manifest, tmp_path)
@@ -62,7 +68,9 @@ def test_killed_in_the_middle_of_an_epoch(unbroken: tuple[str, Path], tiny_manif
     assert outcome(tmp_path, stage) == outcome(output, stage)
 
 
-def test_killed_before_the_first_epoch_ends(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
+def test_killed_before_the_first_epoch_ends(
+    unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path
+):
     stage, output = unbroken
     follow(stage, output, tmp_path)
     recipe = tiny_recipe(tiny_manifest, tmp_path)
@@ -101,7 +109,9 @@ def test_resuming_what_is_finished_changes_nothing(unbroken: tuple[str, Path], t
 def test_seeds_differ(unbroken: tuple[str, Path], tiny_manifest: Path, tmp_path: Path):
     stage, output = unbroken
     follow(stage, output, tmp_path)
-    assert finish(stage, tiny_recipe(tiny_manifest, tmp_path, seed=1, **{f"{stage}__epochs": 1})) == 0
+    assert (
+        finish(stage, tiny_recipe(tiny_manifest, tmp_path, seed=1, **{f"{stage}__epochs": 1})) == 0
+    )
     assert outcome(tmp_path, stage)[1][0] != outcome(output, stage)[1][0]
 
 
@@ -112,7 +122,9 @@ def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_m
     with pytest.raises(AuricleError, match="holds a training: add --resume"):
         Run(folder, tiny_recipe(tiny_manifest, output), resume=False, main=True)
     other = tiny_recipe(tiny_manifest, output, seed=5, train__epochs=9, pretrain__patience=3)
-    with pytest.raises(AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"):
+    with pytest.raises(
+        AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"
+    ):
         Run(folder, other, resume=True, main=True)
     assert outcome(output, stage) == before
 

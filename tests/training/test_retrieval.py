@@ -1,4 +1,5 @@
-"""Retrieval on validation splits: each sound stands once among the sounds, and all of its captions are right."""
+"""Retrieval on validation splits: each sound stands once among the sounds, and all of its captions
+are right."""
 
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,8 @@ SOUNDS, CAPTIONS = 15, 3
 
 
 class Oracle:
-    """Knows a sound by its level and a caption by its first word; hears some sounds as the one after."""
+    """Knows a sound by its level and a caption by its first word; hears some sounds as the one
+    after."""
 
     def __init__(self, wrong: int) -> None:
         self.wrong = wrong
@@ -29,7 +31,9 @@ class Oracle:
 
     def embed_audio(self, log_mel: Tensor, _: Tensor) -> Tensor:
         level = log_mel[:, 0, 0].long()
-        return F.one_hot(torch.where(level < self.wrong, (level + 1) % SOUNDS, level), SOUNDS).float()
+        return F.one_hot(
+            torch.where(level < self.wrong, (level + 1) % SOUNDS, level), SOUNDS
+        ).float()
 
     def embed_text(self, words: Tensor) -> Tensor:
         return F.one_hot((words - 4).amax(1), SOUNDS).float()

@@ -15,14 +15,17 @@ STEPS = 7
 def rates(config: TrainConfig) -> list[list[float]]:
     """The rate of every step of every epoch, as the loop asks for it."""
     return [
-        [learning_rate(config, epoch + step / STEPS) for step in range(1, STEPS + 1)] for epoch in range(config.epochs)
+        [learning_rate(config, epoch + step / STEPS) for step in range(1, STEPS + 1)]
+        for epoch in range(config.epochs)
     ]
 
 
 def test_the_papers_rate_by_epoch():
     by_epoch = rates(TrainConfig())
     growing = [rate for epoch in by_epoch[:5] for rate in epoch]
-    assert growing == pytest.approx([1e-3 * step / (5 * STEPS) for step in range(1, 5 * STEPS + 1)], rel=1e-12)
+    assert growing == pytest.approx(
+        [1e-3 * step / (5 * STEPS) for step in range(1, 5 * STEPS + 1)], rel=1e-12
+    )
     assert growing[-1] == 1e-3
     for begin, rate in ((5, 1e-3), (10, 1e-4), (15, 1e-5), (20, 1e-6), (25, 1e-7)):
         for epoch in by_epoch[begin : begin + 5]:
@@ -42,13 +45,19 @@ def test_the_cosine_grows_and_falls():
     top = flat.index(max(flat))
     assert flat[: top + 1] == sorted(flat[: top + 1])
     assert flat[top:] == sorted(flat[top:], reverse=True)
-    assert learning_rate(TrainConfig(schedule="cosine", epochs=2, warmup=2), 2) == pytest.approx(1e-3)
+    assert learning_rate(TrainConfig(schedule="cosine", epochs=2, warmup=2), 2) == pytest.approx(
+        1e-3
+    )
 
 
 def test_the_line_falls_from_the_highest_to_nothing():
     config = TrainConfig(schedule="linear", epochs=4, warmup=0, learning_rate=0.5)
-    assert [learning_rate(config, epochs) for epochs in (0, 1, 3, 4)] == pytest.approx([0.5, 0.375, 0.125, 0])
-    assert learning_rate(TrainConfig(schedule="linear", epochs=5, warmup=1), 0.5) == pytest.approx(5e-4)
+    assert [learning_rate(config, epochs) for epochs in (0, 1, 3, 4)] == pytest.approx(
+        [0.5, 0.375, 0.125, 0]
+    )
+    assert learning_rate(TrainConfig(schedule="linear", epochs=5, warmup=1), 0.5) == pytest.approx(
+        5e-4
+    )
 
 
 @pytest.mark.parametrize("architecture", ["cnn10", "mobilenet"])

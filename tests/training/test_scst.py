@@ -1,4 +1,5 @@
-"""Self-critical sequence training: what is drawn is what is learnt from, and reward is what grows."""
+"""Self-critical sequence training: what is drawn is what is learnt from, and reward is what
+grows."""
 
 from itertools import chain
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_a_draw_continues_what_it_began() -> None:
         log_probs[np.arange(len(rows)), len(SPECIAL) + rows] = 0
         return log_probs
 
-    assert draw(item_number, 3, 2, np.random.default_rng(0)) == [[[len(SPECIAL) + i] * LONGEST] * 2 for i in range(3)]
+    assert draw(item_number, 3, 2, np.random.default_rng(0)) == [
+        [[len(SPECIAL) + i] * LONGEST] * 2 for i in range(3)
+    ]
 
 
 def test_unknown_words_and_beginnings_are_never_drawn() -> None:
@@ -117,10 +120,14 @@ def test_either_baseline_trains_a_captioner_on(
 ) -> None:
     monkeypatch.setattr("auricle.training.prepare.read_tags", made_tags)
     monkeypatch.setattr("auricle.training.train.export_onnx", lambda _: None)
-    recipe = tiny_recipe(tiny_manifest, tmp_path, train__epochs=1, scst__epochs=1, scst__baseline=baseline)
+    recipe = tiny_recipe(
+        tiny_manifest, tmp_path, train__epochs=1, scst__epochs=1, scst__baseline=baseline
+    )
     train(recipe, progress=False)
     train_scst(recipe, progress=False)
-    before, after = (load_weights(tmp_path / stage / "model.safetensors") for stage in ("captioner", "scst"))
+    before, after = (
+        load_weights(tmp_path / stage / "model.safetensors") for stage in ("captioner", "scst")
+    )
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 

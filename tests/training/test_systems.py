@@ -1,4 +1,5 @@
-"""The systems that the paper is compared with go the same way as its own: recipe, training, ONNX, captions."""
+"""The systems that the paper is compared with go the same way as its own: recipe, training, ONNX,
+captions."""
 
 import json
 import string
@@ -30,7 +31,9 @@ def write_tokenizer(folder: Path) -> Path:
     """A tokenizer of BART's kind that knows letters, and two rules."""
     folder.mkdir()
     pieces = [*BART_SPECIAL, "\u0120", *string.ascii_lowercase, "\u0120t", "\u0120a"]
-    (folder / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}), "utf-8")
+    (folder / "vocab.json").write_text(
+        json.dumps({piece: number for number, piece in enumerate(pieces)}), "utf-8"
+    )
     (folder / "merges.txt").write_text("#version: 0.2\n\u0120 t\n\u0120 a\n", "utf-8")
     return folder
 
@@ -55,8 +58,21 @@ def baseline(manifest: Path, output: Path, **train: Any) -> Recipe:
             "feedforward": 32,
             "dropout": 0.1,
         },
-        "train": {"epochs": 1, "batch_size": 4, "schedule": "linear", "warmup": 0, "encoder_rate": 0.0, **train},
-        "decoding": {"beam": 3, "min_length": 5, "max_length": 12, "no_repeat_ngram": 3, "no_repeat_words": False},
+        "train": {
+            "epochs": 1,
+            "batch_size": 4,
+            "schedule": "linear",
+            "warmup": 0,
+            "encoder_rate": 0.0,
+            **train,
+        },
+        "decoding": {
+            "beam": 3,
+            "min_length": 5,
+            "max_length": 12,
+            "no_repeat_ngram": 3,
+            "no_repeat_words": False,
+        },
     }
     return tiny_recipe(manifest, output, **recipe)
 
@@ -92,15 +108,22 @@ def test_from_recipe_to_caption(system: Any, tiny_manifest: Path, tmp_path: Path
         assert caption.score == pytest.approx(best.score, abs=1e-3)
 
 
-def test_gradients_of_several_batches_make_a_step(tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Twelve sounds with two captions each in batches of four are six batches or more: two steps of four, or more."""
+def test_gradients_of_several_batches_make_a_step(
+    tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Twelve sounds with two captions each in batches of four are six batches or more: two steps of
+    four, or more."""
     monkeypatch.setattr("auricle.training.train.export_onnx", lambda _: None)
     steps = {}
     for accumulate in (1, 4):
         (tmp_path / str(accumulate)).mkdir()
         recipe = baseline(tiny_manifest, tmp_path / str(accumulate), accumulate=accumulate)
-        state = load_weights(train(recipe, progress=False) / "state" / "epoch-0001" / "optimizer.safetensors")
-        steps[accumulate] = int(next(tensor for name, tensor in state.items() if name.endswith(".step")))
+        state = load_weights(
+            train(recipe, progress=False) / "state" / "epoch-0001" / "optimizer.safetensors"
+        )
+        steps[accumulate] = int(
+            next(tensor for name, tensor in state.items() if name.endswith(".step"))
+        )
     assert steps[1] >= 6
     assert steps[4] == -(-steps[1] // 4)
 
@@ -114,15 +137,28 @@ def test_the_baseline_of_the_recipe_has_its_size():
     assert "Transformer alone     139,420,416" in describe(recipe)
 
 
-def test_captions_of_further_data_sets_begin_with_their_own_token(tiny_manifest: Path, tmp_path: Path):
-    data = {"manifest": str(tiny_manifest), "further": [str(tiny_manifest)] * 2, "front_end": "panns"}
-    recipe = tiny_recipe(tiny_manifest, tmp_path, data=data, decoder__tags=0, pretrain__monitor="loss", **PLAIN)
+def test_captions_of_further_data_sets_begin_with_their_own_token(
+    tiny_manifest: Path, tmp_path: Path
+):
+    data = {
+        "manifest": str(tiny_manifest),
+        "further": [str(tiny_manifest)] * 2,
+        "front_end": "panns",
+    }
+    recipe = tiny_recipe(
+        tiny_manifest, tmp_path, data=data, decoder__tags=0, pretrain__monitor="loss", **PLAIN
+    )
     train_items, _, _, vocabulary = read_data(recipe)
     assert [item.task for item in train_items] == [0] * 12 + [1] * 12 + [2] * 12
     assert vocabulary.words[-2:] == ("<task 1>", "<task 2>")
     assert vocabulary.encode(CAPTIONS[0])[0] == SOS
-    assert vocabulary.encode(CAPTIONS[0], 2) == [len(vocabulary) - 1, *vocabulary.encode(CAPTIONS[0])[1:]]
-    assert build_captioner(recipe, len(vocabulary)).decoder.embedding.num_embeddings == len(vocabulary)
+    assert vocabulary.encode(CAPTIONS[0], 2) == [
+        len(vocabulary) - 1,
+        *vocabulary.encode(CAPTIONS[0])[1:],
+    ]
+    assert build_captioner(recipe, len(vocabulary)).decoder.embedding.num_embeddings == len(
+        vocabulary
+    )
 
 
 def test_what_does_not_go_together_is_refused(tiny_manifest: Path, tmp_path: Path):

@@ -11,7 +11,8 @@ from auricle.training.tags import CLASSES, WIDTH, embed_sentences, read_class_na
 
 
 class CountingModel:
-    """Stands in for the sentence model: a random direction for each text, and a list of what it was asked for."""
+    """Stands in for the sentence model: a random direction for each text, and a list of what it was
+    asked for."""
 
     embedded: list[str] = []  # noqa: RUF012 - of all instances, as each call may make one
 
@@ -20,7 +21,9 @@ class CountingModel:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         self.embedded.extend(texts)
-        rows = np.stack([np.random.default_rng(zlib.crc32(text.encode())).normal(size=WIDTH) for text in texts])
+        rows = np.stack(
+            [np.random.default_rng(zlib.crc32(text.encode())).normal(size=WIDTH) for text in texts]
+        )
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -45,7 +48,9 @@ def test_class_names_are_read_in_order(tmp_path: Path):
     assert len(names) == CLASSES
 
 
-@pytest.mark.parametrize("text", ["", "index,mid\n0,/m/0", "index,mid,display_name\nfirst,/m/0,Speech"])
+@pytest.mark.parametrize(
+    "text", ["", "index,mid\n0,/m/0", "index,mid,display_name\nfirst,/m/0,Speech"]
+)
 def test_another_file_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "labels.csv"
     path.write_text(text, "utf-8")
@@ -99,7 +104,9 @@ def test_tags_are_the_classes_above_the_threshold_or_the_nearest(monkeypatch: py
 
     def embed(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:  # noqa: ARG001
         named = {str(index): row for index, row in enumerate(np.eye(8))}
-        return np.array([wanted[text] if text in wanted else named[text[-1]] for text in texts], np.float32)
+        return np.array(
+            [wanted[text] if text in wanted else named[text[-1]] for text in texts], np.float32
+        )
 
     monkeypatch.setattr(tags, "embed_sentences", embed)
     monkeypatch.setattr(tags, "_CHUNK", 2)

@@ -81,15 +81,24 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
     train(recipe, progress=False)
     best = load_weights(tmp_path / "pre-encoder" / "model.safetensors")
     captioner = load_weights(tmp_path / "captioner" / "model.safetensors")
-    tower = {name.removeprefix("audio."): tensor for name, tensor in best.items() if name.startswith("audio.")}
+    tower = {
+        name.removeprefix("audio."): tensor
+        for name, tensor in best.items()
+        if name.startswith("audio.")
+    }
     encoder = {
-        name.removeprefix("encoder."): tensor for name, tensor in captioner.items() if name.startswith("encoder.")
+        name.removeprefix("encoder."): tensor
+        for name, tensor in captioner.items()
+        if name.startswith("encoder.")
     }
     assert tower.keys() == encoder.keys()
     assert all(torch.equal(tower[name], encoder[name]) for name in tower)
     vocabulary = read_data(recipe)[-1]
     model = load_pre_encoder(recipe, vocabulary)
-    assert all(torch.equal(tensor, best[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
+    assert all(
+        torch.equal(tensor, best[name].to(tensor.dtype))
+        for name, tensor in model.state_dict().items()
+    )
     other = Vocabulary([*vocabulary.words[len(SPECIAL) :], "unheard"])
     assert "other words" in refused(lambda: load_pre_encoder(recipe, other))
 
@@ -137,9 +146,13 @@ def test_what_is_damaged_is_refused(tmp_path: Path):
     ):
         path = tmp_path / name
         path.write_bytes(content)
-        assert refused(lambda path=path: load_published(path)).startswith(f"{path}: not a checkpoint of weights: ")
+        assert refused(lambda path=path: load_published(path)).startswith(
+            f"{path}: not a checkpoint of weights: "
+        )
     assert "no such weights" in refused(lambda: load_published(tmp_path / "none.pth"))
-    assert "cannot be read as weights" in refused(lambda: load_weights(tmp_path / "none.safetensors"))
+    assert "cannot be read as weights" in refused(
+        lambda: load_weights(tmp_path / "none.safetensors")
+    )
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     torch.save({"model": {"epoch": 3}}, tmp_path / "more.pth")
     for name in ("list.pth", "more.pth"):
@@ -177,12 +190,15 @@ def pickled(state: object) -> bytes:
 def test_published_weights_become_safetensors(tmp_path: Path):
     state = CNN10(1 / 16).state_dict()
     files = {
-        "a=1.pth": pickled({"model": {**state, "spectrogram_extractor.x": torch.zeros(1)}, "epoch": 3}),
+        "a=1.pth": pickled(
+            {"model": {**state, "spectrogram_extractor.x": torch.zeros(1)}, "epoch": 3}
+        ),
         "names.csv": b"index,name\n",
         "hostile.pth": pickled({"model": _Hostile(tmp_path / "executed")}),
     }
     remotes = {
-        name: Remote(name, "", f"sha256:{hashlib.sha256(content).hexdigest()}") for name, content in files.items()
+        name: Remote(name, "", f"sha256:{hashlib.sha256(content).hexdigest()}")
+        for name, content in files.items()
     }
     with serving(Server(files)) as server:
         for name in ("a=1.pth", "hostile.pth", "names.csv"):
@@ -191,7 +207,10 @@ def test_published_weights_become_safetensors(tmp_path: Path):
         server.cut = [1000]
         kept = fetch_published("small", tmp_path / "w", published=published)
         assert [path.name for path in kept] == ["small.safetensors", "names.csv"]
-        assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["names.csv", "small.safetensors"]
+        assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [
+            "names.csv",
+            "small.safetensors",
+        ]
         found = load_published(kept[0])
         assert found.keys() == state.keys()
         assert all(torch.equal(found[key], state[key]) for key in state)
@@ -206,7 +225,9 @@ def test_published_weights_become_safetensors(tmp_path: Path):
         assert len(server.names) == asked, "what is there is not fetched again"
 
         hostile = replace(published, files=(remotes["hostile.pth"],))
-        assert "not a checkpoint of weights" in refused(lambda: fetch_published("x", tmp_path / "w", published=hostile))
+        assert "not a checkpoint of weights" in refused(
+            lambda: fetch_published("x", tmp_path / "w", published=hostile)
+        )
         assert not (tmp_path / "executed").exists()
         assert not (tmp_path / "w" / "x.safetensors").exists()
 
@@ -217,14 +238,22 @@ def test_published_weights_become_safetensors(tmp_path: Path):
 
 def test_published_checksums_are_those_of_the_files_at_hand(published: Callable[[str], Path]):
     remotes = {file.name: file for each in PUBLISHED.values() for file in each.files}
-    for name in ("weights/efficientat_mn04/mn04_as_mAP_432.pt", "audioset/class_labels_indices.csv"):
+    for name in (
+        "weights/efficientat_mn04/mn04_as_mAP_432.pt",
+        "audioset/class_labels_indices.csv",
+    ):
         path = published(f"corpus/{name}")
-        assert remotes[path.name].checksum == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        assert (
+            remotes[path.name].checksum == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        )
 
 
 def test_pickled_and_safe_checkpoints_are_read_alike(tmp_path: Path):
     state = CNN10(1 / 16).state_dict()
-    torch.save({"model": {**state, "spectrogram_extractor.stft.conv_real.weight": torch.zeros(1)}}, tmp_path / "a.pth")
+    torch.save(
+        {"model": {**state, "spectrogram_extractor.stft.conv_real.weight": torch.zeros(1)}},
+        tmp_path / "a.pth",
+    )
     torch.save(state, tmp_path / "b.pt")
     save_file(state, tmp_path / "c.safetensors")
     for name in ("a.pth", "b.pt", "c.safetensors"):
@@ -250,7 +279,9 @@ def test_memory_of_a_frozen_encoder_begins_as_varied_as_words(scale: float):
     model.freeze_encoder()
     standardise_bridge(model, spectrograms)
     with torch.inference_mode():
-        features = torch.cat([model.encoder(torch.from_numpy(spectrogram)[None])[0] for spectrogram in spectrograms])
+        features = torch.cat(
+            [model.encoder(torch.from_numpy(spectrogram)[None])[0] for spectrogram in spectrograms]
+        )
         memory = model.bridge(features)
     assert memory.square().mean().item() == pytest.approx(1, abs=1e-3)
     assert memory.mean(0).abs().max() < 1e-3
@@ -263,7 +294,8 @@ def test_memory_of_an_encoder_that_learns_begins_so_too(scale: float):
     standardise_bridge(model, spectrograms)
     assert all(tensor.equal(was[name]) for name, tensor in model.encoder.state_dict().items())
     batch = torch.stack([torch.from_numpy(spectrogram[:64]) for spectrogram in spectrograms])
-    with torch.no_grad():  # batch norms take their statistics from the batch, as they do in training
+    # batch norms take their statistics from the batch, as they do in training
+    with torch.no_grad():
         memory = model.train().bridge(model.encoder(batch))
     assert 0.5 < memory.square().mean().item() < 2
 
@@ -277,4 +309,8 @@ def captioner_and_sounds(scale: float) -> tuple[CaptioningModel, list[np.ndarray
 
 
 def made_log_mel(number: int) -> np.ndarray:
-    return np.random.default_rng(number).normal(number % 5, 1 + number % 3, (64 + number, 64)).astype(np.float32)
+    return (
+        np.random.default_rng(number)
+        .normal(number % 5, 1 + number % 3, (64 + number, 64))
+        .astype(np.float32)
+    )

@@ -1,4 +1,5 @@
-"""Word vectors: one for every word, the same for the same seed, scaled as the networks want them."""
+"""Word vectors: one for every word, the same for the same seed, scaled as the networks want
+them."""
 
 import hashlib
 import os
@@ -44,7 +45,9 @@ def test_words_that_are_not_learnt_are_the_mean_of_those_that_are():
 def test_the_same_seed_gives_the_same_vectors_in_any_process():
     code = "import test_word2vec as t; print(t.digest())"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    other = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip() == digest()
     vocabulary = Vocabulary.build(CAPTIONS)
     vectors = [train_word2vec(CAPTIONS, vocabulary, CONFIG, seed) for seed in (0, 1)]

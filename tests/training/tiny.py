@@ -62,7 +62,8 @@ def made_sound(number: int, seconds: float = 1.0) -> np.ndarray:
 
 
 def write_data(folder: Path) -> Path:
-    """Sixteen sounds and a manifest, and beside it `names.csv` of AudioSet's classes and `texts.csv`, captions without sound."""
+    """Sixteen sounds and a manifest, and beside it `names.csv` of AudioSet's classes and
+    `texts.csv`, captions without sound."""
     path = folder / "manifest.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -70,7 +71,15 @@ def write_data(folder: Path) -> Path:
         for number, caption in enumerate(CAPTIONS):
             write_wav(folder / f"{number}.wav", made_sound(number, 1 + number % 5 / 10), RATE)
             split = "valid" if number % 4 == 3 else "train"
-            writer.writerow([f"{number}.wav", split, f"{caption}.", f"{caption} again and again.", f"l{number // 2}"])
+            writer.writerow(
+                [
+                    f"{number}.wav",
+                    split,
+                    f"{caption}.",
+                    f"{caption} again and again.",
+                    f"l{number // 2}",
+                ]
+            )
     words = sorted({word.lower() for caption in CAPTIONS for word in caption.split()})
     names = [*words, *(f"Class {number}" for number in range(len(words), AUDIOSET_CLASSES))]
     with (folder / "names.csv").open("w", encoding="utf-8", newline="") as file:
@@ -78,7 +87,9 @@ def write_data(folder: Path) -> Path:
             [["index", "mid", "display_name"], *((i, f"/m/{i}", n) for i, n in enumerate(names))]
         )
     with (folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["caption"], *([f"{caption} in a hall"] for caption in CAPTIONS)])
+        csv.writer(file).writerows(
+            [["caption"], *([f"{caption} in a hall"] for caption in CAPTIONS)]
+        )
     return path
 
 
@@ -91,14 +102,25 @@ def made_tags(captions: Sequence[str], names: Sequence[str], **_: object) -> lis
 def tiny_recipe(manifest: Path, output: Path, **changes: Any) -> Recipe:
     """A recipe of seconds with every option on; `changes` are named `section__field`.
 
-    It is guided by tags, which are read off captions by `made_tags` if that is put in the place of `prepare.read_tags`.
+    It is guided by tags, which are read off captions by `made_tags` if that is put in the place of
+    `prepare.read_tags`.
     """
     table: dict[str, Any] = {
         "output": str(output),
         "data": {"manifest": str(manifest), "valid": ["valid"], "front_end": "panns"},
         "encoder": {"width": 1 / 16},
-        "decoder": {"width": 16, "layers": 2, "heads": 2, "feedforward": 32, "dropout": 0.1, "tags": 3},
-        "tags": {"names": str(manifest.parent / "names.csv"), "captions": str(manifest.parent / "texts.csv")},
+        "decoder": {
+            "width": 16,
+            "layers": 2,
+            "heads": 2,
+            "feedforward": 32,
+            "dropout": 0.1,
+            "tags": 3,
+        },
+        "tags": {
+            "names": str(manifest.parent / "names.csv"),
+            "captions": str(manifest.parent / "texts.csv"),
+        },
         "word2vec": {"size": 16, "epochs": 2},
         "pretrain": {
             "epochs": 3,
@@ -145,14 +167,23 @@ STAGES: dict[str, Callable[..., Path]] = {"pretrain": pretrain, "train": train, 
 def start(function: Callable[..., None], *arguments: object) -> BaseProcess:
     """Runs a function in a process that has torch in it already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["auricle.training.scst", "gensim.models", "matplotlib.backends.backend_agg"])
+    context.set_forkserver_preload(
+        ["auricle.training.scst", "gensim.models", "matplotlib.backends.backend_agg"]
+    )
     process = context.Process(target=function, args=(dict(os.environ), *arguments))
     process.start()
     return process
 
 
-def run_stage(environment: dict[str, str], stage: str, recipe: Recipe, resume: bool, die_at: tuple[int, int] | None):
-    """A stage of a training, without export; kills itself before the step `die_at[1]` of epoch `die_at[0]`."""
+def run_stage(
+    environment: dict[str, str],
+    stage: str,
+    recipe: Recipe,
+    resume: bool,
+    die_at: tuple[int, int] | None,
+):
+    """A stage of a training, without export; kills itself before the step `die_at[1]` of epoch
+    `die_at[0]`."""
     enter(environment)
     # Seconds each, and functions of what is compared.
     train_module.export_onnx = lambda *_: None
@@ -172,23 +203,39 @@ def run_stage(environment: dict[str, str], stage: str, recipe: Recipe, resume: b
 
 
 def enter(environment: dict[str, str]) -> None:
-    """What a forked process begins with: the environment of the one that asked for it, and one thread."""
+    """What a forked process begins with: the environment of the one that asked for it, and one
+    thread."""
     os.environ.update(environment)
     torch.set_num_threads(1)
 
 
 def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2) -> None:
-    """Runs a function in so many processes that find one another on this machine, as `accelerate launch` starts them."""
+    """Runs a function in so many processes that find one another on this machine, as `accelerate
+    launch` starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = []
     for rank in range(ranks):
-        environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+        environment = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": ranks,
+            "LOCAL_WORLD_SIZE": ranks,
+        }
+        environment |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "ACCELERATE_USE_CPU": "true",
+        }
         environment["GLOO_SOCKET_IFNAME"] = "lo"
         processes.append(
-            start(_run_rank, {name: str(value) for name, value in environment.items()}, function, arguments)
+            start(
+                _run_rank,
+                {name: str(value) for name, value in environment.items()},
+                function,
+                arguments,
+            )
         )
     for process in processes:
         process.join(120)
@@ -196,7 +243,10 @@ def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2)
 
 
 def _run_rank(
-    environment: dict[str, str], own: dict[str, str], function: Callable[..., None], arguments: tuple
+    environment: dict[str, str],
+    own: dict[str, str],
+    function: Callable[..., None],
+    arguments: tuple,
 ) -> None:
     enter(environment | own)
     function(*arguments)

@@ -1,1 +1,3 @@
-"""Sounds that somebody waits for, named by a sentence: when they are heard, and who is told. Not a safety device."""
+"""Sounds that somebody waits for, named by a sentence: when they are heard, and who is told. Not a
+safety device.
+"""

@@ -1,6 +1,7 @@
 """Who is told of an alert: a webhook, a command, both named in a file.
 
-Telling takes time, and listening must not wait for it: each has a thread of its own and a queue of limited length.
+Telling takes time, and listening must not wait for it: each has a thread of its own and a queue of
+limited length.
 """
 
 import contextlib
@@ -56,21 +57,29 @@ class Webhook:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"'{shown_url(self.url)}' is no address of a server: http://... or https://... is wanted")
+            raise ValueError(
+                f"'{shown_url(self.url)}' is no address of a server: http://... or https://... is wanted"
+            )
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program that is run for each alert, without a shell, with the alert as JSON on its standard input."""
+    """A program that is run for each alert, without a shell, with the alert as JSON on its standard
+    input.
+    """
 
     run: tuple[str, ...]
     seconds: float = 10.0  # after which it is stopped
 
     def __post_init__(self) -> None:
         if not self.run or shutil.which(self.run[0]) is None:
-            raise ValueError(f"run is {list(self.run)}: a program that is there, and its arguments, are wanted")
+            raise ValueError(
+                f"run is {list(self.run)}: a program that is there, and its arguments, are wanted"
+            )
         if not 0 < self.seconds <= 3600:
-            raise ValueError(f"seconds is {self.seconds:g}: more than 0 and at most 3600 are wanted")
+            raise ValueError(
+                f"seconds is {self.seconds:g}: more than 0 and at most 3600 are wanted"
+            )
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,10 @@ class AlertConfig:
     def wanted(self, sentences: list[str]) -> list[Wanted]:
         """The sounds to wait for: the file's, and these sentences."""
         named = {sound.sentence for sound in self.alert}
-        sounds = [*self.alert, *(Sound(sentence) for sentence in dict.fromkeys(sentences) if sentence not in named)]
+        sounds = [
+            *self.alert,
+            *(Sound(sentence) for sentence in dict.fromkeys(sentences) if sentence not in named),
+        ]
         return [
             Wanted(
                 sound.sentence,
@@ -111,9 +123,11 @@ def load_config(path: Path) -> AlertConfig:
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """What proves that a webhook's caller knows the secret: hexadecimal HMAC-SHA256 of "timestamp.body".
+    """What proves that a webhook's caller knows the secret: hexadecimal HMAC-SHA256 of
+    "timestamp.body".
 
-    The receiver computes it too, and refuses a timestamp of minutes ago, lest an old alert be sent again by others.
+    The receiver computes it too, and refuses a timestamp of minutes ago, lest an old alert be sent
+    again by others.
     """
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
@@ -130,7 +144,9 @@ def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]
     """
     messengers: list[_Messenger] = []
     if (webhook := config.webhook) is not None:
-        messengers.append(_Messenger("webhook", lambda fields, ended: _post(webhook, fields, say, ended), say))
+        messengers.append(
+            _Messenger("webhook", lambda fields, ended: _post(webhook, fields, say, ended), say)
+        )
     if (command := config.command) is not None:
         messengers.append(_Messenger("command", lambda fields, _: _run(command, fields, say), say))
 
@@ -149,7 +165,9 @@ def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]
 class _Messenger:
     """Tells one alert after the other on its own thread."""
 
-    def __init__(self, name: str, tell: Callable[[Fields, threading.Event], None], say: Say) -> None:
+    def __init__(
+        self, name: str, tell: Callable[[Fields, threading.Event], None], say: Say
+    ) -> None:
         self._name, self._tell, self._say = name, tell, say
         self._waiting: queue.Queue[Fields | None] = queue.Queue(WAITING)
         self._ended = threading.Event()
@@ -217,11 +235,16 @@ def _post(webhook: Webhook, fields: Fields, say: Say, ended: threading.Event) ->
 
 
 def _run(command: Command, fields: Fields, say: Say) -> None:
-    """Runs the program for an alert; with whatever it began, it is stopped when its time is over."""
+    """Runs the program for an alert; with whatever it began, it is stopped when its time is
+    over.
+    """
     body = json.dumps(fields, ensure_ascii=False).encode()
     # Its output would stand among our rows.
     process = subprocess.Popen(
-        command.run, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=os.name == "posix"
+        command.run,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=os.name == "posix",
     )
     try:
         process.communicate(body, timeout=command.seconds)

@@ -1,4 +1,6 @@
-"""How well an alert tells sounds that hold what it waits for from sounds that do not, over thresholds."""
+"""How well an alert tells sounds that hold what it waits for from sounds that do not, over
+thresholds.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -57,7 +59,9 @@ class Point:
     @property
     def f1(self) -> float:
         """The harmonic mean of precision and recall."""
-        return 2 * self.precision * self.recall / (self.precision + self.recall) if self.heard else 0.0
+        return (
+            2 * self.precision * self.recall / (self.precision + self.recall) if self.heard else 0.0
+        )
 
 
 @dataclass(frozen=True)
@@ -78,25 +82,37 @@ class Trial:
         heard = sum(sound.peak >= threshold for sound in self.positives)
         false = sum(sound.alerts(threshold) for sound in self.negatives)
         precision = heard / (heard + false) if heard + false else math.nan
-        return Point(threshold, heard, false, precision, heard / len(self.positives), false / self.hours)
+        return Point(
+            threshold, heard, false, precision, heard / len(self.positives), false / self.hours
+        )
 
     @cached_property
     def proposed(self) -> float:
-        """The threshold of the best F1, midway between the scores that it parts; of several, the highest."""
-        peaks = np.unique([sound.peak for sound in (*self.positives, *self.negatives) if np.isfinite(sound.peak)])
+        """The threshold of the best F1, midway between the scores that it parts; of several, the
+        highest.
+        """
+        peaks = np.unique(
+            [sound.peak for sound in (*self.positives, *self.negatives) if np.isfinite(sound.peak)]
+        )
         if not len(peaks):
             raise AuricleError("all of these sounds are silent: there is nothing to tell apart")
         thresholds = np.concatenate([peaks[:1] - STEP, (peaks[:-1] + peaks[1:]) / 2])
         return max(map(float, thresholds), key=lambda threshold: (self.at(threshold).f1, threshold))
 
     def table(self) -> list[Point]:
-        """What thresholds give, in steps of a tenth, from where all positives are heard to where none is."""
-        peaks = [sound.peak for sound in self.positives if np.isfinite(sound.peak)] or [self.proposed]
+        """What thresholds give, in steps of a tenth, from where all positives are heard to where
+        none is.
+        """
+        peaks = [sound.peak for sound in self.positives if np.isfinite(sound.peak)] or [
+            self.proposed
+        ]
         low, high = math.floor(min(peaks) / STEP), math.ceil(max(peaks) / STEP)
         return [self.at(round(step * STEP, 1)) for step in range(low, high + 1)]
 
 
-def compare(captioner: Captioner, sentence: str, sources: Iterable[tuple[str, Source]]) -> Iterator[Compared]:
+def compare(
+    captioner: Captioner, sentence: str, sources: Iterable[tuple[str, Source]]
+) -> Iterator[Compared]:
     """How well a sentence fits many sounds, of any length.
 
     Args:
@@ -120,22 +136,33 @@ def compare(captioner: Captioner, sentence: str, sources: Iterable[tuple[str, So
             yield Compared(name, error=error)
             continue
         looks += comparison.finish()
-        ends, scores = np.array([look.end for look in looks]), np.array([look.scores[0] for look in looks])
+        ends, scores = (
+            np.array([look.end for look in looks]),
+            np.array([look.scores[0] for look in looks]),
+        )
         yield Compared(name, samples / captioner.rate, ends, scores)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), which is not empty where all or none succeed."""
+    """The 95 % interval of a proportion (Wilson 1927), which is not empty where all or none
+    succeed.
+    """
     if not trials:
         return 0.0, 1.0
     share, square = successes / trials, NORMAL**2
     centre = (share + square / (2 * trials)) / (1 + square / trials)
-    half = NORMAL / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
+    half = (
+        NORMAL
+        / (1 + square / trials)
+        * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
+    )
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def draw(trial: Trial, picture: Path) -> None:
-    """Draws precision, recall and false alarms per hour over thresholds as a PNG, whole or not at all. Needs matplotlib."""
+    """Draws precision, recall and false alarms per hour over thresholds as a PNG, whole or not at
+    all. Needs matplotlib.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -147,14 +174,26 @@ def draw(trial: Trial, picture: Path) -> None:
     shares = figure.add_subplot()
     shares.plot(thresholds, [point.precision for point in points], color="C0", label="precision")
     shares.plot(thresholds, [point.recall for point in points], color="C2", label="recall")
-    shares.axvline(trial.proposed, color="0.4", linestyle="--", label=f"proposed: {trial.proposed:.2f}")
+    shares.axvline(
+        trial.proposed, color="0.4", linestyle="--", label=f"proposed: {trial.proposed:.2f}"
+    )
     shares.set(xlabel="threshold", ylabel="share", ylim=(0, 1.03), title=trial.sentence)
     alarms = shares.twinx()
-    alarms.plot(thresholds, [point.false_per_hour for point in points], color="C3", label="false alarms per hour")
+    alarms.plot(
+        thresholds,
+        [point.false_per_hour for point in points],
+        color="C3",
+        label="false alarms per hour",
+    )
     alarms.set_ylabel("false alarms per hour", color="C3")
     alarms.set_yscale("symlog", linthresh=1)
     alarms.set_ylim(bottom=0)
     lines = [*shares.get_lines(), *alarms.get_lines()]
-    figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=len(lines))
+    figure.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="outside lower center",
+        ncols=len(lines),
+    )
     with written_whole(picture) as part:
         figure.savefig(part, format="png", dpi=150)

@@ -2,13 +2,14 @@
 
     samples -> the last 2 s, every half second -> similarity to the sentence, beside that to class names -> score -> alert
 
-The cosine of a sound and a sentence says little by itself: some sentences are nearer to all sounds than others, and some
-sounds to all sentences. The score is how far the sentence stands out from the names c of the classes of sounds,
+The cosine of a sound and a sentence says little by itself: some sentences are nearer to all sounds
+than others, and some sounds to all sentences. The score is how far the sentence stands out from the
+names c of the classes of sounds,
 
     score = (s - T log mean_c exp(c.x / T) - mean_c c.e) / std_c c.e
 
-with s = e.x the cosine of the sentence e and the sound x: the second term is how well the sound fits what fits it best, the
-others are how near the sentence is to all that may be heard.
+with s = e.x the cosine of the sentence e and the sound x: the second term is how well the sound
+fits what fits it best, the others are how near the sentence is to all that may be heard.
 """
 
 import re
@@ -23,7 +24,8 @@ from auricle.checkpoint.vocabulary import SPECIAL, words
 from auricle.sound.features import MINIMUM_SECONDS
 from auricle.sound.silence import silence
 
-WINDOW = 2.0  # seconds that are compared at once: an impact fills enough of it, and a second tells much less
+# seconds that are compared at once: an impact fills enough of it, and a second tells much less
+WINDOW = 2.0
 HOP = 0.5  # seconds from one window to the next
 TEMPERATURE = 0.05  # of the score: the names that fit best count
 THRESHOLD = 0.7  # of the score
@@ -36,7 +38,8 @@ class Wanted:
 
     sentence: str  # "gunshot or explosion" is either
     threshold: float = THRESHOLD  # the score from which on it is heard
-    hold_off: float = HOLD_OFF  # seconds after an alert in which there is no other of the same sentence
+    # seconds after an alert in which there is no other of the same sentence
+    hold_off: float = HOLD_OFF
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Alert:
     end: float
     score: float
     caption: str | None = None  # of the event that goes on then, where it is known
-    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)  # the same however often it is told
+    # the same however often it is told
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 class Comparison:
@@ -67,7 +71,8 @@ class Comparison:
 
     Args:
         captioner: what hears; its checkpoint must be able to compare.
-        sentences: in plain words; one such as "gunshot or explosion" fits as well as the better of its parts.
+        sentences: in plain words; one such as "gunshot or explosion" fits as well as the better of
+            its parts.
 
     Raises:
         AuricleError: the checkpoint cannot compare, or knows no word of a part of a sentence.
@@ -76,7 +81,8 @@ class Comparison:
     def __init__(self, captioner: Captioner, sentences: Sequence[str]) -> None:
         self._captioner = captioner
         parts = [alternatives(sentence) for sentence in sentences]
-        self._parts = captioner.embed_sentences([part for group in parts for part in group])  # (parts, space)
+        # (parts, space)
+        self._parts = captioner.embed_sentences([part for group in parts for part in group])
         self._firsts = np.cumsum([0, *map(len, parts)])[:-1]
         self._classes = _classes(captioner)  # (classes, space)
         near = self._parts @ self._classes.T
@@ -86,7 +92,8 @@ class Comparison:
 
     def restart(self) -> None:
         """What is fed next is the beginning of another stream."""
-        self._held = np.zeros(0, np.float32)  # the stream's end, at most a window and what was fed last
+        # the stream's end, at most a window and what was fed last
+        self._held = np.zeros(0, np.float32)
         self._first = 0  # where in the stream it begins
         self._looked = 0  # where the last window ended
         self._next = round(MINIMUM_SECONDS * self._captioner.rate)  # where the next one ends
@@ -95,7 +102,8 @@ class Comparison:
         """What more of the stream is like; silence is like nothing, and has no look.
 
         Args:
-            samples: (samples,) float32 with full scale 1, mono, at the captioner's rate; any number of them.
+            samples: (samples,) float32 with full scale 1, mono, at the captioner's rate; any number
+                of them.
         """
         self._held = np.concatenate([self._held, np.asarray(samples, np.float32)])
         looks = []
@@ -155,7 +163,9 @@ class Watch:
         return self._alerts(self._comparison.finish())
 
     def interrupt(self, seconds: float) -> list[Alert]:
-        """The last alerts of what was fed so far, where the stream goes on after so many seconds that nobody heard."""
+        """The last alerts of what was fed so far, where the stream goes on after so many seconds
+        that nobody heard.
+        """
         alerts = self.finish()
         self._before += self._samples / self._rate + seconds
         self._samples = 0
@@ -166,7 +176,9 @@ class Watch:
         alerts = []
         for look in looks:
             start, end = self._before + look.start, self._before + look.end
-            for place, (wanted, score) in enumerate(zip(self.wanted, look.scores.tolist(), strict=True)):
+            for place, (wanted, score) in enumerate(
+                zip(self.wanted, look.scores.tolist(), strict=True)
+            ):
                 if score >= wanted.threshold and end >= self._until[place]:
                     self._until[place] = end + wanted.hold_off
                     alerts.append(Alert(wanted.sentence, start, end, score))
@@ -174,7 +186,9 @@ class Watch:
 
 
 def _classes(captioner: Captioner) -> np.ndarray:
-    """(classes, space): names of the classes that the model hears or, where it knows none of them, the words that it knows."""
+    """(classes, space): names of the classes that the model hears or, where it knows none of them,
+    the words that it knows.
+    """
     vocabulary = captioner.checkpoint.vocabulary
     names = [name for name in captioner.checkpoint.tags if vocabulary.numbers(words(name))]
     return captioner.embed_sentences(names or list(vocabulary.words[len(SPECIAL) :]))
@@ -194,7 +208,9 @@ def alert_fields(alert: Alert) -> dict[str, object]:
 
 
 def alternatives(sentence: str) -> list[str]:
-    """The sounds of which a sentence names one: "thunder, a gunshot or an explosion" names three."""
+    """The sounds of which a sentence names one: "thunder, a gunshot or an explosion" names
+    three.
+    """
     parts = re.split(r"\s*,?\s+or\s+", sentence, flags=re.IGNORECASE)
     if len(parts) > 1:
         parts = [piece for part in parts for piece in part.split(",")]

@@ -1,9 +1,11 @@
-"""The work itself: pieces of the input to actors of Ray Data, which caption them and write a shard each.
+"""The work itself: pieces of the input to actors of Ray Data, which caption them and write a shard
+each.
 
     driver: input -> pieces without a shard -> Ray Data -> reports -> errors.jsonl, progress
     actor:  piece -> sounds read in one thread as others are captioned -> shard, written whole -> report
 
-An actor or a machine that dies takes nothing along: Ray gives its piece to another, which writes the same shard.
+An actor or a machine that dies takes nothing along: Ray gives its piece to another, which writes
+the same shard.
 """
 
 import contextlib
@@ -44,13 +46,18 @@ SCHEMA = pyarrow.schema(
         "caption": pyarrow.string(),
         "score": pyarrow.float64(),
         "confidence": pyarrow.float64(),
-        "tags": pyarrow.list_(pyarrow.struct({"name": pyarrow.string(), "probability": pyarrow.float64()})),
+        "tags": pyarrow.list_(
+            pyarrow.struct({"name": pyarrow.string(), "probability": pyarrow.float64()})
+        ),
     }
 )
 EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))
 IN_MEMORY = 1 << 24  # bytes of a sound that is not on this machine; a longer one waits on the disk
-LONGEST = 1 << 33  # bytes of such a sound: an archive may claim anything, and few bytes inflate to many
-TOO_LONG = f"is larger than {LONGEST >> 30} GB; cut it, or put it where bulk runs, outside of an archive"
+# bytes of such a sound: an archive may claim anything, and few bytes inflate to many
+LONGEST = 1 << 33
+TOO_LONG = (
+    f"is larger than {LONGEST >> 30} GB; cut it, or put it where bulk runs, outside of an archive"
+)
 ATTEMPTS = 3  # after so many deaths of its actor, a piece is taken apart
 OBJECT_STORE = 1 << 28  # bytes: only names and counts travel
 
@@ -87,7 +94,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Output:
-    """The folder of shards: `captions/`, and for archives the members that failed, in `archives/`."""
+    """The folder of shards: `captions/`, and for archives the members that failed, in
+    `archives/`.
+    """
 
     folder: Place
     options: Options
@@ -99,10 +108,12 @@ class Output:
         """What is there already.
 
         Returns:
-            Names of sounds with captions, keys of shards, and members of archives that failed, with the reason.
+            Names of sounds with captions, keys of shards, and members of archives that failed, with
+            the reason.
 
         Raises:
-            AuricleError: the folder holds captions of another model or other options, or cannot be written.
+            AuricleError: the folder holds captions of another model or other options, or cannot be
+                written.
         """
         described, wanted = self.folder.below("bulk.json"), self.options.described()
         there = [PurePosixPath(path) for path in self.folder.below("captions").listed()]
@@ -126,10 +137,13 @@ class Output:
             raise AuricleError(f"{self.folder.name}: cannot go on there: {error}") from None
         return captioned, shards, known
 
-    def write(self, piece: Piece, rows: Sequence[dict[str, object]], failed: dict[str, str]) -> None:
+    def write(
+        self, piece: Piece, rows: Sequence[dict[str, object]], failed: dict[str, str]
+    ) -> None:
         """Writes a piece's captions; last, since a shard says that the piece is done."""
         if piece.archive and failed:
-            # What was read and is no sound will be none next time: its archive is not opened again for it.
+            # What was read and is no sound will be none next time: its archive is not opened again
+            # for it.
             self.folder.below(f"archives/{piece.key}.json").write(json.dumps(failed).encode())
         rows = [row | {"file": text(str(row["file"]))} for row in rows]
         buffer = io.BytesIO()
@@ -137,18 +151,23 @@ class Output:
             buffer.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
         else:
             schema = SCHEMA.append(EMBEDDING) if self.options.embeddings else SCHEMA
-            parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd")
+            parquet.write_table(
+                pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd"
+            )
         self._shard(piece.key).write(buffer.getvalue())
 
     def write_errors(self, errors: dict[str, str]) -> None:
         """Writes `errors.jsonl`, whole."""
         lines = (
-            json.dumps({"file": text(name), "error": text(why)}, ensure_ascii=False) for name, why in errors.items()
+            json.dumps({"file": text(name), "error": text(why)}, ensure_ascii=False)
+            for name, why in errors.items()
         )
         self.folder.below("errors.jsonl").write("".join(f"{line}\n" for line in lines).encode())
 
     def end(self, errors: dict[str, str]) -> None:
-        """Writes `errors.jsonl`, and removes what killed workers left of shards that are there now."""
+        """Writes `errors.jsonl`, and removes what killed workers left of shards that are there
+        now.
+        """
         self.write_errors(errors)
         if self.folder.local:
             for part in Path(self.folder.path, "captions").glob("*.part"):
@@ -191,7 +210,8 @@ class Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Captions pieces: `piece`, as `Piece.dumps` has them -> `report`.
 
-        What would befall all other pieces too, such as a full disk, is reported as `fatal`: Ray passes exceptions over.
+        What would befall all other pieces too, such as a full disk, is reported as `fatal`: Ray
+        passes exceptions over.
         """
         return {"report": [json.dumps(self._report(Piece.loads(line))) for line in batch["piece"]]}
 
@@ -209,7 +229,9 @@ class Worker:
             }
         return {"key": piece.key, **asdict(report)}
 
-    def _captions(self, captioner: Captioner, piece: Piece) -> tuple[list[dict[str, object]], Report, bool]:
+    def _captions(
+        self, captioner: Captioner, piece: Piece
+    ) -> tuple[list[dict[str, object]], Report, bool]:
         """A piece's captions, its report, and whether all of it was read."""
         failed: dict[str, str] = {}
         rows: list[dict[str, object]] = []
@@ -239,10 +261,14 @@ class Worker:
             with contextlib.ExitStack() as stack:
                 if isinstance(source, tempfile.SpooledTemporaryFile):
                     stack.enter_context(source)
-                for caption in captioner.captions(source, options.window, name, max_duration=options.max_duration):
+                for caption in captioner.captions(
+                    source, options.window, name, max_duration=options.max_duration
+                ):
                     fields = row_fields(Row(name, caption), n_best=1)
                     if options.embeddings:
-                        fields["embedding"] = None if caption.embedding is None else caption.embedding.tolist()
+                        fields["embedding"] = (
+                            None if caption.embedding is None else caption.embedding.tolist()
+                        )
                     rows.append(fields)
                     seconds = caption.end
         except Exception as error:  # whatever one sound does, it does not stop a million others
@@ -269,7 +295,9 @@ class Worker:
         return Place(self._source.files, path, name) if path else place(name)
 
     def _members(self, piece: Piece, failed: dict[str, str]) -> Iterator[tuple[str, Source]]:
-        """The sounds of an archive; what else is there, such as WebDataset's texts, is passed over."""
+        """The sounds of an archive; what else is there, such as WebDataset's texts, is passed
+        over.
+        """
         name = piece.names[0]
         there = self._place(name, piece.paths[0])
         with there.files.open_input_stream(there.path, compression=None) as stream:
@@ -314,7 +342,8 @@ def _kept(stream: Any) -> BinaryIO:
 
 @contextlib.contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[int]:
-    """A cluster that is joined, or one on this machine until the end of the context; none is joined without its token.
+    """A cluster that is joined, or one on this machine until the end of the context; none is joined
+    without its token.
 
     Yields:
         How many processors it has.
@@ -356,10 +385,13 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
         ray.shutdown()
 
 
-def caption_pieces(pieces: Sequence[Piece], source: Place, output: Output, workers: int) -> Iterator[Report]:
+def caption_pieces(
+    pieces: Sequence[Piece], source: Place, output: Output, workers: int
+) -> Iterator[Report]:
     """Captions pieces on the cluster that was joined, and writes their shards.
 
-    A piece at which actors die again and again is taken apart, so that one sound is lost and not its neighbours.
+    A piece at which actors die again and again is taken apart, so that one sound is lost and not
+    its neighbours.
 
     Args:
         pieces: of the input.
@@ -378,11 +410,19 @@ def caption_pieces(pieces: Sequence[Piece], source: Place, output: Output, worke
     ]
     for piece in (yield from _run(single, source, output, workers)):
         yield Report(
-            1, 0.0, {piece.names[0]: "whatever reads it dies; it is damaged, or needs more memory than there is"}
+            1,
+            0.0,
+            {
+                piece.names[
+                    0
+                ]: "whatever reads it dies; it is damaged, or needs more memory than there is"
+            },
         )
 
 
-def _run(pieces: Sequence[Piece], source: Place, output: Output, workers: int) -> Generator[Report, None, list[Piece]]:
+def _run(
+    pieces: Sequence[Piece], source: Place, output: Output, workers: int
+) -> Generator[Report, None, list[Piece]]:
     """As `caption_pieces`; returns pieces without a report."""
     if not pieces:
         return []
@@ -395,10 +435,12 @@ def _run(pieces: Sequence[Piece], source: Place, output: Output, workers: int) -
     left = {piece.key: piece for piece in pieces}
     rows = [{"piece": piece.dumps()} for piece in pieces]
     actors = min(workers, len(pieces))
-    # GPUs are shared out evenly, in the fractions that Ray knows: an actor without a share would not see any.
+    # GPUs are shared out evenly, in the fractions that Ray knows: an actor without a share would
+    # not see any.
     share = min(1.0, int(ray.cluster_resources().get("GPU", 0) / actors * 1e4) / 1e4)
     with warnings.catch_warnings():
-        # Until 2.64 there is no other way to bound how often a task is tried: without, a sound that kills would stop the job.
+        # Until 2.64 there is no other way to bound how often a task is tried: without, a sound that
+        # kills would stop the job.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
         captioned = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Worker,

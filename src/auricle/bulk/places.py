@@ -1,4 +1,6 @@
-"""Files wherever pyarrow or fsspec reach, and the sounds of a folder, a manifest or tar archives there."""
+"""Files wherever pyarrow or fsspec reach, and the sounds of a folder, a manifest or tar archives
+there.
+"""
 
 import csv
 import hashlib
@@ -15,7 +17,14 @@ from uuid import uuid4
 
 import pyarrow
 from pyarrow import parquet
-from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
+from pyarrow.fs import (
+    FileSelector,
+    FileSystem,
+    FileType,
+    FSSpecHandler,
+    LocalFileSystem,
+    PyFileSystem,
+)
 
 from auricle.errors import AuricleError
 from auricle.sound.find import MEDIA, find_sounds
@@ -41,7 +50,9 @@ class Place:
 
     def below(self, relative: str) -> "Place":
         """A file or folder in this one; an absolute path is itself."""
-        return Place(self.files, posixpath.join(self.path, relative), posixpath.join(self.name, relative))
+        return Place(
+            self.files, posixpath.join(self.path, relative), posixpath.join(self.name, relative)
+        )
 
     def read(self) -> bytes:
         """All of a file."""
@@ -49,12 +60,15 @@ class Place:
             return stream.read()
 
     def write(self, content: bytes) -> None:
-        """Writes a file whole or not at all: beside, then renamed; an object store has it whole when the put has ended."""
+        """Writes a file whole or not at all: beside, then renamed; an object store has it whole
+        when the put has ended.
+        """
         if not self.local:
             with self.files.open_output_stream(self.path) as stream:
                 stream.write(content)
             return
-        # Two attempts at the same file, of which one's machine was lost from sight, do not share a name.
+        # Two attempts at the same file, of which one's machine was lost from sight, do not share a
+        # name.
         part = Path(f"{self.path}.{uuid4().hex}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -68,13 +82,17 @@ class Place:
 
     def listed(self) -> list[str]:
         """Paths of files in a folder, at any depth; none where it is not there."""
-        found = self.files.get_file_info(FileSelector(self.path, recursive=True, allow_not_found=True))
+        found = self.files.get_file_info(
+            FileSelector(self.path, recursive=True, allow_not_found=True)
+        )
         return sorted(info.path for info in found if info.type == FileType.File)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one worker captions at a time, and whose captions are one shard: some sounds, or a tar archive of sounds."""
+    """What one worker captions at a time, and whose captions are one shard: some sounds, or a tar
+    archive of sounds.
+    """
 
     names: list[str]
     paths: list[str]  # on the input's file system; empty where the name is a URL
@@ -113,9 +131,11 @@ def _file_system(root: str) -> tuple[FileSystem, str]:
 
 
 def place(address: str) -> Place:
-    """Where a path or URL is: s3://, gs://, hf://, https:// and whatever else pyarrow or fsspec open.
+    """Where a path or URL is: s3://, gs://, hf://, https:// and whatever else pyarrow or fsspec
+    open.
 
-    Keys of object stores are taken as they are, spaces and all; what follows a question mark are pyarrow's options.
+    Keys of object stores are taken as they are, spaces and all; what follows a question mark are
+    pyarrow's options.
 
     Raises:
         AuricleError: nothing opens such URLs.
@@ -134,11 +154,14 @@ def place(address: str) -> Place:
     except (ImportError, OSError, ValueError, pyarrow.ArrowException) as error:
         raise AuricleError(f"{shown_url(address)}: cannot be opened ({error})") from None
     path = address if web else posixpath.join(root, path).rstrip("/")
-    return Place(files, path, f"{scheme}://{rest.rpartition('@')[2] if '@' in host else rest}".rstrip("/"))
+    return Place(
+        files, path, f"{scheme}://{rest.rpartition('@')[2] if '@' in host else rest}".rstrip("/")
+    )
 
 
 def sounds(source: Place) -> dict[str, str]:
-    """Names and paths of the sounds and archives of a folder, a manifest, or an archive; a URL's path is empty.
+    """Names and paths of the sounds and archives of a folder, a manifest, or an archive; a URL's
+    path is empty.
 
     Raises:
         AuricleError: there is no such thing, a manifest that cannot be read, or no sound.
@@ -155,13 +178,20 @@ def _found(source: Place) -> Iterator[tuple[str, str]]:
         raise AuricleError(f"{source.name}: cannot be opened ({error})") from None
     suffix = source.path.lower()
     if info.type == FileType.NotFound:
-        raise AuricleError(f"{source.name} is not there; wanted a folder, a manifest (CSV or Parquet) or a tar archive")
+        raise AuricleError(
+            f"{source.name} is not there; wanted a folder, a manifest (CSV or Parquet) or a tar archive"
+        )
     if info.type == FileType.Directory:
         if source.local:  # named as `auricle caption` names them, also where a name is no text
             archives = (
-                str(path) for path in sorted(Path(source.name).rglob("*.t*")) if path.name.lower().endswith(ARCHIVES)
+                str(path)
+                for path in sorted(Path(source.name).rglob("*.t*"))
+                if path.name.lower().endswith(ARCHIVES)
             )
-            yield from ((name, os.path.abspath(name)) for name in itertools.chain(find_sounds([source.name]), archives))
+            yield from (
+                (name, os.path.abspath(name))
+                for name in itertools.chain(find_sounds([source.name]), archives)
+            )
             return
         for path in source.listed():
             if Path(path).suffix.lower() in MEDIA or path.lower().endswith(ARCHIVES):
@@ -185,7 +215,11 @@ def _named(manifest: Place) -> list[str]:
             if manifest.path.lower().endswith(".parquet"):
                 names = parquet.ParquetFile(file).schema_arrow.names
                 column = _column(manifest, names)
-                return [str(value) for value in parquet.read_table(file, columns=[column])[column].to_pylist() if value]
+                return [
+                    str(value)
+                    for value in parquet.read_table(file, columns=[column])[column].to_pylist()
+                    if value
+                ]
             reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
             column = _column(manifest, list(reader.fieldnames or []))
             return [row[column] for row in reader if row[column]]
@@ -197,13 +231,18 @@ def _column(manifest: Place, names: list[str]) -> str:
     for column in COLUMNS:
         if column in names:
             return column
-    raise AuricleError(f"{manifest.name}: has the columns {', '.join(names)}; wanted one of {', '.join(COLUMNS)}")
+    raise AuricleError(
+        f"{manifest.name}: has the columns {', '.join(names)}; wanted one of {', '.join(COLUMNS)}"
+    )
 
 
-def pieces(found: Mapping[str, str], size: int, captioned: set[str], shards: set[str]) -> list[Piece]:
+def pieces(
+    found: Mapping[str, str], size: int, captioned: set[str], shards: set[str]
+) -> list[Piece]:
     """What is to be captioned.
 
-    The whole input is divided first, so that what was begun and stopped is divided the same and gets the same names again.
+    The whole input is divided first, so that what was begun and stopped is divided the same and
+    gets the same names again.
 
     Args:
         found: the input, as `sounds` has it.
@@ -216,7 +255,8 @@ def pieces(found: Mapping[str, str], size: int, captioned: set[str], shards: set
         (archives if sound[0].lower().endswith(ARCHIVES) else files).append(sound)
     whole_archives = (Piece([name], [path], archive=True) for name, path in archives)
     wanted = [piece for piece in whole_archives if piece.key not in shards]
-    rest: list[tuple[str, str]] = []  # of pieces that are done but for some: sounds that failed, or are new
+    # of pieces that are done but for some: sounds that failed, or are new
+    rest: list[tuple[str, str]] = []
     for begin in range(0, len(files), size):
         whole = files[begin : begin + size]
         missing = [sound for sound in whole if text(sound[0]) not in captioned]

@@ -13,9 +13,10 @@ BLOCK = 64
 
 # (tokens, parents) -> log-probabilities of the next token, (rows, vocabulary).
 #
-# `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call before from which the
-# hypothesis grew: a key/value cache is reordered by it. Rows are ordered by item, with equally many for each item: one
-# at the first call, beam-size many from the second on. `parents` of the first call is the item's own number.
+# `tokens` (rows,) is the last token of each hypothesis, and `parents` (rows,) the row of the call
+# before from which the hypothesis grew: a key/value cache is reordered by it. Rows are ordered by
+# item, with equally many for each item: one at the first call, beam-size many from the second on.
+# `parents` of the first call is the item's own number.
 NextLogProbs = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -40,9 +41,9 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The best sequences for each of a batch of items.
 
-    At every step the `2 * beam` best continuations of an item are looked at: those of the first `beam` that end are kept
-    as finished, the best `beam` of the others live on. An item is done when `beam` hypotheses have finished. What one
-    item gets does not depend on the others.
+    At every step the `2 * beam` best continuations of an item are looked at: those of the first
+    `beam` that end are kept as finished, the best `beam` of the others live on. An item is done
+    when `beam` hypotheses have finished. What one item gets does not depend on the others.
 
     Args:
         next_log_probs: the model; see `NextLogProbs`.
@@ -61,7 +62,8 @@ def beam_search(
     done = np.zeros(items, bool)
     last, parents = np.full(items, bos), np.arange(items)
     histories = np.zeros((items, 0), int)  # (rows, length)
-    totals = np.zeros(items)  # (rows,): log-probability of each living hypothesis, -inf where there is none
+    # (rows,): log-probability of each living hypothesis, -inf where there is none
+    totals = np.zeros(items)
     for length in range(options.max_length + 1):
         log_probs = np.array(next_log_probs(last, parents), np.float64)
         width, words = len(last) // items, log_probs.shape[1]
@@ -77,7 +79,8 @@ def beam_search(
         if options.no_repeat_ngram:
             _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
         continuations = (totals[:, None] + log_probs).reshape(items, -1)
-        # Every item keeps `beam` rows, also where fewer live; those that are none grow from the item's first row.
+        # Every item keeps `beam` rows, also where fewer live; those that are none grow from the
+        # item's first row.
         parents = np.repeat(np.arange(items) * width, beam).reshape(items, beam)
         last = np.full((items, beam), eos)
         totals = np.full((items, beam), -np.inf)
@@ -110,16 +113,23 @@ def search_captions(
     items: int = 1,
     without: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Beam search over the words of a vocabulary, some left out, of which stop words may stand twice; see `beam_search`."""
+    """Beam search over the words of a vocabulary, some left out, of which stop words may stand
+    twice; see `beam_search`.
+    """
     forbidden, repeatable = (PAD, SOS, UNKNOWN, *without), vocabulary.numbers(STOP_WORDS)
-    return beam_search(next_log_probs, SOS, EOS, options, items=items, forbidden=forbidden, repeatable=repeatable)
+    return beam_search(
+        next_log_probs, SOS, EOS, options, items=items, forbidden=forbidden, repeatable=repeatable
+    )
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the largest values, the largest first; of equals the first first, so that ties are settled alike."""
+    """Indices of the largest values, the largest first; of equals the first first, so that ties are
+    settled alike.
+    """
     count = min(count, len(values))
-    # As many values as that reach the count-th largest of the maxima of blocks, and so do all that are sought: only those are
-    # sorted, where a partition of all would take most of the search's time.
+    # As many values as that reach the count-th largest of the maxima of blocks, and so do all that
+    # are sought: only those are sorted, where a partition of all would take most of the search's
+    # time.
     maxima = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
     threshold = np.sort(maxima)[-count] if len(maxima) >= count else -np.inf
     candidates = np.flatnonzero(values >= threshold)
@@ -134,7 +144,8 @@ def _forbid_words(log_probs: np.ndarray, histories: np.ndarray, may_repeat: np.n
 def _forbid_ngrams(log_probs: np.ndarray, histories: np.ndarray, size: int) -> None:
     if histories.shape[1] < size:
         return
-    ngrams = np.lib.stride_tricks.sliding_window_view(histories, size, axis=1)  # (rows, positions, size)
+    # (rows, positions, size)
+    ngrams = np.lib.stride_tricks.sliding_window_view(histories, size, axis=1)
     beginning = histories[:, histories.shape[1] - size + 1 :]
     rows, positions = np.nonzero((ngrams[:, :, :-1] == beginning[:, None]).all(2))
     log_probs[rows, ngrams[rows, positions, -1]] = -np.inf

@@ -33,7 +33,8 @@ SECOND_LENGTH = 4  # words, at least, of what is told of a second event
 
 
 class Captioner:
-    """Says what it hears. Safe to use from several threads; the same sound always gets the same caption.
+    """Says what it hears. Safe to use from several threads; the same sound always gets the same
+    caption.
 
     Args:
         checkpoint: the folder to caption with.
@@ -46,7 +47,12 @@ class Captioner:
         self.front_end = front_end(checkpoint.config.front_end)
         self.model = OnnxModel(
             checkpoint.folder,
-            Sizes(self.front_end.mels, len(checkpoint.vocabulary), len(checkpoint.tags), checkpoint.config.space),
+            Sizes(
+                self.front_end.mels,
+                len(checkpoint.vocabulary),
+                len(checkpoint.tags),
+                checkpoint.config.space,
+            ),
         )
 
     @property
@@ -56,19 +62,23 @@ class Captioner:
 
     @property
     def longest(self) -> float:
-        """The longest sound, in seconds, that gets one caption; longer ones are captioned in windows."""
+        """The longest sound, in seconds, that gets one caption; longer ones are captioned in
+        windows.
+        """
         return self.checkpoint.config.maximum_seconds
 
     @overload
     def caption(self, sound: Sound, rate: int | None = None) -> Caption: ...
     @overload
     def caption(self, sound: Sequence[Sound], rate: int | None = None) -> list[Caption]: ...
-    def caption(self, sound: Sound | Sequence[Sound], rate: int | None = None) -> Caption | list[Caption]:
+    def caption(
+        self, sound: Sound | Sequence[Sound], rate: int | None = None
+    ) -> Caption | list[Caption]:
         """One sentence for a sound of up to `longest` seconds.
 
         Args:
-            sound: a path, the bytes of a file, an open binary file, or samples, (samples,) or (channels, samples); or a list of
-                such, which are captioned side by side.
+            sound: a path, the bytes of a file, an open binary file, or samples, (samples,) or
+                (channels, samples); or a list of such, which are captioned side by side.
             rate: of samples, in Hz; `self.rate` if None.
 
         Raises:
@@ -80,7 +90,8 @@ class Captioner:
         return self._caption(self.samples(sound, rate))  # type: ignore[arg-type]
 
     def samples(self, sound: Sound, rate: int | None = None) -> np.ndarray:
-        """A sound of up to `longest` seconds as it is heard: mono (samples,) float32 at `self.rate`.
+        """A sound of up to `longest` seconds as it is heard: mono (samples,) float32 at
+        `self.rate`.
 
         Args:
             sound: as `caption` takes one.
@@ -92,7 +103,10 @@ class Captioner:
         if isinstance(sound, np.ndarray):
             name, samples = "array", resample(sound, rate or self.rate, self.rate)
         else:
-            name, samples = str(sound)[:100], load_audio(sound, self.rate, max_seconds=self.longest + 1)
+            name, samples = (
+                str(sound)[:100],
+                load_audio(sound, self.rate, max_seconds=self.longest + 1),
+            )
         if len(samples) > self.longest * self.rate:
             raise AudioError(
                 f"{name}: longer than {self.longest:g} s: captions() gives a caption for each stretch of it"
@@ -109,7 +123,8 @@ class Captioner:
         max_duration: float | None = None,
         jobs: int = 1,
     ) -> Iterator[Caption]:
-        """Captions of a sound of any length: one up to `longest` seconds, and one for each window of a longer sound.
+        """Captions of a sound of any length: one up to `longest` seconds, and one for each window
+        of a longer sound.
 
         Args:
             source: a path, the bytes of a file, or an open binary file.
@@ -120,28 +135,38 @@ class Captioner:
             jobs: how many windows at a time; see `caption_stream`.
 
         Raises:
-            AudioError: the sound cannot be read or is too long; windows before that shows have been captioned then.
+            AudioError: the sound cannot be read or is too long; windows before that shows have been
+                captioned then.
         """
         chunks = stream_audio(source, self.rate, name=name, max_duration=max_duration)
         beginning, whole = self._beginning(chunks)
         if whole:
             yield self._caption(beginning)
         else:
-            yield from self.caption_stream(itertools.chain([beginning], chunks), window, merge=merge, jobs=jobs)
+            yield from self.caption_stream(
+                itertools.chain([beginning], chunks), window, merge=merge, jobs=jobs
+            )
 
     def caption_stream(
-        self, chunks: Iterable[np.ndarray], window: float = WINDOW_SECONDS, *, merge: bool = True, jobs: int = 1
+        self,
+        chunks: Iterable[np.ndarray],
+        window: float = WINDOW_SECONDS,
+        *,
+        merge: bool = True,
+        jobs: int = 1,
     ) -> Iterator[Caption]:
-        """Captions of a sound that arrives bit by bit, one for each window; equal neighbours become one.
+        """Captions of a sound that arrives bit by bit, one for each window; equal neighbours become
+        one.
 
-        A caption comes when the next window is known to differ. An end shorter than a second belongs to the window before.
+        A caption comes when the next window is known to differ. An end shorter than a second
+        belongs to the window before.
 
         Args:
             chunks: mono samples, (n,) each, of any n, at `self.rate`.
             window: in seconds; at least 1.
             merge: whether equal neighbours become one.
-            jobs: how many windows at a time. With several, so many windows more are waited for before a caption comes: that is
-                for sound that is there already.
+            jobs: how many windows at a time. With several, so many windows more are waited for
+                before a caption comes: that is for sound that is there already.
         """
         if window < MINIMUM_SECONDS:
             raise ValueError(f"a window of {window} s: at least {MINIMUM_SECONDS:g} is wanted")
@@ -188,8 +213,8 @@ class Captioner:
         Args:
             sources: names and sounds.
             window: for sounds longer than `longest`, in seconds.
-            jobs: how many sounds at a time, or windows of files where there are fewer sounds; as many as there are processors
-                if None.
+            jobs: how many sounds at a time, or windows of files where there are fewer sounds; as
+                many as there are processors if None.
             max_duration: seconds; a longer sound is refused, and none of its captions come.
 
         Yields:
@@ -202,8 +227,12 @@ class Captioner:
 
         def rows(name: str, source: Source) -> Iterator[Row]:
             try:
-                ready = isinstance(source, bytes) or (isinstance(source, str | os.PathLike) and os.path.isfile(source))
-                captions = self.captions(source, window, name, max_duration=max_duration, jobs=spare if ready else 1)
+                ready = isinstance(source, bytes) or (
+                    isinstance(source, str | os.PathLike) and os.path.isfile(source)
+                )
+                captions = self.captions(
+                    source, window, name, max_duration=max_duration, jobs=spare if ready else 1
+                )
                 for caption in captions if max_duration is None else list(captions):
                     yield Row(name, caption)
             except AudioError as error:
@@ -211,11 +240,13 @@ class Captioner:
 
         return side_by_side(rows, itertools.chain(first, sources), jobs)
 
-    def similarity(self, sounds: Sequence[Sound], sentences: Sequence[str], rate: int | None = None) -> np.ndarray:
+    def similarity(
+        self, sounds: Sequence[Sound], sentences: Sequence[str], rate: int | None = None
+    ) -> np.ndarray:
         """How similar sounds are to sentences.
 
-        Words that the model does not know are passed over. A sound longer than `longest` is as similar to a sentence as the
-        most similar of its windows of 10 s.
+        Words that the model does not know are passed over. A sound longer than `longest` is as
+        similar to a sentence as the most similar of its windows of 10 s.
 
         Args:
             sounds: each as `caption` takes one, but of any length.
@@ -258,7 +289,8 @@ class Captioner:
         return side_by_side(matches, sources, jobs)
 
     def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
-        """Where sentences stand in the space in which sounds can be compared with them; unknown words are passed over.
+        """Where sentences stand in the space in which sounds can be compared with them; unknown
+        words are passed over.
 
         Returns:
             (sentences, space), of length 1.
@@ -267,7 +299,9 @@ class Captioner:
             AuricleError: the checkpoint cannot compare, or knows no word of a sentence.
         """
         if not self.checkpoint.config.space:
-            raise AuricleError(f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower")
+            raise AuricleError(
+                f"{self.checkpoint.folder} cannot compare sounds with sentences: it has no text tower"
+            )
         known = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]
         for text, numbers in zip(sentences, known, strict=True):
             if not numbers:
@@ -275,13 +309,17 @@ class Captioner:
         return self.model.embed_sentences(known)
 
     def spectrogram(self, samples: np.ndarray) -> np.ndarray:
-        """What the encoder is given of a sound: (samples,) at `self.rate` -> log-mel (frames, mels)."""
+        """What the encoder is given of a sound: (samples,) at `self.rate` -> log-mel (frames,
+        mels).
+        """
         spectrogram = log_mel(samples, self.front_end)
         missing = max(0, self.checkpoint.config.padded_frames - len(spectrogram))
         return np.pad(spectrogram, ((0, missing), (0, 0))) if missing else spectrogram
 
     def hear(self, samples: np.ndarray) -> Heard:
-        """What the encoder makes of a sound of up to `longest` seconds: (samples,) at `self.rate`."""
+        """What the encoder makes of a sound of up to `longest` seconds: (samples,) at
+        `self.rate`.
+        """
         return self.model.hear(self.spectrogram(samples))
 
     def describe(self, heard: Heard, seconds: float) -> Caption:
@@ -295,7 +333,8 @@ class Captioner:
         if (both := self._with_second_event(heard, *found[0])) is not None:
             found = [both, *found][: self.options.beam]
         alternatives = [
-            Alternative(sentence(vocabulary.decode(its.tokens)), its.score, similarity) for its, similarity in found
+            Alternative(sentence(vocabulary.decode(its.tokens)), its.score, similarity)
+            for its, similarity in found
         ]
         best = alternatives[0]
         caption = Caption(
@@ -312,47 +351,61 @@ class Captioner:
         return replace(caption, confidence=caption_confidence(caption, config.confidence))
 
     def attention(self, samples: np.ndarray, text: str) -> np.ndarray:
-        """Where the decoder attends as it says a text: the sound's caption, or any other of words that it knows.
+        """Where the decoder attends as it says a text: the sound's caption, or any other of words
+        that it knows.
 
         Args:
             samples: (samples,) at `self.rate`.
             text: at least one word.
 
         Returns:
-            (words, positions), the mean over layers and heads; each row's sum is 1. Positions are the encoder's frames, evenly
-            over the spectrogram, and then, if tags guide the decoder, so many of the likeliest, the likeliest first.
+            (words, positions), the mean over layers and heads; each row's sum is 1. Positions are
+            the encoder's frames, evenly over the spectrogram, and then, if tags guide the decoder,
+            so many of the likeliest, the likeliest first.
 
         Raises:
             AuricleError: there is no word, or one that the model does not know.
         """
         numbers = self.checkpoint.vocabulary.encode(text)[1:-1]
         if not numbers or UNKNOWN in numbers:
-            raise AuricleError(f"'{text}' is nothing that the model can say: words of its vocabulary are wanted")
+            raise AuricleError(
+                f"'{text}' is nothing that the model can say: words of its vocabulary are wanted"
+            )
         return self.model.attention(self.hear(samples), numbers)
 
     def _caption(self, samples: np.ndarray) -> Caption:
         seconds = len(samples) / self.rate
         silent = silence(samples, self.rate)
         if silent > 0.5:
-            return Caption(0.0, seconds, SILENCE, 0.0, (Alternative(SILENCE, 0.0),), confidence=silent)
+            return Caption(
+                0.0, seconds, SILENCE, 0.0, (Alternative(SILENCE, 0.0),), confidence=silent
+            )
         return self.describe(self.hear(samples), seconds)
 
     def _search(
         self, heard: Heard, options: BeamOptions, without: Collection[int] = ()
     ) -> list[tuple[Hypothesis, float | None]]:
-        """Sentences for what was heard, without some words, and how similar each is to it; the best first."""
+        """Sentences for what was heard, without some words, and how similar each is to it; the best
+        first.
+        """
         config = self.checkpoint.config
-        found = search_captions(self.model.next_log_probs(heard), self.checkpoint.vocabulary, options, without=without)
+        found = search_captions(
+            self.model.next_log_probs(heard), self.checkpoint.vocabulary, options, without=without
+        )
         similarities: list[float | None] = [None] * len(found[0])
         if heard.embedding is not None and (config.rerank or config.second_event):
-            similarities = (self.model.embed_sentences([its.tokens for its in found[0]]) @ heard.embedding).tolist()
+            similarities = (
+                self.model.embed_sentences([its.tokens for its in found[0]]) @ heard.embedding
+            ).tolist()
         pairs = zip(found[0], similarities, strict=True)
         return sorted(pairs, key=lambda pair: -(pair[0].score + config.rerank * (pair[1] or 0.0)))
 
     def _with_second_event(
         self, heard: Heard, first: Hypothesis, similarity: float | None
     ) -> tuple[Hypothesis, float] | None:
-        """A sentence of what the first tells and of what else is heard, and how similar it is; None if one event says as much."""
+        """A sentence of what the first tells and of what else is heard, and how similar it is; None
+        if one event says as much.
+        """
         limits, vocabulary = self.checkpoint.config.second_event, self.checkpoint.vocabulary
         if limits is None or LINK not in vocabulary or heard.embedding is None:
             return None
@@ -396,9 +449,13 @@ class Captioner:
         beginning, whole = self._beginning(chunks)
         windows = iter([beginning])
         if not whole:
-            windows = split_into_windows(itertools.chain(windows, chunks), round(WINDOW_SECONDS * self.rate))
+            windows = split_into_windows(
+                itertools.chain(windows, chunks), round(WINDOW_SECONDS * self.rate)
+            )
             # As in `caption_stream`, an end shorter than a second is not heard by itself.
-            windows = (samples for samples in windows if len(samples) >= MINIMUM_SECONDS * self.rate)
+            windows = (
+                samples for samples in windows if len(samples) >= MINIMUM_SECONDS * self.rate
+            )
         embeddings = (self.hear(samples).embedding for samples in windows)
         return reduce(np.maximum, (sentences @ embedding for embedding in embeddings)).clip(-1, 1)
 
@@ -407,7 +464,8 @@ def load(checkpoint: str | Path | None = None, options: BeamOptions | None = Non
     """A captioner from a checkpoint folder; the embedded model if None.
 
     Args:
-        checkpoint: a folder, or owner/name or owner/name@revision on the Hugging Face Hub (extra `hub`).
+        checkpoint: a folder, or owner/name or owner/name@revision on the Hugging Face Hub (extra
+            `hub`).
         options: how to search; as the checkpoint says if None.
 
     Raises:

@@ -15,5 +15,7 @@ def confidence_features(caption: Caption) -> tuple[float, ...]:
 def caption_confidence(caption: Caption, weights: Confidence) -> float:
     """The calibrated probability that a caption is right: logistic regression on `confidence_features`."""
     score, tag, similarity = confidence_features(caption)
-    logit = weights.bias + weights.score * score + weights.tag * tag + weights.similarity * similarity
+    logit = (
+        weights.bias + weights.score * score + weights.tag * tag + weights.similarity * similarity
+    )
     return 0.5 + 0.5 * math.tanh(logit / 2)  # the logistic function, without overflow

@@ -17,11 +17,13 @@ from auricle.errors import AuricleError
 # Sizes of a tensor's axes; None where they vary.
 Shape = tuple[int | None, ...]
 MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
-# The key under which ONNX names another file; it stands in a file as it is, however that is encoded otherwise.
+# The key under which ONNX names another file; it stands in a file as it is, however that is encoded
+# otherwise.
 EXTERNAL = b"location"
 NUMBERS = ("tokens", "parents")  # all other tensors are float32
 CPU = "CPUExecutionProvider"
-# Convolutions are not tried out anew for each length of a sound, and multiplied as exactly as on a processor.
+# Convolutions are not tried out anew for each length of a sound, and multiplied as exactly as on a
+# processor.
 CUDA = "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
@@ -29,10 +31,12 @@ CUDA = "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf3
 class Heard:
     """What the encoder makes of one sound."""
 
-    memory_keys: np.ndarray  # (layers, 1, heads, positions, size): frames first, then tags if they guide the decoder
+    # (layers, 1, heads, positions, size): frames first, then tags if they guide the decoder
+    memory_keys: np.ndarray
     memory_values: np.ndarray  # likewise
     tags: np.ndarray | None = None  # (classes,), probabilities, where tags are heard
-    embedding: np.ndarray | None = None  # (space,), of length 1, where sounds and sentences can be compared
+    # (space,), of length 1, where sounds and sentences can be compared
+    embedding: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ class Sizes:
 class OnnxModel:
     """The networks of a checkpoint folder; safe to be called from several threads.
 
-    Each call runs on one thread: sounds are captioned side by side instead, and what a sound gets depends on nothing else.
-    Where ONNX Runtime finds a GPU (`onnxruntime-gpu` does), the encoder runs on it; the decoder's steps are too small to gain.
+    Each call runs on one thread: sounds are captioned side by side instead, and what a sound gets
+    depends on nothing else. Where ONNX Runtime finds a GPU (`onnxruntime-gpu` does), the encoder
+    runs on it; the decoder's steps are too small to gain.
 
     Args:
-        folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a sentence is first embedded.
+        folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a
+            sentence is first embedded.
         sizes: what the folder says of itself beside.
 
     Raises:
@@ -79,15 +85,34 @@ class OnnxModel:
         _check(
             paths[1],
             self._decoder,
-            {"tokens": (None,), "parents": (None,), "past_keys": MEMORY, "past_values": MEMORY, **memory},
-            {"log_probs": (None, sizes.words), "keys": MEMORY, "values": MEMORY, "attention": (None, None)},
+            {
+                "tokens": (None,),
+                "parents": (None,),
+                "past_keys": MEMORY,
+                "past_values": MEMORY,
+                **memory,
+            },
+            {
+                "log_probs": (None, sizes.words),
+                "keys": MEMORY,
+                "values": MEMORY,
+                "attention": (None, None),
+            },
         )
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
 
     def hear(self, log_mel: np.ndarray) -> Heard:
-        """(frames, mels) float32 -> what the decoder and comparisons with sentences need of the sound."""
-        found = dict(zip(self._outputs, _run(self._encoder, self._outputs, {"log_mel": log_mel[None]}), strict=True))
+        """(frames, mels) float32 -> what the decoder and comparisons with sentences need of the
+        sound.
+        """
+        found = dict(
+            zip(
+                self._outputs,
+                _run(self._encoder, self._outputs, {"log_mel": log_mel[None]}),
+                strict=True,
+            )
+        )
         tags, embedding = found.get("tags"), found.get("sound_embedding")
         return Heard(
             found["memory_keys"],
@@ -102,15 +127,24 @@ class OnnxModel:
         return lambda tokens, parents: step(tokens, parents)[0]
 
     def attention(self, heard: Heard, tokens: Sequence[int]) -> np.ndarray:
-        """Where the decoder attends as it says these words: (words, positions), each row's sum 1; see `Heard`."""
+        """Where the decoder attends as it says these words: (words, positions), each row's sum 1;
+        see `Heard`.
+        """
         step, parents = self._steps(heard), np.zeros(1, np.int64)
-        return np.concatenate([step(np.array([token]), parents)[1] for token in (SOS, *tokens[:-1])])
+        return np.concatenate(
+            [step(np.array([token]), parents)[1] for token in (SOS, *tokens[:-1])]
+        )
 
     def embed_sentences(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
-        """Numbers of each sentence's known words -> (sentences, space), of length 1; without words it is as one unknown."""
+        """Numbers of each sentence's known words -> (sentences, space), of length 1; without words
+        it is as one unknown.
+        """
         with self._text_lock:
             if self._text is None:
-                path, found = self._folder / "text.onnx", {"sentence_embedding": (None, self._space)}
+                path, found = (
+                    self._folder / "text.onnx",
+                    {"sentence_embedding": (None, self._space)},
+                )
                 text = _load(path)
                 _check(path, text, {"tokens": (None, None)}, found)
                 self._text = text
@@ -119,8 +153,12 @@ class OnnxModel:
             row[: len(numbers) or 1] = numbers or [UNKNOWN]
         return _run(self._text, ["sentence_embedding"], {"tokens": tokens})[0]
 
-    def _steps(self, heard: Heard) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """As `NextLogProbs`, but that it also gives where each hypothesis attended: (rows, positions)."""
+    def _steps(
+        self, heard: Heard
+    ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """As `NextLogProbs`, but that it also gives where each hypothesis attended: (rows,
+        positions).
+        """
         layers, _, heads, _, size = heard.memory_keys.shape
         past_keys = past_values = np.zeros((layers, 1, heads, 0, size), np.float32)
 
@@ -143,7 +181,9 @@ class OnnxModel:
         return step
 
 
-def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _run(
+    session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, np.ndarray]
+) -> list[np.ndarray]:
     try:
         # ONNX has outputs of other kinds too; ours are all tensors.
         return cast("list[np.ndarray]", session.run(outputs, inputs))
@@ -156,8 +196,9 @@ def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict
 def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
     """A network, ready to run: a large one on a GPU, where there is one.
 
-    A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read: ours do not, and one that
-    could is refused. What has been looked at is what is run, so that it is read once.
+    A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read:
+    ours do not, and one that could is refused. What has been looked at is what is run, so that it
+    is read once.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -165,9 +206,13 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
     try:
         content = path.read_bytes()
         if EXTERNAL in content:
-            raise AuricleError(f"{path} keeps tensors in other files: export it with all of them inside")
+            raise AuricleError(
+                f"{path} keeps tensors in other files: export it with all of them inside"
+            )
         gpu = large and CUDA[0] in onnxruntime.get_available_providers()
-        return onnxruntime.InferenceSession(content, options, providers=[CUDA, CPU] if gpu else [CPU])
+        return onnxruntime.InferenceSession(
+            content, options, providers=[CUDA, CPU] if gpu else [CPU]
+        )
     except AuricleError:
         raise
     except FileNotFoundError:
@@ -177,7 +222,10 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
 
 
 def _check(
-    path: Path, session: onnxruntime.InferenceSession, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
+    path: Path,
+    session: onnxruntime.InferenceSession,
+    inputs: Mapping[str, Shape],
+    outputs: Mapping[str, Shape],
 ) -> None:
     """Refuses a network whose inputs are not these, or whose outputs are not these at least."""
     if unknown := {value.name for value in session.get_inputs()} - inputs.keys():
@@ -190,10 +238,17 @@ def _check(
             _check_shape(path, name, shape, values[name].shape)
             kind = "tensor(int64)" if name in NUMBERS else "tensor(float)"
             if values[name].type != kind:
-                raise AuricleError(f"{path} does not fit: {name} is a {values[name].type}, and a {kind} is wanted")
+                raise AuricleError(
+                    f"{path} does not fit: {name} is a {values[name].type}, and a {kind} is wanted"
+                )
 
 
 def _check_shape(path: Path, name: str, wanted: Shape, found: Sequence[object]) -> None:
-    if len(wanted) != len(found) or any(size not in (None, other) for size, other in zip(wanted, found, strict=True)):
-        shapes = (" x ".join("*" if size is None else str(size) for size in shape) for shape in (wanted, found))
+    if len(wanted) != len(found) or any(
+        size not in (None, other) for size, other in zip(wanted, found, strict=True)
+    ):
+        shapes = (
+            " x ".join("*" if size is None else str(size) for size in shape)
+            for shape in (wanted, found)
+        )
         raise AuricleError("{} does not fit: {} is to be {}, and is {}".format(path, name, *shapes))

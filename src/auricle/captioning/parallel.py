@@ -43,7 +43,9 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
 
 
 def side_by_side(
-    work: Callable[[str, Source], Iterator[Result]], sources: Iterable[tuple[str, Source]], jobs: int | None
+    work: Callable[[str, Source], Iterator[Result]],
+    sources: Iterable[tuple[str, Source]],
+    jobs: int | None,
 ) -> Iterator[Result]:
     """What comes of each of many sounds, worked on in threads, in the sounds' order and each result as soon as it is there.
 

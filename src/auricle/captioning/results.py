@@ -27,7 +27,9 @@ class Alternative:
 
     text: str
     score: float  # log-probability, length-normalised: at most 0, higher is likelier
-    similarity: float | None = None  # to the sound, from -1 to 1, where sentences are reranked by it
+    similarity: float | None = (
+        None  # to the sound, from -1 to 1, where sentences are reranked by it
+    )
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Caption:
     score: float  # log-probability, length-normalised: at most 0, higher is likelier
     alternatives: tuple[Alternative, ...]  # the n best, the caption itself first
     whole: bool = True  # of the whole sound, not of a window of it
-    tags: tuple[Tag, ...] = ()  # the likeliest 10, the likeliest first; none where the checkpoint hears no tags
+    tags: tuple[
+        Tag, ...
+    ] = ()  # the likeliest 10, the likeliest first; none where the checkpoint hears no tags
     confidence: float | None = (
         None  # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
     )

@@ -1,10 +1,12 @@
 """Sound events in a stream: from where to where something is heard, and what.
 
     samples -> hops -> the last second, heard -> like the event so far? -> events -> rows
-                       Captioner.hear            _Event.change                       a caption, and again as it grows
+                       Captioner.hear            _Event.change                       a caption, and
+                       again as it grows
 
-Events begin and end where the sound changes. All is decided on a grid of hops, so what comes out does not depend on how the
-samples come in, and within a second: a change is told at most a second after it was.
+Events begin and end where the sound changes. All is decided on a grid of hops, so what comes out
+does not depend on how the samples come in, and within a second: a change is told at most a second
+after it was.
 """
 
 from collections import deque
@@ -23,7 +25,8 @@ HOP = 0.25  # seconds from one look at the sound to the next
 HOPS = 4  # of a look: it hears a second
 MEMORY = 16  # hops of an event that what comes next is compared with
 PAUSE = 0.5  # seconds of silence that end an event
-MOMENTS = (0.75, 1.5, 2.0, 3.0, 5.0, 8.0)  # seconds of an event after which it is named, and named again
+# seconds of an event after which it is named, and named again
+MOMENTS = (0.75, 1.5, 2.0, 3.0, 5.0, 8.0)
 PART = 10.0  # seconds of an event that are captioned at once
 MARGIN = 0.1  # seconds: so much is heard of what is new before it is told
 BAND = 8  # mel bands that are averaged where the moment of a change is looked for
@@ -33,10 +36,11 @@ State = Literal["begin", "revise", "end"]
 
 @dataclass(frozen=True)
 class Change:
-    """How sure it is that a second of sound is no longer the event before it: the logit of a logistic function.
+    """How sure it is that a second of sound is no longer the event before it: the logit of a
+    logistic function.
 
-    Levels are those of mel bands, in dB, and their differences the mean over bands. The weights are what
-    `scripts/sequences.py tune` fits on sounds that were joined.
+    Levels are those of mel bands, in dB, and their differences the mean over bands. The weights are
+    what `scripts/sequences.py tune` fits on sounds that were joined.
     """
 
     frames: float = 9.91  # of the cosine distance of the encoder's frames from the event's
@@ -58,8 +62,9 @@ CHANGE = Change()
 class Event:
     """A row about something that is heard.
 
-    Every event has one row `begin`, as soon as it can be named, any number of rows `revise`, where more of it is called
-    something else, and one row `end`, which is final. Events do not overlap; silence is none.
+    Every event has one row `begin`, as soon as it can be named, any number of rows `revise`, where
+    more of it is called something else, and one row `end`, which is final. Events do not overlap;
+    silence is none.
     """
 
     id: int  # counted from 1
@@ -68,7 +73,8 @@ class Event:
     end: float  # until when it was heard so far; the row `end` may take back up to a second of it
     caption: str
     tags: tuple[Tag, ...]  # the likeliest, the likeliest first
-    confidence: float | None  # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
+    # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
+    confidence: float | None
     # (space,), of length 1, of what was captioned
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
@@ -96,10 +102,13 @@ class Segmenter:
     Args:
         captioner: what hears and says.
         change: what counts as a change.
-        interim: whether events are named before they end; without, there are rows `end` only, the same ones for less work.
+        interim: whether events are named before they end; without, there are rows `end` only, the
+            same ones for less work.
     """
 
-    def __init__(self, captioner: Captioner, change: Change = CHANGE, *, interim: bool = True) -> None:
+    def __init__(
+        self, captioner: Captioner, change: Change = CHANGE, *, interim: bool = True
+    ) -> None:
         self.captioner, self.change, self._interim = captioner, change, interim
         self._hop, self._part = round(HOP * captioner.rate), round(PART * captioner.rate)
         self._second = HOPS * self._hop
@@ -114,7 +123,8 @@ class Segmenter:
         """The rows that more of the stream gives.
 
         Args:
-            samples: (samples,) float32 with full scale 1, mono, at the captioner's rate; any number of them.
+            samples: (samples,) float32 with full scale 1, mono, at the captioner's rate; any number
+                of them.
         """
         self._held = np.concatenate([self._held, np.asarray(samples, np.float32)])
         rows: list[Event] = []
@@ -148,7 +158,9 @@ class Segmenter:
 
     def _compare(self, event: _Open, now: int) -> list[Event]:
         """Ends the event and begins another where the last second is something else."""
-        frames, levels = look(self.captioner, self._between(max(self._first, now - self._second), now))
+        frames, levels = look(
+            self.captioner, self._between(max(self._first, now - self._second), now)
+        )
         event.levels.append(levels)
         if now - event.start >= self._second:
             event.frames.append(frames)
@@ -159,7 +171,8 @@ class Segmenter:
         start = max(event.start, now - 2 * self._second)
         change = start + moment(self.captioner, self._between(start, now))
         rows = self._close(change)
-        if silence(self._between(change, now), self.captioner.rate) > 0.5:  # and nothing else has begun
+        # and nothing else has begun
+        if silence(self._between(change, now), self.captioner.rate) > 0.5:
             return rows
         whole = (now - change) // self._hop  # hops of the new event alone
         self._open(change).levels.extend(list(event.levels)[len(event.levels) - whole :])
@@ -186,17 +199,30 @@ class Segmenter:
         samples = self._between(event.part, end)
         if event.surest and len(samples) < self._second:
             return event.surest
-        now = self.captioner.describe(self.captioner.hear(samples), len(samples) / self.captioner.rate)
-        return max(event.surest or now, now, key=lambda caption: (caption.confidence or 0.0, caption.score))
+        now = self.captioner.describe(
+            self.captioner.hear(samples), len(samples) / self.captioner.rate
+        )
+        return max(
+            event.surest or now, now, key=lambda caption: (caption.confidence or 0.0, caption.score)
+        )
 
     def _say(self, event: _Open, state: State, end: int, caption: Caption) -> list[Event]:
         """A row, unless it would say again what the last one said or nobody waits for it."""
-        if state != "end" and (not self._interim or (event.said and event.said.text == caption.text)):
+        if state != "end" and (
+            not self._interim or (event.said and event.said.text == caption.text)
+        ):
             return []
         event.said = caption
         start, end_seconds = event.start / self.captioner.rate, end / self.captioner.rate
         row = Event(
-            event.id, state, start, end_seconds, caption.text, caption.tags, caption.confidence, caption.embedding
+            event.id,
+            state,
+            start,
+            end_seconds,
+            caption.text,
+            caption.tags,
+            caption.confidence,
+            caption.embedding,
         )
         return [row]
 
@@ -225,7 +251,8 @@ def look(captioner: Captioner, samples: np.ndarray) -> tuple[np.ndarray, np.ndar
         samples: (samples,), a second, or less where there was no more.
 
     Returns:
-        The encoder's frames, averaged, of length 1; and the levels of mel bands in the last hop, (mels,) in dB.
+        The encoder's frames, averaged, of length 1; and the levels of mel bands in the last hop,
+        (mels,) in dB.
     """
     spectrogram = captioner.spectrogram(samples)
     values = captioner.model.hear(spectrogram).memory_values
@@ -238,7 +265,8 @@ def look(captioner: Captioner, samples: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def differences(frames: Sequence[np.ndarray], levels: Sequence[np.ndarray]) -> np.ndarray:
-    """How the last second differs from the event before it: what the weights of `Change` are of, (4,).
+    """How the last second differs from the event before it: what the weights of `Change` are of,
+    (4,).
 
     Args:
         frames: of looks that heard nothing but the event, more than `HOPS`.
@@ -257,11 +285,16 @@ def differences(frames: Sequence[np.ndarray], levels: Sequence[np.ndarray]) -> n
 
 
 def moment(captioner: Captioner, samples: np.ndarray) -> int:
-    """At which sample a sound changed in its last second: mean spectra before and after leave the smallest squares."""
+    """At which sample a sound changed in its last second: mean spectra before and after leave the
+    smallest squares.
+    """
     bands = _decibels(captioner.spectrogram(samples), captioner)
     bands = bands[:, : bands.shape[1] // BAND * BAND].reshape(len(bands), -1, BAND).mean(2)
     sums, places = bands.cumsum(0), np.arange(1, len(bands))
-    before, after = sums[:-1] / places[:, None], (sums[-1] - sums[:-1]) / (len(bands) - places)[:, None]
+    before, after = (
+        sums[:-1] / places[:, None],
+        (sums[-1] - sums[:-1]) / (len(bands) - places)[:, None],
+    )
     gain = ((before - after) ** 2).sum(1) * places * (len(bands) - places)
     left = (1 - places / len(bands)) * len(samples) / captioner.rate  # seconds
     gain[(left > HOPS * HOP) | (left < MARGIN)] = -1.0

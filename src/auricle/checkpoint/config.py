@@ -23,10 +23,14 @@ class DecoderConfig:
     heads: int = 4
     feedforward: int = 2048
     dropout: float = 0.2
-    tags: int = 0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
+    tags: int = (
+        0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
+    )
     # transformer: the paper's. bart: its layers as BART has them, learnt positions, GELU, tied output. gru: recurrent.
     architecture: Literal["transformer", "bart", "gru"] = "transformer"
-    encoder_layers: int = 0  # of BART's Transformer encoder between the sound's frames and the decoder
+    encoder_layers: int = (
+        0  # of BART's Transformer encoder between the sound's frames and the decoder
+    )
 
     def __post_init__(self) -> None:
         if min(self.width, self.layers, self.heads, self.feedforward) < 1:
@@ -52,7 +56,9 @@ class BeamOptions:
         if self.beam < 1:
             raise ValueError(f"beam is {self.beam}: it must be at least 1")
         if not 0 <= self.min_length <= self.max_length:
-            raise ValueError(f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is wanted")
+            raise ValueError(
+                f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is wanted"
+            )
 
 
 @dataclass(frozen=True)
@@ -82,19 +88,23 @@ class CheckpointConfig:
     encoder: EncoderConfig
     decoder: DecoderConfig
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    space: int = 0  # size of the space in which sounds and sentences can be compared; 0: they cannot
-    rerank: float = 0.0  # times the similarity to the sound, added to the score of a sentence to choose by
+    space: int = (
+        0  # size of the space in which sounds and sentences can be compared; 0: they cannot
+    )
+    rerank: float = (
+        0.0  # times the similarity to the sound, added to the score of a sentence to choose by
+    )
     second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
     confidence: Confidence | None = None  # of captions; None: not calibrated
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
-    padded_frames: int = (
-        0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
-    )
+    padded_frames: int = 0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
     licence: str = "unknown"  # of the weights
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
-            raise ValueError(f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it")
+            raise ValueError(
+                f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it"
+            )
         # What a search may cost is not for whoever made the folder to say.
         limits = {
             "decoding.beam": (self.decoding.beam, 1, 64),

@@ -1,8 +1,9 @@
 """Checkpoint folders: the seam between training and captioning.
 
-A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence), `vocabulary.txt`, `tags.txt`
-(names of the classes that it hears, if it does), `encoder.onnx` and `decoder.onnx` to caption with, `text.onnx` to compare
-sentences with sounds, `model.safetensors` to train on from, `README.md` for people.
+A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence),
+`vocabulary.txt`, `tags.txt` (names of the classes that it hears, if it does), `encoder.onnx` and
+`decoder.onnx` to caption with, `text.onnx` to compare sentences with sounds, `model.safetensors` to
+train on from, `README.md` for people.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ from auricle.storage.files import written_whole
 from auricle.storage.tables import read
 
 EMBEDDED = Path(__file__).parent / "embedded"
-# What a folder captions with, as far as it is there, and how many bytes each may have. BART's decoder has 400 MB.
+# What a folder captions with, as far as it is there, and how many bytes each may have. BART's
+# decoder has 400 MB.
 FILES = {
     "config.json": 1 << 20,
     "vocabulary.txt": 1 << 24,
@@ -72,10 +74,12 @@ class Checkpoint:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Reads what a folder says of itself; weights are left alone.
 
-    The folder may be a stranger's: what is not as `save_checkpoint` and `auricle export` write it is refused.
+    The folder may be a stranger's: what is not as `save_checkpoint` and `auricle export` write it
+    is refused.
 
     Args:
-        folder: where there is none, and its name is owner/name or owner/name@revision, it is fetched from the Hugging Face Hub.
+        folder: where there is none, and its name is owner/name or owner/name@revision, it is
+            fetched from the Hugging Face Hub.
 
     Raises:
         AuricleError: the folder, or a file in it, is missing or not what it should be.
@@ -86,19 +90,29 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         table = json.loads((folder / "config.json").read_text("utf-8"))
         vocabulary = Vocabulary.load(folder / "vocabulary.txt")
-        tags = (folder / "tags.txt").read_text("utf-8").splitlines() if (folder / "tags.txt").exists() else []
+        tags = (
+            (folder / "tags.txt").read_text("utf-8").splitlines()
+            if (folder / "tags.txt").exists()
+            else []
+        )
     except FileNotFoundError as error:
-        raise AuricleError(f"{folder} is no checkpoint: {Path(error.filename).name} is not there") from None
+        raise AuricleError(
+            f"{folder} is no checkpoint: {Path(error.filename).name} is not there"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise AuricleError(f"{folder} is no checkpoint: {error}") from None
     if not isinstance(table, dict):
         raise AuricleError(f"{folder / 'config.json'}: an object is wanted")
     config = read(CheckpointConfig, table, str(folder / "config.json"))
     if config.decoder.tags and not tags:
-        raise AuricleError(f"{folder} is no checkpoint: its decoder is guided by tags, and tags.txt is not there")
+        raise AuricleError(
+            f"{folder} is no checkpoint: its decoder is guided by tags, and tags.txt is not there"
+        )
     # Words are printed on terminals, which obey some characters.
     if not all(text.isprintable() for text in (*vocabulary.words, *tags, config.licence)):
-        raise AuricleError(f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed")
+        raise AuricleError(
+            f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed"
+        )
     return Checkpoint(folder, config, vocabulary, tuple(tags))
 
 
@@ -113,7 +127,8 @@ def _fetched(name: str, revision: str | None) -> Path:
 
 
 def check_files(folder: Path) -> None:
-    """Refuses a folder whose files lie elsewhere, are no files, or are larger than any checkpoint's.
+    """Refuses a folder whose files lie elsewhere, are no files, or are larger than any
+    checkpoint's.
 
     Raises:
         AuricleError: the first of them.
@@ -133,11 +148,15 @@ def check_files(folder: Path) -> None:
         if status.st_size > most:
             raise AuricleError(f"{path} has {status.st_size} bytes, and at most {most} are read")
         if not _is_within(path, folder):
-            raise AuricleError(f"{path} is a link that leaves the folder: put the file itself there")
+            raise AuricleError(
+                f"{path} is a link that leaves the folder: put the file itself there"
+            )
 
 
 def _is_within(path: Path, folder: Path) -> bool:
-    """Whether a file really lies in the folder. An installer may link the package's own; the Hub's cache links to its blobs."""
+    """Whether a file really lies in the folder. An installer may link the package's own; the Hub's
+    cache links to its blobs.
+    """
     if folder == EMBEDDED:
         return True
     target = path.resolve()
@@ -148,7 +167,8 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 
 def card(checkpoint: Checkpoint, name: str) -> str:
-    """What people and the Hub are told of a checkpoint: its own README.md, or else what its configuration says.
+    """What people and the Hub are told of a checkpoint: its own README.md, or else what its
+    configuration says.
 
     Args:
         checkpoint: the folder.
@@ -183,7 +203,9 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Tells checkpoints apart that do not say the same: SHA-256, in hexadecimal, of what the folder captions with."""
+    """Tells checkpoints apart that do not say the same: SHA-256, in hexadecimal, of what the folder
+    captions with.
+    """
     whole = hashlib.sha256()
     for name in FILES:
         path = folder / name

@@ -20,15 +20,18 @@ from auricle.errors import AuricleError
 
 
 def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
-    """The folder of a repository, from the Hub's cache where it is there already, also without a network.
+    """The folder of a repository, from the Hub's cache where it is there already, also without a
+    network.
 
     Args:
         name: owner/name.
         revision: a branch, tag or commit; the newest state if None.
-        files: those that are fetched if they are there, and how many bytes each may have; nothing is fetched if one has more.
+        files: those that are fetched if they are there, and how many bytes each may have; nothing
+            is fetched if one has more.
 
     Raises:
-        AuricleError: there is no such repository or revision, a file is too large, or the Hub cannot be reached.
+        AuricleError: there is no such repository or revision, a file is too large, or the Hub
+            cannot be reached.
     """
     api = _api()
     with _problems(api, name, revision):
@@ -79,7 +82,9 @@ def _problems(api: HfApi, name: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except GatedRepoError:
-        raise AuricleError(f"{wanted}: its owner wants to be asked first: see {api.endpoint}/{name}") from None
+        raise AuricleError(
+            f"{wanted}: its owner wants to be asked first: see {api.endpoint}/{name}"
+        ) from None
     except RepositoryNotFoundError:
         raise AuricleError(
             f"{wanted} is no folder, and no repository on {api.endpoint} that you may see: `hf auth login` logs you in"
@@ -87,6 +92,8 @@ def _problems(api: HfApi, name: str, revision: str | None) -> Iterator[None]:
     except RevisionNotFoundError:
         raise AuricleError(f"{name} on {api.endpoint} has no revision {revision}") from None
     except (LocalEntryNotFoundError, RevisionResolutionError):
-        raise AuricleError(f"{wanted} is no folder, not in the cache, and {api.endpoint} cannot be reached") from None
+        raise AuricleError(
+            f"{wanted} is no folder, not in the cache, and {api.endpoint} cannot be reached"
+        ) from None
     except (HTTPError, OSError, ValueError) as error:
         raise AuricleError(f"{wanted} on {api.endpoint}: {str(error).splitlines()[0]}") from None

@@ -58,20 +58,30 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Reads `vocabulary.txt`, one word a line, the special ones first; pieces of words, where `merges.txt` is beside it."""
+        """Reads `vocabulary.txt`, one word a line, the special ones first; pieces of words, where
+        `merges.txt` is beside it.
+        """
         lines = path.read_text("utf-8").split("\n")[:-1]
         if tuple(lines[: len(SPECIAL)]) != SPECIAL:
-            raise AuricleError(f"{path}: not a vocabulary: the first lines are not {' '.join(SPECIAL)}")
+            raise AuricleError(
+                f"{path}: not a vocabulary: the first lines are not {' '.join(SPECIAL)}"
+            )
         known, merges = lines[len(SPECIAL) :], path.with_name("merges.txt")
         return Subwords(known, _read_merges(merges)) if merges.exists() else cls(known)
 
     def with_tasks(self, count: int) -> "Vocabulary":
-        """The same, and so many tokens that stand before captions of further data sets, in place of `<sos>`."""
-        return Vocabulary([*self.words[len(SPECIAL) :], *(TASK.format(task) for task in range(1, count + 1))])
+        """The same, and so many tokens that stand before captions of further data sets, in place of
+        `<sos>`.
+        """
+        return Vocabulary(
+            [*self.words[len(SPECIAL) :], *(TASK.format(task) for task in range(1, count + 1))]
+        )
 
     def with_words(self, more: Iterable[str]) -> "Vocabulary":
         """The same, and after them those of the words that are not known yet."""
-        return Vocabulary([*self.words[len(SPECIAL) :], *(word for word in more if word not in self)])
+        return Vocabulary(
+            [*self.words[len(SPECIAL) :], *(word for word in more if word not in self)]
+        )
 
     def save(self, path: Path) -> None:
         """Writes `vocabulary.txt`."""
@@ -85,7 +95,9 @@ class Vocabulary:
         return word in self._numbers
 
     def encode(self, caption: str, task: int = 0) -> list[int]:
-        """`<sos>` or the token of a task, the numbers of the words (`<unk>` for those not known), `<eos>`."""
+        """`<sos>` or the token of a task, the numbers of the words (`<unk>` for those not known),
+        `<eos>`.
+        """
         beginning = self._numbers[TASK.format(task)] if task else SOS
         return [beginning, *(self._numbers.get(word, UNKNOWN) for word in words(caption)), EOS]
 
@@ -105,10 +117,12 @@ class Vocabulary:
 
 
 class Subwords(Vocabulary):
-    """Pieces of words by byte-pair encoding (Sennrich et al. 2016) of bytes, as the tokenizer of BART has them.
+    """Pieces of words by byte-pair encoding (Sennrich et al. 2016) of bytes, as the tokenizer of
+    BART has them.
 
     Args:
-        known: the pieces, in the order of their numbers, without the special ones; a piece that begins a word begins with "Ġ".
+        known: the pieces, in the order of their numbers, without the special ones; a piece that
+            begins a word begins with "Ġ".
         merges: which two pieces become one, the first rule first.
     """
 
@@ -120,7 +134,8 @@ class Subwords(Vocabulary):
 
     @classmethod
     def read_published(cls, folder: Path) -> "Subwords":
-        """Reads `vocab.json` and `merges.txt` as `auricle data weights bart-tokenizer` fetches them.
+        """Reads `vocab.json` and `merges.txt` as `auricle data weights bart-tokenizer` fetches
+        them.
 
         Raises:
             AuricleError: they are missing or not what they should be.
@@ -133,7 +148,9 @@ class Subwords(Vocabulary):
                 f"{folder}: no tokenizer: {error}: `auricle data weights bart-tokenizer` fetches it"
             ) from None
         ordered = sorted(numbers, key=lambda piece: numbers[piece])
-        if [*ordered[: len(SPECIAL)]] != [*BART_SPECIAL] or [*map(numbers.get, ordered)] != [*range(len(ordered))]:
+        if [*ordered[: len(SPECIAL)]] != [*BART_SPECIAL] or [*map(numbers.get, ordered)] != [
+            *range(len(ordered))
+        ]:
             raise AuricleError(
                 f"{folder / 'vocab.json'}: not BART's: its first pieces are not {' '.join(BART_SPECIAL)}"
             )
@@ -159,14 +176,18 @@ class Subwords(Vocabulary):
         return [SOS, *(number for part in parts for number in self._divide(part)), EOS]
 
     def numbers(self, some: Iterable[str]) -> list[int]:
-        """The numbers of those of the words that are one piece, at the beginning of a caption or after it."""
+        """The numbers of those of the words that are one piece, at the beginning of a caption or
+        after it.
+        """
         divided = [self._divide(text) for word in some for text in (word, f" {word}")]
         return [pieces[0] for pieces in divided if len(pieces) == 1 and pieces[0] != UNKNOWN]
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
         """The words behind the numbers, up to `<eos>`, without the special tokens."""
         letters = "".join(super().decode(numbers))
-        text = bytes(BYTES[letter] for letter in letters if letter in BYTES).decode("utf-8", "replace")
+        text = bytes(BYTES[letter] for letter in letters if letter in BYTES).decode(
+            "utf-8", "replace"
+        )
         return "".join(letter if letter.isprintable() else " " for letter in text).split()
 
     def _divide(self, text: str) -> list[int]:
@@ -174,7 +195,9 @@ class Subwords(Vocabulary):
         if text not in self._pieces:
             pieces = list(text.replace(" ", "Ġ"))
             while len(pieces) > 1:
-                best = min(pairwise(pieces), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+                best = min(
+                    pairwise(pieces), key=lambda pair: self._ranks.get(pair, len(self._ranks))
+                )
                 if best not in self._ranks:
                     break
                 merged: list[str] = []
@@ -189,10 +212,14 @@ class Subwords(Vocabulary):
 
 
 def _byte_letters() -> dict[str, int]:
-    """The byte that each letter of a piece stands for: printable ones are themselves, the others come after them all."""
+    """The byte that each letter of a piece stands for: printable ones are themselves, the others
+    come after them all.
+    """
     themselves = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in themselves]
-    return {chr(byte): byte for byte in themselves} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return {chr(byte): byte for byte in themselves} | {
+        chr(256 + place): byte for place, byte in enumerate(others)
+    }
 
 
 BYTES = _byte_letters()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.options import CheckpointFolder, finish, good, named_sounds, opened_sounds, with_progress
+from auricle.cli.options import (
+    CheckpointFolder,
+    finish,
+    good,
+    named_sounds,
+    opened_sounds,
+    with_progress,
+)
 from auricle.errors import AudioError, AuricleError
 
 if TYPE_CHECKING:
@@ -20,11 +27,19 @@ if TYPE_CHECKING:
 
 AlertSentences = Annotated[
     list[str] | None,
-    typer.Option("--alert", metavar="SENTENCE", help="Tell when this is heard; may be repeated. Not a safety device."),
+    typer.Option(
+        "--alert",
+        metavar="SENTENCE",
+        help="Tell when this is heard; may be repeated. Not a safety device.",
+    ),
 ]
 AlertFile = Annotated[
     Path | None,
-    typer.Option("--alerts", metavar="FILE.toml", help="Alerts with thresholds, and whom to tell; see docs/alerts.md."),
+    typer.Option(
+        "--alerts",
+        metavar="FILE.toml",
+        help="Alerts with thresholds, and whom to tell; see docs/alerts.md.",
+    ),
 ]
 
 
@@ -32,7 +47,8 @@ AlertFile = Annotated[
 def alarm(
     captioner: "Captioner", sentences: list[str] | None, file: Path | None, say: "Say"
 ) -> Iterator[tuple["Watch | None", Callable[["Fields"], None]]]:
-    """What the options of alerts ask for, until the end of the context: what watches, if anything, and what to tell.
+    """What the options of alerts ask for, until the end of the context: what watches, if anything,
+    and what to tell.
 
     Args:
         captioner: what hears.
@@ -46,7 +62,9 @@ def alarm(
     config = AlertConfig() if file is None else load_config(file)
     wanted = config.wanted(sentences or [])
     if file is not None and not wanted:
-        raise AuricleError(f"{file}: names no sound to wait for: [[alert]] with a sentence, or --alert, is wanted")
+        raise AuricleError(
+            f"{file}: names no sound to wait for: [[alert]] with a sentence, or --alert, is wanted"
+        )
     warn_of_unknown(captioner, [sound.sentence for sound in wanted], say)
     watch = Watch(captioner, wanted) if wanted else None
     with actions(config, say) as tell:
@@ -67,19 +85,29 @@ def warn_of_unknown(captioner: "Captioner", sentences: list[str], say: "Say") ->
 def alert_test(
     sentence: Annotated[str, typer.Argument(help="What to wait for, in plain words.")],
     positives: Annotated[
-        list[str], typer.Option(metavar="DIR", help="Sounds that hold it: a folder, file or glob; may be repeated.")
+        list[str],
+        typer.Option(
+            metavar="DIR", help="Sounds that hold it: a folder, file or glob; may be repeated."
+        ),
     ],
     negatives: Annotated[
-        list[str], typer.Option(metavar="DIR", help="Sounds that do not, the longer the better; may be repeated.")
+        list[str],
+        typer.Option(
+            metavar="DIR", help="Sounds that do not, the longer the better; may be repeated."
+        ),
     ],
     checkpoint: CheckpointFolder = None,
-    plot: Annotated[Path | None, typer.Option(metavar="PICTURE.png", help="Draw the table (extra explain).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PICTURE.png", help="Draw the table (extra explain).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Try an alert on sounds that hold what it waits for and on sounds that do not, and propose a threshold.
+    """Try an alert on sounds that hold what it waits for and on sounds that do not, and propose a
+    threshold.
 
-    Recall is the share of positives that give an alert, precision the share of alerts that come from positives; alerts in
-    negatives are false alarms. Negatives should be hours of the place where you will listen.
+    Recall is the share of positives that give an alert, precision the share of alerts that come
+    from positives; alerts in negatives are false alarms. Negatives should be hours of the place
+    where you will listen.
 
     Examples:
 
@@ -94,11 +122,19 @@ def alert_test(
     from auricle.captioning.captioner import load
 
     captioner = load(checkpoint)
-    names = [(kind, name) for kind, paths in enumerate((positives, negatives)) for name in named_sounds(paths)]
-    warn_of_unknown(captioner, [sentence], lambda message: print(f"auricle: {message}", file=sys.stderr))
+    names = [
+        (kind, name)
+        for kind, paths in enumerate((positives, negatives))
+        for name in named_sounds(paths)
+    ]
+    warn_of_unknown(
+        captioner, [sentence], lambda message: print(f"auricle: {message}", file=sys.stderr)
+    )
     errors: list[AudioError] = []
     kept: tuple[list[Compared], list[Compared]] = [], []
-    compared = with_progress(compare(captioner, sentence, opened_sounds(n for _, n in names)), len(names), "Listening")
+    compared = with_progress(
+        compare(captioner, sentence, opened_sounds(n for _, n in names)), len(names), "Listening"
+    )
     for (kind, _), outcome in zip(names, compared, strict=True):
         kept[kind].extend(good([outcome], errors))
     trial = Trial(sentence, *map(tuple, kept))
@@ -149,7 +185,12 @@ def _print_trial(trial: "Trial") -> None:
         table.add_column(heading, justify="right")
     for point in sorted([*trial.table(), proposed], key=lambda point: point.threshold):
         precision = "-" if point.precision != point.precision else f"{point.precision:.3f}"
-        row = f"{point.threshold:.2f}", precision, f"{point.recall:.3f}", f"{point.false_per_hour:.1f}"
+        row = (
+            f"{point.threshold:.2f}",
+            precision,
+            f"{point.recall:.3f}",
+            f"{point.false_per_hour:.1f}",
+        )
         table.add_row(*row, style="bold" if point is proposed else None)
     Console().print(table)
     low, high = wilson(proposed.heard, len(trial.positives))

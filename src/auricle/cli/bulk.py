@@ -26,26 +26,39 @@ def bulk(
             help="A folder, a manifest (CSV or Parquet: file, path or url), or a tar archive; also by URL.",
         ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="The folder for captions; also by URL.")],
-    form: Annotated[ShardForm, typer.Option("--format", "-f", help="How captions are written.")] = ShardForm.parquet,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="OUT", help="The folder for captions; also by URL."),
+    ],
+    form: Annotated[
+        ShardForm, typer.Option("--format", "-f", help="How captions are written.")
+    ] = ShardForm.parquet,
     checkpoint: CheckpointFolder = None,
-    window: Annotated[float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")] = 10.0,
+    window: Annotated[
+        float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")
+    ] = 10.0,
     max_duration: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Refuse longer sounds.")
     ] = None,
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="Write each caption's embedding, too.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Write each caption's embedding, too.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Captioners, each on one processor; all processors.")
     ] = None,
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Join this Ray cluster, with its token; auto: the one here.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Join this Ray cluster, with its token; auto: the one here."
+        ),
     ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Sounds of a shard; an archive is one.")] = 100,
 ) -> None:
-    """Caption an archive on all processors, or on a Ray cluster; run it again, and it does only what is missing.
+    """Caption an archive on all processors, or on a Ray cluster; run it again, and it does only
+    what is missing.
 
-    OUT/captions holds the shards, OUT/errors.jsonl what failed and why; those files are tried again next time. URLs are what
-    pyarrow and fsspec open: s3://, gs://, hf://, https://.
+    OUT/captions holds the shards, OUT/errors.jsonl what failed and why; those files are tried again
+    next time. URLs are what pyarrow and fsspec open: s3://, gs://, hf://, https://.
 
     Examples:
 
@@ -70,12 +83,17 @@ def bulk(
     wanted = pieces(found, shard, captioned, shards)
     total = len(failed)
     if captioned or shards:
-        print(f"auricle: going on: {len(captioned)} sounds have captions in {target.folder.name}", file=sys.stderr)
+        print(
+            f"auricle: going on: {len(captioned)} sounds have captions in {target.folder.name}",
+            file=sys.stderr,
+        )
     try:
         if wanted:
             with cluster(address, workers) as processors:
                 written = time.monotonic()
-                for report in with_rate(caption_pieces(wanted, origin, target, workers or processors), len(wanted)):
+                for report in with_rate(
+                    caption_pieces(wanted, origin, target, workers or processors), len(wanted)
+                ):
                     total += report.sounds
                     for name, why in report.failed.items():
                         print(f"auricle: {printable(name)}: {why}", file=sys.stderr)
@@ -113,7 +131,9 @@ class Rate:
 
     def __str__(self) -> str:
         hour = self._seconds / max(1e-9, time.monotonic() - self._began)
-        done = f"{self._done} of {self._pieces} pieces, {self._sounds} sounds, {self._failed} failed"
+        done = (
+            f"{self._done} of {self._pieces} pieces, {self._sounds} sounds, {self._failed} failed"
+        )
         left = timedelta(seconds=round(self.left))
 
         return f"{done}, {self._seconds / 3600:.2f} h of sound at {hour:.0f} h an hour, {left} left"
@@ -127,7 +147,10 @@ def with_rate(reports: "Iterable[Report]", pieces: int) -> "Iterator[Report]":
         from rich.progress import BarColumn, Progress, TextColumn
 
         with Progress(
-            BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            transient=True,
         ) as bar:
             task = bar.add_task("starting Ray", total=pieces)
             for report in reports:

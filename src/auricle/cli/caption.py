@@ -42,15 +42,27 @@ class Form(StrEnum):
 def caption(
     paths: Paths,
     checkpoint: CheckpointFolder = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="How captions are written.")] = Form.text,
+    form: Annotated[
+        Form, typer.Option("--format", "-f", help="How captions are written.")
+    ] = Form.text,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; a folder for subtitles of several sounds.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write; a folder for subtitles of several sounds."
+        ),
     ] = None,
-    beam: Annotated[int | None, typer.Option(min=1, max=64, help="Hypotheses kept by the beam search.")] = None,
-    n_best: Annotated[int, typer.Option(min=1, max=64, help="Sentences for each sound, the best first.")] = 1,
-    window: Annotated[float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")] = 10.0,
+    beam: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Hypotheses kept by the beam search.")
+    ] = None,
+    n_best: Annotated[
+        int, typer.Option(min=1, max=64, help="Sentences for each sound, the best first.")
+    ] = 1,
+    window: Annotated[
+        float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")
+    ] = 10.0,
     explain: Annotated[
-        Path | None, typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard.")
+        Path | None,
+        typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard."),
     ] = None,
     jobs: Jobs = None,
     max_duration: Annotated[
@@ -79,7 +91,9 @@ def caption(
     options = loaded.config.decoding
     options = replace(options, beam=beam or max(options.beam, n_best))
     if n_best > options.beam:
-        raise AuricleError(f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}")
+        raise AuricleError(
+            f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}"
+        )
     captioner = Captioner(loaded, options)
     names = named_sounds(paths)
     if explain is not None and len(names) > 1:
@@ -93,9 +107,13 @@ def caption(
     if explain is not None:
         from auricle.output.explain import explain as draw
 
-        rows = (Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names))
+        rows = (
+            Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names)
+        )
     else:
-        rows = captioner.caption_files(opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration)
+        rows = captioner.caption_files(
+            opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration
+        )
     errors: list[AudioError] = []
     with contextlib.closing(rows):  # type: ignore[type-var]
         shown = rows if output is None else with_progress(rows, len(names), "Captioning")
@@ -103,7 +121,9 @@ def caption(
             assert output is not None
             write_each(good(shown, errors), output, form, n_best)
         else:
-            write_all(good(shown, errors), output, form, n_best, named=len(names) > 1 or paths != names)
+            write_all(
+                good(shown, errors), output, form, n_best, named=len(names) > 1 or paths != names
+            )
     finish(len(names), len(errors), "captioned")
 
 
@@ -111,7 +131,9 @@ def rank(
     sentence: Annotated[str, typer.Argument(help="What to listen for, in plain words.")],
     paths: Paths,
     checkpoint: CheckpointFolder = None,
-    form: Annotated[TableForm, typer.Option("--format", "-f", help="How similarities are written.")] = TableForm.text,
+    form: Annotated[
+        TableForm, typer.Option("--format", "-f", help="How similarities are written.")
+    ] = TableForm.text,
     top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
     jobs: Jobs = None,
 ) -> None:
@@ -147,7 +169,9 @@ def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None
     for name in names:
         target = f"{subtitle_stem(name)}.{form}"
         if target in seen:
-            raise AuricleError(f"{seen[target]} and {name} would both be written to {target} in {output}")
+            raise AuricleError(
+                f"{seen[target]} and {name} would both be written to {target} in {output}"
+            )
         seen[target] = name
 
 
@@ -156,7 +180,9 @@ def subtitle_stem(name: str) -> str:
     return "standard-input" if name == "-" else Path(name).stem
 
 
-def write_all(rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool) -> None:
+def write_all(
+    rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool
+) -> None:
     """Writes all captions to one file, as they come."""
     from auricle.output.writers import write_rows
 

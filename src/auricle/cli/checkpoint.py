@@ -10,9 +10,15 @@ from auricle.cli.train import Settings
 
 def push(
     folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hugging Face Hub.")],
-    private: Annotated[bool, typer.Option("--private", help="If it is new: for your eyes only.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="Of the commit.")] = "Push by auricle",
+    name: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hugging Face Hub.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="If it is new: for your eyes only.")
+    ] = False,
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="Of the commit.")
+    ] = "Push by auricle",
 ) -> None:
     """Put a checkpoint on the Hugging Face Hub, with its README.md as its card, or one made of what it says of itself.
 
@@ -30,7 +36,9 @@ def push(
 
     checkpoint = load_checkpoint(folder)
     Captioner(checkpoint)  # what cannot be captioned with is not pushed
-    files: dict[str, Path | bytes] = {file: folder / file for file in FILES | MORE_FILES if (folder / file).exists()}
+    files: dict[str, Path | bytes] = {
+        file: folder / file for file in FILES | MORE_FILES if (folder / file).exists()
+    }
     files["README.md"] = card(checkpoint, name).encode()
     print(hub.push(name, files, private=private, message=message))
 
@@ -62,7 +70,9 @@ def info(
     print(f"folder      {checkpoint.folder}")
     print(f"front end   {config.front_end}")
     print(f"encoder     {config.encoder.architecture}, width {config.encoder.width:g}")
-    print(f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads")
+    print(
+        f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads"
+    )
     print(f"vocabulary  {len(checkpoint.vocabulary)} words")
     tags = f"{len(checkpoint.tags)} classes, of which the likeliest {config.decoder.tags} guide the decoder"
     print(f"tags        {tags if config.decoder.tags else 'none'}")

@@ -37,7 +37,10 @@ class Weights(StrEnum):
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where the data go, and manifest.csv.")]
 Mirror = Annotated[
-    str | None, typer.Option(metavar="URL", help="Fetch the same files from here; checksums hold all the same.")
+    str | None,
+    typer.Option(
+        metavar="URL", help="Fetch the same files from here; checksums hold all the same."
+    ),
 ]
 
 
@@ -46,12 +49,17 @@ def clotho(
     folder: Folder,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="development, validation, evaluation or test; may be repeated. All if left out."),
+        typer.Option(
+            help="development, validation, evaluation or test; may be repeated. All if left out."
+        ),
     ] = None,
-    audio: Annotated[Path | None, typer.Option(help="Where the sounds are already; only the CSVs are fetched.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Where the sounds are already; only the CSVs are fetched.")
+    ] = None,
     mirror: Mirror = None,
 ) -> None:
-    """Fetch Clotho v2.1 (about 8 GB, unpacked 14 GB) and write its manifest, with the paper's splits.
+    """Fetch Clotho v2.1 (about 8 GB, unpacked 14 GB) and write its manifest, with the paper's
+    splits.
 
     After a stop, the same command goes on.
 
@@ -73,7 +81,9 @@ def audiocaps(
     folder: Folder,
     audio: Annotated[
         Path | None,
-        typer.Option(help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format."),
+        typer.Option(
+            help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format."
+        ),
     ] = None,
     mirror: Mirror = None,
 ) -> None:
@@ -132,7 +142,8 @@ def weights(
     to: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("weights"),
     mirror: Mirror = None,
 ) -> None:
-    """Fetch published weights, check them, and keep them as safetensors; nothing in them is executed.
+    """Fetch published weights, check them, and keep them as safetensors; nothing in them is
+    executed.
 
     Examples:
 
@@ -150,18 +161,31 @@ def weights(
 
 @data_app.command()
 def audit(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST.csv", help="A manifest of all splits.")],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST.csv", help="A manifest of all splits.")
+    ],
     test: Annotated[list[str], typer.Option(help="A split to score on; may be repeated.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="LEAKS.csv", help="Where to list the pairs of sounds.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="LEAKS.csv", help="Where to list the pairs of sounds."
+        ),
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(metavar="MANIFEST.csv", help="A manifest without the leaking sounds to learn from.")
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST.csv", help="A manifest without the leaking sounds to learn from."
+        ),
     ] = None,
-    listen: Annotated[bool, typer.Option(help="Compare sounds too, not only the manifest's groups.")] = True,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")] = None,
+    listen: Annotated[
+        bool, typer.Option(help="Compare sounds too, not only the manifest's groups.")
+    ] = True,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")
+    ] = None,
 ) -> None:
-    """Find the recordings that are learnt from and scored on: by group, by equal files, and by equal stretches of sound.
+    """Find the recordings that are learnt from and scored on: by group, by equal files, and by
+    equal stretches of sound.
 
     Ends with exit code 1 where any is found and --write does not leave it out.
 
@@ -189,10 +213,15 @@ def audit(
         ("of one group", [leak for leak in leaks if leak.recording]),
         ("equal files", [leak for leak in leaks if leak.copy]),
         ("equal stretches of sound", [leak for leak in leaks if leak.similarity]),
-        ("equal stretches, and not of one group", [leak for leak in leaks if leak.similarity and not leak.recording]),
+        (
+            "equal stretches, and not of one group",
+            [leak for leak in leaks if leak.similarity and not leak.recording],
+        ),
     ):
         print(f"{len(pairs):6,} pairs {what}")
-    print(f"{len(scored):6,} of {every:,} sounds to score on, by {len(learnt):,} sounds to learn from")
+    print(
+        f"{len(scored):6,} of {every:,} sounds to score on, by {len(learnt):,} sounds to learn from"
+    )
     if failed:
         print(f"{failed:6,} sounds could not be heard")
     if write:
@@ -212,7 +241,9 @@ def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, Heard
     files = list(dict.fromkeys(item.file for item in items))
     heard: dict[Path, Heard] = {}
     console = Console(stderr=True)
-    results = track(hear(files, jobs=jobs), "Listening", len(files), console=console, transient=True)
+    results = track(
+        hear(files, jobs=jobs), "Listening", len(files), console=console, transient=True
+    )
     for file, result in zip(files, results, strict=True):
         if isinstance(result, Heard):
             heard[file] = result
@@ -236,7 +267,11 @@ def say(prepared: "Prepared") -> None:
     for split, names in prepared.missing.items():
         if names:
             rest = f", and {len(names) - 3:,} more" if len(names) > 3 else ""
-            console.print(f"missing of {split}: {', '.join(map(repr, names[:3]))}{rest}", markup=False, soft_wrap=True)
+            console.print(
+                f"missing of {split}: {', '.join(map(repr, names[:3]))}{rest}",
+                markup=False,
+                soft_wrap=True,
+            )
     console.print(f"licence: {prepared.licence}", markup=False, soft_wrap=True)
     print(prepared.manifest)
 
@@ -245,14 +280,27 @@ def say(prepared: "Prepared") -> None:
 def shown(title: str) -> "Iterator[Progress | None]":
     """A bar for one step on a terminal, and its name alone elsewhere."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
         print(title, file=sys.stderr)
         yield None
         return
-    columns = TextColumn(title), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 metrics_app = typer.Typer(help="What the metrics need beside Python.", no_args_is_help=True)
 
 _Captions = typer.Option(help="CSV or JSON Lines with the columns file and caption.")
-_References = typer.Option(help="CSV with file and caption_1, caption_2, ..., or file and caption in several rows.")
-_LeaveOut = typer.Option(help="A metric not wanted for its cost: meteor or spice; may be given twice.")
+_References = typer.Option(
+    help="CSV with file and caption_1, caption_2, ..., or file and caption in several rows."
+)
+_LeaveOut = typer.Option(
+    help="A metric not wanted for its cost: meteor or spice; may be given twice."
+)
 _SentenceModel = typer.Option(
     help="For sentence similarity: a sentence-transformers folder, or all-MiniLM-L6-v2 where its package is installed."
 )
@@ -23,7 +27,9 @@ _FenseModel = typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6
 _ErrorDetector = typer.Option(
     help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, with bert-base-uncased's files beside it."
 )
-_Encoding = typer.Option(help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ...")
+_Encoding = typer.Option(
+    help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."
+)
 _Resamples = typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
 _Json = typer.Option("--json", help="Print JSON instead of a table.")
 
@@ -32,14 +38,24 @@ def evaluate(
     candidates: Annotated[Path | None, _Captions] = None,
     references: Annotated[Path | None, _References] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Instead of both: a manifest whose sounds are captioned first.")
+        Path | None,
+        typer.Option(help="Instead of both: a manifest whose sounds are captioned first."),
     ] = None,
-    split: Annotated[list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
+    ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="What to caption with: a checkpoint folder; the embedded model if left out.")
+        Path | None,
+        typer.Option(
+            help="What to caption with: a checkpoint folder; the embedded model if left out."
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")] = None,
-    sounds: Annotated[Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
+    ] = None,
+    sounds: Annotated[
+        Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")
+    ] = None,
     leave_out: Annotated[list[str] | None, _LeaveOut] = None,
     sentence_model: Annotated[Path | None, _SentenceModel] = None,
     fense_model: Annotated[Path | None, _FenseModel] = None,
@@ -49,7 +65,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     as_json: Annotated[bool, _Json] = False,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more where models are given.
+    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more
+    where models are given.
 
     Examples:
 
@@ -71,8 +88,12 @@ def evaluate(
         title = f"Scores of {checkpoint or 'the embedded model'} on {', '.join(split)}"
         sounds = sounds or manifest.parent
     else:
-        raise AuricleError("evaluate wants --candidates and --references, or --manifest and --split")
-    scores = score(*wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed)
+        raise AuricleError(
+            "evaluate wants --candidates and --references, or --manifest and --split"
+        )
+    scores = score(
+        *wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed
+    )
     page = write_report(scores, report, title=title, sounds=sounds) if report else None
     if as_json:
         typer.echo(scores_json(scores), nl=False)
@@ -83,7 +104,9 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="One system's captions: CSV or JSON Lines with file and caption.")],
+    first: Annotated[
+        Path, typer.Argument(help="One system's captions: CSV or JSON Lines with file and caption.")
+    ],
     second: Annotated[Path, typer.Argument(help="The other's, of the same sounds.")],
     references: Annotated[Path, _References],
     leave_out: Annotated[list[str] | None, _LeaveOut] = None,
@@ -104,7 +127,9 @@ def compare(
     models = SentenceModels.load(sentence_model, fense_model, error_detector)
     systems = read_candidates(first, encoding), read_candidates(second, encoding)
     wanted = read_references(references, encoding)
-    comparison = score(*systems, wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed)
+    comparison = score(
+        *systems, wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed
+    )
     if as_json:
         typer.echo(comparison_json(comparison), nl=False)
     else:
@@ -119,25 +144,47 @@ def _metrics() -> None:
 @metrics_app.command("install")
 def install(
     source: Annotated[
-        Path | None, typer.Option("--from", help="Folder with CoreNLP 3.6.0's archive or jars, instead of the network.")
+        Path | None,
+        typer.Option(
+            "--from", help="Folder with CoreNLP 3.6.0's archive or jars, instead of the network."
+        ),
     ] = None,
 ) -> None:
-    """Put what SPICE needs into the user's cache: CoreNLP, fetched from its makers (500 MB, of which 16 are kept)."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    """Put what SPICE needs into the user's cache: CoreNLP, fetched from its makers (500 MB, of
+    which 16 are kept).
+    """
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     from auricle.evaluation.install import install as put
 
-    columns = TextColumn("CoreNLP"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("CoreNLP"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task("CoreNLP", total=None, visible=source is None)
-        folder = put(source, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        folder = put(
+            source, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
     typer.echo(f"SPICE is ready; what it needs is in {folder}")
 
 
 def _captioned(
     manifest: Path, splits: list[str], checkpoint: Path | None
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Captions of a manifest's sounds, and their references, by file; the windows of a long sound are joined."""
+    """Captions of a manifest's sounds, and their references, by file; the windows of a long sound
+    are joined.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -145,7 +192,8 @@ def _captioned(
     from auricle.data.manifest import read_manifest
 
     references = {
-        os.path.relpath(item.file, manifest.parent): list(item.captions) for item in read_manifest(manifest, splits)
+        os.path.relpath(item.file, manifest.parent): list(item.captions)
+        for item in read_manifest(manifest, splits)
     }
     rows = load(checkpoint).caption_files((name, manifest.parent / name) for name in references)
     said: dict[str, list[str]] = {}
@@ -169,7 +217,9 @@ def _print_scores(scores: "Scores") -> None:
     table.add_column("95 % interval", justify="right")
     for name, score in scores.corpus.items():
         interval = scores.intervals.get(name)
-        within = f"{number(name, interval.low)} to {number(name, interval.high)}" if interval else ""
+        within = (
+            f"{number(name, interval.low)} to {number(name, interval.high)}" if interval else ""
+        )
         table.add_row(TITLES[name], number(name, score), within)
     Console().print(table)
     for name, reason in scores.missing.items():

@@ -43,22 +43,33 @@ class Pcm(StrEnum):
 def listen(
     source: Annotated[
         str | None,
-        typer.Argument(help="A file, an address on the network, - for raw samples; the microphone if left out."),
+        typer.Argument(
+            help="A file, an address on the network, - for raw samples; the microphone if left out."
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Microphone: its number or a part of its name; ? prints them.")
+        str | None,
+        typer.Option(help="Microphone: its number or a part of its name; ? prints them."),
     ] = None,
     checkpoint: CheckpointFolder = None,
-    form: Annotated[ListenForm, typer.Option("--format", "-f", help="How rows are written.")] = ListenForm.text,
+    form: Annotated[
+        ListenForm, typer.Option("--format", "-f", help="How rows are written.")
+    ] = ListenForm.text,
     pcm: Annotated[Pcm | None, typer.Option(help="Type of raw samples; s16le if left out.")] = None,
     rate: Annotated[
-        int | None, typer.Option(min=1000, max=768_000, help="Rate of raw samples in Hz; 32000 if left out.")
+        int | None,
+        typer.Option(min=1000, max=768_000, help="Rate of raw samples in Hz; 32000 if left out."),
     ] = None,
-    channels: Annotated[int | None, typer.Option(min=1, max=64, help="Channels of raw samples; 1 if left out.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Channels of raw samples; 1 if left out.")
+    ] = None,
     alerts: AlertSentences = None,
     alert_file: AlertFile = None,
     keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep what is heard, as FLAC; nothing is kept if left out.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep what is heard, as FLAC; nothing is kept if left out."
+        ),
     ] = None,
     keep_limit: Annotated[
         float, typer.Option(metavar="MB", help="What is kept takes no more; the oldest goes.")
@@ -66,9 +77,9 @@ def listen(
 ) -> None:
     """Listen, and say what is heard as it is heard, until Ctrl+C.
 
-    A terminal shows the level, the likeliest tags and the captions; elsewhere there is a line for each event that has ended, and
-    with `--format jsonl` a row when an event begins, is named anew, or ends. A microphone or a stream that is lost is opened
-    again.
+    A terminal shows the level, the likeliest tags and the captions; elsewhere there is a line for
+    each event that has ended, and with `--format jsonl` a row when an event begins, is named anew,
+    or ends. A microphone or a stream that is lost is opened again.
 
     Examples:
 
@@ -116,20 +127,30 @@ def _name(source: str | None) -> str:
 
 
 def _source(
-    source: str | None, device: str | None, rate: int, raw: tuple[Pcm | None, int | None, int | None], say: "Say"
+    source: str | None,
+    device: str | None,
+    rate: int,
+    raw: tuple[Pcm | None, int | None, int | None],
+    say: "Say",
 ) -> "Source":
     from auricle.live.sources import file_source, microphone_source, pcm_source, url_source
 
     if source != "-" and any(option is not None for option in raw):
-        raise AuricleError("--pcm, --rate and --channels describe raw samples: auricle listen - reads them")
+        raise AuricleError(
+            "--pcm, --rate and --channels describe raw samples: auricle listen - reads them"
+        )
     if source is not None and device is not None:
-        raise AuricleError(f"--device names a microphone, and {source} is none: leave one of both out")
+        raise AuricleError(
+            f"--device names a microphone, and {source} is none: leave one of both out"
+        )
     if source is None:
         return microphone_source(rate, device, say)
     if source == "-":
         pcm, from_rate, channels = raw
         kind = (pcm or Pcm.s16le).value
-        return pcm_source(sys.stdin.buffer, rate, pcm=kind, from_rate=from_rate or 32_000, channels=channels or 1)
+        return pcm_source(
+            sys.stdin.buffer, rate, pcm=kind, from_rate=from_rate or 32_000, channels=channels or 1
+        )
     return url_source(source, rate) if "://" in source else file_source(source, rate)
 
 
@@ -176,14 +197,18 @@ def _observed(
 
 
 class _Stop:
-    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row; asked twice, at once."""
+    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row; asked twice,
+    at once.
+    """
 
     def __init__(self) -> None:
         self._asked = self._waiting = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "_Stop":
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {
+            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -204,7 +229,8 @@ class _Stop:
                 yield piece
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        # While a sound is captioned, that is finished first; while we wait for one, there is nothing to finish.
+        # While a sound is captioned, that is finished first; while we wait for one, there is
+        # nothing to finish.
         if self._asked or self._waiting:
             raise KeyboardInterrupt
         self._asked = True

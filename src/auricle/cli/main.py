@@ -26,18 +26,31 @@ if TYPE_CHECKING:
     pass
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 
 
 # Which extra installs what the core lacks.
 EXTRAS = {
-    **dict.fromkeys(("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"),
+    **dict.fromkeys(
+        ("torch", "accelerate", "gensim", "safetensors", "onnx", "onnxscript"), "train"
+    ),
     "matplotlib": "explain",
     **dict.fromkeys(("huggingface_hub", "httpx2"), "hub"),
     "py7zr": "data",
     **dict.fromkeys(
-        ("cryptography", "fastapi", "prometheus_client", "python_multipart", "uvicorn", "websockets"), "serve"
+        (
+            "cryptography",
+            "fastapi",
+            "prometheus_client",
+            "python_multipart",
+            "uvicorn",
+            "websockets",
+        ),
+        "serve",
     ),
     "pycocoevalcap": "metrics",
     "sounddevice": "listen",
@@ -58,7 +71,10 @@ def show_version(requested: bool) -> None:
 @app.callback()
 def auricle(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Automated audio captioning: a sound goes in, a sentence comes out."""
@@ -91,9 +107,12 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Runs a command. An error that a user can fix is one line on standard error and exit code 1."""
+    """Runs a command. An error that a user can fix is one line on standard error and exit code
+    1.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files need not be text; in JSON what replaces their bytes reads back as the same name.
+        # Names of files need not be text; in JSON what replaces their bytes reads back as the same
+        # name.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
@@ -113,4 +132,6 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # whoever read has enough
             sys.exit(1)
-        sys.exit(f"auricle: {printable(str(error.filename or 'output'))}: {error.strerror or error}")
+        sys.exit(
+            f"auricle: {printable(str(error.filename or 'output'))}: {error.strerror or error}"
+        )

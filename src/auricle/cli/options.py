@@ -42,12 +42,18 @@ class TableForm(StrEnum):
     tsv = "tsv"
 
 
-Paths = Annotated[list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")]
+Paths = Annotated[
+    list[str], typer.Argument(help="Sounds, videos, folders, globs; - for standard input.")
+]
 CheckpointFolder = Annotated[
     Path | None,
-    typer.Option(help="Checkpoint folder, or owner/name on the Hugging Face Hub; the embedded model if left out."),
+    typer.Option(
+        help="Checkpoint folder, or owner/name on the Hugging Face Hub; the embedded model if left out."
+    ),
 ]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")
+]
 
 
 def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[AnOutcome]:
@@ -94,7 +100,13 @@ def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iter
         yield from outcomes
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -28,30 +28,43 @@ SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},cnn10-scratch,cnn10-exp2"
 
 def reproduce(
     scale: Annotated[
-        Scale, typer.Option(help="full: the paper, on Clotho and a GPU; small: the development corpus, in minutes.")
+        Scale,
+        typer.Option(
+            help="full: the paper, on Clotho and a GPU; small: the development corpus, in minutes."
+        ),
     ] = Scale.full,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Clotho with its manifest.csv [data/clotho]; small: the corpus.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Clotho with its manifest.csv [data/clotho]; small: the corpus."
+        ),
     ] = None,
     systems: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out.")
+        str | None,
+        typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")] = Path(
-        "reproduction"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")
+    ] = Path("reproduction"),
     runs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the trainings go [runs/reproduction/SCALE].")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the trainings go [runs/reproduction/SCALE]."),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value in all recipes; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="section.key=value in all recipes; may be repeated."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")
+    ] = False,
 ) -> None:
-    """Train the paper's systems, score them, and write its tables: again after a stop, it goes on where it was.
+    """Train the paper's systems, score them, and write its tables: again after a stop, it goes on
+    where it was.
 
-    What is trained already is kept. The report holds Table 1 and Table 2 beside the paper's columns, mean and spread over
-    seeds, paired tests, curves, captions side by side, and all commands.
+    What is trained already is kept. The report holds Table 1 and Table 2 beside the paper's
+    columns, mean and spread over seeds, paired tests, curves, captions side by side, and all
+    commands.
 
     Examples:
 
@@ -94,7 +107,9 @@ def print_plan(plan: "Plan") -> None:
     console.print(table)
     sounds = ", ".join(f"{len(scored.items)} sounds of {scored.name}" for scored in plan.sets)
     total = sum(its.seconds for its in found)
-    console.print(f"about {total / 60:.0f} minutes of training, by operations counted and this machine's speed.")
+    console.print(
+        f"about {total / 60:.0f} minutes of training, by operations counted and this machine's speed."
+    )
     console.print(f"Each captions {sounds}, and is scored.")
     for run in plan.runs:
         for command in run.commands():
@@ -117,7 +132,9 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
     results = []
     for scored in plan.sets:
         captions, found = {}, {}
-        for run in track(plan.runs, f"Scoring on {scored.name}", console=console, disable=not sys.stderr.isatty()):
+        for run in track(
+            plan.runs, f"Scoring on {scored.name}", console=console, disable=not sys.stderr.isatty()
+        ):
             captions[run.name] = caption_run(run, scored)
             found[run.name] = score_run(run, scored, captions[run.name])
         pairs = [pair for pair in PAIRS if set(pair) <= plan.systems.keys()]

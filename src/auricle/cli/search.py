@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.options import CheckpointFolder, Jobs, TableForm, good, opened, tell_unknown_words, with_progress
+from auricle.cli.options import (
+    CheckpointFolder,
+    Jobs,
+    TableForm,
+    good,
+    opened,
+    tell_unknown_words,
+    with_progress,
+)
 from auricle.errors import AudioError, AuricleError
 from auricle.search import By
 from auricle.sound.find import find_sounds
@@ -20,13 +28,17 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "start", "end", "caption", "score")
 
 Database = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The index; if left out the user's own, one for all folders.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The index; if left out the user's own, one for all folders."
+    ),
 ]
 
 
 def index(
     folders: Annotated[
-        list[str], typer.Argument(help="Folders whose sounds and videos are taken in.", metavar="FOLDER...")
+        list[str],
+        typer.Argument(help="Folders whose sounds and videos are taken in.", metavar="FOLDER..."),
     ],
     database: Database = None,
     checkpoint: CheckpointFolder = None,
@@ -34,8 +46,9 @@ def index(
 ) -> None:
     """Keep captions and embeddings of a folder's sounds, for `auricle search`.
 
-    Run it again when sounds have come, changed or gone: only what is new is heard, and a file that was moved or copied is known
-    by its content. It can be stopped at any moment, and goes on from there.
+    Run it again when sounds have come, changed or gone: only what is new is heard, and a file that
+    was moved or copied is known by its content. It can be stopped at any moment, and goes on from
+    there.
 
     Examples:
 
@@ -50,7 +63,9 @@ def index(
         if not os.path.isdir(folder):
             raise AuricleError(f"{folder} is no folder: index takes folders")
     # A folder without any sound may be one whose disk is not there: nothing is forgotten then.
-    for folder, names in (found := {folder: list(find_sounds([folder])) for folder in folders}).items():
+    for folder, names in (
+        found := {folder: list(find_sounds([folder])) for folder in folders}
+    ).items():
         if not names:
             raise AuricleError(f"no sounds in {folder}")
     counts: Counter[str] = Counter()
@@ -63,7 +78,9 @@ def index(
                 counts["heard" if outcome.heard else "known by their content"] += 1
         counts |= {"unchanged": changes.unchanged, "gone": len(changes.gone), "failed": len(errors)}
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        print(f"{len(changes.new) + changes.unchanged} sounds: {told}; {sounds.path}", file=sys.stderr)
+        print(
+            f"{len(changes.new) + changes.unchanged} sounds: {told}; {sounds.path}", file=sys.stderr
+        )
     if errors:
         raise typer.Exit(1)
 
@@ -71,19 +88,28 @@ def index(
 def search(
     sentence: Annotated[str | None, typer.Argument(help="What to find, in plain words.")] = None,
     like: Annotated[
-        str | None, typer.Option(metavar="SOUND", help="Find what sounds like this instead; at most 30 s.")
+        str | None,
+        typer.Option(metavar="SOUND", help="Find what sounds like this instead; at most 30 s."),
     ] = None,
     by: Annotated[
-        By, typer.Option(help="Compare the sentence's meaning with sounds, its words with captions and tags, or both.")
+        By,
+        typer.Option(
+            help="Compare the sentence's meaning with sounds, its words with captions and tags, or both."
+        ),
     ] = By.both,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="So many stretches of sound, the best.")] = 10,
-    form: Annotated[TableForm, typer.Option("--format", "-f", help="How they are written.")] = TableForm.text,
+    top: Annotated[
+        int, typer.Option(min=1, max=1000, help="So many stretches of sound, the best.")
+    ] = 10,
+    form: Annotated[
+        TableForm, typer.Option("--format", "-f", help="How they are written.")
+    ] = TableForm.text,
     database: Database = None,
     checkpoint: CheckpointFolder = None,
 ) -> None:
     """Find sounds by a sentence, or by another sound, among those that `auricle index` has heard.
 
-    A line is: how well it fits, the file, when in it (if it is over 30 s), the caption. Nothing found: exit code 1.
+    A line is: how well it fits, the file, when in it (if it is over 30 s), the caption. Nothing
+    found: exit code 1.
 
     Examples:
 

@@ -23,7 +23,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to serve at; 0.0.0.0 for every one of this machine.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 for any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to serve at; 0 for any free one.")
+    ] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
@@ -41,22 +43,36 @@ def serve(
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A name that the server is called by, besides this machine's; may be repeated."),
+        typer.Option(
+            help="A name that the server is called by, besides this machine's; may be repeated."
+        ),
     ] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Let the page show what this machine's microphone hears.")
+        bool,
+        typer.Option("--listen", help="Let the page show what this machine's microphone hears."),
     ] = False,
-    device: Annotated[str | None, typer.Option(help="The microphone: a number or part of its name.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; one a processor.")] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back later.")] = 64,
+    device: Annotated[
+        str | None, typer.Option(help="The microphone: a number or part of its name.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; one a processor.")
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Requests that may wait; more are told to come back later.")
+    ] = 64,
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of the largest upload.")] = 2048,
-    max_minutes: Annotated[float, typer.Option(min=0.1, help="Minutes of the longest sound.")] = 240.0,
-    max_wait: Annotated[float, typer.Option(min=1, help="Minutes that one request may keep a worker.")] = 30.0,
+    max_minutes: Annotated[
+        float, typer.Option(min=0.1, help="Minutes of the longest sound.")
+    ] = 240.0,
+    max_wait: Annotated[
+        float, typer.Option(min=1, help="Minutes that one request may keep a worker.")
+    ] = 30.0,
     max_memory: Annotated[
         int, typer.Option(min=64, help="Megabytes that a file may cost a worker, beyond the model.")
     ] = 1024,
 ) -> None:
-    """Serve a page to caption files and live sound with, and the HTTP API that it uses. Ctrl-C stops it.
+    """Serve a page to caption files and live sound with, and the HTTP API that it uses. Ctrl-C
+    stops it.
 
     Examples:
 
@@ -78,7 +94,9 @@ def serve(
     if (cert is None) != (key is None):
         raise AuricleError("--cert and --key belong together: give both or neither")
     if token is not None and len(token) < TOKEN_LENGTH:
-        raise AuricleError(f"a token of {len(token)} characters can be guessed: give {TOKEN_LENGTH} or more")
+        raise AuricleError(
+            f"a token of {len(token)} characters can be guessed: give {TOKEN_LENGTH} or more"
+        )
     local = is_loopback(host)
     if token is None and not local:
         token = secrets.token_urlsafe(TOKEN_LENGTH)
@@ -89,7 +107,9 @@ def serve(
 
         settings = Path(typer.get_app_dir("auricle"))
         if not settings.is_absolute():
-            raise AuricleError("there is no home folder to keep a certificate in: give --cert and --key")
+            raise AuricleError(
+                "there is no home folder to keep a certificate in: give --cert and --key"
+            )
         cert, key = own_certificate(settings, (host, *(host_name or ())))
     limits = Limits(
         upload=max_upload << 20,
@@ -109,7 +129,9 @@ def serve(
 
         microphone = Microphone(microphone_source(load(checkpoint).rate, device, say), say)
         microphone.start()
-    app = make_app(checkpoint, limits, token=token, names=tuple(host_name or ()), microphone=microphone)
+    app = make_app(
+        checkpoint, limits, token=token, names=tuple(host_name or ()), microphone=microphone
+    )
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -158,7 +180,9 @@ def bound(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise AuricleError(f"cannot serve at {host}:{port}: {error.strerror or error}; try another --port") from None
+        raise AuricleError(
+            f"cannot serve at {host}:{port}: {error.strerror or error}; try another --port"
+        ) from None
 
 
 def address(host: str, port: int, tls: bool) -> str:

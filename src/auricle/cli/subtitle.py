@@ -43,31 +43,47 @@ def subtitle(
     film: Annotated[str, typer.Argument(help="A film or a sound; - for standard input.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write: .srt, .vtt or .ass; standard output if left out."),
+        typer.Option(
+            "--output", "-o", help="File to write: .srt, .vtt or .ass; standard output if left out."
+        ),
     ] = None,
     form: Annotated[
-        SubtitleForm | None, typer.Option("--format", "-f", help="The format, where no file's name says it.")
+        SubtitleForm | None,
+        typer.Option("--format", "-f", help="The format, where no file's name says it."),
     ] = None,
     style: Annotated[
-        CueStyle, typer.Option(help="label: [dog barking, rain falling]; sentence: the caption as it is.")
+        CueStyle,
+        typer.Option(help="label: [dog barking, rain falling]; sentence: the caption as it is."),
     ] = CueStyle.label,
     merge: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Subtitles whose gaps sounds go into; all that is in them stays as it is."),
+        typer.Option(
+            metavar="FILE",
+            help="Subtitles whose gaps sounds go into; all that is in them stays as it is.",
+        ),
     ] = None,
-    speech: Annotated[bool, typer.Option("--speech/--no-speech", help="Whether to say that somebody speaks.")] = True,
-    music: Annotated[bool, typer.Option("--music/--no-music", help="Whether to say that music plays.")] = True,
+    speech: Annotated[
+        bool, typer.Option("--speech/--no-speech", help="Whether to say that somebody speaks.")
+    ] = True,
+    music: Annotated[
+        bool, typer.Option("--music/--no-music", help="Whether to say that music plays.")
+    ] = True,
     track: Annotated[
-        int | None, typer.Option(min=1, help="Which of several audio tracks; the one that players choose if left out.")
+        int | None,
+        typer.Option(
+            min=1, help="Which of several audio tracks; the one that players choose if left out."
+        ),
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="The least confidence that a sound is shown at; 0.25.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="The least confidence that a sound is shown at; 0.25."),
     ] = None,
     checkpoint: CheckpointFolder = None,
     alerts: AlertSentences = None,
     alert_file: AlertFile = None,
 ) -> None:
-    """Subtitle the sounds of a film, as captions for the deaf do: [dog barking], from when to when it is heard.
+    """Subtitle the sounds of a film, as captions for the deaf do: [dog barking], from when to when
+    it is heard.
 
     Cues last one to seven seconds, at most 17 characters a second, in at most two lines of 42.
 
@@ -90,11 +106,15 @@ def subtitle(
     if form is not None:
         forms.add(cast("Form", form.value))
     if len(forms) > 1:
-        raise AuricleError(f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format")
+        raise AuricleError(
+            f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format"
+        )
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
     written: Form = forms.pop() if forms else "srt"
-    options = CueOptions(style.value, speech, music, CONFIDENCE if confidence is None else confidence)
+    options = CueOptions(
+        style.value, speech, music, CONFIDENCE if confidence is None else confidence
+    )
 
     captioner = load(checkpoint)
     failed: list[AudioError] = []
@@ -109,8 +129,12 @@ def subtitle(
         raise AuricleError(f"{error}{'; what was heard before is subtitled' if found else ''}")
 
 
-def _chunks(film: str, rate: int, track: int | None, failed: list[AudioError]) -> Iterator["np.ndarray"]:
-    """The film's sound, with progress on a terminal; where it is damaged, it ends, and the error is kept."""
+def _chunks(
+    film: str, rate: int, track: int | None, failed: list[AudioError]
+) -> Iterator["np.ndarray"]:
+    """The film's sound, with progress on a terminal; where it is damaged, it ends, and the error is
+    kept.
+    """
     from auricle.sound.container import declared_seconds
     from auricle.sound.decode import stream_audio
 
@@ -125,7 +149,10 @@ def _chunks(film: str, rate: int, track: int | None, failed: list[AudioError]) -
 
 
 def _events(
-    captioner: "Captioner", chunks: Iterator["np.ndarray"], watch: "Watch | None", tell: Callable[["Fields"], None]
+    captioner: "Captioner",
+    chunks: Iterator["np.ndarray"],
+    watch: "Watch | None",
+    tell: Callable[["Fields"], None],
 ) -> Iterator["Event"]:
     """What is heard; alerts are told on the way."""
     from auricle.alerts.watch import alert_fields
@@ -154,7 +181,13 @@ def _progress(seconds: float | None) -> Iterator[Callable[[float], None]]:
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("Listening"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -8,11 +8,15 @@ import typer
 
 from auricle.errors import AuricleError
 
-Recipe = Annotated[Path, typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG")]
+Recipe = Annotated[
+    Path,
+    typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG"),
+]
 
 
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated."),
 ]
 
 
@@ -45,15 +49,22 @@ class Stage(StrEnum):
 
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe, as for pretrain; finetune with --from.", metavar="CONFIG")
+        Path | None,
+        typer.Argument(help="A recipe, as for pretrain; finetune with --from.", metavar="CONFIG"),
     ] = None,
     settings: Settings = None,
     resume: Resume = False,
     stage: Annotated[
-        Stage, typer.Option(help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards.")
+        Stage,
+        typer.Option(
+            help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards."
+        ),
     ] = Stage.words,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="FOLDER", help="Go on from a captioner: a checkpoint, or embedded.")
+        str | None,
+        typer.Option(
+            "--from", metavar="FOLDER", help="Go on from a captioner: a checkpoint, or embedded."
+        ),
     ] = None,
 ) -> None:
     """Train the captioner, and export it: a checkpoint folder to caption with.
@@ -71,7 +82,9 @@ def train(
         auricle train --from embedded --set data.manifest=my/sounds.csv --set output=runs/mine
     """
     if recipe is None and start is None:
-        raise AuricleError("a recipe is wanted: `auricle train CONFIG`, or `--from embedded` to fine-tune")
+        raise AuricleError(
+            "a recipe is wanted: `auricle train CONFIG`, or `--from embedded` to fine-tune"
+        )
     from auricle.training.config import load_recipe
 
     begun = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]

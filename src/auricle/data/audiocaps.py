@@ -1,4 +1,6 @@
-"""AudioCaps (Kim et al. 2019): captions of ten seconds of videos; the sounds are the user's own copies."""
+"""AudioCaps (Kim et al. 2019): captions of ten seconds of videos; the sounds are the user's own
+copies.
+"""
 
 import csv
 from collections import defaultdict
@@ -25,7 +27,11 @@ REMOTES = {
 
 
 def fetch_captions(
-    folder: Path, *, remotes: Mapping[str, Remote] = REMOTES, mirror: str | None = None, monitor: Monitor = silent
+    folder: Path,
+    *,
+    remotes: Mapping[str, Remote] = REMOTES,
+    mirror: str | None = None,
+    monitor: Monitor = silent,
 ) -> dict[str, Path]:
     """The CSV of each split, fetched unless it is there."""
     paths = {}
@@ -74,7 +80,9 @@ def prepare_audiocaps(
     there = {file.stem: file for file in sorted(audio.rglob("*")) if file.is_file()}
     items: list[Item] = []
     missing: dict[str, list[str]] = {}
-    for split, path in fetch_captions(folder, remotes=remotes, mirror=mirror, monitor=monitor).items():
+    for split, path in fetch_captions(
+        folder, remotes=remotes, mirror=mirror, monitor=monitor
+    ).items():
         captions = read_captions(path)
         missing[split] = [name for name in captions if name not in there]
         for name, texts in captions.items():
@@ -82,7 +90,9 @@ def prepare_audiocaps(
                 items.append(Item(there[name], split, tuple(texts), group=name.rpartition("_")[0]))
     if not items:
         example = next(iter(missing["train"]), "youtube-id_30")
-        raise AuricleError(f"{audio}: none of AudioCaps' clips are there: names such as {example}.wav are wanted")
+        raise AuricleError(
+            f"{audio}: none of AudioCaps' clips are there: names such as {example}.wav are wanted"
+        )
     manifest = folder / "manifest.csv"
     write_manifest(manifest, items)
     return Prepared("AudioCaps", manifest, items, missing, LICENCE)

@@ -1,4 +1,6 @@
-"""Batches: which sound with which caption when, as tensors; with mixtures and captions without sound where wanted."""
+"""Batches: which sound with which caption when, as tensors; with mixtures and captions without
+sound where wanted.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,8 @@ from auricle.errors import AuricleError
 from auricle.sound.features import FrontEnd
 
 BUCKET = 16  # batches whose sounds are sorted by length together
-# The longest sound of a batch by its shortest, at most: networks that pool over time hear the padding too.
+# The longest sound of a batch by its shortest, at most: networks that pool over time hear the
+# padding too.
 STRETCH = 1.5
 AHEAD = 4  # batches prepared before they are asked for
 TENSORS = ("log_mel", "frames", "tokens", "text_tags", "sound_tags")
@@ -31,20 +34,29 @@ class Batch:
     tokens: Tensor  # (batch + texts, length), <sos> words <eos>, padded at the end
     items: tuple[Item, ...]  # the sounds
     captions: tuple[str, ...]  # batch + texts
-    text_tags: Tensor | None = None  # (texts, 527) probabilities of the tags of captions without sound
-    sound_tags: Tensor | None = None  # (batch, 527) probabilities that the tags of the sounds should have
+    # (texts, 527) probabilities of the tags of captions without sound
+    text_tags: Tensor | None = None
+    # (batch, 527) probabilities that the tags of the sounds should have
+    sound_tags: Tensor | None = None
 
     def words(self) -> Tensor:
-        """The known words alone, padded: what the text tower reads; `<unk>` where a caption has none."""
+        """The known words alone, padded: what the text tower reads; `<unk>` where a caption has
+        none.
+        """
         special = (self.tokens == SOS) | (self.tokens == EOS) | (self.tokens == UNKNOWN)
         words = self.tokens.masked_fill(special, PAD)
-        words[:, 0] = torch.where((words[:, 1:] != PAD).any(1), PAD, UNKNOWN)  # in the place of <sos> or a task
+        # in the place of <sos> or a task
+        words[:, 0] = torch.where((words[:, 1:] != PAD).any(1), PAD, UNKNOWN)
         return words
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         tensors = {name: getattr(self, name) for name in TENSORS}
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items() if tensor is not None}
+        moved = {
+            name: tensor.to(device, non_blocking=True)
+            for name, tensor in tensors.items()
+            if tensor is not None
+        }
         return replace(self, **moved)
 
 
@@ -68,10 +80,11 @@ class Drawn:
 
 
 class Batches:
-    """The batches of each epoch, a function of the seed and the epoch alone: not of how many processes share them.
+    """The batches of each epoch, a function of the seed and the epoch alone: not of how many
+    processes share them.
 
-    An epoch visits each sound once a round, each time with another of its captions: no batch holds two captions of one
-    sound. Only sounds of like length come together, so that little is padded.
+    An epoch visits each sound once a round, each time with another of its captions: no batch holds
+    two captions of one sound. Only sounds of like length come together, so that little is padded.
 
     Args:
         items: the sounds.
@@ -79,9 +92,11 @@ class Batches:
         vocabulary: the words.
         size: sounds in a batch, of all processes together.
         rounds: captions of a sound in an epoch; 0: all.
-        per_label: how often an epoch visits each label instead, whatever the number of its sounds; 0: as often as sounds
-            have captions. A batch may hold two captions of a sound then. Sounds without a label are visited as before.
-        longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting what is sound.
+        per_label: how often an epoch visits each label instead, whatever the number of its sounds;
+            0: as often as sounds have captions. A batch may hold two captions of a sound then.
+            Sounds without a label are visited as before.
+        longest: frames to pad to and to count as sound; 0: to the longest of the batch, counting
+            what is sound.
         mixtures: how often a sound is mixed with another; never if None.
         texts: captions without sound; none if None.
         texts_per_batch: how many of them come with each batch, of all processes together.
@@ -111,7 +126,9 @@ class Batches:
         ranks: int = 1,
     ) -> None:
         if min(size, len(items)) < ranks:
-            raise AuricleError(f"{len(items)} sounds in batches of {size} cannot be shared among {ranks} processes")
+            raise AuricleError(
+                f"{len(items)} sounds in batches of {size} cannot be shared among {ranks} processes"
+            )
         self.items = items
         self.spectrograms = spectrograms
         self.vocabulary = vocabulary
@@ -132,7 +149,9 @@ class Batches:
         self.rank, self.ranks = rank, ranks
 
     def plan(self, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-        """The epoch's batches, as (sound, caption) numbers. The last of a round may be smaller than the rest."""
+        """The epoch's batches, as (sound, caption) numbers. The last of a round may be smaller than
+        the rest.
+        """
         rng = np.random.default_rng((seed, epoch))
         batches: list[list[tuple[int, int]]] = []
         for visits in self._rounds(rng):
@@ -143,18 +162,22 @@ class Batches:
                     sorted(bucket, key=lambda visit: len(self.spectrograms[visit[0]]))
                 ):
                     length = len(self.spectrograms[i])
-                    # Where all are padded to one length anyway, as the paper does, batches are as large as it says.
+                    # Where all are padded to one length anyway, as the paper does, batches are as
+                    # large as it says.
                     unlike = not self.longest and length > STRETCH * shortest
                     if place == 0 or len(batches[-1]) == self.size or unlike:
                         batches.append([])
                         shortest = length
                     batches[-1].append((i, caption))
-        # Every process gets equally many: what is left over of a batch waits for an epoch that shuffles it elsewhere.
+        # Every process gets equally many: what is left over of a batch waits for an epoch that
+        # shuffles it elsewhere.
         batches = [pairs[: len(pairs) // self.ranks * self.ranks] for pairs in batches]
         return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
 
     def _rounds(self, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
-        """(sound, caption) numbers in random order: a round visits a sound once, or a single one each label equally often."""
+        """(sound, caption) numbers in random order: a round visits a sound once, or a single one
+        each label equally often.
+        """
         orders = [rng.permutation(len(item.captions)) for item in self.items]
         rounds = []
         for turn in range(self.rounds):
@@ -188,8 +211,12 @@ class Batches:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _collate(self, pairs: Sequence[tuple[int, int]], texts: np.ndarray, seed: tuple[int, ...]) -> Batch:
-        """This process's rows of a batch; each row has random numbers of its own, whichever process it falls to."""
+    def _collate(
+        self, pairs: Sequence[tuple[int, int]], texts: np.ndarray, seed: tuple[int, ...]
+    ) -> Batch:
+        """This process's rows of a batch; each row has random numbers of its own, whichever process
+        it falls to.
+        """
         own, own_texts = (range(rows)[self.rank :: self.ranks] for rows in (len(pairs), len(texts)))
         drawn = [self._draw(*pairs[row], np.random.default_rng((*seed, 0, row))) for row in own]
         spectrograms = [its.spectrogram for its in drawn]
@@ -201,10 +228,14 @@ class Batches:
             encoded += [self.texts.tokens[number] for number in numbers]
             captions += [self.texts.captions[number] for number in numbers]
             rngs = [np.random.default_rng((*seed, 1, row)) for row in own_texts]
-            tags = [self.texts.draw_tags(number, rng) for number, rng in zip(numbers, rngs, strict=True)]
+            tags = [
+                self.texts.draw_tags(number, rng) for number, rng in zip(numbers, rngs, strict=True)
+            ]
             text_tags = torch.from_numpy(np.stack(tags))
         frames = [len(spectrogram) for spectrogram in spectrograms]
-        log_mel = np.zeros((len(drawn), self.longest or max(frames), spectrograms[0].shape[1]), np.float32)
+        log_mel = np.zeros(
+            (len(drawn), self.longest or max(frames), spectrograms[0].shape[1]), np.float32
+        )
         tokens = np.full((len(encoded), max(map(len, encoded))), PAD)
         for row, spectrogram in enumerate(spectrograms):
             log_mel[row, : len(spectrogram)] = spectrogram
@@ -214,7 +245,9 @@ class Batches:
             frames = [self.longest] * len(drawn)
         sound_tags = None
         if self.sound_tags is not None:
-            sound_tags = torch.from_numpy(np.stack([self.sound_tags.of(its.sounds, its.parts) for its in drawn]))
+            sound_tags = torch.from_numpy(
+                np.stack([self.sound_tags.of(its.sounds, its.parts) for its in drawn])
+            )
         return Batch(
             torch.from_numpy(log_mel),
             torch.tensor(frames),
@@ -227,7 +260,11 @@ class Batches:
 
     def _draw(self, sound: int, caption: int, rng: np.random.Generator) -> Drawn:
         """A sound with a caption, by itself or mixed with another."""
-        item, text, spectrogram = self.items[sound], self.items[sound].captions[caption], self.spectrograms[sound]
+        item, text, spectrogram = (
+            self.items[sound],
+            self.items[sound].captions[caption],
+            self.spectrograms[sound],
+        )
         alone = Drawn(item, text, spectrogram, (sound,), (text,))
         if self.mixtures is None or rng.random() >= self.mixtures.share:
             return alone
@@ -237,11 +274,15 @@ class Batches:
         if partner == sound or item.label == other.label != "" or item.group == other.group != "":
             return alone
         text, other_text = _short(item, rng), _short(other, rng)
-        mixed, at_once, one_first = mix(spectrogram, self.spectrograms[partner], self.mixtures.front_end, rng)
+        mixed, at_once, one_first = mix(
+            spectrogram, self.spectrograms[partner], self.mixtures.front_end, rng
+        )
         texts = (text, other_text) if one_first else (other_text, text)
         joined = join(*texts, at_once, rng)
         labels = sorted((item.label, other.label))
-        both = replace(item, captions=(joined,), label="+".join(labels) if all(labels) else "", group="")
+        both = replace(
+            item, captions=(joined,), label="+".join(labels) if all(labels) else "", group=""
+        )
         return Drawn(both, joined, mixed, (sound, partner), (text, other_text))
 
     def _partner(self, rng: np.random.Generator) -> int:
@@ -254,5 +295,7 @@ class Batches:
 
 
 def _short(item: Item, rng: np.random.Generator) -> str:
-    """The shorter of two captions of a sound, drawn at random: two of them are to make one sentence."""
+    """The shorter of two captions of a sound, drawn at random: two of them are to make one
+    sentence.
+    """
     return min(rng.choice(item.captions, 2), key=len)

@@ -24,8 +24,8 @@ OLD = 86_400.0  # seconds after which an unfinished entry is what a killed proce
 class FeatureCache:
     """The log-mel spectrograms of some files, as read-only memory maps.
 
-    Entries are keyed by the front end's parameters and the file's content, so a changed file or front end is a new
-    entry.
+    Entries are keyed by the front end's parameters and the file's content, so a changed file or
+    front end is a new entry.
 
     Args:
         front_end: which spectrogram.
@@ -33,14 +33,21 @@ class FeatureCache:
         folder: where to keep them; in the user's cache if None.
     """
 
-    def __init__(self, front_end: FrontEnd, maximum_seconds: float, folder: Path | None = None) -> None:
+    def __init__(
+        self, front_end: FrontEnd, maximum_seconds: float, folder: Path | None = None
+    ) -> None:
         self.front_end = front_end
         self.maximum_seconds = maximum_seconds
-        parameters = hashlib.sha256(repr((VERSION, front_end, maximum_seconds)).encode()).hexdigest()[:12]
+        parameters = hashlib.sha256(
+            repr((VERSION, front_end, maximum_seconds)).encode()
+        ).hexdigest()[:12]
         self.folder = (folder or cache_folder("features")) / f"{front_end.name}-{parameters}"
 
-    def load(self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True) -> list[np.ndarray]:
-        """The spectrograms of the files, (frames, mels) float32 each; those that are missing are computed, in parallel.
+    def load(
+        self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True
+    ) -> list[np.ndarray]:
+        """The spectrograms of the files, (frames, mels) float32 each; those that are missing are
+        computed, in parallel.
 
         Raises:
             AuricleError: with every file that cannot be read, a line each.
@@ -51,13 +58,17 @@ class FeatureCache:
         spectrograms: list[np.ndarray] = []
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
             results = pool.map(partial(self._entry), files)
-            for result in track(results, "Features", len(files), disable=not progress, transient=True):
+            for result in track(
+                results, "Features", len(files), disable=not progress, transient=True
+            ):
                 if isinstance(result, AudioError):
                     problems.append(str(result))
                 else:
                     spectrograms.append(np.load(result, mmap_mode="r"))
         if problems:
-            raise AuricleError("\n  ".join([f"{len(problems)} of {len(files)} sounds cannot be used:", *problems]))
+            raise AuricleError(
+                "\n  ".join([f"{len(problems)} of {len(files)} sounds cannot be used:", *problems])
+            )
         return spectrograms
 
     def _entry(self, file: Path) -> Path | AudioError:

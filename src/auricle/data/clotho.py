@@ -1,6 +1,7 @@
 """Clotho v2.1 (Drossos et al. 2020): its files, fetched and unpacked, and its manifest.
 
-The paper learns from `development` and `validation` together and is scored on `evaluation`; `test` has no captions.
+The paper learns from `development` and `validation` together and is scored on `evaluation`; `test`
+has no captions.
 """
 
 import csv
@@ -27,14 +28,20 @@ LICENCE = "Tampere University's non-commercial licence; each sound its own Creat
 
 
 def _remote(name: str, md5: str, *, record: int = 4783391, size: int | None = None) -> Remote:
-    return Remote(name, f"https://zenodo.org/record/{record}/files/{name}?download=1", f"md5:{md5}", size)
+    return Remote(
+        name, f"https://zenodo.org/record/{record}/files/{name}?download=1", f"md5:{md5}", size
+    )
 
 
 REMOTES = {
     remote.name: remote
     for remote in (
-        _remote("clotho_audio_development.7z", "c8b05bc7acdb13895bb3c6a29608667e", size=4_541_582_263),
-        _remote("clotho_audio_validation.7z", "7dba730be08bada48bd15dc4e668df59", size=1_260_701_425),
+        _remote(
+            "clotho_audio_development.7z", "c8b05bc7acdb13895bb3c6a29608667e", size=4_541_582_263
+        ),
+        _remote(
+            "clotho_audio_validation.7z", "7dba730be08bada48bd15dc4e668df59", size=1_260_701_425
+        ),
         _remote("clotho_audio_evaluation.7z", "4569624ccadf96223f19cb59fe4f849f"),
         _remote("clotho_audio_test.7z", "9b3fe72560a621641ff4351ba1154349", record=3865658),
         _remote("clotho_captions_development.csv", "d4090b39ce9f2491908eebf4d5b09bae"),
@@ -56,19 +63,21 @@ def prepare_clotho(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> Prepared:
-    """Fetches what is missing of Clotho and writes `manifest.csv`: again after a stop, it goes on where it was.
+    """Fetches what is missing of Clotho and writes `manifest.csv`: again after a stop, it goes on
+    where it was.
 
     Args:
         folder: for `<split>/*.wav`, the CSVs and the manifest.
         splits: which of `SPLITS`.
-        audio: where the sounds are already, at any depth, in folders named after the splits if those are several; then
-            none is fetched. `test` is taken if there is such a folder.
+        audio: where the sounds are already, at any depth, in folders named after the splits if
+            those are several; then none is fetched. `test` is taken if there is such a folder.
         remotes: what is fetched, by name.
         mirror: an address with the same files.
         monitor: shown what goes on.
 
     Raises:
-        AuricleError: an unknown split; a file that cannot be fetched or read; no sound of any split.
+        AuricleError: an unknown split; a file that cannot be fetched or read; no sound of any
+            split.
     """
     if unknown := sorted(set(splits) - set(SPLITS)):
         raise AuricleError(f"Clotho has no split '{unknown[0]}': choose of {', '.join(SPLITS)}")
@@ -80,7 +89,9 @@ def prepare_clotho(
             for kind in ("captions", "metadata"):
                 with monitor(f"Clotho {split}: {kind}") as progress:
                     tables[kind] = _table(
-                        remotes[f"clotho_{kind}_{split}.csv"].fetch(folder, mirror=mirror, progress=progress)
+                        remotes[f"clotho_{kind}_{split}.csv"].fetch(
+                            folder, mirror=mirror, progress=progress
+                        )
                     )
         if audio is None:
             _fetch_sounds(folder, split, remotes[f"clotho_audio_{split}.7z"], mirror, monitor)
@@ -97,7 +108,9 @@ def prepare_clotho(
     return Prepared("Clotho", manifest, items, missing, LICENCE)
 
 
-def _fetch_sounds(folder: Path, split: str, remote: Remote, mirror: str | None, monitor: Monitor) -> None:
+def _fetch_sounds(
+    folder: Path, split: str, remote: Remote, mirror: str | None, monitor: Monitor
+) -> None:
     """One split's sounds, in a folder of its name that is whole as soon as it is there."""
     if (folder / split).is_dir():
         (folder / remote.name).unlink(missing_ok=True)  # where the stop came between
@@ -128,7 +141,9 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _sounds(audio: Path, split: str) -> list[Path]:
-    """The files that are one split's: those below a folder named after it, or those that are below none."""
+    """The files that are one split's: those below a folder named after it, or those that are below
+    none.
+    """
     files = sorted(file for file in audio.rglob("*") if file.is_file())
     if not files:
         raise AuricleError(f"{audio}: no files are there")
@@ -142,12 +157,17 @@ def _sounds(audio: Path, split: str) -> list[Path]:
 
 
 def _items(
-    split: str, captions: Sequence[dict[str, str]], metadata: Sequence[dict[str, str]], files: Sequence[Path]
+    split: str,
+    captions: Sequence[dict[str, str]],
+    metadata: Sequence[dict[str, str]],
+    files: Sequence[Path],
 ) -> tuple[list[Item], list[str]]:
     """The sounds that are there, and the names of those that are not."""
     names = [row["file_name"] for row in captions]
     sounds = match_names(names, {file.name: file for file in files})
-    recordings = match_names(names, {row["file_name"]: row.get("sound_id", "").strip() for row in metadata})
+    recordings = match_names(
+        names, {row["file_name"]: row.get("sound_id", "").strip() for row in metadata}
+    )
     items = []
     for row in captions:
         name = row["file_name"]
@@ -155,16 +175,19 @@ def _items(
         recording = recordings.get(name, "")
         if name in sounds:
             # A few recordings have left Freesound, and their number reads "Not found".
-            items.append(Item(sounds[name], split, texts, group=recording if recording.isdigit() else ""))
+            items.append(
+                Item(sounds[name], split, texts, group=recording if recording.isdigit() else "")
+            )
     return items, [name for name in names if name not in sounds]
 
 
 def match_names(names: Iterable[str], there: Mapping[str, T]) -> dict[str, T]:
-    """What is there under each name, or under one that has been through an archive, a disk or a shell.
+    """What is there under each name, or under one that has been through an archive, a disk or a
+    shell.
 
-    Clotho has names with spaces at their ends, names with `&amp;` in them, and names that differ in a space, a capital or an
-    underscore only. So a name counts as it is written first, and less and less exactly for those that are left over, as long
-    as one name and one file are alike.
+    Clotho has names with spaces at their ends, names with `&amp;` in them, and names that differ in
+    a space, a capital or an underscore only. So a name counts as it is written first, and less and
+    less exactly for those that are left over, as long as one name and one file are alike.
     """
     matched: dict[str, T] = {}
     names, rest = set(names), dict(there)

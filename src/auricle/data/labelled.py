@@ -1,7 +1,9 @@
-"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with a label and without captions.
+"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with a label and without
+captions.
 
-Both are cut from Freesound's recordings, as Clotho is: `group` says from which, and `auricle data audit` finds what they share.
-Their folds keep a recording together, and so become the splits `fold1`, `fold2`, ...
+Both are cut from Freesound's recordings, as Clotho is: `group` says from which, and `auricle data
+audit` finds what they share. Their folds keep a recording together, and so become the splits
+`fold1`, `fold2`, ...
 """
 
 import csv
@@ -95,14 +97,18 @@ def prepare_labelled(
             for row in rows
         ]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
-        raise AuricleError(f"{table}: cannot be read as {data_set.name}'s table: {error!r}") from None
+        raise AuricleError(
+            f"{table}: cannot be read as {data_set.name}'s table: {error!r}"
+        ) from None
     missing: dict[str, list[str]] = {}
     for item in items:
         if not item.file.is_file():
             missing.setdefault(item.split, []).append(item.file.name)
     there = [item for item in items if item.file.is_file()]
     if not there:
-        raise AuricleError(f"{unpacked}: none of {data_set.name}'s sounds are there: remove the folder and try again")
+        raise AuricleError(
+            f"{unpacked}: none of {data_set.name}'s sounds are there: remove the folder and try again"
+        )
     manifest = folder / "manifest.csv"
     write_manifest(manifest, there)
     return Prepared(data_set.name, manifest, there, missing, data_set.licence)

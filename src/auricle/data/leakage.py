@@ -1,12 +1,13 @@
-"""Which recordings stand on both sides of a split: by their names, by their bytes, and by how they sound.
+"""Which recordings stand on both sides of a split: by their names, by their bytes, and by how they
+sound.
 
-Data sets cut from the same archive, as Clotho, ESC-50 and UrbanSound8K are from Freesound, share recordings, and archives hold
-recordings twice. A score on what was learnt from is no score.
+Data sets cut from the same archive, as Clotho, ESC-50 and UrbanSound8K are from Freesound, share
+recordings, and archives hold recordings twice. A score on what was learnt from is no score.
 
-A sound's fingerprint is that of Haitsma and Kalker (A Highly Robust Audio Fingerprinting System, ISMIR 2002): a 32-bit
-number for each 13 ms that says between which neighbouring bands the energy grows. Two copies of a moment of sound, in other
-formats, at other levels, with a little noise, differ in few bits; other moments, however alike they sound to people, differ
-in half of them.
+A sound's fingerprint is that of Haitsma and Kalker (A Highly Robust Audio Fingerprinting System,
+ISMIR 2002): a 32-bit number for each 13 ms that says between which neighbouring bands the energy
+grows. Two copies of a moment of sound, in other formats, at other levels, with a little noise,
+differ in few bits; other moments, however alike they sound to people, differ in half of them.
 
     file -> 5 kHz mono -> spectra of .41 s -> 33 bands, 300-2000 Hz -> signs of differences -> numbers
     numbers of a sound to score on -> equal ones of sounds to learn from, at one offset -> share of equal bits
@@ -66,8 +67,12 @@ class Heard:
     fingerprint: np.ndarray  # (frames,) uint32
 
 
-def hear(files: Sequence[Path], *, jobs: int | None = None, folder: Path | None = None) -> Iterator[Heard | AudioError]:
-    """Digest and fingerprint of each file, in their order, or why it has none; computed once, and kept in the user's cache."""
+def hear(
+    files: Sequence[Path], *, jobs: int | None = None, folder: Path | None = None
+) -> Iterator[Heard | AudioError]:
+    """Digest and fingerprint of each file, in their order, or why it has none; computed once, and
+    kept in the user's cache.
+    """
     folder = folder or cache_folder(f"fingerprints-{VERSION}")
     folder.mkdir(parents=True, exist_ok=True)
     remove_old_parts(folder)
@@ -91,7 +96,9 @@ def hear(files: Sequence[Path], *, jobs: int | None = None, folder: Path | None 
 
 
 def fingerprint(samples: np.ndarray) -> np.ndarray:
-    """(samples,) mono at 5 kHz -> (frames,) uint32, one for each 12.8 ms; 0 where there is nothing to hear."""
+    """(samples,) mono at 5 kHz -> (frames,) uint32, one for each 12.8 ms; 0 where there is nothing
+    to hear.
+    """
     if len(samples) < WINDOW + HOP:
         samples = np.pad(samples, (0, WINDOW + HOP - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
@@ -118,13 +125,21 @@ class Index:
         order = np.argsort(numbers, kind="stable")
         self._numbers = numbers[order]
         self._sound = np.repeat(np.arange(len(lengths)), lengths)[order]
-        self._frame = np.concatenate([np.arange(length) for length in lengths] or [np.zeros(0, int)])[order]
+        self._frame = np.concatenate(
+            [np.arange(length) for length in lengths] or [np.zeros(0, int)]
+        )[order]
 
     def search(self, wanted: np.ndarray) -> dict[int, tuple[float, float]]:
-        """The sounds that share a stretch with this one: number -> (seconds, share of equal bits)."""
+        """The sounds that share a stretch with this one: number -> (seconds, share of equal
+        bits).
+        """
         first, last = (np.searchsorted(self._numbers, wanted, side) for side in ("left", "right"))
         counts = np.where((wanted != 0) & (last - first <= COMMON), last - first, 0)
-        places = np.repeat(first, counts) + np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = (
+            np.repeat(first, counts)
+            + np.arange(counts.sum())
+            - np.repeat(np.cumsum(counts) - counts, counts)
+        )
         frames = np.repeat(np.arange(len(wanted)), counts)
         reach = len(wanted)
         # One number for sound and offset; an offset may be as low as -reach.
@@ -132,7 +147,9 @@ class Index:
         keys = self._sound[places] * (longest + 1) + self._frame[places] - frames + reach
         pairs, hits = np.unique(keys, return_counts=True)
         found: dict[int, tuple[float, float]] = {}
-        for key in pairs[np.argsort(-hits, kind="stable")][:CANDIDATES][: int((hits >= HITS).sum())]:
+        for key in pairs[np.argsort(-hits, kind="stable")][:CANDIDATES][
+            : int((hits >= HITS).sum())
+        ]:
             sound, offset = int(key) // (longest + 1), int(key) % (longest + 1) - reach
             shared = compare(self.fingerprints[sound], wanted, offset)
             if shared is not None and shared > found.get(sound, (0.0, 0.0)):
@@ -141,7 +158,8 @@ class Index:
 
 
 def compare(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, float] | None:
-    """How long two sounds are the same where the other begins `offset` frames into the one, and how many bits are equal.
+    """How long two sounds are the same where the other begins `offset` frames into the one, and how
+    many bits are equal.
 
     None where what they share is too short, too uniform, or not the same.
     """
@@ -157,8 +175,11 @@ def compare(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, flo
     return (int(both.sum()) * HOP / RATE, equal) if equal >= LEAST_EQUAL else None
 
 
-def find_leaks(items: Sequence[Item], test: Collection[str], heard: Mapping[Path, Heard]) -> list[Leak]:
-    """All pairs of a sound of another split and a sound of a split to score on that are of one recording.
+def find_leaks(
+    items: Sequence[Item], test: Collection[str], heard: Mapping[Path, Heard]
+) -> list[Leak]:
+    """All pairs of a sound of another split and a sound of a split to score on that are of one
+    recording.
 
     Args:
         items: of all splits.
@@ -175,7 +196,9 @@ def find_leaks(items: Sequence[Item], test: Collection[str], heard: Mapping[Path
         if item.file in heard:
             digests[heard[item.file].digest].append(number)
     silent = np.zeros(0, np.uint32)
-    index = Index([heard[item.file].fingerprint if item.file in heard else silent for item in learnt])
+    index = Index(
+        [heard[item.file].fingerprint if item.file in heard else silent for item in learnt]
+    )
     leaks = []
     for item in scored:
         known = heard.get(item.file)
@@ -185,7 +208,16 @@ def find_leaks(items: Sequence[Item], test: Collection[str], heard: Mapping[Path
         for number in sorted({*recording, *copies, *alike}):
             seconds, similarity = alike.get(number, (0.0, 0.0))
             group = item.group if number in recording else ""
-            leaks.append(Leak(learnt[number], item, group, number in copies, round(seconds, 2), round(similarity, 3)))
+            leaks.append(
+                Leak(
+                    learnt[number],
+                    item,
+                    group,
+                    number in copies,
+                    round(seconds, 2),
+                    round(similarity, 3),
+                )
+            )
     return leaks
 
 
@@ -202,5 +234,7 @@ def write_leaks(path: Path, leaks: Sequence[Leak], base: Path) -> None:
                 for item in (leak.train, leak.test)
                 for value in (Path(os.path.relpath(item.file, base)).as_posix(), item.split)
             ]
-            heard = [f"{leak.seconds:.2f}", f"{leak.similarity:.3f}"] if leak.similarity else ["", ""]
+            heard = (
+                [f"{leak.seconds:.2f}", f"{leak.similarity:.3f}"] if leak.similarity else ["", ""]
+            )
             writer.writerow([*sides, leak.recording, "yes" if leak.copy else "", *heard])

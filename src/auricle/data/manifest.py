@@ -26,12 +26,17 @@ class Item:
 
 
 def read_manifest(
-    path: Path, splits: Collection[str] | None = None, *, check_files: bool = True, captioned: bool = True
+    path: Path,
+    splits: Collection[str] | None = None,
+    *,
+    check_files: bool = True,
+    captioned: bool = True,
 ) -> list[Item]:
     """Reads a manifest and checks all of it.
 
-    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`, `caption_2`, ...; optional
-    `label` and `group`. A file may stand in several rows: their captions are joined.
+    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`,
+        `caption_2`, ...; optional `label` and `group`. A file may stand in several rows: their
+        captions are joined.
 
     Args:
         path: a CSV, UTF-8.
@@ -49,9 +54,14 @@ def read_manifest(
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AuricleError(f"{path}: cannot be read as a manifest: {error}") from None
-    numbered = sorted((c for c in columns if c.startswith("caption_") and c[8:].isdigit()), key=lambda c: int(c[8:]))
+    numbered = sorted(
+        (c for c in columns if c.startswith("caption_") and c[8:].isdigit()),
+        key=lambda c: int(c[8:]),
+    )
     texts = ["caption"] * ("caption" in columns) + numbered
-    problems = [f"the column '{name}' is missing" for name in ("file", "split") if name not in columns]
+    problems = [
+        f"the column '{name}' is missing" for name in ("file", "split") if name not in columns
+    ]
     problems += [] if texts else ["no caption column: 'caption', or 'caption_1', 'caption_2', ..."]
     problems += [f"unknown column '{c}'" for c in columns if c not in COLUMNS and c not in numbered]
     if problems:
@@ -66,7 +76,9 @@ def read_manifest(
             continue
         name = row["file"]
         captions = tuple(text for column in texts if (text := row[column].strip()))
-        item = Item(path.parent / name, row["split"], captions, row.get("label", ""), row.get("group", ""))
+        item = Item(
+            path.parent / name, row["split"], captions, row.get("label", ""), row.get("group", "")
+        )
         if captioned and not captions:
             problems.append(f"line {number}: {name or 'the row'} has no caption")
         if not name:
@@ -76,8 +88,12 @@ def read_manifest(
         if name in items:
             before = items[name]
             if (before.split, before.label, before.group) != (item.split, item.label, item.group):
-                problems.append(f"line {number}: {name} stood before with another split, label or group")
-            item = Item(item.file, item.split, before.captions + item.captions, item.label, item.group)
+                problems.append(
+                    f"line {number}: {name} stood before with another split, label or group"
+                )
+            item = Item(
+                item.file, item.split, before.captions + item.captions, item.label, item.group
+            )
         items[name] = item
     if splits is not None:
         found = {item.split for item in items.values()}
@@ -92,7 +108,13 @@ def read_manifest(
 def write_manifest(path: Path, items: Sequence[Item]) -> None:
     """Writes a manifest, whole or not at all; files are named relative to its folder."""
     most = max((len(item.captions) for item in items), default=0)
-    header = ["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, max(most, 1) + 1))]
+    header = [
+        "file",
+        "split",
+        "label",
+        "group",
+        *(f"caption_{n}" for n in range(1, max(most, 1) + 1)),
+    ]
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)

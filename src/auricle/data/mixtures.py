@@ -16,8 +16,9 @@ def mix(
 ) -> tuple[np.ndarray, bool, bool]:
     """A log-mel spectrogram of two sounds, at once or one after the other.
 
-    Powers are added, as those of unrelated sounds add up on average. The other sound is brought to within 8 dB of the power
-    of the one. A mixture is no longer than the one, so that it fits into the same batch.
+    Powers are added, as those of unrelated sounds add up on average. The other sound is brought to
+    within 8 dB of the power of the one. A mixture is no longer than the one, so that it fits into
+    the same batch.
 
     Args:
         one: (frames, mels), log-mel.
@@ -26,8 +27,8 @@ def mix(
         rng: decides on level and time.
 
     Returns:
-        (frames, mels) float32; whether both are heard at once; whether the one is to be told first: it is the louder, or
-        comes before the other.
+        (frames, mels) float32; whether both are heard at once; whether the one is to be told first:
+        it is the louder, or comes before the other.
     """
     first, second = from_log(np.asarray(one), front_end), from_log(np.asarray(other), front_end)
     level = rng.uniform(-LEVEL_DB, LEVEL_DB)

@@ -30,7 +30,10 @@ class Prepared:
         for item in self.items:
             captions[item.split] += len(item.captions)
         splits = dict.fromkeys([*(item.split for item in self.items), *self.missing])
-        return {split: (sounds[split], captions[split], len(self.missing.get(split, ()))) for split in splits}
+        return {
+            split: (sounds[split], captions[split], len(self.missing.get(split, ())))
+            for split in splits
+        }
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Captions without sound, each with tags such as a sound of its words might have; and tags that sounds do have."""
+"""Captions without sound, each with tags such as a sound of its words might have; and tags that
+sounds do have.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ ELSEWHERE = 0.15  # share of noise tags that have nothing to do with what is tol
 
 @dataclass(frozen=True)
 class SoundTags:
-    """What the tags of sounds should be: as likely as a tagger heard them, or as a caption tells of them."""
+    """What the tags of sounds should be: as likely as a tagger heard them, or as a caption tells of
+    them.
+    """
 
     heard: np.ndarray  # (sounds, 527), probabilities
     told: Mapping[
@@ -22,7 +26,9 @@ class SoundTags:
     ]  # caption -> the classes that its words are near to, with their similarities
 
     def of(self, sounds: Sequence[int], captions: Sequence[str]) -> np.ndarray:
-        """(527,) probabilities for sounds heard together, each with its caption: what is true of one is true of all."""
+        """(527,) probabilities for sounds heard together, each with its caption: what is true of
+        one is true of all.
+        """
         tags = self.heard[list(sounds)].max(0)
         for caption in captions:
             for number, similarity in self.told.get(caption, {}).items():
@@ -31,16 +37,19 @@ class SoundTags:
 
 
 class Texts:
-    """Captions and the probabilities that a tagger might give; a function of the seed, the epoch and the place alone.
+    """Captions and the probabilities that a tagger might give; a function of the seed, the epoch
+    and the place alone.
 
-    A tagger is never sure: the probabilities of a real sound's likeliest tags are dealt out, the tags read off the caption
-    get the higher of them, and the rest go to classes that the tagger takes for those, or to any.
+    A tagger is never sure: the probabilities of a real sound's likeliest tags are dealt out, the
+    tags read off the caption get the higher of them, and the rest go to classes that the tagger
+    takes for those, or to any.
 
     Args:
         captions: without sound.
         tags: for each caption the classes that its words are near to, with their similarities.
         profiles: (sounds, tags), probabilities of the likeliest tags of real sounds, falling.
-        classes: (527, size), a vector for each class: those of like vectors are taken for one another.
+        classes: (527, size), a vector for each class: those of like vectors are taken for one
+            another.
         vocabulary: the words.
     """
 
@@ -65,14 +74,18 @@ class Texts:
         self._cumulative = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
 
     def order(self, seed: int, epoch: int, batches: int, size: int) -> np.ndarray:
-        """Which captions an epoch visits, (batches, size): those of like length together, so that little is padded.
+        """Which captions an epoch visits, (batches, size): those of like length together, so that
+        little is padded.
 
         All are visited before any is again, but for the order within an epoch.
         """
         count = batches * size
         first = epoch * count
         passes = range(first // len(self.captions), (first + count - 1) // len(self.captions) + 1)
-        orders = [np.random.default_rng((seed, 1, number)).permutation(len(self.captions)) for number in passes]
+        orders = [
+            np.random.default_rng((seed, 1, number)).permutation(len(self.captions))
+            for number in passes
+        ]
         start = first - passes[0] * len(self.captions)
         visited = np.concatenate(orders)[start : start + count] if count else np.zeros(0, int)
         lengths = np.array([len(self.tokens[number]) for number in visited])
@@ -93,7 +106,8 @@ class Texts:
                 drawn = int(self._neighbours[of, min(place, NEIGHBOURS - 1)])
             if drawn not in chosen:
                 chosen.append(drawn)
-        # What is told comes early among the likeliest, and its order is nearly that of the similarities.
+        # What is told comes early among the likeliest, and its order is nearly that of the
+        # similarities.
         ranks = np.arange(len(chosen)) * 0.7 + rng.exponential(1.0, len(chosen))
         ranks[len(told) :] += 1.5
         probabilities = np.zeros(self._classes, np.float32)

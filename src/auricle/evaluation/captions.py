@@ -16,7 +16,9 @@ _SHOWN = 3
 
 
 class CaptionsError(AuricleError):
-    """Captions that cannot be read or matched; the message begins with the file they came from, where there is one."""
+    """Captions that cannot be read or matched; the message begins with the file they came from,
+    where there is one.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ class Matched:
 
 
 def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
-    """Read `{file: caption}` from CSV or JSON Lines with `file` (or `file_name`) and `caption`; the rest is ignored.
+    """Read `{file: caption}` from CSV or JSON Lines with `file` (or `file_name`) and `caption`; the
+    rest is ignored.
 
-    An empty caption is kept, and scores 0. UTF-8 or, with a byte-order mark, UTF-16; another encoding must be named.
-    Raises CaptionsError, also where a file has two captions.
+    An empty caption is kept, and scores 0. UTF-8 or, with a byte-order mark, UTF-16; another
+    encoding must be named. Raises CaptionsError, also where a file has two captions.
     """
     places: dict[str, int] = {}
     captions: dict[str, str] = {}
@@ -54,7 +57,9 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
         file = _file_of(path, place, row)
         caption = row.get("caption")
         if not isinstance(caption, str):
-            raise CaptionsError(f"{path}, line {place}: no caption: one column must be called 'caption'")
+            raise CaptionsError(
+                f"{path}, line {place}: no caption: one column must be called 'caption'"
+            )
         if file in captions:
             raise CaptionsError(
                 f"{path}: two captions of {file}, line {places[file]} and {place}: "
@@ -68,18 +73,27 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
 
 
 def read_references(path: Path, encoding: str | None = None) -> dict[str, tuple[str, ...]]:
-    """Read `{file: its captions}` from CSV or JSON Lines: `caption_1`, `caption_2`, ... or `caption` in several rows.
+    """Read `{file: its captions}` from CSV or JSON Lines: `caption_1`, `caption_2`, ... or
+    `caption` in several rows.
 
-    Empty cells are passed over. Encodings as in `read_candidates`. Raises CaptionsError, also where a file has none.
+    Empty cells are passed over. Encodings as in `read_candidates`. Raises CaptionsError, also where
+    a file has none.
     """
     references: dict[str, list[str]] = {}
     for place, row in _rows(path, encoding):
         captions = references.setdefault(_file_of(path, place, row), [])
-        numbered = sorted((name for name in row if re.fullmatch(r"caption_\d+", name)), key=lambda name: int(name[8:]))
+        numbered = sorted(
+            (name for name in row if re.fullmatch(r"caption_\d+", name)),
+            key=lambda name: int(name[8:]),
+        )
         columns = ["caption"] * ("caption" in row) + numbered
         if not columns:
-            raise CaptionsError(f"{path}, line {place}: no 'caption' and no 'caption_1', 'caption_2', ...")
-        captions.extend(text.strip() for name in columns if isinstance(text := row[name], str) and text.strip())
+            raise CaptionsError(
+                f"{path}, line {place}: no 'caption' and no 'caption_1', 'caption_2', ..."
+            )
+        captions.extend(
+            text.strip() for name in columns if isinstance(text := row[name], str) and text.strip()
+        )
     if not references:
         raise CaptionsError(f"{path}: no captions")
     empty = [file for file, captions in references.items() if not captions]
@@ -89,13 +103,16 @@ def read_references(path: Path, encoding: str | None = None) -> dict[str, tuple[
 
 
 def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Matched:
-    """Bring candidates and references together: by path, else by a base name that stands once on either side.
+    """Bring candidates and references together: by path, else by a base name that stands once on
+    either side.
 
     Raises CaptionsError if a candidate has no references, or could have those of two files.
     """
     by_path = {_path(file): file for file in references}
     if len(by_path) < len(references):
-        raise CaptionsError(f"the references name {_some(_twice(map(_path, references)))} in two ways")
+        raise CaptionsError(
+            f"the references name {_some(_twice(map(_path, references)))} in two ways"
+        )
     by_name: dict[str, list[str]] = defaultdict(list)
     for file in references:
         by_name[PurePosixPath(_path(file)).name].append(file)
@@ -108,15 +125,21 @@ def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
         elif len(named) == 1:
             chosen[file] = named[0]
         elif named:
-            raise CaptionsError(f"{file}: references of {_some(named)} could be meant: give paths, not names alone")
+            raise CaptionsError(
+                f"{file}: references of {_some(named)} could be meant: give paths, not names alone"
+            )
         else:
             without.append(file)
     if without:
-        raise CaptionsError(f"{_some(without)} without references: add them, or leave these candidates out")
+        raise CaptionsError(
+            f"{_some(without)} without references: add them, or leave these candidates out"
+        )
     shared = _twice(chosen.values())
     if shared:
         both = [file for file, reference in chosen.items() if reference == shared[0]]
-        raise CaptionsError(f"{both[0]} and {both[1]} would have the same references, of {shared[0]}")
+        raise CaptionsError(
+            f"{both[0]} and {both[1]} would have the same references, of {shared[0]}"
+        )
     files = tuple(candidates)
     return Matched(
         files=files,
@@ -143,7 +166,9 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise CaptionsError(f"{path}, line {number}: no JSON ({error.msg}); one object a line") from None
+            raise CaptionsError(
+                f"{path}, line {number}: no JSON ({error.msg}); one object a line"
+            ) from None
         if not isinstance(row, dict):
             raise CaptionsError(f"{path}, line {number}: {line.strip()[:40]!r} is no JSON object")
         yield number, row
@@ -153,12 +178,18 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
-        repeated = [name for name in _twice(header) if name in _FILE_COLUMNS or name.startswith("caption")]
+        repeated = [
+            name for name in _twice(header) if name in _FILE_COLUMNS or name.startswith("caption")
+        ]
         if not any(name in header for name in _FILE_COLUMNS) or repeated:
             what = (
-                f"the column {repeated[0]!r} twice" if repeated else f"the columns {', '.join(header)[:80] or 'none'}"
+                f"the column {repeated[0]!r} twice"
+                if repeated
+                else f"the columns {', '.join(header)[:80] or 'none'}"
             )
-            raise CaptionsError(f"{path}: {what}; a first line with 'file' and 'caption' is wanted (CSV, commas)")
+            raise CaptionsError(
+                f"{path}: {what}; a first line with 'file' and 'caption' is wanted (CSV, commas)"
+            )
         for cells in reader:
             if not any(cells):
                 continue
@@ -181,7 +212,9 @@ def _text(path: Path, encoding: str | None) -> str:
     try:
         text = content.decode(encoding or ("utf-16" if marked else "utf-8"))
     except LookupError:
-        raise CaptionsError(f"{path}: there is no encoding {encoding!r}; utf-8, utf-16 or latin-1, perhaps?") from None
+        raise CaptionsError(
+            f"{path}: there is no encoding {encoding!r}; utf-8, utf-16 or latin-1, perhaps?"
+        ) from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise CaptionsError(
@@ -189,7 +222,9 @@ def _text(path: Path, encoding: str | None) -> str:
             f"(byte 0x{content[error.start]:02x}): name the encoding, as --encoding latin-1"
         ) from None
     if "\x00" in text:
-        raise CaptionsError(f"{path}: no text in {encoding or 'utf-8'} (it holds zero bytes): name the encoding")
+        raise CaptionsError(
+            f"{path}: no text in {encoding or 'utf-8'} (it holds zero bytes): name the encoding"
+        )
     return text.removeprefix("\ufeff")
 
 

@@ -1,7 +1,8 @@
-"""CIDEr-D (Vedantam et al., 2015): n = 4, sigma = 6, document frequencies of a fixed set of references.
+"""CIDEr-D (Vedantam et al., 2015): n = 4, sigma = 6, document frequencies of a fixed set of
+references.
 
-Fast enough for a training loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: every sum is taken in its
-order, and n-grams that a reference lacks, which add nothing, are never visited.
+Fast enough for a training loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: every
+sum is taken in its order, and n-grams that a reference lacks, which add nothing, are never visited.
 """
 
 import math
@@ -27,21 +28,29 @@ class _Vector:
 
 
 class CiderD:
-    """CIDEr-D against fixed references, `{file: its tokenized references}`; `scorer(file, candidate)` scores one.
+    """CIDEr-D against fixed references, `{file: its tokenized references}`; `scorer(file,
+    candidate)` scores one.
 
-    Scored against all files of a set, the mean is the set's CIDEr-D; in training the set is the training data.
+    Scored against all files of a set, the mean is the set's CIDEr-D; in training the set is the
+    training data.
     """
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
-        cooked = {file: [_count(caption) for caption in captions] for file, captions in references.items()}
-        frequency = Counter(ngram for counts in cooked.values() for ngram in {n for count in counts for n in count})
+        cooked = {
+            file: [_count(caption) for caption in captions] for file, captions in references.items()
+        }
+        frequency = Counter(
+            ngram for counts in cooked.values() for ngram in {n for count in counts for n in count}
+        )
         log_files = float(np.log(float(len(cooked)))) if cooked else 0.0
         # numpy's logarithm, not math's: they differ in the last bit.
         idf = {count: log_files - float(np.log(float(count))) for count in set(frequency.values())}
         self._idf = {ngram: idf[count] for ngram, count in frequency.items()}
         self._idf_of_unseen = log_files
         self._penalty: dict[int, float] = {}
-        self._references = {file: [self._vector(count) for count in counts] for file, counts in cooked.items()}
+        self._references = {
+            file: [self._vector(count) for count in counts] for file, counts in cooked.items()
+        }
         # Most n-grams of a candidate stand in none of its references.
         self._known = {file: frozenset().union(*counts) for file, counts in cooked.items()}
 
@@ -51,7 +60,9 @@ class CiderD:
         candidate_vector = self._vector(_count(candidate))
         known = self._known[file]
         weights = [
-            (ngram, len(ngram) - 1, weight) for ngram, weight in candidate_vector.weights.items() if ngram in known
+            (ngram, len(ngram) - 1, weight)
+            for ngram, weight in candidate_vector.weights.items()
+            if ngram in known
         ]
         total = [0.0] * N
         for reference in references:
@@ -64,8 +75,11 @@ class CiderD:
             penalty = self._length_penalty(candidate_vector.length - reference.length)
             for n in range(N):
                 if product[n]:
-                    total[n] += product[n] / (candidate_vector.norms[n] * reference.norms[n]) * penalty
-        # Spelled out: from Python 3.12 on, sum() compensates its rounding, which the reference does not.
+                    total[n] += (
+                        product[n] / (candidate_vector.norms[n] * reference.norms[n]) * penalty
+                    )
+        # Spelled out: from Python 3.12 on, sum() compensates its rounding, which the reference does
+        # not.
         return (total[0] + total[1] + total[2] + total[3]) / N / len(references) * 10.0
 
     def scores(self, candidates: Iterable[tuple[str, str]]) -> list[float]:
@@ -87,7 +101,9 @@ class CiderD:
     def _length_penalty(self, difference: int) -> float:
         penalty = self._penalty.get(difference)
         if penalty is None:
-            penalty = self._penalty[difference] = math.e ** (-(float(difference) ** 2) / (2 * SIGMA**2))
+            penalty = self._penalty[difference] = math.e ** (
+                -(float(difference) ** 2) / (2 * SIGMA**2)
+            )
         return penalty
 
 

@@ -1,8 +1,9 @@
 """`auricle metrics install`: what SPICE lacks beside pycocoevalcap, into the user's cache.
 
-CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models the 9 MB that SPICE reads are kept. SPICE
-also asks for named entities and never looks at them: in place of 70 MB of models stands a stub that CoreNLP trains here
-on four sentences of ours, with the same scores. The JavaScript engine that newer Javas lack is ours (`spice_engine`).
+CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models the 9 MB that SPICE
+reads are kept. SPICE also asks for named entities and never looks at them: in place of 70 MB of
+models stands a stub that CoreNLP trains here on four sentences of ours, with the same scores. The
+JavaScript engine that newer Javas lack is ours (`spice_engine`).
 """
 
 import hashlib
@@ -64,12 +65,14 @@ class InstallError(AuricleError):
     """What SPICE needs could not be put into the cache."""
 
 
-def install(source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None) -> Path:
+def install(
+    source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None
+) -> Path:
     """Put CoreNLP for SPICE into the user's cache and score a caption with it; returns the folder.
 
-    `source` is a folder with CoreNLP's archive, its two jars, or the jars of another installation; without it, 500 MB
-    are fetched from `url`, where a broken download goes on at the next call. Raises MissingJavaError,
-    MissingToolkitError, DownloadError or InstallError.
+    `source` is a folder with CoreNLP's archive, its two jars, or the jars of another installation;
+    without it, 500 MB are fetched from `url`, where a broken download goes on at the next call.
+    Raises MissingJavaError, MissingToolkitError, DownloadError or InstallError.
     """
     find_java(OLDEST_FOR_SPICE)
     toolkit_folder("spice")
@@ -80,7 +83,11 @@ def install(source: Path | None = None, *, url: str = CORENLP, progress: Progres
         if source is None:
             archive = folder / _ARCHIVE
             download(
-                url, archive, check=_checked(lambda path: _unpack(path, work)), progress=progress, max_bytes=_MOST_BYTES
+                url,
+                archive,
+                check=_checked(lambda path: _unpack(path, work)),
+                progress=progress,
+                max_bytes=_MOST_BYTES,
             )
         else:
             archive = None
@@ -88,7 +95,9 @@ def install(source: Path | None = None, *, url: str = CORENLP, progress: Progres
         _add_entities(work)
         score = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
         if not 0 < score[0] < 1:
-            raise InstallError(f"SPICE runs but gives {score[0]} for a caption that half fits: please report this")
+            raise InstallError(
+                f"SPICE runs but gives {score[0]} for a caption that half fits: please report this"
+            )
         for jar in (CODE_JAR, MODELS_JAR):
             (work / jar).replace(folder / jar)
         if archive is not None:
@@ -117,9 +126,13 @@ def _take(source: Path, work: Path) -> None:
         _unpack(source / _ARCHIVE, work)
         return
     code = source / CODE_JAR
-    models = next((source / jar for jar in (_WHOLE_MODELS_JAR, MODELS_JAR) if (source / jar).is_file()), None)
+    models = next(
+        (source / jar for jar in (_WHOLE_MODELS_JAR, MODELS_JAR) if (source / jar).is_file()), None
+    )
     if not code.is_file() or models is None:
-        raise InstallError(f"{source}: neither {_ARCHIVE} nor both {CODE_JAR} and {_WHOLE_MODELS_JAR} are there")
+        raise InstallError(
+            f"{source}: neither {_ARCHIVE} nor both {CODE_JAR} and {_WHOLE_MODELS_JAR} are there"
+        )
     shutil.copyfile(code, work / CODE_JAR)
     _check_code(work / CODE_JAR)
     _keep_models(models, work / MODELS_JAR)
@@ -151,7 +164,10 @@ def _check_code(jar: Path) -> None:
 def _keep_models(whole: Path, kept: Path) -> None:
     """Copy the entries that SPICE reads."""
     try:
-        with zipfile.ZipFile(whole) as jar, zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as small:
+        with (
+            zipfile.ZipFile(whole) as jar,
+            zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as small,
+        ):
             for name, sha256 in _MODELS_SHA256.items():
                 try:
                     content = jar.read(_MODELS + name)
@@ -159,18 +175,30 @@ def _keep_models(whole: Path, kept: Path) -> None:
                     raise InstallError(f"{whole.name} holds no {_MODELS}{name}") from None
                 found = hashlib.sha256(content).hexdigest()
                 if found != sha256:
-                    raise InstallError(f"{name} in {whole.name} has sha256 {found}, {sha256} is CoreNLP 3.6.0's")
+                    raise InstallError(
+                        f"{name} in {whole.name} has sha256 {found}, {sha256} is CoreNLP 3.6.0's"
+                    )
                 small.writestr(_MODELS + name, content)
     except zipfile.BadZipFile as error:
         raise InstallError(f"{whole.name} is no whole jar ({error})") from error
 
 
 def _add_entities(work: Path) -> None:
-    """Train the stub of a named-entity model and put it where SPICE looks for the three real ones."""
-    sentences = ("\n".join(word.replace("/", "\t") for word in line.split()) for line in _NER_SENTENCES)
+    """Train the stub of a named-entity model and put it where SPICE looks for the three real
+    ones.
+    """
+    sentences = (
+        "\n".join(word.replace("/", "\t") for word in line.split()) for line in _NER_SENTENCES
+    )
     (work / "entities.tsv").write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
     (work / "entities.prop").write_text(_NER_PROPERTIES, encoding="utf-8")
-    trainer = ["-cp", classpath(work), "edu.stanford.nlp.ie.crf.CRFClassifier", "-prop", "entities.prop"]
+    trainer = [
+        "-cp",
+        classpath(work),
+        "edu.stanford.nlp.ie.crf.CRFClassifier",
+        "-prop",
+        "entities.prop",
+    ]
     run_java(trainer, oldest=OLDEST_FOR_SPICE, folder=work)
     with zipfile.ZipFile(work / MODELS_JAR, "a") as jar:
         for model in _NER_MODELS:

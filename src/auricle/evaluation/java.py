@@ -1,4 +1,6 @@
-"""Java, which METEOR, SPICE and the PTB tokenizer are written in: found, its version checked, run."""
+"""Java, which METEOR, SPICE and the PTB tokenizer are written in: found, its version checked,
+run.
+"""
 
 import functools
 import os
@@ -28,18 +30,26 @@ class JavaError(AuricleError):
 def _version(java: str) -> int:
     """The major version of the Java at this path: 17 for `17.0.15`, 8 for `1.8.0_392`."""
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise MissingJavaError(f"{java} cannot be run ({error}): install Java {OLDEST_FOR_SPICE} or newer") from error
+        raise MissingJavaError(
+            f"{java} cannot be run ({error}): install Java {OLDEST_FOR_SPICE} or newer"
+        ) from error
     found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
     if answer.returncode != 0 or found is None:
         said = " ".join((answer.stderr + answer.stdout).split())[:120]
-        raise MissingJavaError(f"{java} -version said {said!r}: install Java {OLDEST_FOR_SPICE} or newer")
+        raise MissingJavaError(
+            f"{java} -version said {said!r}: install Java {OLDEST_FOR_SPICE} or newer"
+        )
     return int(found[1])
 
 
 def find_java(oldest: int = OLDEST) -> str:
-    """The path of `$JAVA_HOME/bin/java` or of `java` on the PATH; MissingJavaError if neither is new enough."""
+    """The path of `$JAVA_HOME/bin/java` or of `java` on the PATH; MissingJavaError if neither is
+    new enough.
+    """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else None
     java = java or shutil.which("java")
@@ -50,12 +60,16 @@ def find_java(oldest: int = OLDEST) -> str:
         )
     version = _version(java)
     if version < oldest:
-        raise MissingJavaError(f"{java} is Java {version}, {oldest} or newer is wanted: install it or set JAVA_HOME")
+        raise MissingJavaError(
+            f"{java} is Java {version}, {oldest} or newer is wanted: install it or set JAVA_HOME"
+        )
     return java
 
 
 def run_java(arguments: Sequence[str], *, oldest: int = OLDEST, folder: Path | None = None) -> str:
-    """Run Java to its end in `folder` and return what it printed; JavaError with the cause if it failed."""
+    """Run Java to its end in `folder` and return what it printed; JavaError with the cause if it
+    failed.
+    """
     command = [find_java(oldest), *LOCALE, *arguments]
     done = subprocess.run(command, capture_output=True, cwd=folder, check=False)
     if done.returncode != 0:
@@ -65,6 +79,12 @@ def run_java(arguments: Sequence[str], *, oldest: int = OLDEST, folder: Path | N
 
 def _cause(stderr: bytes) -> str:
     """The line of a stack trace that names the exception, or the last words before the end."""
-    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    named = [line for line in lines if re.search(r"(Exception|Error)\b", line) and not line.startswith("at ")]
+    lines = [
+        line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()
+    ]
+    named = [
+        line
+        for line in lines
+        if re.search(r"(Exception|Error)\b", line) and not line.startswith("at ")
+    ]
     return (named or lines or ["it said nothing"])[-1][:300]

@@ -1,4 +1,6 @@
-"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program, kept alive, for loading its tables takes long."""
+"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program, kept alive, for loading its
+tables takes long.
+"""
 
 import atexit
 import contextlib
@@ -15,19 +17,23 @@ from numpy.typing import NDArray
 from auricle.evaluation.java import LOCALE, JavaError, find_java
 from auricle.evaluation.toolkit import toolkit_folder
 
-# The parallel collector and a heap of full size at once load the tables in half the time of Java's defaults.
+# The parallel collector and a heap of full size at once load the tables in half the time of Java's
+# defaults.
 _COMMAND = (
     *("-Xmx2G", "-Xms2G", "-XX:+UseParallelGC", *LOCALE),
     *("-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"),
 )
-# METEOR's parameters for English; the weights are those of exact, stem, synonym and paraphrase matches.
+# METEOR's parameters for English; the weights are those of exact, stem, synonym and paraphrase
+# matches.
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 
 @dataclass(frozen=True)
 class MeteorScores:
-    """The corpus score (of summed statistics, not the mean), a score per caption, and (captions, 23) statistics."""
+    """The corpus score (of summed statistics, not the mean), a score per caption, and (captions,
+    23) statistics.
+    """
 
     corpus: float
     captions: list[float]
@@ -55,12 +61,15 @@ class Meteor:
         return self._process.poll() is None
 
     def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> MeteorScores:
-        """Score PTB-tokenized candidates against their references; JavaError if the program has died."""
+        """Score PTB-tokenized candidates against their references; JavaError if the program has
+        died.
+        """
         if not candidates:
             raise ValueError("METEOR was given no captions")
         lines = []
         for candidate, its_references in zip(candidates, references, strict=True):
-            # As pycocoevalcap cleans a candidate; a reference with the separator would make it hang.
+            # As pycocoevalcap cleans a candidate; a reference with the separator would make it
+            # hang.
             candidate = candidate.replace("|||", "").replace("  ", " ")
             its_references = [reference.replace("|||", "") for reference in its_references]
             lines.append(" ||| ".join(["SCORE", *its_references, candidate]))
@@ -74,7 +83,9 @@ class Meteor:
         )
 
     def _ask(self, lines: Sequence[str], answers: int) -> list[str]:
-        """Write lines while reading answers: a line at a time, each would wait for the one before."""
+        """Write lines while reading answers: a line at a time, each would wait for the one
+        before.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         stdin = self._process.stdin
@@ -93,7 +104,9 @@ class Meteor:
             self._complaints.seek(0)
             said = self._complaints.read().decode("utf-8", "replace").split("\n")
             self.close()
-            raise JavaError(f"METEOR stopped: {next((line for line in said if line.strip()), 'it said nothing')[:300]}")
+            raise JavaError(
+                f"METEOR stopped: {next((line for line in said if line.strip()), 'it said nothing')[:300]}"
+            )
         return read
 
     def close(self) -> None:
@@ -113,7 +126,9 @@ _running: dict[int, Meteor] = {}
 
 
 def meteor() -> Meteor:
-    """The one METEOR of this Python process, started at the first call; returns before it has loaded its tables."""
+    """The one METEOR of this Python process, started at the first call; returns before it has
+    loaded its tables.
+    """
     process = _running.get(os.getpid())
     if process is None or not process.alive:
         process = _running[os.getpid()] = Meteor()
@@ -130,10 +145,12 @@ def _summable(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def score_of_statistics(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """METEOR's score of (..., 23) summed statistics, in numpy, so that thousands of resamples take no time.
+    """METEOR's score of (..., 23) summed statistics, in numpy, so that thousands of resamples take
+    no time.
 
-    Columns, as the program prints them: words and function words of candidate and reference; for each of four stages
-    the matched content words of candidate and reference, then function words; chunks; all matched words of both.
+    Columns, as the program prints them: words and function words of candidate and reference; for
+    each of four stages the matched content words of candidate and reference, then function words;
+    chunks; all matched words of both.
     """
     words, reference_words, function, reference_function = np.moveaxis(sums[..., :4], -1, 0)
     stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
@@ -143,7 +160,9 @@ def score_of_statistics(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     weighted = DELTA * content + (1 - DELTA) * functional
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = weighted[..., 0] / (DELTA * (words - function) + (1 - DELTA) * function)
-        recall = weighted[..., 1] / (DELTA * (reference_words - reference_function) + (1 - DELTA) * reference_function)
+        recall = weighted[..., 1] / (
+            DELTA * (reference_words - reference_function) + (1 - DELTA) * reference_function
+        )
         f_mean = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
         fragmentation = chunks / ((matched + reference_matched) / 2)
         score = f_mean * (1 - GAMMA * fragmentation**BETA)

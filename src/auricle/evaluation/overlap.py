@@ -16,7 +16,9 @@ _SMALL, _TINY = 1e-9, 1e-15
 
 @dataclass(frozen=True)
 class BleuScores:
-    """BLEU-1 to BLEU-4: of the corpus, (4,); of each caption, (4, captions); and what they are computed from."""
+    """BLEU-1 to BLEU-4: of the corpus, (4,); of each caption, (4, captions); and what they are
+    computed from.
+    """
 
     corpus: list[float]
     captions: NDArray[np.float64]
@@ -24,7 +26,9 @@ class BleuScores:
 
 
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> BleuScores:
-    """BLEU (Papineni et al., 2002) of tokenized captions, with the closest reference length, as the field takes it."""
+    """BLEU (Papineni et al., 2002) of tokenized captions, with the closest reference length, as the
+    field takes it.
+    """
     toolkit_folder("bleu")
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
@@ -37,12 +41,16 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu
         closest = min((abs(length - counts["testlen"]), length) for length in counts["reflen"])[1]
         rows.append([*counts["correct"], *counts["guess"], counts["testlen"], closest])
     values = np.array(rows, dtype=np.float64)
-    statistics = [Statistic(values, lambda sums, n=n: _bleu_of_sums(sums, n)) for n in range(1, N + 1)]
+    statistics = [
+        Statistic(values, lambda sums, n=n: _bleu_of_sums(sums, n)) for n in range(1, N + 1)
+    ]
     return BleuScores(corpus, np.array(captions), statistics)
 
 
 def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """BLEU-n of (..., 10) sums: matched and possible n-grams for n = 1 to 4, words, words of the closest reference."""
+    """BLEU-n of (..., 10) sums: matched and possible n-grams for n = 1 to 4, words, words of the
+    closest reference.
+    """
     matched, possible = sums[..., :n], sums[..., N : N + n]
     words, reference_words = sums[..., -2], sums[..., -1]
     precision = np.prod((matched + _TINY) / (possible + _SMALL), axis=-1) ** (1 / n)
@@ -51,10 +59,14 @@ def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """ROUGE-L (Lin, 2004) with beta 1.2 of each tokenized caption; the corpus score is their mean."""
+    """ROUGE-L (Lin, 2004) with beta 1.2 of each tokenized caption; the corpus score is their
+    mean.
+    """
     toolkit_folder("rouge")
     from pycocoevalcap.rouge.rouge import Rouge
 
     scorer = Rouge()
     pairs = zip(candidates, references, strict=True)
-    return np.array([scorer.calc_score([candidate], its_references) for candidate, its_references in pairs])
+    return np.array(
+        [scorer.calc_score([candidate], its_references) for candidate, its_references in pairs]
+    )

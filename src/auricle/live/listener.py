@@ -30,8 +30,8 @@ def listen(
 ) -> Iterator[Heard]:
     """Rows as sound comes in, in constant memory; the last ones when it ends.
 
-    Where the source was lost, the event that went on ends and times go on with the clock: `start` and `end` count from when
-    listening began.
+    Where the source was lost, the event that went on ends and times go on with the clock: `start`
+    and `end` count from when listening began.
 
     Args:
         captioner: what hears.

@@ -1,6 +1,8 @@
-"""Where live sound comes from: a microphone, raw samples on a pipe, a file played in real time, an address on the network.
+"""Where live sound comes from: a microphone, raw samples on a pipe, a file played in real time, an
+address on the network.
 
-device, pipe, file, network -> mono float32 at the captioner's rate, as soon as it is there; Gap where it was lost
+device, pipe, file, network -> mono float32 at the captioner's rate, as soon as it is there; Gap
+where it was lost
 """
 
 import contextlib
@@ -24,13 +26,24 @@ PcmType = Literal["s16le", "s32le", "f32le"]
 _PCM = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 
 PIECE = 0.1  # seconds of sound that are handed on at a time
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds until a lost source is tried again, doubled with each failure
+# seconds until a lost source is tried again, doubled with each failure
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 SILENT_DEVICE = 5.0  # seconds without a sample after which a microphone is lost
 BACKLOG = 30.0  # seconds that a microphone is ahead of us at most; what comes then is dropped
 COMPLAIN = 10.0  # seconds between two complaints of it
 
 # How files begin that are no raw samples.
-_CONTAINERS = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"FORM", b"\x1aE\xdf\xa3", b".snd", b"caff")
+_CONTAINERS = (
+    b"RIFF",
+    b"RF64",
+    b"OggS",
+    b"fLaC",
+    b"ID3",
+    b"FORM",
+    b"\x1aE\xdf\xa3",
+    b".snd",
+    b"caff",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,8 @@ class Source:
     """A place that sound comes from."""
 
     name: str
-    open: Callable[[], Iterator[np.ndarray]]  # mono float32 at the rate asked for; AudioError where it is lost
+    # mono float32 at the rate asked for; AudioError where it is lost
+    open: Callable[[], Iterator[np.ndarray]]
     endless: bool  # opened again where it is lost
 
 
@@ -118,7 +132,9 @@ def file_source(path: str, rate: int) -> Source:
 
 
 def url_source(url: str, rate: int) -> Source:
-    """A stream on the network; what has an end is played in real time, so as not to come before its time."""
+    """A stream on the network; what has an end is played in real time, so as not to come before its
+    time.
+    """
 
     def pieces() -> Iterator[np.ndarray]:
         finite, chunks = open_url(url, rate)
@@ -189,7 +205,8 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
         name = "microphone"
         try:
             if opened:
-                # PortAudio lists the devices once, when it begins; one that was plugged in again is only found afresh.
+                # PortAudio lists the devices once, when it begins; one that was plugged in again is
+                # only found afresh.
                 sounddevice._terminate()
                 sounddevice._initialize()
             opened = True
@@ -199,7 +216,9 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
             waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
             dropped, told = 0, -COMPLAIN
 
-            def put(samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags") -> None:
+            def put(
+                samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags"
+            ) -> None:
                 # Called on PortAudio's own thread, which must never wait.
                 nonlocal dropped
                 try:
@@ -210,11 +229,15 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
                     dropped += 1
 
             size = round(PIECE * own_rate)
-            with sounddevice.InputStream(own_rate, size, found["index"], channels, "float32", callback=put):
+            with sounddevice.InputStream(
+                own_rate, size, found["index"], channels, "float32", callback=put
+            ):
                 while True:
                     yield own_rate, waiting.get(timeout=SILENT_DEVICE)
                     if dropped and time.monotonic() - told > COMPLAIN:
-                        say(f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy")
+                        say(
+                            f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy"
+                        )
                         dropped, told = 0, time.monotonic()
         except sounddevice.PortAudioError as error:
             raise AudioError(f"{name}: cannot be recorded from ({error})") from None
@@ -234,7 +257,11 @@ def _find_device(sounddevice, device: str | None) -> dict:
         if device is None:
             chosen = found["index"] == default or default < 0
         else:
-            chosen = device == str(found["index"]) if device.isdigit() else device.lower() in found["name"].lower()
+            chosen = (
+                device == str(found["index"])
+                if device.isdigit()
+                else device.lower() in found["name"].lower()
+            )
         if chosen:
             return found
     names = ", ".join(f"{found['index']} {found['name']}" for found in inputs)

@@ -1,4 +1,6 @@
-"""What is heard, for eyes: on a terminal a level meter, tags and captions as they come; elsewhere a line for each event."""
+"""What is heard, for eyes: on a terminal a level meter, tags and captions as they come; elsewhere a
+line for each event.
+"""
 
 import contextlib
 import datetime
@@ -137,8 +139,14 @@ def line(heard: Heard) -> str:
 
 
 def fields(heard: Heard) -> dict[str, object]:
-    """A row as an object of JSON; `time` is when what it speaks of began, by the clock on the wall."""
-    time = heard.time.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A row as an object of JSON; `time` is when what it speaks of began, by the clock on the
+    wall.
+    """
+    time = (
+        heard.time.astimezone(datetime.UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
     row = alert_fields(heard.row) if isinstance(heard.row, Alert) else event_fields(heard.row)
     return {"time": time, **row}
 

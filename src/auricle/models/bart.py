@@ -1,4 +1,6 @@
-"""The Transformer encoder of the DCASE 2022 baseline: BART's (Lewis et al. 2020), over frames of sound in place of words."""
+"""The Transformer encoder of the DCASE 2022 baseline: BART's (Lewis et al. 2020), over frames of
+sound in place of words.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,10 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = Attention(width, heads, dropout)
         self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.GELU(), nn.Dropout(dropout), nn.Linear(feedforward, width)
+            nn.Linear(width, feedforward),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward, width),
         )
         self.attention_norm = nn.LayerNorm(width)
         self.feedforward_norm = nn.LayerNorm(width)
@@ -37,16 +42,24 @@ class BartEncoder(nn.Module):
         dropout: rate, everywhere.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, layers: int, heads: int, feedforward: int, dropout: float
+    ) -> None:
         super().__init__()
         self.positions = LearnedPositions(width)
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
+        )
         self.dropout = nn.Dropout(dropout)
         draw_as_bart(self)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(batch, frames, width) and where there is sound, (batch, frames) -> (batch, frames, width)."""
-        x = self.dropout(self.positions(frames, torch.arange(frames.shape[1], device=frames.device)))
+        """(batch, frames, width) and where there is sound, (batch, frames) -> (batch, frames,
+        width).
+        """
+        x = self.dropout(
+            self.positions(frames, torch.arange(frames.shape[1], device=frames.device))
+        )
         for layer in self.layers:
             x = layer(x, mask[:, None, None])
         return x

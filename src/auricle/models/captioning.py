@@ -24,7 +24,9 @@ TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 class Augment(Protocol):
     """What training does to the decoder's inputs."""
 
-    def __call__(self, memory: Tensor, mask: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(
+        self, memory: Tensor, mask: Tensor, embedded: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(rows, positions, width), (rows, positions), (rows, length, width) -> the same shapes."""
         ...
 
@@ -64,18 +66,23 @@ def build_decoder(config: DecoderConfig, words: int) -> Decoder:
 
 
 class CaptioningModel(nn.Module):
-    """Encoder, a linear layer to the decoder's width, and the decoder; tags and the pre-encoder's space where wanted.
+    """Encoder, a linear layer to the decoder's width, and the decoder; tags and the pre-encoder's
+    space where wanted.
 
-    Between encoder and decoder the baseline has a Transformer encoder, in which frames hear of each other.
+    Between encoder and decoder the baseline has a Transformer encoder, in which frames hear of each
+    other.
 
     Args:
         encoder: which network hears.
         decoder: sizes; `tags` above 0 puts so many of the likeliest tags into the memory.
         words: size of the vocabulary.
-        space: size of the space that sounds and sentences share, which the pre-encoder made; 0: there is none.
+        space: size of the space that sounds and sentences share, which the pre-encoder made; 0:
+            there is none.
     """
 
-    def __init__(self, encoder: EncoderConfig, decoder: DecoderConfig, words: int, space: int = 0) -> None:
+    def __init__(
+        self, encoder: EncoderConfig, decoder: DecoderConfig, words: int, space: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder)
         self.bridge = nn.Linear(self.encoder.size, decoder.width)
@@ -84,9 +91,19 @@ class CaptioningModel(nn.Module):
         self.decoder = build_decoder(decoder, words)
         self.memory_encoder = None
         if decoder.encoder_layers:
-            sizes = (decoder.width, decoder.encoder_layers, decoder.heads, decoder.feedforward, decoder.dropout)
+            sizes = (
+                decoder.width,
+                decoder.encoder_layers,
+                decoder.heads,
+                decoder.feedforward,
+                decoder.dropout,
+            )
             self.memory_encoder = BartEncoder(*sizes)
-        self.space = SharedSpace(self.encoder.size, words, decoder.width, space, bool(decoder.tags)) if space else None
+        self.space = (
+            SharedSpace(self.encoder.size, words, decoder.width, space, bool(decoder.tags))
+            if space
+            else None
+        )
         self.frozen_encoder = False
 
     def freeze_encoder(self) -> None:
@@ -110,8 +127,8 @@ class CaptioningModel(nn.Module):
             frames: (batch,), how many of the frames are sound.
 
         Returns:
-            Features (batch, frames, size), their mask (batch, frames), true where there is sound, and the probabilities of
-            tags (batch, 527), if tags guide the decoder.
+            Features (batch, frames, size), their mask (batch, frames), true where there is sound,
+            and the probabilities of tags (batch, 527), if tags guide the decoder.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
             features = self.encoder(log_mel)
@@ -121,7 +138,9 @@ class CaptioningModel(nn.Module):
             assert isinstance(self.encoder, Tagger)
             return features, mask, self.encoder.tags(features, mask).sigmoid()
 
-    def remember(self, features: Tensor, mask: Tensor, tags: Tensor | None) -> tuple[Tensor, Tensor]:
+    def remember(
+        self, features: Tensor, mask: Tensor, tags: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The decoder's memory: frames first, then tags if they guide it.
 
         Args:
@@ -155,7 +174,8 @@ class CaptioningModel(nn.Module):
         Args:
             log_mel: (batch, frames, mels), padded at the end.
             frames: (batch,), how many of the frames are sound.
-            tokens: (batch + texts, length), from `<sos>` on, padded at the end; those of captions without sound last.
+            tokens: (batch + texts, length), from `<sos>` on, padded at the end; those of captions
+                without sound last.
             text_tags: (texts, 527), the tags of captions without sound.
             augment: what is done to the decoder's inputs, if anything.
 
@@ -167,14 +187,19 @@ class CaptioningModel(nn.Module):
         if text_tags is None:
             return logits
         assert self.tags is not None
-        # Apart from the sounds: their captions are shorter than those of mixtures, and they have no frames to attend to.
+        # Apart from the sounds: their captions are shorter than those of mixtures, and they have no
+        # frames to attend to.
         lengths = (tokens[sounds:] != PAD).sum(1)
         memory = self.tags(text_tags)
         mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
         text_logits = self._logits(tokens[sounds:, : lengths.max()], memory, mask, augment)
-        return torch.cat([logits, F.pad(text_logits, (0, 0, 0, tokens.shape[1] - text_logits.shape[1]))])
+        return torch.cat(
+            [logits, F.pad(text_logits, (0, 0, 0, tokens.shape[1] - text_logits.shape[1]))]
+        )
 
-    def _logits(self, tokens: Tensor, memory: Tensor, mask: Tensor, augment: Augment | None) -> Tensor:
+    def _logits(
+        self, tokens: Tensor, memory: Tensor, mask: Tensor, augment: Augment | None
+    ) -> Tensor:
         embedded = self.decoder.embed(tokens)
         if augment is not None:
             memory, mask, embedded = augment(memory, mask, embedded)

@@ -1,4 +1,6 @@
-"""CNN10, the audio tower and encoder of the paper, with the parameter names of PANNs (Kong et al. 2020)."""
+"""CNN10, the audio tower and encoder of the paper, with the parameter names of PANNs (Kong et al.
+2020).
+"""
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +58,19 @@ class CNN10(nn.Module):
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features: (batch, frames, mels) -> (batch, frames // 16, size); at least 16 frames."""
-        x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))  # bands as channels: (batch, mels, frames, 1)
+        """Frame features: (batch, frames, mels) -> (batch, frames // 16, size); at least 16
+        frames.
+        """
+        # bands as channels: (batch, mels, frames, 1)
+        x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))
         x = x.permute(0, 3, 2, 1)  # (batch, 1, frames, mels)
         for block in (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4):
             x = F.dropout(block(x), 0.2, self.training)
         return x.mean(dim=3).transpose(1, 2)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding: features (batch, frames, size), mask (batch, frames) true where there is sound -> (batch, size).
+        """Clip embedding: features (batch, frames, size), mask (batch, frames) true where there is
+        sound -> (batch, size).
 
         The maximum and the mean over time, added; fc1; ReLU.
         """
@@ -73,7 +79,9 @@ class CNN10(nn.Module):
         return F.relu(self.fc1(x))
 
     def tags(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch, 527)."""
+        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch,
+        527).
+        """
         return self.fc_audioset(F.dropout(self.embed(features, mask), 0.5, self.training))
 
     @property
@@ -83,11 +91,15 @@ class CNN10(nn.Module):
 
 
 def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the frames that are there: (batch, frames, size), (batch, frames) -> (batch, size)."""
+    """Mean over the frames that are there: (batch, frames, size), (batch, frames) -> (batch,
+    size).
+    """
     weights = mask.to(features.dtype).unsqueeze(2)
     return (features * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def masked_max(features: Tensor, mask: Tensor) -> Tensor:
-    """Maximum over the frames that are there: (batch, frames, size), (batch, frames) -> (batch, size)."""
+    """Maximum over the frames that are there: (batch, frames, size), (batch, frames) -> (batch,
+    size).
+    """
     return features.masked_fill(~mask.unsqueeze(2), torch.finfo(features.dtype).min).amax(1)

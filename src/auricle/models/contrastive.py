@@ -1,4 +1,6 @@
-"""The pre-encoder: two towers brought together by contrastive learning (the paper, equations 7 to 10)."""
+"""The pre-encoder: two towers brought together by contrastive learning (the paper, equations 7 to
+10).
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ HEARD_TAGS = 8  # of a sound, beside its clip embedding
 
 
 class TextTower(nn.Module):
-    """A caption as the mean of its words' vectors, which begin as Word2Vec's and are trained further."""
+    """A caption as the mean of its words' vectors, which begin as Word2Vec's and are trained
+    further.
+    """
 
     def __init__(self, words: int, size: int) -> None:
         super().__init__()
@@ -30,17 +34,21 @@ class TextTower(nn.Module):
 
 
 class SharedSpace(nn.Module):
-    """Where sounds and sentences can be compared: the text tower, and the layers that bring both to a common size.
+    """Where sounds and sentences can be compared: the text tower, and the layers that bring both to
+    a common size.
 
     Args:
         audio_size: size of the audio tower's clip embedding.
         words: size of the vocabulary.
         word_size: size of the word vectors.
         size: of the space.
-        tags: whether the tags of a sound are heard too. Captions without sound, but with tags, can be learnt from then.
+        tags: whether the tags of a sound are heard too. Captions without sound, but with tags, can
+            be learnt from then.
     """
 
-    def __init__(self, audio_size: int, words: int, word_size: int, size: int, tags: bool = False) -> None:
+    def __init__(
+        self, audio_size: int, words: int, word_size: int, size: int, tags: bool = False
+    ) -> None:
         super().__init__()
         self.text = TextTower(words, word_size)
         self.audio_projection = nn.Linear(audio_size, size)
@@ -64,12 +72,16 @@ class SharedSpace(nn.Module):
         return F.normalize(embedding, dim=1)
 
     def embed_text(self, tokens: Tensor) -> Tensor:
-        """(batch, length) words of captions, padded, without `<sos>` and `<eos>` -> (batch, size), of length 1."""
+        """(batch, length) words of captions, padded, without `<sos>` and `<eos>` -> (batch, size),
+        of length 1.
+        """
         return F.normalize(self.text_projection(self.text(tokens)), dim=1)
 
 
 def tag_features(probabilities: Tensor) -> Tensor:
-    """(batch, 527) -> the same: the square roots of the likeliest, zero for the rest, as captions read for tags have them."""
+    """(batch, 527) -> the same: the square roots of the likeliest, zero for the rest, as captions
+    read for tags have them.
+    """
     likeliest, classes = probabilities.topk(HEARD_TAGS, dim=1)
     return torch.zeros_like(probabilities).scatter(1, classes, likeliest.sqrt())
 
@@ -100,7 +112,9 @@ class PreEncoder(nn.Module):
         super().__init__()
         self.audio = build_encoder(encoder)
         self.space = SharedSpace(self.audio.size, words, word_size, projection, tags)
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
+        self.log_temperature = nn.Parameter(
+            torch.tensor(math.log(temperature)), requires_grad=learn_temperature
+        )
 
     def forward(
         self, log_mel: Tensor, frames: Tensor, tokens: Tensor, text_tags: Tensor | None = None
@@ -111,11 +125,12 @@ class PreEncoder(nn.Module):
             log_mel: (batch, frames, mels), padded at the end.
             frames: (batch,), how many of the frames are sound.
             tokens: (batch + texts, length) words of captions; those of captions without sound last.
-            text_tags: (texts, 527), the tags of captions without sound, which stand for their sounds.
+            text_tags: (texts, 527), the tags of captions without sound, which stand for their
+                sounds.
 
         Returns:
-            Embeddings of sounds and captions, (batch + texts, projection) each, tau, and the logits of the sounds' tags,
-            (batch, 527), where they are heard.
+            Embeddings of sounds and captions, (batch + texts, projection) each, tau, and the logits
+            of the sounds' tags, (batch, 527), where they are heard.
         """
         clips, logits = self.hear(log_mel, frames)
         tags = None if logits is None else logits.sigmoid().detach()
@@ -125,10 +140,17 @@ class PreEncoder(nn.Module):
             tags = torch.cat([tags, text_tags])
         # Bounded as in CLIP (Radford et al. 2021): a learned tau may not fall under a hundredth.
         temperature = self.log_temperature.clamp(min=math.log(0.01)).exp()
-        return self.space.embed_sound(clips, tags), self.space.embed_text(tokens), temperature, logits
+        return (
+            self.space.embed_sound(clips, tags),
+            self.space.embed_text(tokens),
+            temperature,
+            logits,
+        )
 
     def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(batch, frames, mels), (batch,) -> clip embeddings (batch, audio_size), and logits of tags (batch, 527) if heard."""
+        """(batch, frames, mels), (batch,) -> clip embeddings (batch, audio_size), and logits of
+        tags (batch, 527) if heard.
+        """
         features = self.audio(log_mel)
         mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
         logits = None
@@ -138,7 +160,9 @@ class PreEncoder(nn.Module):
         return self.audio.embed(features, mask), logits
 
     def embed_audio(self, log_mel: Tensor, frames: Tensor) -> Tensor:
-        """(batch, frames, mels) and how many frames are sound (batch,) -> (batch, projection), of length 1."""
+        """(batch, frames, mels) and how many frames are sound (batch,) -> (batch, projection), of
+        length 1.
+        """
         clips, logits = self.hear(log_mel, frames)
         return self.space.embed_sound(clips, None if logits is None else logits.sigmoid())
 
@@ -156,8 +180,8 @@ def contrastive_loss(
         audio: a, (N, size), of length 1.
         captions: c, (N, size), of length 1; caption i belongs to sound i.
         temperature: tau.
-        also_fit: (N, N), true where caption j would fit sound i too although it is not its own; such pairs are left out of the
-            sums.
+        also_fit: (N, N), true where caption j would fit sound i too although it is not its own;
+            such pairs are left out of the sums.
 
     Returns:
         L, a scalar.
@@ -175,7 +199,8 @@ def fitting_pairs(*keys: Sequence[str]) -> np.ndarray:
     """Where one item's sound would fit another item's caption.
 
     Args:
-        keys: for each property (recording, caption, label) its value for each of N items; empty where unknown.
+        keys: for each property (recording, caption, label) its value for each of N items; empty
+            where unknown.
 
     Returns:
         (N, N) bool: true where two items have a property in common, and on the diagonal.
@@ -195,12 +220,16 @@ def retrieval(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
         relevant: (sounds, captions), true where the two belong together.
 
     Returns:
-        `audio_to_text_recall_1`, `_5`, `_10`: the share of sounds with a relevant caption among the first k;
-        `audio_to_text_map_10`: mean over sounds of the average precision among the first 10, divided by the number of
-        relevant captions there could be, min(10, relevant); `text_to_audio_...` the other way round.
+        `audio_to_text_recall_1`, `_5`, `_10`: the share of sounds with a relevant caption among the
+        first k; `audio_to_text_map_10`: mean over sounds of the average precision among the first
+        10, divided by the number of relevant captions there could be, min(10, relevant);
+        `text_to_audio_...` the other way round.
     """
     scores: dict[str, float] = {}
-    for name, s, r in (("audio_to_text", similarity, relevant), ("text_to_audio", similarity.T, relevant.T)):
+    for name, s, r in (
+        ("audio_to_text", similarity, relevant),
+        ("text_to_audio", similarity.T, relevant.T),
+    ):
         order = np.argsort(-s, axis=1, kind="stable")[:, :10]
         hits = np.take_along_axis(r, order, 1)
         for k in (1, 5, 10):

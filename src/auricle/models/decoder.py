@@ -1,6 +1,8 @@
-"""The paper's decoder: a standard Transformer decoder (Vaswani et al. 2017) over word embeddings; and BART's, for the baseline.
+"""The paper's decoder: a standard Transformer decoder (Vaswani et al. 2017) over word embeddings;
+and BART's, for the baseline.
 
-Attention is written out by hand: one code serves training, the step with a key/value cache, and its export to ONNX.
+Attention is written out by hand: one code serves training, the step with a key/value cache, and its
+export to ONNX.
 """
 
 import math
@@ -14,7 +16,9 @@ from auricle.checkpoint.vocabulary import PAD
 
 
 class Attention(nn.Module):
-    """Multi-head attention; keys and values are made apart from it being applied, so that they can be kept."""
+    """Multi-head attention; keys and values are made apart from it being applied, so that they can
+    be kept.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -35,7 +39,9 @@ class Attention(nn.Module):
         """(batch, length, width) -> twice (batch, heads, length, width / heads)."""
         return self.split(self.key(x)), self.split(self.value(x))
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Attends from x to the keys.
 
         Args:
@@ -49,28 +55,38 @@ class Attention(nn.Module):
         """
         scores = self.split(self.query(x)) @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])
         if mask is not None:
-            scores = scores.float().masked_fill(~mask, -1e9)  # not -inf: a row that is all masked stays finite
+            # not -inf: a row that is all masked stays finite
+            scores = scores.float().masked_fill(~mask, -1e9)
         weights = scores.softmax(3)
         mixed = F.dropout(weights, self.dropout, self.training) @ values
         return self.output(mixed.transpose(1, 2).flatten(2)), weights
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the sound, feed-forward; each added to its input and normalised."""
+    """Self-attention, attention to the sound, feed-forward; each added to its input and
+    normalised.
+    """
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, activation: nn.Module) -> None:
+    def __init__(
+        self, width: int, heads: int, feedforward: int, dropout: float, activation: nn.Module
+    ) -> None:
         super().__init__()
         self.self_attention = Attention(width, heads, dropout)
         self.cross_attention = Attention(width, heads, dropout)
         self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), activation, nn.Dropout(dropout), nn.Linear(feedforward, width)
+            nn.Linear(width, feedforward),
+            activation,
+            nn.Dropout(dropout),
+            nn.Linear(feedforward, width),
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
 
 class LearnedPositions(nn.Module):
-    """Positions as BART has them (Lewis et al. 2020): learnt vectors, added, and the sum normalised."""
+    """Positions as BART has them (Lewis et al. 2020): learnt vectors, added, and the sum
+    normalised.
+    """
 
     most = 1024
     offset = 2  # BART's first two vectors are not used
@@ -88,7 +104,8 @@ class LearnedPositions(nn.Module):
 class TransformerDecoder(nn.Module):
     """Word embedding, Transformer decoder, and an output layer of its own (untied).
 
-    As BART has it, positions are learnt, GELU stands for ReLU, and the output layer is the word embedding (tied, no bias).
+    As BART has it, positions are learnt, GELU stands for ReLU, and the output layer is the word
+    embedding (tied, no bias).
 
     Args:
         words: size of the vocabulary.
@@ -101,13 +118,23 @@ class TransformerDecoder(nn.Module):
     """
 
     def __init__(
-        self, words: int, width: int, layers: int, heads: int, feedforward: int, dropout: float, *, bart: bool = False
+        self,
+        words: int,
+        width: int,
+        layers: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        *,
+        bart: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, width, padding_idx=PAD)
         self.positions = LearnedPositions(width) if bart else None
         activation = nn.GELU() if bart else nn.ReLU()
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward, dropout, activation) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, heads, feedforward, dropout, activation) for _ in range(layers)
+        )
         self.output = None if bart else nn.Linear(width, words)
         self.dropout = nn.Dropout(dropout)
         if bart:
@@ -134,7 +161,8 @@ class TransformerDecoder(nn.Module):
         """Logits of the word after each word, all at once (teacher forcing).
 
         Args:
-            embedded: (batch, length, width), from `embed`. Padding stands at the end, where no earlier word can see it.
+            embedded: (batch, length, width), from `embed`. Padding stands at the end, where no
+                earlier word can see it.
             memory: (batch, frames, width).
             memory_mask: (batch, frames), true where there is sound.
 
@@ -148,14 +176,20 @@ class TransformerDecoder(nn.Module):
             keys, values = layer.self_attention.keys_values(x)
             x = _attend(layer, 0, x, layer.self_attention(x, keys, values, causal)[0])
             keys, values = layer.cross_attention.keys_values(memory)
-            x = _attend(layer, 1, x, layer.cross_attention(x, keys, values, memory_mask[:, None, None])[0])
+            x = _attend(
+                layer, 1, x, layer.cross_attention(x, keys, values, memory_mask[:, None, None])[0]
+            )
             x = _attend(layer, 2, x, layer.feedforward(x))
         return self._logits(x)
 
     def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, heads, frames, size)."""
+        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch,
+        heads, frames, size).
+        """
         pairs = [layer.cross_attention.keys_values(memory) for layer in self._typed_layers()]
-        return torch.stack([keys for keys, _ in pairs]), torch.stack([values for _, values in pairs])
+        return torch.stack([keys for keys, _ in pairs]), torch.stack(
+            [values for _, values in pairs]
+        )
 
     def step(
         self,
@@ -174,15 +208,17 @@ class TransformerDecoder(nn.Module):
         Args:
             tokens: (rows,), the last words.
             parents: (rows,), the row of the cache that each hypothesis continues.
-            past_keys: (layers, rows of the call before, heads, words before, size); no words before the first call.
+            past_keys: (layers, rows of the call before, heads, words before, size); no words before
+                the first call.
             past_values: likewise.
             memory_keys: (layers, batch, heads, frames, size).
             memory_values: likewise.
             memory_mask: (batch, frames), true where there is sound; all of it if None.
 
         Returns:
-            Log-probabilities (rows, words), keys and values with those of the last words added, and where in the sound each
-            hypothesis attended: (rows, frames), the mean over layers and heads.
+            Log-probabilities (rows, words), keys and values with those of the last words added, and
+            where in the sound each hypothesis attended: (rows, frames), the mean over layers and
+            heads.
         """
         past_keys, past_values = past_keys[:, parents], past_values[:, parents]
         batch = memory_keys.shape[1]
@@ -195,16 +231,24 @@ class TransformerDecoder(nn.Module):
             keys = torch.cat([past_keys[index], keys], 2)
             values = torch.cat([past_values[index], values], 2)
             x = _attend(layer, 0, x, layer.self_attention(x, keys, values, None)[0])
-            # The hypotheses of one item are so many queries to the same sound: it need not be repeated for each.
+            # The hypotheses of one item are so many queries to the same sound: it need not be
+            # repeated for each.
             queries = x.reshape(batch, -1, x.shape[2])
-            attended, weights = layer.cross_attention(queries, memory_keys[index], memory_values[index], mask)
+            attended, weights = layer.cross_attention(
+                queries, memory_keys[index], memory_values[index], mask
+            )
             x = _attend(layer, 1, x, attended.reshape(x.shape))
             x = _attend(layer, 2, x, layer.feedforward(x))
             all_keys.append(keys)
             all_values.append(values)
             all_weights.append(weights.mean(1).flatten(0, 1))
         log_probs = self._logits(x[:, 0]).log_softmax(1)
-        return log_probs, torch.stack(all_keys), torch.stack(all_values), torch.stack(all_weights).mean(0)
+        return (
+            log_probs,
+            torch.stack(all_keys),
+            torch.stack(all_values),
+            torch.stack(all_weights).mean(0),
+        )
 
     def _typed_layers(self) -> list[DecoderLayer]:
         """The layers by their type, which a ModuleList forgets."""
@@ -216,7 +260,9 @@ def _attend(layer: DecoderLayer, index: int, x: Tensor, change: Tensor) -> Tenso
 
 
 def draw_as_bart(module: nn.Module) -> None:
-    """Initial weights as BART's: matrices from a normal distribution of deviation 0.02, biases and the padding zero."""
+    """Initial weights as BART's: matrices from a normal distribution of deviation 0.02, biases and
+    the padding zero.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             nn.init.normal_(part.weight, 0, 0.02)
@@ -227,7 +273,11 @@ def draw_as_bart(module: nn.Module) -> None:
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """Positional encoding: (length,) -> (length, width); sines in the even places, cosines in the odd ones."""
-    rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width))
+    """Positional encoding: (length,) -> (length, width); sines in the even places, cosines in the
+    odd ones.
+    """
+    rates = torch.exp(
+        torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width)
+    )
     angles = positions[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)

@@ -1,4 +1,6 @@
-"""The networks that hear, behind one face: log-mel spectrograms in, frame features and a clip embedding out, and tags of some."""
+"""The networks that hear, behind one face: log-mel spectrograms in, frame features and a clip
+embedding out, and tags of some.
+"""
 
 import torch
 from torch import Tensor
@@ -11,7 +13,12 @@ from auricle.models.vggish import VGGish
 
 Tagger = CNN10 | MobileNet  # those that also give AudioSet tags
 Encoder = Tagger | VGGish | GRUEncoder
-ENCODERS: dict[str, type[Encoder]] = {"cnn10": CNN10, "mobilenet": MobileNet, "vggish": VGGish, "gru": GRUEncoder}
+ENCODERS: dict[str, type[Encoder]] = {
+    "cnn10": CNN10,
+    "mobilenet": MobileNet,
+    "vggish": VGGish,
+    "gru": GRUEncoder,
+}
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:

@@ -1,8 +1,10 @@
-"""The recurrent encoder-decoder of the task's first paper (Drossos, Adavanne and Virtanen 2017), small.
+"""The recurrent encoder-decoder of the task's first paper (Drossos, Adavanne and Virtanen 2017),
+small.
 
-Three bidirectional GRU layers, the third with a residual connection around it, hear; an alignment model and GRU layers speak. The
-published decoder is told the context alone; ours is told the word before too, as Bahdanau et al. (2015), without which a beam
-search would have nothing to choose by. Frames are averaged by eights, so that half a minute is a few hundred steps.
+Three bidirectional GRU layers, the third with a residual connection around it, hear; an alignment
+model and GRU layers speak. The published decoder is told the context alone; ours is told the word
+before too, as Bahdanau et al. (2015), without which a beam search would have nothing to choose by.
+Frames are averaged by eights, so that half a minute is a few hundred steps.
 """
 
 from typing import cast
@@ -18,7 +20,8 @@ from auricle.models.cnn10 import masked_mean
 class GRUEncoder(nn.Module):
     """Bidirectional GRU layers over a log-mel spectrogram.
 
-    In a batch the backward direction begins in the padding, so batches hold sounds of like length; captions are made unpadded.
+    In a batch the backward direction begins in the padding, so batches hold sounds of like length;
+    captions are made unpadded.
 
     Args:
         width: multiplies the 128 units of each direction.
@@ -33,7 +36,8 @@ class GRUEncoder(nn.Module):
         self.size = 2 * units
         self.norm = nn.BatchNorm1d(mels)
         self.layers = nn.ModuleList(
-            nn.GRU(inputs, units, batch_first=True, bidirectional=True) for inputs in (mels, self.size, self.size)
+            nn.GRU(inputs, units, batch_first=True, bidirectional=True)
+            for inputs in (mels, self.size, self.size)
         )
 
     def output_frames(self, frames: Tensor) -> Tensor:
@@ -41,14 +45,18 @@ class GRUEncoder(nn.Module):
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features: (batch, frames, mels) -> (batch, frames // 8, size); at least 8 frames."""
+        """Frame features: (batch, frames, mels) -> (batch, frames // 8, size); at least 8
+        frames.
+        """
         x = F.avg_pool1d(self.norm(log_mel.transpose(1, 2)), self.reduction).transpose(1, 2)
         first, second, third = (cast("nn.GRU", layer) for layer in self.layers)
         x = _run(second, _run(first, x))
         return x + _run(third, x)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch, size)."""
+        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch,
+        size).
+        """
         return masked_mean(features, mask)
 
 
@@ -56,13 +64,17 @@ def _run(layer: nn.GRU, x: Tensor) -> Tensor:
     """A bidirectional layer over (batch, frames, inputs) -> (batch, frames, 2 * units)."""
     if not torch.onnx.is_in_onnx_export():
         return layer(x)[0]
-    # The exporter would unroll the layer over the frames that it is shown; ONNX has the operator itself, with the gates in
-    # another order: update, reset, new.
+    # The exporter would unroll the layer over the frames that it is shown; ONNX has the operator
+    # itself, with the gates in another order: update, reset, new.
     directions = ("", "_reverse")
     weights = [
-        torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions]) for kind in ("weight_ih", "weight_hh")
+        torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions])
+        for kind in ("weight_ih", "weight_hh")
     ]
-    biases = [torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions]) for kind in ("bias_ih", "bias_hh")]
+    biases = [
+        torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions])
+        for kind in ("bias_ih", "bias_hh")
+    ]
     found = torch.onnx.ops.symbolic(
         "GRU",
         (x.transpose(0, 1), *weights, torch.cat(biases, 1)),
@@ -82,8 +94,9 @@ def _gates(layer: nn.GRU, name: str) -> Tensor:
 class GRUDecoder(nn.Module):
     """Word embedding, GRU layers that attend to the sound before each word, and an output layer.
 
-    It has the interface of `TransformerDecoder`, with one head: what it keeps of earlier words are its states, in the place of
-    keys, and what it attended to, in the place of values. Only the last state is needed.
+    It has the interface of `TransformerDecoder`, with one head: what it keeps of earlier words are
+    its states, in the place of keys, and what it attended to, in the place of values. Only the last
+    state is needed.
 
     Args:
         words: size of the vocabulary.
@@ -98,7 +111,9 @@ class GRUDecoder(nn.Module):
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.energy = nn.Linear(width, 1, bias=False)
-        self.layers = nn.ModuleList(nn.GRUCell(width if index else 2 * width, width) for index in range(layers))
+        self.layers = nn.ModuleList(
+            nn.GRUCell(width if index else 2 * width, width) for index in range(layers)
+        )
         self.output = nn.Linear(width, words)
         self.dropout = nn.Dropout(dropout)
 
@@ -121,12 +136,16 @@ class GRUDecoder(nn.Module):
         states = embedded.new_zeros(len(self.layers), len(embedded), embedded.shape[2])
         spoken = []
         for position in range(x.shape[1]):
-            states, _, _ = self._next(x[:, position], states, keys, memory.unsqueeze(1), memory_mask[:, None])
+            states, _, _ = self._next(
+                x[:, position], states, keys, memory.unsqueeze(1), memory_mask[:, None]
+            )
             spoken.append(states[-1])
         return self.output(self.dropout(torch.stack(spoken, 1)))
 
     def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, 1, frames, width)."""
+        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, 1,
+        frames, width).
+        """
         keys, values = self.key(memory)[None, :, None], memory[None, :, None]
         shape = (len(self.layers), -1, -1, -1, -1)
         return keys.expand(shape), values.expand(shape)

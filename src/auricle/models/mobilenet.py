@@ -1,6 +1,8 @@
-"""MobileNetV3 over a log-mel spectrogram, with the parameter names of EfficientAT (Schmid et al. 2023).
+"""MobileNetV3 over a log-mel spectrogram, with the parameter names of EfficientAT (Schmid et al.
+2023).
 
-Howard et al. 2019, "Searching for MobileNetV3", table 1 (large), without the dilated or reduced tail.
+Howard et al. 2019, "Searching for MobileNetV3", table 1 (large), without the dilated or reduced
+tail.
 """
 
 from dataclasses import dataclass
@@ -42,7 +44,14 @@ STAGES = (
 )
 
 
-def _conv(inputs: int, outputs: int, kernel: int, activation: type[nn.Module], stride: int = 1, groups: int = 1):
+def _conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    activation: type[nn.Module],
+    stride: int = 1,
+    groups: int = 1,
+):
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
@@ -53,15 +62,21 @@ def _conv(inputs: int, outputs: int, kernel: int, activation: type[nn.Module], s
 class SqueezeExcitation(nn.Module):
     """Scales each channel by what its mean over time and frequency calls for (Hu et al. 2018).
 
-    The mean is over all of the sound, so padding would change every frame: batches hold sounds of like length.
+    The mean is over all of the sound, so padding would change every frame: batches hold sounds of
+    like length.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = _divisible(channels / 4)
-        # The published weights keep their two layers in a list of one, for variants that this network does not have.
+        # The published weights keep their two layers in a list of one, for variants that this
+        # network does not have.
         self.conc_se_layers = nn.ModuleList(
-            [nn.ModuleDict({"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)})]
+            [
+                nn.ModuleDict(
+                    {"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)}
+                )
+            ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +87,9 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve each channel by itself, squeeze and excite, project; added to the input where shapes allow."""
+    """Expand, convolve each channel by itself, squeeze and excite, project; added to the input
+    where shapes allow.
+    """
 
     def __init__(self, inputs: int, outputs: int, expanded: int, stage: Stage) -> None:
         super().__init__()
@@ -80,7 +97,9 @@ class InvertedResidual(nn.Module):
         layers: list[nn.Module] = []
         if expanded != inputs:
             layers.append(_conv(inputs, expanded, 1, activation))
-        layers.append(_conv(expanded, expanded, stage.kernel, activation, stage.stride, groups=expanded))
+        layers.append(
+            _conv(expanded, expanded, stage.kernel, activation, stage.stride, groups=expanded)
+        )
         if stage.squeeze:
             layers.append(SqueezeExcitation(expanded))
         layers.append(_conv(expanded, outputs, 1, nn.Identity))
@@ -107,7 +126,9 @@ class MobileNet(nn.Module):
         layers: list[nn.Module] = [_conv(1, channels, 3, nn.Hardswish, stride=2)]
         for stage in STAGES:
             outputs = _divisible(stage.outputs * width)
-            layers.append(InvertedResidual(channels, outputs, _divisible(stage.expanded * width), stage))
+            layers.append(
+                InvertedResidual(channels, outputs, _divisible(stage.expanded * width), stage)
+            )
             channels = outputs
         self.size = 6 * channels
         layers.append(_conv(channels, self.size, 1, nn.Hardswish))
@@ -134,16 +155,23 @@ class MobileNet(nn.Module):
         return (frames + self.reduction - 1) // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features, before the pooling over time: (batch, frames, mels) -> (batch, ceil(frames / 32), size)."""
-        x = self.features(log_mel.transpose(1, 2).unsqueeze(1))  # (batch, size, mels / 32, frames / 32)
+        """Frame features, before the pooling over time: (batch, frames, mels) -> (batch,
+        ceil(frames / 32), size).
+        """
+        # (batch, size, mels / 32, frames / 32)
+        x = self.features(log_mel.transpose(1, 2).unsqueeze(1))
         return x.mean(dim=2).transpose(1, 2)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch, size)."""
+        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch,
+        size).
+        """
         return masked_mean(features, mask)
 
     def tags(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch, 527)."""
+        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch,
+        527).
+        """
         return self.classifier(self.embed(features, mask))
 
     @property
@@ -153,6 +181,8 @@ class MobileNet(nn.Module):
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:
-    """Channels rounded to a multiple of the divisor, but not down by more than a tenth (as in MobileNetV2)."""
+    """Channels rounded to a multiple of the divisor, but not down by more than a tenth (as in
+    MobileNetV2).
+    """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

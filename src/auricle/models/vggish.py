@@ -1,4 +1,6 @@
-"""VGGish, the features of the DCASE 2022 baseline, with the parameter names of torchvggish (Hershey et al. 2017)."""
+"""VGGish, the features of the DCASE 2022 baseline, with the parameter names of torchvggish (Hershey
+et al. 2017).
+"""
 
 from torch import Tensor, nn
 
@@ -6,12 +8,14 @@ from auricle.models.cnn10 import masked_mean
 
 
 class VGGish(nn.Module):
-    """Six 3x3 convolutions and three linear layers over examples of 0.96 s: a vector of 128 for each.
+    """Six 3x3 convolutions and three linear layers over examples of 0.96 s: a vector of 128 for
+    each.
 
     The last ReLU is left out, as in the baseline. Nothing is quantised or whitened afterwards.
 
     Args:
-        width: multiplies the 64 to 512 channels and the 4,096 units of the two hidden layers; the published weights need 1.
+        width: multiplies the 64 to 512 channels and the 4,096 units of the two hidden layers; the
+            published weights need 1.
     """
 
     reduction = 96  # log-mel frames to an example, which becomes a frame of features
@@ -19,7 +23,9 @@ class VGGish(nn.Module):
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        one, two, three, four = (max(8, round(channels * width)) for channels in (64, 128, 256, 512))
+        one, two, three, four = (
+            max(8, round(channels * width)) for channels in (64, 128, 256, 512)
+        )
         hidden = max(8, round(4096 * width))
         self.features = nn.Sequential(
             *_convolution(1, one),
@@ -42,19 +48,28 @@ class VGGish(nn.Module):
         )
 
     def output_frames(self, frames: Tensor) -> Tensor:
-        """How many vectors so many log-mel frames give; what is left over at the end is not heard."""
+        """How many vectors so many log-mel frames give; what is left over at the end is not
+        heard.
+        """
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """A vector for each 0.96 s: (batch, frames, 64) -> (batch, frames // 96, 128); at least 96 frames."""
+        """A vector for each 0.96 s: (batch, frames, 64) -> (batch, frames // 96, 128); at least 96
+        frames.
+        """
         count = log_mel.shape[1] // self.reduction
-        examples = log_mel[:, : count * self.reduction].unflatten(1, (count, self.reduction)).flatten(0, 1)
+        examples = (
+            log_mel[:, : count * self.reduction].unflatten(1, (count, self.reduction)).flatten(0, 1)
+        )
         x = self.features(examples.unsqueeze(1))  # (batch * count, channels, 6, 4)
-        x = x.permute(0, 2, 3, 1).flatten(1)  # channels last, as the weights were trained in TensorFlow
+        # channels last, as the weights were trained in TensorFlow
+        x = x.permute(0, 2, 3, 1).flatten(1)
         return self.embeddings(x).unflatten(0, (-1, count))
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, 128), (batch, frames) -> (batch, 128)."""
+        """Clip embedding, the mean over time: (batch, frames, 128), (batch, frames) -> (batch,
+        128).
+        """
         return masked_mean(features, mask)
 
 

@@ -1,4 +1,5 @@
-"""A picture of what a caption was made from: the sound, and where in it each word was heard. Needs matplotlib.
+"""A picture of what a caption was made from: the sound, and where in it each word was heard. Needs
+matplotlib.
 
 >>> import auricle
 >>> from auricle.output.explain import explain
@@ -26,12 +27,15 @@ KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # marked on the frequency axis, where it re
 BAR = "#9ecae8"  # pale enough to be written on
 
 
-def explain(captioner: Captioner, sound: Sound, picture: str | os.PathLike[str], rate: int | None = None) -> Caption:
+def explain(
+    captioner: Captioner, sound: Sound, picture: str | os.PathLike[str], rate: int | None = None
+) -> Caption:
     """Captions a sound, and draws where the decoder attended as it said each word.
 
-    Above is the log-mel spectrogram; below a row for each word, the attention to each moment as a share of the row's largest.
-    Where tags guide the decoder, their probabilities stand at the upper right, and beside each word how much of its attention
-    went to them instead of the sound. Attention is the mean over layers and heads.
+    Above is the log-mel spectrogram; below a row for each word, the attention to each moment as a
+    share of the row's largest. Where tags guide the decoder, their probabilities stand at the upper
+    right, and beside each word how much of its attention went to them instead of the sound.
+    Attention is the mean over layers and heads.
 
     Args:
         captioner: what captions.
@@ -45,7 +49,9 @@ def explain(captioner: Captioner, sound: Sound, picture: str | os.PathLike[str],
     """
     samples = captioner.samples(sound, rate)
     if silence(samples, captioner.rate) > 0.5:
-        raise AuricleError("the sound is silent: that is told from its level, and there is no attention to draw")
+        raise AuricleError(
+            "the sound is silent: that is told from its level, and there is no attention to draw"
+        )
     caption = captioner.caption(samples)
     figure = _draw(captioner, samples, caption)
     with written_whole(Path(picture)) as part:
@@ -65,7 +71,9 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     FigureCanvasAgg(figure)
     figure.suptitle(caption.text, fontsize=12, wrap=True)
     heights = [2.1, 0.24 * len(said)]
-    grid = figure.add_gridspec(2, 2 if count else 1, height_ratios=heights, width_ratios=[3.5, 1] if count else None)
+    grid = figure.add_gridspec(
+        2, 2 if count else 1, height_ratios=heights, width_ratios=[3.5, 1] if count else None
+    )
     above = figure.add_subplot(grid[0, 0])
     below = figure.add_subplot(grid[1, 0], sharex=above)
     _draw_spectrogram(above, spectrogram, seconds, captioner.front_end)
@@ -76,9 +84,12 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     return figure
 
 
-def _draw_spectrogram(axes: Axes, spectrogram: np.ndarray, seconds: float, front_end: FrontEnd) -> None:
+def _draw_spectrogram(
+    axes: Axes, spectrogram: np.ndarray, seconds: float, front_end: FrontEnd
+) -> None:
     bands = spectrogram.shape[1]
-    # Next to silence the logarithm magnifies what is next to nothing: it gets no colours of its own.
+    # Next to silence the logarithm magnifies what is next to nothing: it gets no colours of its
+    # own.
     axes.imshow(
         spectrogram.T,
         origin="lower",

@@ -16,8 +16,9 @@ COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
 Result = TypeVar("Result")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
-# What begins markup in subtitles, and what stands for it. Only WebVTT has a way to write the same; players of SubRip take HTML
-# and ASS for markup, and a backslash of ASS means nothing before a word joiner.
+# What begins markup in subtitles, and what stands for it. Only WebVTT has a way to write the same;
+# players of SubRip take HTML and ASS for markup, and a backslash of ASS means nothing before a word
+# joiner.
 MARKUP: dict[SubtitleFormat, dict[str, str]] = {
     "srt": {"<": "‹", ">": "›", "{": "(", "}": ")"},
     "vtt": {"&": "&amp;", "<": "&lt;", "-->": "--&gt;"},
@@ -35,7 +36,9 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
         "caption": caption.text,
         "score": round(caption.score, 4),
         "confidence": _rounded(caption.confidence),
-        "tags": [{"name": tag.name, "probability": round(tag.probability, 4)} for tag in caption.tags],
+        "tags": [
+            {"name": tag.name, "probability": round(tag.probability, 4)} for tag in caption.tags
+        ],
     }
     if n_best > 1:
         fields["alternatives"] = [
@@ -54,19 +57,23 @@ def event_fields(event: Event) -> dict[str, object]:
         "end": round(event.end, 3),
         "caption": event.caption,
         "confidence": _rounded(event.confidence),
-        "tags": [{"name": tag.name, "probability": round(tag.probability, 4)} for tag in event.tags],
+        "tags": [
+            {"name": tag.name, "probability": round(tag.probability, 4)} for tag in event.tags
+        ],
     }
 
 
-def write_rows(rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int = 1, named: bool = True) -> None:
+def write_rows(
+    rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int = 1, named: bool = True
+) -> None:
     """Writes captions as they come, each line whole.
 
     Args:
         rows: those with a caption.
         file: open for text.
         form: the format; subtitles are those of one sound.
-        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling them apart;
-            confidence is the first one's.
+        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling
+            them apart; confidence is the first one's.
         named: whether lines of text begin with the file.
     """
     for piece in _pieces(rows, form, n_best, named):
@@ -112,12 +119,17 @@ def write_table(
         line: a result as text.
     """
     if form in DIALECTS:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", dialect=DIALECTS[form], lineterminator="\n")
+        writer = csv.DictWriter(
+            file, columns, extrasaction="ignore", dialect=DIALECTS[form], lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows(map(fields, results))
         return
     for result in results:
-        file.write((json.dumps(fields(result), ensure_ascii=False) if form == "jsonl" else line(result)) + "\n")
+        file.write(
+            (json.dumps(fields(result), ensure_ascii=False) if form == "jsonl" else line(result))
+            + "\n"
+        )
 
 
 def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
@@ -134,7 +146,9 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
             times = round(caption.start, 3), round(caption.end, 3)
             for rank, alternative in enumerate(caption.alternatives[:n_best]):
                 confidence = None if rank else _rounded(caption.confidence)
-                writer.writerow((row.file, *times, alternative.text, round(alternative.score, 4), confidence))
+                writer.writerow(
+                    (row.file, *times, alternative.text, round(alternative.score, 4), confidence)
+                )
             yield line.taken()
     elif form == "text":
         for row in rows:

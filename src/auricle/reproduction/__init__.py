@@ -1,1 +1,3 @@
-"""The paper's tables by one command: `auricle reproduce` plans trainings, carries them out, and reports."""
+"""The paper's tables by one command: `auricle reproduce` plans trainings, carries them out, and
+reports.
+"""

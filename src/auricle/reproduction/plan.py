@@ -1,4 +1,6 @@
-"""What is to be trained and scored, for the paper's tables or on the development corpus, and what that will cost."""
+"""What is to be trained and scored, for the paper's tables or on the development corpus, and what
+that will cost.
+"""
 
 import csv
 import random
@@ -22,7 +24,17 @@ from auricle.training.train import build_captioner
 
 ScaleName = Literal["full", "small"]
 # Table 2's columns, as our metrics are called.
-COLUMNS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider")
+COLUMNS = (
+    "bleu_1",
+    "bleu_2",
+    "bleu_3",
+    "bleu_4",
+    "rouge_l",
+    "meteor",
+    "cider_d",
+    "spice",
+    "spider",
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,21 @@ class System:
 
 
 SYSTEMS = {
-    "baseline": System("DCASE 2022 baseline", 140, (0.555, 0.358, 0.239, 0.156, 0.364, 0.164, 0.358, 0.109, 0.233)),
+    "baseline": System(
+        "DCASE 2022 baseline", 140, (0.555, 0.358, 0.239, 0.156, 0.364, 0.164, 0.358, 0.109, 0.233)
+    ),
     "gru": System("GRU encoder-decoder"),
     "scratch": System("CNN-Transformer from random weights", 9),
-    "exp1": System("Experiment 1: CNN-Transformer", 9, (0.564, 0.362, 0.240, 0.156, 0.372, 0.170, 0.384, 0.117, 0.251)),
-    "exp2": System("Experiment 2: + pre-encoder", 9, (0.613, 0.402, 0.273, 0.175, 0.377, 0.172, 0.412, 0.121, 0.266)),
+    "exp1": System(
+        "Experiment 1: CNN-Transformer",
+        9,
+        (0.564, 0.362, 0.240, 0.156, 0.372, 0.170, 0.384, 0.117, 0.251),
+    ),
+    "exp2": System(
+        "Experiment 2: + pre-encoder",
+        9,
+        (0.613, 0.402, 0.273, 0.175, 0.377, 0.172, 0.412, 0.121, 0.266),
+    ),
 }
 # On the development corpus alone.
 CNN10 = {
@@ -67,7 +89,8 @@ class ScoredSet:
     name: str
     items: Sequence[Item]  # with the references as captions
     note: str = ""
-    label_words: Mapping[str, frozenset[str]] | None = None  # those that name each label, where that is scored
+    # those that name each label, where that is scored
+    label_words: Mapping[str, frozenset[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +138,11 @@ class PlannedRun:
 
     def commands(self) -> list[str]:
         """The same by hand."""
-        own = (f"data.manifest={self.recipe.data.manifest}", f"seed={self.seed}", f"output={self.folder}")
+        own = (
+            f"data.manifest={self.recipe.data.manifest}",
+            f"seed={self.seed}",
+            f"output={self.folder}",
+        )
         settings = " ".join(f"--set {setting}" for setting in (*self.settings, *own))
         return [f"auricle {stage} {self.config} {settings}" for stage in self.stages()]
 
@@ -136,13 +163,19 @@ class Plan:
 
 
 def make_plan(
-    scale: ScaleName, data: Path, systems: Sequence[str], seeds: int, runs: Path, settings: Sequence[str] = ()
+    scale: ScaleName,
+    data: Path,
+    systems: Sequence[str],
+    seeds: int,
+    runs: Path,
+    settings: Sequence[str] = (),
 ) -> Plan:
     """Plans the runs of some systems.
 
     Args:
         scale: `full` is the paper on Clotho, `small` the development corpus.
-        data: Clotho's folder with `manifest.csv`, as `auricle data clotho` makes it; or the development corpus.
+        data: Clotho's folder with `manifest.csv`, as `auricle data clotho` makes it; or the
+            development corpus.
         systems: keys of `SYSTEMS`, and on the corpus of `CNN10`.
         seeds: runs of each system, from seed 0 on; CNN10 on the corpus has one.
         runs: the folder of the trainings.
@@ -154,8 +187,13 @@ def make_plan(
     known = SYSTEMS | (CNN10 if scale == "small" else {})
     if unknown := [name for name in systems if name not in known]:
         raise AuricleError(f"no system '{unknown[0]}': choose of {', '.join(known)}")
-    prefix, overrides = ("small/", []) if scale == "small" else ("", [f"data.manifest={data / 'manifest.csv'}"])
-    names = {name: "paper" if name == "exp2" and scale == "full" else f"{prefix}{name}" for name in systems}
+    prefix, overrides = (
+        ("small/", []) if scale == "small" else ("", [f"data.manifest={data / 'manifest.csv'}"])
+    )
+    names = {
+        name: "paper" if name == "exp2" and scale == "full" else f"{prefix}{name}"
+        for name in systems
+    }
     planned = []
     for name in systems:
         for seed in range(1 if name in CNN10 else seeds):
@@ -175,7 +213,9 @@ def check_weights(recipe: Recipe) -> None:
     """Raises AuricleError if the weights that a recipe begins with are not there."""
     for stage in (recipe.pretrain, recipe.train):
         if stage.initial == "weights" and not Path(stage.weights).exists():
-            raise AuricleError(f"{stage.weights} is not there: `auricle data weights` fetches published weights")
+            raise AuricleError(
+                f"{stage.weights} is not there: `auricle data weights` fetches published weights"
+            )
     if recipe.data.tokenizer and not Path(recipe.data.tokenizer).exists():
         raise AuricleError(
             f"{recipe.data.tokenizer} is not there: `auricle data weights bart-tokenizer` fetches it; "
@@ -189,7 +229,8 @@ def clotho_set(manifest: Path) -> ScoredSet:
 
 
 def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
-    """The development corpus: sounds with labels and pseudo-references, and apart from them sounds that people captioned.
+    """The development corpus: sounds with labels and pseudo-references, and apart from them sounds
+    that people captioned.
 
     Raises:
         AuricleError: the manifest or the corpus is not there.
@@ -213,16 +254,22 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
         # Those that were not learnt from come first; thin labels have no others.
         references[label] = tuple(sorted(drawn, key=lambda text: _key(text) in learnt)[:REFERENCES])
     labelled = [item for item in read_manifest(manifest, {"label_valid"}) if item.label in words]
-    labelled = [replace(item, captions=references.get(item.label) or item.captions) for item in labelled]
+    labelled = [
+        replace(item, captions=references.get(item.label) or item.captions) for item in labelled
+    ]
     seen = sum(
-        _key(text) in learnt for label in {item.label for item in labelled} for text in references.get(label, ())
+        _key(text) in learnt
+        for label in {item.label for item in labelled}
+        for text in references.get(label, ())
     )
     note = (
         f"Pseudo-references: up to {REFERENCES} captions a label, drawn once from class_caption_pool.csv, the same for every "
         f"sound of the label; {seen} of them could not be kept from the training, where the pool holds no others. They tell "
         "systems apart; they are no measure of how well a sound is described, and no score on Clotho."
     )
-    people = ScoredSet("people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from.")
+    people = ScoredSet(
+        "people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from."
+    )
     return ScoredSet("label_valid", labelled, note, words), people
 
 
@@ -250,7 +297,9 @@ def _key(text: str) -> str:
 
 
 def thinned_manifest(manifest: Path, target: Path) -> Path:
-    """Writes a manifest of one recording in `CNN10_SHARE` of each label's, drawn once; what is not learnt from is kept whole."""
+    """Writes a manifest of one recording in `CNN10_SHARE` of each label's, drawn once; what is not
+    learnt from is kept whole.
+    """
     items = read_manifest(manifest, check_files=False)
     recordings: dict[str, list[str]] = defaultdict(list)
     for item in items:
@@ -278,7 +327,9 @@ class Estimate:
 
 
 def estimates(plan: Plan) -> list[Estimate]:
-    """The stages of all runs: operations counted, over the operations a second that each system's network comes to here."""
+    """The stages of all runs: operations counted, over the operations a second that each system's
+    network comes to here.
+    """
     found: list[Estimate] = []
     known: dict[str, list[tuple[str, Cost, int, int, float]]] = {}
     for run in plan.runs:
@@ -320,7 +371,9 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
 
 @torch.inference_mode()
 def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
-    """Operations a second of the captioner, hearing and speaking: the best of a few, for others use the machine as well."""
+    """Operations a second of the captioner, hearing and speaking: the best of a few, for others use
+    the machine as well.
+    """
     from auricle.checkpoint.vocabulary import UNKNOWN
     from auricle.sound.features import front_end
     from auricle.training.costs import WORDS
@@ -335,5 +388,6 @@ def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
         torch.full((batch,), frames, device=device),
         torch.full((batch, WORDS), UNKNOWN, device=device),
     )
-    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=4)  # a float waits for a GPU
+    # a float waits for a GPU
+    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=4)
     return batch * cost.forward / min(times)

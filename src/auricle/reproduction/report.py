@@ -1,4 +1,6 @@
-"""The report of a reproduction: tables beside the paper's, curves, captions side by side, machine, time and commands."""
+"""The report of a reproduction: tables beside the paper's, curves, captions side by side, machine,
+time and commands.
+"""
 
 import csv
 import json
@@ -70,7 +72,10 @@ def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: 
     draw_systems(plan, folder / "curves.png")
     for found in results:
         _write_captions(found, folder / f"captions_{found.scored.name}.csv")
-    scores = {its.scored.name: {name: of_run.scores for name, of_run in its.found.items()} for its in results}
+    scores = {
+        its.scored.name: {name: of_run.scores for name, of_run in its.found.items()}
+        for its in results
+    }
     _write(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
     titles = {"full": "Clotho", "small": "the development corpus"}
     parts = [
@@ -102,10 +107,21 @@ def _table_1(plan: Plan) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
         own = sizes(next(run for run in plan.runs if run.system == name))
-        cells = [f"{own[part] / 1e6:.2f}" if part in own else "-" for part in ("pre-encoder", "captioner")]
-        rows.append([system.title, *cells, "-" if system.table_1 is None else f"{system.table_1:g}"])
+        cells = [
+            f"{own[part] / 1e6:.2f}" if part in own else "-"
+            for part in ("pre-encoder", "captioner")
+        ]
+        rows.append(
+            [system.title, *cells, "-" if system.table_1 is None else f"{system.table_1:g}"]
+        )
     about = f"Million parameters; the paper's pre-encoder has {PRE_ENCODER_TABLE_1}. Frozen encoders are counted."
-    return ["## Table 1", "", about, "", *table(("system", "pre-encoder", "captioner", "paper"), rows)]
+    return [
+        "## Table 1",
+        "",
+        about,
+        "",
+        *table(("system", "pre-encoder", "captioner", "paper"), rows),
+    ]
 
 
 def _table_2(plan: Plan, found: Results) -> list[str]:
@@ -117,12 +133,22 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
         own = [found.found[run.name].scores for run in plan.runs if run.system == name]
-        cells = [spread([its[column] for its in own]) if column in own[0] else "-" for column in columns]
+        cells = [
+            spread([its[column] for its in own]) if column in own[0] else "-" for column in columns
+        ]
         rows.append([system.title, str(len(own)), *cells])
         if system.table_2 is not None and plan.scale == "full":
             paper = dict(zip(COLUMNS, system.table_2, strict=True))
-            rows.append(["its paper's figure", "", *(f"{paper[c]:.3f}" if c in paper else "-" for c in columns)])
-    heading = "## Table 2" if plan.scale == "full" else f"## Table 2's columns on `{found.scored.name}`"
+            rows.append(
+                [
+                    "its paper's figure",
+                    "",
+                    *(f"{paper[c]:.3f}" if c in paper else "-" for c in columns),
+                ]
+            )
+    heading = (
+        "## Table 2" if plan.scale == "full" else f"## Table 2's columns on `{found.scored.name}`"
+    )
     if found.scored.label_words is not None:
         heading += ", against *pseudo-references*"
     recordings = len({item.group or item.file for item in found.scored.items})
@@ -132,7 +158,9 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     lines += table(("system", "seeds", *titles), rows)
     home = os.path.expanduser("~")
     missing = [
-        f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}" for name in COLUMNS if name in lacking
+        f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}"
+        for name in COLUMNS
+        if name in lacking
     ]
     return [*lines, *([""] if missing else []), *missing]
 
@@ -158,26 +186,44 @@ def _differences(plan: Plan, found: Results) -> list[str]:
         "sounds, not of other seeds."
     )
     heading = f"### Paired differences on `{found.scored.name}`"
-    return [heading, "", about, "", *table(("systems", "metric", "difference", "95 %", "draws above"), rows)]
+    return [
+        heading,
+        "",
+        about,
+        "",
+        *table(("systems", "metric", "difference", "95 %", "draws above"), rows),
+    ]
 
 
 def _side_by_side(plan: Plan, found: Results) -> list[str]:
     runs = [next(run for run in plan.runs if run.system == name) for name in plan.systems]
     chosen = random.Random(0).sample(list(found.scored.items), min(SHOWN, len(found.scored.items)))
     rows = [
-        [item.file.name, item.label or "-", *(found.captions[run.name][str(item.file)] for run in runs)]
+        [
+            item.file.name,
+            item.label or "-",
+            *(found.captions[run.name][str(item.file)] for run in runs),
+        ]
         for item in chosen
     ]
     about = f"Drawn once, not chosen; all are in [captions_{found.scored.name}.csv](captions_{found.scored.name}.csv). Seed 0."
     header = ("sound", "label", *(run.system for run in runs))
-    return [f"## Captions on `{found.scored.name}` side by side", "", about, "", *table(header, rows)]
+    return [
+        f"## Captions on `{found.scored.name}` side by side",
+        "",
+        about,
+        "",
+        *table(header, rows),
+    ]
 
 
 def _machine(plan: Plan) -> list[str]:
     import torch
 
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else "no GPU, "
-    versions = ", ".join(f"{name} {version(name)}" for name in ("auricle", "torch", "numpy", "onnxruntime"))
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("auricle", "torch", "numpy", "onnxruntime")
+    )
     described = f"{gpu}{_processor()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads; {versions}"
     commit = f"; commit {found}" if (found := _commit()) else ""
     seconds = {run.name: trained_seconds(run) for run in plan.runs}
@@ -231,7 +277,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def draw_systems(plan: Plan, path: Path) -> None:
-    """The loss of each epoch: pre-encoders on the left, captioners on the right, a colour a system."""
+    """The loss of each epoch: pre-encoders on the left, captioners on the right, a colour a
+    system.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -240,7 +288,11 @@ def draw_systems(plan: Plan, path: Path) -> None:
     by_system: dict[str, list[PlannedRun]] = defaultdict(list)
     for run in plan.runs:
         by_system[run.system].append(run)
-    panels = zip(figure.subplots(1, 2), (("pretrain", "contrastive loss"), ("train", "loss of a word")), strict=True)
+    panels = zip(
+        figure.subplots(1, 2),
+        (("pretrain", "contrastive loss"), ("train", "loss of a word")),
+        strict=True,
+    )
     for axes, (stage, title) in panels:
         for colour, (system, runs) in enumerate(by_system.items()):
             for run in runs:

@@ -1,4 +1,6 @@
-"""Carries out a plan: trains what is not trained, goes on with what was cut, captions and scores."""
+"""Carries out a plan: trains what is not trained, goes on with what was cut, captions and
+scores.
+"""
 
 import json
 from collections.abc import Mapping
@@ -44,7 +46,10 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
     path = run.folder / f"{scored.name}.jsonl"
     names = [str(item.file) for item in scored.items]
     if path.exists():
-        kept = {row["file"]: row["caption"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
+        kept = {
+            row["file"]: row["caption"]
+            for row in map(json.loads, path.read_text("utf-8").splitlines())
+        }
         if list(kept) == names:
             return kept
     said: dict[str, list[str]] = {}
@@ -54,7 +59,10 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
         said.setdefault(row.file, []).append(row.caption.text)
     captions = {file: " ".join(texts) for file, texts in said.items()}
     with written_whole(path) as part:
-        rows = (json.dumps({"file": file, "caption": text}, ensure_ascii=False) for file, text in captions.items())
+        rows = (
+            json.dumps({"file": file, "caption": text}, ensure_ascii=False)
+            for file, text in captions.items()
+        )
         part.write_text("".join(f"{row}\n" for row in rows), "utf-8")
     return captions
 
@@ -63,7 +71,8 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
 class Scored:
     """What a run scored on a set."""
 
-    scores: dict[str, float]  # by metric; `label_named` and `retrieval_map_10` among them, where they apply
+    # by metric; `label_named` and `retrieval_map_10` among them, where they apply
+    scores: dict[str, float]
     missing: dict[str, str]  # metrics that could not be had, and why
     statistics: dict[str, Statistic]  # what the metrics are made of, for resampling
 
@@ -71,14 +80,19 @@ class Scored:
 def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
     """Scores a run's captions of a set.
 
-    `label_named`, where labels are scored, is the share of captions that name the label by one of its words;
-    `retrieval_map_10`, where there is a pre-encoder, the mean of both directions among the set's sounds and references.
+    `label_named`, where labels are scored, is the share of captions that name the label by one of
+    its words; `retrieval_map_10`, where there is a pre-encoder, the mean of both directions among
+    the set's sounds and references.
     """
-    found = evaluate(captions, {str(item.file): item.captions for item in scored.items}, resamples=0)
+    found = evaluate(
+        captions, {str(item.file): item.captions for item in scored.items}, resamples=0
+    )
     scores, statistics = dict(found.corpus), dict(found.statistics)
     if scored.label_words is not None:
         named = [
-            not scored.label_words[item.label].isdisjoint(words(captions[str(item.file)])[:FIRST_WORDS])
+            not scored.label_words[item.label].isdisjoint(
+                words(captions[str(item.file)])[:FIRST_WORDS]
+            )
             for item in scored.items
         ]
         scores["label_named"] = float(np.mean(named))
@@ -89,7 +103,8 @@ def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
 
 
 def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
-    """mAP@10 of the pre-encoder among the sounds of a set and their references, the mean of both directions.
+    """mAP@10 of the pre-encoder among the sounds of a set and their references, the mean of both
+    directions.
 
     A caption is right if recording, caption or label are the sound's.
     """
@@ -108,29 +123,44 @@ def compare_systems(
 ) -> dict[str, Difference]:
     """How much the second system scored above the first, by metric, over the seeds that both have.
 
-    Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference is the mean of the seeds'.
+    Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference
+    is the mean of the seeds'.
     """
-    both = [run.seed for run in plan.runs if run.system == first and f"{second}-{run.seed}" in found]
+    both = [
+        run.seed for run in plan.runs if run.system == first and f"{second}-{run.seed}" in found
+    ]
     together = [item.group or str(item.file) for item in scored.items]
     drawn: list[dict[str, np.ndarray]] = []
     for system in (first, second):
         of_seeds = []
         for seed in both:
             statistics = found[f"{system}-{seed}"].statistics
-            of_seeds.append(resample({n: grouped(s, together) for n, s in statistics.items()}, RESAMPLES, seed=0))
-        drawn.append({name: np.mean([its[name] for its in of_seeds], axis=0) for name in of_seeds[0]})
+            of_seeds.append(
+                resample(
+                    {n: grouped(s, together) for n, s in statistics.items()}, RESAMPLES, seed=0
+                )
+            )
+        drawn.append(
+            {name: np.mean([its[name] for its in of_seeds], axis=0) for name in of_seeds[0]}
+        )
     differences = {}
     for name in drawn[0].keys() & drawn[1].keys():
-        ours, theirs = (float(np.mean([found[f"{s}-{n}"].scores[name] for n in both])) for s in (first, second))
+        ours, theirs = (
+            float(np.mean([found[f"{s}-{n}"].scores[name] for n in both])) for s in (first, second)
+        )
         gained = drawn[1][name] - drawn[0][name]
-        differences[name] = Difference(ours, theirs, theirs - ours, interval(gained), float(np.mean(gained > 0)))
+        differences[name] = Difference(
+            ours, theirs, theirs - ours, interval(gained), float(np.mean(gained > 0))
+        )
     return differences
 
 
 def sizes(run: PlannedRun) -> dict[str, int]:
     """Parameters of a run's networks."""
     vocabulary = Vocabulary.load(run.recipe.captioner_folder / "vocabulary.txt")
-    return {name: sum(parts.values()) for name, parts in part_sizes(run.recipe, len(vocabulary)).items()}
+    return {
+        name: sum(parts.values()) for name, parts in part_sizes(run.recipe, len(vocabulary)).items()
+    }
 
 
 def training_log(folder: Path) -> list[dict[str, float]]:

@@ -5,8 +5,9 @@
     size,     hash       tags, time
     time
 
-A sound is known by its content: a file that was moved or copied is not heard again. What is kept of a file changes in one
-transaction, so that an index can be stopped, or killed, at any moment and holds whole files.
+A sound is known by its content: a file that was moved or copied is not heard again. What is kept of
+a file changes in one transaction, so that an index can be stopped, or killed, at any moment and
+holds whole files.
 """
 
 import contextlib
@@ -36,14 +37,15 @@ from auricle.sound.decode import load_audio
 
 APPLICATION = 0x41555249  # "AURI", by which SQLite files are told apart
 VERSION = 1
-# A tag at least so likely can be searched for by its name; and what the best match by words adds to a cosine. The scores of
-# both were looked at on the split `label_valid`; see docs/search.md.
+# A tag at least so likely can be searched for by its name; and what the best match by words adds to
+# a cosine. The scores of both were looked at on the split `label_valid`; see docs/search.md.
 TAG_PROBABILITY = 0.1
 WORDS_WEIGHT = 0.15
 CANDIDATES = 100  # windows that either way of searching puts forward; more where more are asked for
 MOST_CANDIDATES = 4096  # sqlite-vec finds no more
 BUSY_SECONDS = 30
-MAPPED_BYTES = 1 << 34  # of the file; copying its pages would take as long again as comparing what they hold
+# of the file; copying its pages would take as long again as comparing what they hold
+MAPPED_BYTES = 1 << 34
 
 SCHEMA = """
 CREATE TABLE model (fingerprint TEXT NOT NULL) STRICT;
@@ -59,9 +61,7 @@ CREATE TABLE windows (
 CREATE INDEX windows_of_sound ON windows (sound);
 CREATE VIRTUAL TABLE words USING fts5(caption, tags, content='', contentless_delete=1, tokenize='porter unicode61');
 """
-EMBEDDINGS = (
-    "CREATE VIRTUAL TABLE embeddings USING vec0(id INTEGER PRIMARY KEY, vector FLOAT[{}] distance_metric=cosine)"
-)
+EMBEDDINGS = "CREATE VIRTUAL TABLE embeddings USING vec0(id INTEGER PRIMARY KEY, vector FLOAT[{}] distance_metric=cosine)"
 PROBLEMS: dict[type[Exception], str] = {
     apsw.NotADBError: "is no index: name another file by --database",
     apsw.CorruptError: "is damaged: delete it and index anew",
@@ -118,8 +118,8 @@ class Hit:
     start: float  # seconds from the file's beginning
     end: float
     caption: str
-    # How well it fits. By embedding: the cosine, from -1 to 1. By words: BM25 in relation to the best, from 0 to 1. By both:
-    # the cosine + WORDS_WEIGHT times the latter.
+    # How well it fits. By embedding: the cosine, from -1 to 1. By words: BM25 in relation to the
+    # best, from 0 to 1. By both: the cosine + WORDS_WEIGHT times the latter.
     score: float
     whole: bool  # the whole sound, not a stretch of it
     confidence: float | None
@@ -135,7 +135,8 @@ class SoundIndex:
         create: begin an index where there is none; without, one is opened to be searched only.
 
     Raises:
-        AuricleError: there is no index, or it is another model's, of another format, damaged, or no index.
+        AuricleError: there is no index, or it is another model's, of another format, damaged, or no
+            index.
     """
 
     def __init__(self, path: Path, captioner: Captioner, *, create: bool = False) -> None:
@@ -148,7 +149,8 @@ class SoundIndex:
         with self._problems():
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            # Searching needs no leave to write, but with it, what a killed program left half done is undone first.
+            # Searching needs no leave to write, but with it, what a killed program left half done
+            # is undone first.
             flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
             self._database = apsw.Connection(str(path), flags)
             try:
@@ -169,7 +171,9 @@ class SoundIndex:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is put within becomes lasting at its end, all or nothing; faster than sound by sound."""
+        """What is put within becomes lasting at its end, all or nothing; faster than sound by
+        sound.
+        """
         with self._problems(), self._database:
             yield
 
@@ -246,7 +250,9 @@ class SoundIndex:
             sound = run("SELECT id FROM sounds WHERE digest = ?", (digest,)).get
             if sound is None:
                 if not captions:
-                    raise AuricleError(f"another program removed sounds from the index {self.path}: index once more")
+                    raise AuricleError(
+                        f"another program removed sounds from the index {self.path}: index once more"
+                    )
                 sound = run("INSERT INTO sounds (digest) VALUES (?) RETURNING id", (digest,)).get
                 for caption in captions:
                     self._put_window(sound, caption)
@@ -254,7 +260,8 @@ class SoundIndex:
             run("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
 
     def search(self, sentence: str, by: By = By.both, top: int = 10) -> list[Hit]:
-        """Finds stretches of sound by a sentence, the best first; neighbours of one caption are one stretch.
+        """Finds stretches of sound by a sentence, the best first; neighbours of one caption are one
+        stretch.
 
         Args:
             sentence: in plain words. Those that the model does not know count by words only.
@@ -262,12 +269,16 @@ class SoundIndex:
             top: how many hits at most.
 
         Raises:
-            AuricleError: there is no word in the sentence; or, by embedding, the model cannot compare or knows none of them.
+            AuricleError: there is no word in the sentence; or, by embedding, the model cannot
+                compare or knows none of them.
         """
         said = words(sentence)
         if not said:
             raise AuricleError(f"'{sentence}' has no words to search by")
-        vocabulary, space = self.captioner.checkpoint.vocabulary, self.captioner.checkpoint.config.space
+        vocabulary, space = (
+            self.captioner.checkpoint.vocabulary,
+            self.captioner.checkpoint.config.space,
+        )
         if by is By.both and not (space and any(word in vocabulary for word in said)):
             by = By.words
         count = _candidates(top)
@@ -281,13 +292,16 @@ class SoundIndex:
             # What the words put forward is compared as well. Silence has no embedding.
             cosines |= self._nearest(vector, count, best.keys() - cosines.keys())
             either = cosines.keys() | best.keys()
-            return self._hits({w: cosines.get(w, 0.0) + WORDS_WEIGHT * shares.get(w, 0.0) for w in either}, top)
+            return self._hits(
+                {w: cosines.get(w, 0.0) + WORDS_WEIGHT * shares.get(w, 0.0) for w in either}, top
+            )
 
     def search_like(self, source: Source, top: int = 10) -> list[Hit]:
         """Finds stretches of sound that are like another sound, the likest first.
 
         Args:
-            source: a path, the bytes of a file, or an open binary file, of at most the captioner's `longest` seconds.
+            source: a path, the bytes of a file, or an open binary file, of at most the captioner's
+                `longest` seconds.
             top: how many hits at most.
 
         Raises:
@@ -295,8 +309,14 @@ class SoundIndex:
             AuricleError: the model cannot compare sounds.
         """
         if not self.captioner.checkpoint.config.space:
-            raise AuricleError(f"{self.captioner.checkpoint.folder} cannot compare sounds: it has no space for that")
-        name, rate, longest = printable(str(source)[:100]), self.captioner.rate, self.captioner.longest
+            raise AuricleError(
+                f"{self.captioner.checkpoint.folder} cannot compare sounds: it has no space for that"
+            )
+        name, rate, longest = (
+            printable(str(source)[:100]),
+            self.captioner.rate,
+            self.captioner.longest,
+        )
         samples = load_audio(source, rate, max_seconds=longest + 1)
         if len(samples) > longest * rate:
             raise AudioError(f"{name}: longer than {longest:g} s: cut out what is to be found")
@@ -308,9 +328,11 @@ class SoundIndex:
     def _set_up(self, *, create: bool) -> None:
         database, run = self._database, self._database.execute
         database.set_busy_timeout(1000 * BUSY_SECONDS)
-        database.transaction_mode = "IMMEDIATE"  # one that begins by reading could not wait for its turn to write
+        # one that begins by reading could not wait for its turn to write
+        database.transaction_mode = "IMMEDIATE"
         run(f"PRAGMA query_only = {not create}")
-        run("PRAGMA trusted_schema = OFF")  # an index that came from elsewhere is data, and calls nothing
+        # an index that came from elsewhere is data, and calls nothing
+        run("PRAGMA trusted_schema = OFF")
         database.enable_load_extension(True)
         database.load_extension(sqlite_vec.loadable_path())
         database.enable_load_extension(False)
@@ -327,7 +349,9 @@ class SoundIndex:
                     run(f"PRAGMA application_id = {APPLICATION}")
                     run(f"PRAGMA user_version = {VERSION}")
         if run("PRAGMA application_id").get != APPLICATION:
-            raise AuricleError(f"{self.path} is no index of auricle: name another file by --database")
+            raise AuricleError(
+                f"{self.path} is no index of auricle: name another file by --database"
+            )
         if (version := run("PRAGMA user_version").get) != VERSION:
             raise AuricleError(
                 f"the index {self.path} has format {version}, and {VERSION} is wanted: delete it and index anew"
@@ -361,17 +385,34 @@ class SoundIndex:
     def _put_window(self, sound: int, caption: Caption) -> None:
         run = self._database.execute
         tags = json.dumps([[tag.name, round(tag.probability, 4)] for tag in caption.tags])
-        values = sound, caption.start, caption.end, caption.whole, caption.text, caption.confidence, tags
-        window = run("INSERT INTO windows VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) RETURNING id", values).get
+        values = (
+            sound,
+            caption.start,
+            caption.end,
+            caption.whole,
+            caption.text,
+            caption.confidence,
+            tags,
+        )
+        window = run(
+            "INSERT INTO windows VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) RETURNING id", values
+        ).get
         names = ". ".join(tag.name for tag in caption.tags if tag.probability >= TAG_PROBABILITY)
-        run("INSERT INTO words (rowid, caption, tags) VALUES (?, ?, ?)", (window, caption.text, names))
+        run(
+            "INSERT INTO words (rowid, caption, tags) VALUES (?, ?, ?)",
+            (window, caption.text, names),
+        )
         if caption.embedding is not None:
             run("INSERT INTO embeddings VALUES (?, ?)", (window, caption.embedding.tobytes()))
 
     def _forget(self, paths: Iterable[str]) -> None:
-        """Removes files; their sounds stay until `_sweep`, for it may be that they are only called otherwise now."""
+        """Removes files; their sounds stay until `_sweep`, for it may be that they are only called
+        otherwise now.
+        """
         with self._problems(), self._database:
-            self._database.executemany("DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths])
+            self._database.executemany(
+                "DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths]
+            )
 
     def _sweep(self) -> None:
         """Removes sounds that no file has."""
@@ -387,9 +428,14 @@ class SoundIndex:
             run("DELETE FROM sounds WHERE id NOT IN (SELECT sound FROM files)")
             run("DROP TABLE temp.orphans")
 
-    def _nearest(self, vector: np.ndarray, count: int, among: Collection[int] | None = None) -> dict[int, float]:
+    def _nearest(
+        self, vector: np.ndarray, count: int, among: Collection[int] | None = None
+    ) -> dict[int, float]:
         """The windows nearest to a vector, of all or among some, by number, with cosines."""
-        query, values = "SELECT id, distance FROM embeddings WHERE vector MATCH ? AND k = ?", [vector.tobytes(), count]
+        query, values = (
+            "SELECT id, distance FROM embeddings WHERE vector MATCH ? AND k = ?",
+            [vector.tobytes(), count],
+        )
         if among is not None:
             query += " AND id IN (SELECT value FROM json_each(?))"
             values.append(json.dumps(list(among)))
@@ -397,8 +443,12 @@ class SoundIndex:
 
     def _shares(self, said: Sequence[str]) -> dict[int, float]:
         """The windows that have any of the words, by number, with BM25 in relation to the best."""
-        query = " OR ".join(f'"{word}"' for word in [word for word in said if word not in STOP_WORDS] or said)
-        rows = self._database.execute("SELECT rowid, -bm25(words) FROM words WHERE words MATCH ?", (query,))
+        query = " OR ".join(
+            f'"{word}"' for word in [word for word in said if word not in STOP_WORDS] or said
+        )
+        rows = self._database.execute(
+            "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ?", (query,)
+        )
         found: list[tuple[int, float]] = rows.fetchall()  # type: ignore[assignment]
         best = max((score for _, score in found), default=1.0)
         return {window: score / best for window, score in found}
@@ -425,7 +475,10 @@ class SoundIndex:
         stretches.sort(key=lambda pair: -pair[1].score)
         hits: list[Hit] = []
         for sound, hit in stretches[:top]:
-            paths = run("SELECT path FROM files WHERE sound = ? ORDER BY path LIMIT ?", (sound, top - len(hits)))
+            paths = run(
+                "SELECT path FROM files WHERE sound = ? ORDER BY path LIMIT ?",
+                (sound, top - len(hits)),
+            )
             hits += [replace(hit, file=os.fsdecode(path)) for (path,) in paths]
         return hits
 
@@ -437,9 +490,15 @@ def default_database() -> Path:
         AuricleError: there is no such folder.
     """
     try:
-        return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "auricle" / "index.sqlite"
+        return (
+            Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+            / "auricle"
+            / "index.sqlite"
+        )
     except RuntimeError:
-        raise AuricleError("there is no home folder to keep the index in: name its file by --database") from None
+        raise AuricleError(
+            "there is no home folder to keep the index in: name its file by --database"
+        ) from None
 
 
 def _candidates(top: int) -> int:

@@ -37,7 +37,9 @@ from auricle.subtitles.files import write_cues
 PAGE = Path(__file__).parent / "page"
 # In the package; in a checkout, where they are made.
 EXAMPLES = next(
-    folder for folder in (PAGE / "examples", Path(__file__).parents[3] / "examples", PAGE) if folder.is_dir()
+    folder
+    for folder in (PAGE / "examples", Path(__file__).parents[3] / "examples", PAGE)
+    if folder.is_dir()
 )
 SENTENCES = 100  # of one ranking
 OVERVIEW = 100  # columns a second of an overview, at most
@@ -87,15 +89,20 @@ class Served:
 
 
 class JobResponse(StreamingResponse):
-    """A streamed answer, after which all that it was made from is let go, also where nobody reads it to its end."""
+    """A streamed answer, after which all that it was made from is let go, also where nobody reads
+    it to its end.
+    """
 
-    def __init__(self, content: AsyncIterator[bytes | str], stack: contextlib.AsyncExitStack, media_type: str) -> None:
+    def __init__(
+        self, content: AsyncIterator[bytes | str], stack: contextlib.AsyncExitStack, media_type: str
+    ) -> None:
         super().__init__(content, media_type=media_type)
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
-        # What is refused half-way cannot be answered otherwise any more: the connection breaks off, which its reader can tell.
+        # What is refused half-way cannot be answered otherwise any more: the connection breaks off,
+        # which its reader can tell.
         async with self._stack:
             with contextlib.suppress(RefusedError):
                 await super().__call__(scope, receive, send)
@@ -137,7 +144,9 @@ def make_app(
             try:
                 await workers.start()
                 uploads = Uploads(Path(folder), bounds)
-                app.state.served = Served(bounds, metrics, captioner, workers, uploads, guard, microphone)
+                app.state.served = Served(
+                    bounds, metrics, captioner, workers, uploads, guard, microphone
+                )
                 yield
             finally:
                 await workers.close()
@@ -149,7 +158,11 @@ def make_app(
         lifespan=lifespan,
         docs_url=None,  # they would fetch scripts from elsewhere
         redoc_url=None,
-        exception_handlers={RefusedError: _refused, RequestValidationError: _invalid, HTTPException: _failed},
+        exception_handlers={
+            RefusedError: _refused,
+            RequestValidationError: _invalid,
+            HTTPException: _failed,
+        },
     )
     app.include_router(router)
     app.mount("/examples", StaticFiles(directory=EXAMPLES))
@@ -186,7 +199,9 @@ def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
         429: "Too many requests wait: `Retry-After` says for how many seconds.",
         507: "The server's disk is full.",
     }
-    return {status: {"model": schemas.Failure, "description": described[status]} for status in statuses}
+    return {
+        status: {"model": schemas.Failure, "description": described[status]} for status in statuses
+    }
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -212,15 +227,24 @@ _CAPTION_EXAMPLE = {
             "end": 5.0,
             "caption": "A church bell rings several times in a row.",
             "confidence": 0.74,
-            "tags": [{"name": "Church bell", "probability": 0.93}, {"name": "Bell", "probability": 0.88}],
+            "tags": [
+                {"name": "Church bell", "probability": 0.93},
+                {"name": "Bell", "probability": 0.88},
+            ],
             "score": -0.61,
             "alternatives": [
-                {"caption": "A church bell rings several times in a row.", "score": -0.61, "similarity": 0.42}
+                {
+                    "caption": "A church bell rings several times in a row.",
+                    "score": -0.61,
+                    "similarity": 0.42,
+                }
             ],
         }
     ],
 }
-_SUBTITLES_EXAMPLE = "1\n00:00:00,000 --> 00:00:05,000\nA church bell rings several times in a row.\n\n"
+_SUBTITLES_EXAMPLE = (
+    "1\n00:00:00,000 --> 00:00:05,000\nA church bell rings several times in a row.\n\n"
+)
 _EVENTS_EXAMPLE = """event: progress
 data: {"seconds": 5.0, "fraction": 1.0}
 
@@ -243,7 +267,10 @@ data: {}
         200: {
             "content": {
                 "application/json": {"example": _CAPTION_EXAMPLE},
-                "application/x-subrip": {"schema": {"type": "string"}, "example": _SUBTITLES_EXAMPLE},
+                "application/x-subrip": {
+                    "schema": {"type": "string"},
+                    "example": _SUBTITLES_EXAMPLE,
+                },
                 "text/vtt": {
                     "schema": {"type": "string"},
                     "example": "WEBVTT\n\n" + _SUBTITLES_EXAMPLE.replace(",", "."),
@@ -272,16 +299,24 @@ async def captions(
             "`sse`: server-sent events `progress`, `caption`, and `done` or `error`.",
         ),
     ] = Form.json,
-    explain: Annotated[bool, Query(description="Tell where each word was heard; of json and sse.")] = False,
+    explain: Annotated[
+        bool, Query(description="Tell where each word was heard; of json and sse.")
+    ] = False,
     overview: Annotated[
         int,
         Query(
-            ge=0, le=OVERVIEW, description="Of sse: so many columns a second of waveform and spectrogram, as events."
+            ge=0,
+            le=OVERVIEW,
+            description="Of sse: so many columns a second of waveform and spectrogram, as events.",
         ),
     ] = 0,
-    name: Annotated[str, Query(description="What to call a file that is sent as the body itself.")] = "",  # noqa: ARG001
+    name: Annotated[  # noqa: ARG001
+        str, Query(description="The name of a file that is sent as the body itself.")
+    ] = "",
 ) -> Any:
-    """Send the file as the part `file` of a form, or as the body itself. Whatever FFmpeg decodes is a sound."""
+    """Send the file as the part `file` of a form, or as the body itself. Whatever FFmpeg decodes is
+    a sound.
+    """
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         upload = await _one_file(request, served, stack)
@@ -297,10 +332,14 @@ async def captions(
         }
         messages = await _started(request, served, job, stack)
         if form is Form.sse:
-            return JobResponse(_events(messages, served.limits.stall), stack.pop_all(), "text/event-stream")
+            return JobResponse(
+                _events(messages, served.limits.stall), stack.pop_all(), "text/event-stream"
+            )
         answer = await _unless_gone(request, _collected(messages))
     if form is Form.json:
-        return JSONResponse({"file": upload.name, "seconds": answer["seconds"], "captions": answer["captions"]})
+        return JSONResponse(
+            {"file": upload.name, "seconds": answer["seconds"], "captions": answer["captions"]}
+        )
     return PlainTextResponse(answer["text"], media_type=MEDIA_TYPES[form])
 
 
@@ -316,20 +355,33 @@ async def rank(
     served: Shared,
     sentence: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=200)]],
-        Query(min_length=1, max_length=SENTENCES, description="What to listen for, in plain words; may be repeated."),
+        Query(
+            min_length=1,
+            max_length=SENTENCES,
+            description="What to listen for, in plain words; may be repeated.",
+        ),
     ],
 ) -> Any:
-    """Send each sound as a part `file` of a form. A sound over 30 s is as similar as its most similar 10 s."""
+    """Send each sound as a part `file` of a form. A sound over 30 s is as similar as its most
+    similar 10 s.
+    """
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         files = await stack.enter_async_context(served.uploads.received(request))
-        job = {"job": "rank", "sentences": sentence, "files": [(str(file.path), file.name) for file in files]}
+        job = {
+            "job": "rank",
+            "sentences": sentence,
+            "files": [(str(file.path), file.name) for file in files],
+        }
         messages = await _started(request, served, job, stack)
         answer = await _unless_gone(request, _collected(messages))
     sounds = answer["sounds"]
     heard = [number for number, sound in enumerate(sounds) if "similarities" in sound]
     rankings = [
-        {"sentence": text, "order": sorted(heard, key=lambda number: -sounds[number]["similarities"][place])}
+        {
+            "sentence": text,
+            "order": sorted(heard, key=lambda number: -sounds[number]["similarities"][place]),
+        }
         for place, text in enumerate(sentence)
     ]
     return JSONResponse({"sounds": sounds, "rankings": rankings, "unknown": answer["unknown"]})
@@ -347,7 +399,12 @@ async def sound(request: Request, served: Shared) -> Any:
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         upload = await _one_file(request, served, stack)
-        job = {"job": "sound", "path": str(upload.path), "name": upload.name, "max_seconds": served.limits.seconds}
+        job = {
+            "job": "sound",
+            "path": str(upload.path),
+            "name": upload.name,
+            "max_seconds": served.limits.seconds,
+        }
         messages = await _started(request, served, job, stack)
         return JobResponse(_media(messages, served.limits.stall), stack.pop_all(), "audio/mpeg")
 
@@ -361,7 +418,8 @@ async def sound(request: Request, served: Shared) -> Any:
     | {
         200: {
             "content": {
-                media_type.partition(";")[0]: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()
+                media_type.partition(";")[0]: {"schema": {"type": "string"}}
+                for media_type in MEDIA_TYPES.values()
             }
         }
     },
@@ -392,7 +450,14 @@ def subtitles(asked: schemas.Subtitles) -> Any:
 @router.websocket("/v1/listen")
 async def listen(socket: WebSocket, served: Shared) -> None:
     """Live sound to rows; see docs/serve.md for the messages."""
-    await listen_to(socket, served.captioner, served.limits, served.metrics, served.guard.knows, served.microphone)
+    await listen_to(
+        socket,
+        served.captioner,
+        served.limits,
+        served.metrics,
+        served.guard.knows,
+        served.microphone,
+    )
 
 
 @router.get(
@@ -426,11 +491,14 @@ async def healthz() -> dict[str, str]:
     "/metrics",
     summary="Counters for Prometheus",
     response_class=Response,
-    responses=_failures(401, 421) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses=_failures(401, 421)
+    | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(served: Shared) -> Response:
     """Requests, their times, workers, live streams, and what the process takes."""
-    return Response(generate_latest(served.metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(
+        generate_latest(served.metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
+    )
 
 
 async def _one_file(request: Request, served: Served, stack: contextlib.AsyncExitStack) -> Any:
@@ -443,7 +511,9 @@ async def _one_file(request: Request, served: Served, stack: contextlib.AsyncExi
 async def _started(
     request: Request, served: Served, job: dict[str, Any], stack: contextlib.AsyncExitStack
 ) -> AsyncGenerator[Message]:
-    """A job's messages, once there is a first one: what fails before is answered with a status of its own."""
+    """A job's messages, once there is a first one: what fails before is answered with a status of
+    its own.
+    """
     messages = await stack.enter_async_context(contextlib.aclosing(served.workers.run(job)))
     try:
         first = await _unless_gone(request, anext(messages))
@@ -460,7 +530,13 @@ async def _chained(first: Message, rest: AsyncGenerator[Message]) -> AsyncGenera
 
 async def _collected(messages: AsyncGenerator[Message]) -> dict[str, Any]:
     """All of a job's messages as one answer."""
-    answer: dict[str, Any] = {"seconds": 0.0, "captions": [], "text": "", "sounds": [], "unknown": []}
+    answer: dict[str, Any] = {
+        "seconds": 0.0,
+        "captions": [],
+        "text": "",
+        "sounds": [],
+        "unknown": [],
+    }
     async for message in messages:
         match message:
             case {"event": "progress", "data": {"seconds": seconds}}:
@@ -496,7 +572,8 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> R
 
 
 async def _unstalled(messages: AsyncGenerator[Message], stall: float) -> AsyncGenerator[Message]:
-    """The same messages; a reader that takes none of them for `stall` seconds does not keep the worker from others.
+    """The same messages; a reader that takes none of them for `stall` seconds does not keep the
+    worker from others.
 
     Raises:
         RefusedError: as `Workers.run`, or the reader stalled.

@@ -16,7 +16,8 @@ LEFT = 30  # days before its end at which a new one is made
 
 
 def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
-    """A certificate and its key, made at first use and kept as long as it is valid and names what is asked for.
+    """A certificate and its key, made at first use and kept as long as it is valid and names what
+    is asked for.
 
     Args:
         folder: where they are kept, readable by their owner only.
@@ -27,13 +28,23 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
     """
     cert, key = folder / "certificate.pem", folder / "key.pem"
     wanted = _names(
-        (*names, "localhost", "127.0.0.1", "::1", socket.gethostname(), f"{socket.gethostname()}.local", *_own())
+        (
+            *names,
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            socket.gethostname(),
+            f"{socket.gethostname()}.local",
+            *_own(),
+        )
     )
     if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), wanted)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = ec.generate_private_key(ec.SECP256R1())
         pem = secret.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
         _write(key, pem)
         _write(cert, _signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
@@ -84,7 +95,12 @@ def _names(names: tuple[str, ...]) -> list[x509.GeneralName]:
 def _own() -> list[str]:
     """Addresses of this machine, as far as its name leads to them."""
     try:
-        return sorted({str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)})
+        return sorted(
+            {
+                str(info[4][0]).partition("%")[0]
+                for info in socket.getaddrinfo(socket.gethostname(), None)
+            }
+        )
     except OSError:
         return []
 

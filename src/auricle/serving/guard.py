@@ -1,4 +1,6 @@
-"""What stands before the app: who may ask, from which page, and what a browser may do with the answer."""
+"""What stands before the app: who may ask, from which page, and what a browser may do with the
+answer.
+"""
 
 import ipaddress
 import secrets
@@ -25,11 +27,12 @@ HEADERS = {
 
 
 class Guard:
-    """Middleware: checks `Host`, `Origin` and token, counts, and sets the headers that keep a browser strict.
+    """Middleware: checks `Host`, `Origin` and token, counts, and sets the headers that keep a
+    browser strict.
 
-    `Host` must be an address, `localhost`, a name of this machine, or one that was allowed: a stranger's page can only reach a
-    server in its visitor's network by a name of its own ("DNS rebinding"). `Origin` must be the server's own, since browsers let
-    any page post to any address.
+    `Host` must be an address, `localhost`, a name of this machine, or one that was allowed: a
+    stranger's page can only reach a server in its visitor's network by a name of its own ("DNS
+    rebinding"). `Origin` must be the server's own, since browsers let any page post to any address.
 
     Args:
         app: what is guarded.
@@ -38,7 +41,9 @@ class Guard:
         metrics: where requests are counted.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, names: tuple[str, ...], metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, names: tuple[str, ...], metrics: Metrics
+    ) -> None:
         self.app, self.token, self.metrics = app, token, metrics
         own = socket.gethostname().lower()
         self.names = {"localhost", own, f"{own}.local", *map(str.lower, names)}
@@ -86,7 +91,10 @@ class Guard:
         """The status and the words that a request is refused with."""
         host = headers.get("host", "")
         if not self._ours(host):
-            return 421, f"this server is not called '{host[:100]}': start it with --host-name if it is"
+            return (
+                421,
+                f"this server is not called '{host[:100]}': start it with --host-name if it is",
+            )
         origin = headers.get("origin")
         if origin is not None and scope.get("method") not in ("GET", "HEAD"):
             asked = urlsplit(origin)

@@ -3,9 +3,11 @@
 {"rate": 48000, "alerts": [{"sentence": "a doorbell rings"}]}   ->  the first message, JSON
                                                                 <-  {"state": "ready"}
 samples, mono, as bytes                                         ->  any number of messages
-                                                                <-  rows, JSON, as soon as they are known
+                                                                <-  rows, JSON, as soon as they are
+                                                                known
 {}                                                              ->  the sound is over
-                                                                <-  the last rows; then the socket is closed
+                                                                <-  the last rows; then the socket
+                                                                is closed
 """
 
 import asyncio
@@ -72,7 +74,9 @@ class Microphone:
         """Opens it, and listens for as long as the process lives."""
         pieces = heard(self._source, self._say)
         first = next(pieces)  # so that what cannot be opened is told at once
-        threading.Thread(target=self._hand_on, args=(first, pieces), daemon=True, name="microphone").start()
+        threading.Thread(
+            target=self._hand_on, args=(first, pieces), daemon=True, name="microphone"
+        ).start()
 
     @contextlib.contextmanager
     def pieces(self) -> Iterator[queue.Queue[Piece | None]]:
@@ -98,7 +102,8 @@ class Microphone:
     def _give(self, piece: Piece | None) -> None:
         with self._lock:
             for listener in self._listeners:
-                with contextlib.suppress(queue.Full):  # who is too slow misses some, and the others nothing
+                # who is too slow misses some, and the others nothing
+                with contextlib.suppress(queue.Full):
                     listener.put_nowait(piece)
 
 
@@ -132,11 +137,17 @@ async def listen_to(
     try:
         start = await _start(socket, limits, knows)
         if start.microphone and microphone is None:
-            raise _CloseError(1008, "this server has no microphone: it was started without --listen")
+            raise _CloseError(
+                1008, "this server has no microphone: it was started without --listen"
+            )
         if metrics.listening >= limits.listeners:
-            raise _CloseError(1013, f"{limits.listeners} live streams are under way already: try again later")
+            raise _CloseError(
+                1013, f"{limits.listeners} live streams are under way already: try again later"
+            )
         with metrics.listener():
-            await _serve(socket, start, captioner, limits, metrics, microphone if start.microphone else None)
+            await _serve(
+                socket, start, captioner, limits, metrics, microphone if start.microphone else None
+            )
         await socket.close()
     except _CloseError as refusal:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -161,7 +172,9 @@ async def _start(socket: WebSocket, limits: Limits, knows: Callable[[str], bool]
         raise _CloseError(1007, f"{where}: {first['msg']}") from None
     header = socket.headers.get("authorization", "").removeprefix("Bearer ")
     if not knows(start.token or header):
-        raise _CloseError(1008, "the token is wrong or missing: the first message wants it as `token`")
+        raise _CloseError(
+            1008, "the token is wrong or missing: the first message wants it as `token`"
+        )
     return start
 
 
@@ -187,13 +200,19 @@ async def _serve(
             pieces = stack.enter_context(microphone.pieces())
         stack.callback(_end, pieces)
         hearing = threading.Thread(
-            target=_hear, args=(captioner, start, pieces, metrics, tell), daemon=True, name="listener"
+            target=_hear,
+            args=(captioner, start, pieces, metrics, tell),
+            daemon=True,
+            name="listener",
         )
         hearing.start()
-        receiving = asyncio.create_task(_receive(socket, start, pieces, hearing, limits, microphone is not None))
+        receiving = asyncio.create_task(
+            _receive(socket, start, pieces, hearing, limits, microphone is not None)
+        )
         sending = asyncio.create_task(_send(socket, rows))
         try:
-            # The rows end where the sound does; the receiver ends before, unless the client or the rows fail.
+            # The rows end where the sound does; the receiver ends before, unless the client or the
+            # rows fail.
             await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
                 receiving.result()
@@ -231,18 +250,27 @@ def _hear(
         while (piece := pieces.get()) is not None:
             if isinstance(piece, np.ndarray):
                 power = float(np.mean(np.square(piece))) if len(piece) else 0.0
-                tell({"state": "level", "level": round(10 * np.log10(max(power, 10 ** (QUIETEST / 10))), 1)})
+                tell(
+                    {
+                        "state": "level",
+                        "level": round(10 * np.log10(max(power, 10 ** (QUIETEST / 10))), 1),
+                    }
+                )
             yield piece
 
     try:
         watch = None
         if start.alerts:
-            watch = Watch(captioner, [Wanted(a.sentence, a.threshold, a.hold_off) for a in start.alerts])
+            watch = Watch(
+                captioner, [Wanted(a.sentence, a.threshold, a.hold_off) for a in start.alerts]
+            )
         tell({"state": "ready"})
         if start.microphone:
             sound: Iterator[Piece] = taken_here()
         else:
-            sound = iter(resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate))
+            sound = iter(
+                resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate)
+            )
         for found in listen(captioner, sound, watch):
             tell(fields(found))
     except AuricleError as error:
@@ -279,12 +307,17 @@ async def _receive(
             _end(pieces) if only_listens else await _put(pieces, None, hearing)
             return
         if len(data) % dtype.itemsize:
-            raise _CloseError(1007, f"a message of {len(data)} bytes is no whole number of {start.encoding} samples")
+            raise _CloseError(
+                1007,
+                f"a message of {len(data)} bytes is no whole number of {start.encoding} samples",
+            )
         if data:
             await _put(pieces, np.frombuffer(data, dtype), hearing)
 
 
-async def _put(pieces: queue.Queue[Piece | None], piece: Piece | None, hearing: threading.Thread) -> None:
+async def _put(
+    pieces: queue.Queue[Piece | None], piece: Piece | None, hearing: threading.Thread
+) -> None:
     """Hands a piece on, once there is room; its sender waits meanwhile."""
     while hearing.is_alive():
         with contextlib.suppress(queue.Full):

@@ -17,7 +17,11 @@ class Metrics:
         own = {"namespace": "auricle", "registry": self.registry}
         self.requests = Counter("requests", "Requests answered", ["path", "status"], **own)
         self.seconds = Histogram(
-            "request_seconds", "From a request to the end of its answer", ["path"], buckets=SECONDS, **own
+            "request_seconds",
+            "From a request to the end of its answer",
+            ["path"],
+            buckets=SECONDS,
+            **own,
         )
         self.running = Gauge("jobs_running", "Requests that a worker is on", **own)
         self.waiting = Gauge("jobs_waiting", "Requests that wait for a worker", **own)

@@ -1,7 +1,8 @@
 """HTTP for those who say in time what they want: who connects and is slow about it is let go.
 
-uvicorn limits how long a connection may be idle between requests, and the application how slowly a body may come; between the
-two, the head of a request could take for ever, and as many connections as the system allows be held by next to nothing.
+uvicorn limits how long a connection may be idle between requests, and the application how slowly a
+body may come; between the two, the head of a request could take for ever, and as many connections
+as the system allows be held by next to nothing.
 """
 
 import asyncio

@@ -19,7 +19,9 @@ class Alternative(BaseModel):
     """Another sentence that the sound might be captioned with."""
 
     caption: str
-    score: float = Field(description="Log-probability, length-normalised: at most 0, higher is likelier.")
+    score: float = Field(
+        description="Log-probability, length-normalised: at most 0, higher is likelier."
+    )
     similarity: float | None = Field(
         description="To the sound, from -1 to 1; null where sentences are not reranked by it."
     )
@@ -52,8 +54,12 @@ class Caption(BaseModel):
     )
     tags: list[Tag] = Field(description="The likeliest, the likeliest first.")
     score: float | None = Field(None, description="Log-probability, length-normalised.")
-    alternatives: list[Alternative] = Field([], description="The best sentences, the caption itself first.")
-    explanation: Explanation | None = Field(None, description="Where `explain` was asked for; null for silence.")
+    alternatives: list[Alternative] = Field(
+        [], description="The best sentences, the caption itself first."
+    )
+    explanation: Explanation | None = Field(
+        None, description="Where `explain` was asked for; null for silence."
+    )
 
 
 class Captions(BaseModel):
@@ -68,7 +74,9 @@ class Sound(BaseModel):
     """A sound, compared with sentences."""
 
     file: str
-    similarities: list[Similarity] | None = Field(None, description="To each sentence, in their order.")
+    similarities: list[Similarity] | None = Field(
+        None, description="To each sentence, in their order."
+    )
     error: str | None = Field(None, description="Why it could not be read.")
 
 
@@ -84,7 +92,9 @@ class Rankings(BaseModel):
 
     sounds: list[Sound] = Field(description="In the order in which they came.")
     rankings: list[Ranking] = Field(description="In the order of the sentences.")
-    unknown: list[str] = Field(description="Words of the sentences that the model does not know, and passed over.")
+    unknown: list[str] = Field(
+        description="Words of the sentences that the model does not know, and passed over."
+    )
 
 
 class Line(BaseModel, allow_inf_nan=False):

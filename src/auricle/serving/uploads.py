@@ -1,4 +1,6 @@
-"""Receiving files: multipart or raw, onto disk under names of our own, within limits of size and time."""
+"""Receiving files: multipart or raw, onto disk under names of our own, within limits of size and
+time.
+"""
 
 import asyncio
 import contextlib
@@ -48,7 +50,8 @@ class Uploads:
         """The files of a request, which are gone afterwards.
 
         Raises:
-            RefusedError: too much, too slow, too many at once, no file, or no multipart though it says so.
+            RefusedError: too much, too slow, too many at once, no file, or no multipart though it
+                says so.
         """
         kind, options = parse_options_header(request.headers.get("content-type"))
         with contextlib.ExitStack() as stack:
@@ -58,7 +61,9 @@ class Uploads:
             else:
                 write = files.begin(_base(request.query_params.get("name", ""))).write
             if self._receiving >= self._limits.uploads:
-                raise RefusedError(429, f"{self._receiving} uploads are under way: try again soon", retry_after=5)
+                raise RefusedError(
+                    429, f"{self._receiving} uploads are under way: try again soon", retry_after=5
+                )
             self._receiving += 1
             try:
                 await self._receive(request, write)
@@ -66,14 +71,20 @@ class Uploads:
                 self._receiving -= 1
                 files.close()
             if not files.complete:
-                raise RefusedError(400, "the form ends before its last part does: was it cut on its way?")
+                raise RefusedError(
+                    400, "the form ends before its last part does: was it cut on its way?"
+                )
             if not files.uploads:
-                raise RefusedError(400, "no file came: send it as the part `file` of a form, or as the body itself")
+                raise RefusedError(
+                    400, "no file came: send it as the part `file` of a form, or as the body itself"
+                )
             yield files.uploads
 
     async def _receive(self, request: Request, write: Callable[[bytes], object]) -> None:
         most = self._limits.upload
-        too_large = RefusedError(413, f"larger than {most / (1 << 20):g} MB, which is the most that this server takes")
+        too_large = RefusedError(
+            413, f"larger than {most / (1 << 20):g} MB, which is the most that this server takes"
+        )
         if int(request.headers.get("content-length", 0)) > most:
             raise too_large
         chunks, size = aiter(request.stream()), 0
@@ -148,7 +159,9 @@ def _multipart(files: _Files, boundary: bytes) -> Callable[[bytes], object]:
     def headers_finished() -> None:
         _, options = parse_options_header(headers.pop(b"content-disposition", b""))
         if options.get(b"name") != b"file":
-            raise FormParserError("each part must be called `file`; everything else belongs into the query")
+            raise FormParserError(
+                "each part must be called `file`; everything else belongs into the query"
+            )
         headers.clear()
         part[:] = [files.begin(_base(options.get(b"filename", b"").decode("utf-8", "replace")))]
 

@@ -1,6 +1,8 @@
-"""What a worker process does: it decodes and captions one request after another, and dies of none that it can refuse.
+"""What a worker process does: it decodes and captions one request after another, and dies of none
+that it can refuse.
 
-Requests and answers are JSON with their length in front, so that nothing that a hijacked decoder says is unpickled by the server.
+Requests and answers are JSON with their length in front, so that nothing that a hijacked decoder
+says is unpickled by the server.
 """
 
 import base64
@@ -34,7 +36,8 @@ from auricle.subtitles.files import write_cues
 
 Request = dict[str, Any]
 PROGRESS = 0.2  # seconds between two reports
-HELD = 60.0  # seconds of sound that are kept to explain captions by; no caption comes later than that
+# seconds of sound that are kept to explain captions by; no caption comes later than that
+HELD = 60.0
 ALTERNATIVES = 64  # of a caption, at most
 MARGIN = 8  # frames around what is drawn that are heard with it
 BANDS = 64  # of an overview's spectrogram
@@ -59,7 +62,9 @@ class Channel:
         return json.loads(self._file.read(struct.unpack(">I", head)[0])) if len(head) == 4 else None
 
     def send(self, event: str, data: object = None) -> None:
-        """Sends a message, which is one of the answer's, or its end: `done`, `error`, or `spent` or `fault`, the worker's own."""
+        """Sends a message, which is one of the answer's, or its end: `done`, `error`, or `spent` or
+        `fault`, the worker's own.
+        """
         self.send_bytes(json.dumps({"event": event, "data": data}).encode())
 
     def send_bytes(self, message: bytes) -> None:
@@ -68,7 +73,9 @@ class Channel:
         self._file.flush()
 
     def check(self) -> None:
-        """Raises `StoppedError` where the server has said so: while it waits for an answer, it sends nothing else."""
+        """Raises `StoppedError` where the server has said so: while it waits for an answer, it
+        sends nothing else.
+        """
         if select.select([self._socket], [], [], 0)[0]:
             self.receive()
             raise StoppedError
@@ -80,9 +87,11 @@ def work(end: socket.socket, checkpoint: Path | None, memory: int) -> None:
     Args:
         end: the worker's end.
         checkpoint: the folder to caption with; the embedded model if None.
-        memory: bytes that may be allocated beyond what the model takes, where the system can hold a process to that.
+        memory: bytes that may be allocated beyond what the model takes, where the system can hold a
+            process to that.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server stops its workers itself
+    # Ctrl-C reaches the whole group; the server stops its workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(end)
     captioner = load(checkpoint)
     captioner.caption(np.random.default_rng(0).normal(0, 0.1, captioner.rate).astype(np.float32))
@@ -101,8 +110,12 @@ def work(end: socket.socket, checkpoint: Path | None, memory: int) -> None:
                 channel.send("error", str(error))
             except Exception as error:
                 # What is left of this process cannot be relied on.
-                if isinstance(error, MemoryError) or "alloc" in str(error).lower():  # an OSError, say
-                    channel.send("spent", f"it takes more than the {memory >> 20} MB of memory that are allowed")
+                # an OSError, say
+                if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+                    channel.send(
+                        "spent",
+                        f"it takes more than the {memory >> 20} MB of memory that are allowed",
+                    )
                     return
                 channel.send("fault")
                 raise
@@ -156,11 +169,15 @@ class _Tape:
             self._tell(1.0, last=True)
 
     def last(self, start: float, end: float) -> np.ndarray:
-        """What was heard from `start` to `end`, or the end of it that is at hand and that the model can hear at once."""
+        """What was heard from `start` to `end`, or the end of it that is at hand and that the model
+        can hear at once.
+        """
         rate, held = self._captioner.rate, np.concatenate(self._held)
         first = round(self.seconds * rate) - len(held)
         stop = round(end * rate) - first
-        return held[max(0, round(start * rate) - first, stop - int(self._captioner.longest * rate)) : stop]
+        return held[
+            max(0, round(start * rate) - first, stop - int(self._captioner.longest * rate)) : stop
+        ]
 
     def _hold(self, chunk: np.ndarray) -> None:
         if self._request["explain"]:
@@ -172,10 +189,14 @@ class _Tape:
         now = time.monotonic()
         if last or now - self._told > PROGRESS:
             self._told = now
-            self._channel.send("progress", {"seconds": round(self.seconds, 3), "fraction": round(fraction, 4)})
+            self._channel.send(
+                "progress", {"seconds": round(self.seconds, 3), "fraction": round(fraction, 4)}
+            )
 
     def _draw(self, samples: np.ndarray) -> None:
-        """Sends the overview of whole seconds, once what follows is there: at an edge the spectrum is not that of the sound."""
+        """Sends the overview of whole seconds, once what follows is there: at an edge the spectrum
+        is not that of the sound.
+        """
         rate, margin = self._captioner.rate, MARGIN * self._captioner.front_end.hop
         self._undrawn = np.concatenate([self._undrawn, samples])
         while len(self._undrawn) >= self._drawn + rate + margin:
@@ -185,7 +206,10 @@ class _Tape:
 
     def _overview(self, count: int) -> None:
         """Sends that of the next `count` samples."""
-        front_end, samples = self._captioner.front_end, self._undrawn[self._drawn : self._drawn + count]
+        front_end, samples = (
+            self._captioner.front_end,
+            self._undrawn[self._drawn : self._drawn + count],
+        )
         if not count:
             return
         columns = max(1, round(self._request["overview"] * len(samples) / self._captioner.rate))
@@ -196,13 +220,23 @@ class _Tape:
         if front_end.power == 1:
             power = power**2
         frames = np.linspace(0, len(power), columns, endpoint=False).astype(int)
-        bands = np.linspace(0, power.shape[1], min(BANDS, power.shape[1]), endpoint=False).astype(int)
-        drawn = np.add.reduceat(np.maximum.reduceat(power, frames), bands, axis=1)  # (columns, bands)
+        bands = np.linspace(0, power.shape[1], min(BANDS, power.shape[1]), endpoint=False).astype(
+            int
+        )
+        # (columns, bands)
+        drawn = np.add.reduceat(np.maximum.reduceat(power, frames), bands, axis=1)
         level = (10 * np.log10(np.maximum(drawn, 1e-12)) - QUIETEST) / (LOUDEST - QUIETEST)
-        peaks = np.maximum.reduceat(np.abs(samples), np.linspace(0, len(samples), columns, endpoint=False).astype(int))
+        peaks = np.maximum.reduceat(
+            np.abs(samples), np.linspace(0, len(samples), columns, endpoint=False).astype(int)
+        )
         self._channel.send(
             "overview",
-            {"columns": columns, "bands": len(bands), "peaks": _bytes(peaks), "spectrogram": _bytes(level)},
+            {
+                "columns": columns,
+                "bands": len(bands),
+                "peaks": _bytes(peaks),
+                "spectrogram": _bytes(level),
+            },
         )
 
 
@@ -212,14 +246,18 @@ def _bytes(values: np.ndarray) -> str:
 
 
 def caption_job(captioner: Captioner, request: Request, channel: Channel) -> None:
-    """Captions a file: messages `caption`, or `text` of subtitles, with `progress` and `overview` between them."""
+    """Captions a file: messages `caption`, or `text` of subtitles, with `progress` and `overview`
+    between them.
+    """
     tape = _Tape(captioner, request, channel)
     if request["format"] in ("srt", "vtt", "ass"):
         _write_subtitles(captioner, request, tape, channel)
         return
     if request["segments"] == "events":
         for event in _events(captioner, tape):
-            channel.send("caption", event_fields(event) | _explained(captioner, request, tape, event))
+            channel.send(
+                "caption", event_fields(event) | _explained(captioner, request, tape, event)
+            )
         return
     for number, caption in enumerate(_captions(captioner, request, tape), 1):
         fields = row_fields(Row("", caption), ALTERNATIVES)
@@ -264,8 +302,12 @@ def _events(captioner: Captioner, chunks: Iterable[np.ndarray]) -> Iterator[Even
     yield from segmenter.finish()
 
 
-def _explained(captioner: Captioner, request: Request, tape: _Tape, row: Caption | Event) -> dict[str, object]:
-    """Where the decoder attended as it said each word; see `Captioner.attention`. And what an event might be called instead."""
+def _explained(
+    captioner: Captioner, request: Request, tape: _Tape, row: Caption | Event
+) -> dict[str, object]:
+    """Where the decoder attended as it said each word; see `Captioner.attention`. And what an event
+    might be called instead.
+    """
     if not request["explain"] or (isinstance(row, Event) and row.state != "end"):
         return {}
     text = row.text if isinstance(row, Caption) else row.caption
@@ -302,15 +344,21 @@ class _Text(io.StringIO):
 
 
 def rank_job(captioner: Captioner, request: Request, channel: Channel) -> None:
-    """Compares files with sentences: the words that are not `known`, and a message `sound` for each file."""
+    """Compares files with sentences: the words that are not `known`, and a message `sound` for each
+    file.
+    """
     asked = {word for text in request["sentences"] for word in words(text)}
-    channel.send("unknown", sorted(word for word in asked if word not in captioner.checkpoint.vocabulary))
+    channel.send(
+        "unknown", sorted(word for word in asked if word not in captioner.checkpoint.vocabulary)
+    )
     for path, name in request["files"]:
         channel.check()
         try:
             with _opened(path, name) as file:
                 found = captioner.similarity([file], request["sentences"])[0]
-            channel.send("sound", {"file": name, "similarities": [round(float(value), 4) for value in found]})
+            channel.send(
+                "sound", {"file": name, "similarities": [round(float(value), 4) for value in found]}
+            )
         except AudioError as error:
             channel.send("sound", {"file": name, "error": str(error)})
 
@@ -318,7 +366,10 @@ def rank_job(captioner: Captioner, request: Request, channel: Channel) -> None:
 def sound_job(captioner: Captioner, request: Request, channel: Channel) -> None:  # noqa: ARG001 (as all jobs are called)
     """Decodes a file for a player: pieces of mp3, mono."""
     seconds = 0.0
-    with _opened(request["path"], request["name"]) as file, av.open(_Pieces(channel), "w", "mp3") as out:
+    with (
+        _opened(request["path"], request["name"]) as file,
+        av.open(_Pieces(channel), "w", "mp3") as out,
+    ):
         stream = out.add_stream("mp3", rate=SOUND_RATE, layout="mono")
         stream.bit_rate = SOUND_BITS
         for chunk in stream_audio(file, SOUND_RATE):
@@ -341,7 +392,9 @@ def _opened(path: str, name: str) -> io.FileIO:
 def _check_seconds(seconds: float, request: Request) -> None:
     most = request["max_seconds"]
     if seconds > most:
-        raise AudioError(f"{request['name']}: longer than {most:g} s, which is the most that this server takes")
+        raise AudioError(
+            f"{request['name']}: longer than {most:g} s, which is the most that this server takes"
+        )
 
 
 class _Pieces(io.RawIOBase):

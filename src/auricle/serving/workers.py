@@ -1,4 +1,6 @@
-"""The server's side of its worker processes: a bounded queue before them, and an end to those that take too long."""
+"""The server's side of its worker processes: a bounded queue before them, and an end to those that
+take too long.
+"""
 
 import asyncio
 import contextlib
@@ -43,7 +45,9 @@ class _Worker:
         self._streams = await asyncio.open_connection(sock=self._ours)
         async with asyncio.timeout(START_SECONDS):
             if await self.receive() is None:
-                raise AuricleError("a worker process ended before it was ready: is there memory enough?")
+                raise AuricleError(
+                    "a worker process ended before it was ready: is there memory enough?"
+                )
 
     async def send(self, request: Request) -> None:
         assert self._streams is not None
@@ -116,13 +120,18 @@ class Workers:
         if self._waiting >= self._limits.queue:
             mean = sum(self._taken) / len(self._taken) if self._taken else 1.0
             wait = math.ceil(mean * (self._waiting + 1) / self._limits.jobs)
-            raise RefusedError(429, f"{self._waiting} requests wait already: try again in {wait} s", retry_after=wait)
+            raise RefusedError(
+                429,
+                f"{self._waiting} requests wait already: try again in {wait} s",
+                retry_after=wait,
+            )
 
     async def run(self, request: Request) -> AsyncGenerator[Message]:
         """What a worker answers, bit by bit. Close the generator where the rest is not wanted.
 
         Raises:
-            RefusedError: the queue is full, the sound cannot be read, or the job took too long or too much.
+            RefusedError: the queue is full, the sound cannot be read, or the job took too long or
+                too much.
         """
         self.check_room()
         self._waiting += 1
@@ -169,7 +178,9 @@ class Workers:
                     f"it takes longer than {self._limits.job_seconds:g} s to decode and caption, which is the most allowed",
                 ) from None
             if message is None:
-                raise RefusedError(422, "decoding it ended the decoder: it is damaged, or made to do harm")
+                raise RefusedError(
+                    422, "decoding it ended the decoder: it is damaged, or made to do harm"
+                )
             yield message
 
     async def _leave(self, worker: _Worker, answered: bool) -> None:

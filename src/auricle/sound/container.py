@@ -124,15 +124,25 @@ class Reader:
         elif container == "mp3":
             at = max(head.find(b"Xing"), head.find(b"Info"))  # in the first frame of most encoders
             if 36 <= at <= len(head) - 16:
-                flags, *counts = struct.unpack_from(">3I", head, at + 4)  # frames, if bit 0; bytes, if bit 1
+                flags, *counts = struct.unpack_from(
+                    ">3I", head, at + 4
+                )  # frames, if bit 0; bytes, if bit 1
                 length = counts[flags & 1]
                 missing = at - 36 + length - self.size
-                return missing if flags < 16 and flags & 2 and missing > max(1 << 14, length // 20) else 0
+                return (
+                    missing
+                    if flags < 16 and flags & 2 and missing > max(1 << 14, length // 20)
+                    else 0
+                )
         elif container == "ogg":
-            at = tail.rfind(b"OggS")  # the last page: 27 bytes, the lengths of its segments, the segments
+            at = tail.rfind(
+                b"OggS"
+            )  # the last page: 27 bytes, the lengths of its segments, the segments
             if at >= 0:
                 segments = int.from_bytes(tail[at + 26 : at + 27])
-                return max(0, at + 27 + segments + sum(tail[at + 27 : at + 27 + segments]) - len(tail))
+                return max(
+                    0, at + 27 + segments + sum(tail[at + 27 : at + 27 + segments]) - len(tail)
+                )
         return 0
 
 
@@ -157,25 +167,31 @@ def open_sound(
     reader: Reader, stack: contextlib.ExitStack, track: int | None = None
 ) -> tuple[InputContainer, AudioStream]:
     """Find the demuxer and the audio stream, from the first 32 KB if they suffice: a wav then opens in 2 ms, not 35."""
-    problem = (
-        "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, or a video with sound"
-    )
+    problem = "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, or a video with sound"
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
         try:
             # No protocol is allowed: a playlist must not make us read other files or the network.
             options = {"protocol_whitelist": "none", **probe}
-            container = stack.enter_context(av.open(reader, "r", options=options, metadata_errors="replace"))
+            container = stack.enter_context(
+                av.open(reader, "r", options=options, metadata_errors="replace")
+            )
         except FFmpegError:
             continue
         tracks = container.streams.audio
         if track is not None and tracks and not 1 <= track <= len(tracks):
-            problem = f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
+            problem = (
+                f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
+            )
             continue
-        stream = container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
+        stream = (
+            container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
+        )
         if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
             break
-        problem = f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
+        problem = (
+            f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
+        )
     else:
         raise AudioError(problem if reader.size else "is empty (0 bytes); wanted a sound")
     reader.opened()
@@ -188,8 +204,13 @@ def open_sound(
 
 def _listed(tracks: Iterable[AudioStream]) -> str:
     """Audio tracks as people tell them apart."""
-    names = (" ".join(filter(None, (t.metadata.get("language"), t.metadata.get("title")))) for t in tracks)
-    return printable(", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1)))
+    names = (
+        " ".join(filter(None, (t.metadata.get("language"), t.metadata.get("title"))))
+        for t in tracks
+    )
+    return printable(
+        ", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1))
+    )
 
 
 def header_seconds(container: InputContainer, stream: AudioStream) -> float:
@@ -198,9 +219,13 @@ def header_seconds(container: InputContainer, stream: AudioStream) -> float:
         seconds = 0.0
     elif stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
-    elif tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # matroska's
+    elif tag := re.fullmatch(
+        r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")
+    ):  # matroska's
         seconds = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-    elif container.duration and len(container.streams) == 1:  # pictures may last longer than the sound
+    elif (
+        container.duration and len(container.streams) == 1
+    ):  # pictures may last longer than the sound
         seconds = container.duration / av.time_base
     else:
         seconds = 0.0

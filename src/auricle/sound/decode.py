@@ -1,10 +1,12 @@
-"""Any file, bytes or live stream that FFmpeg can decode -> mono float32 at the rate asked for, a second at a time.
+"""Any file, bytes or live stream that FFmpeg can decode -> mono float32 at the rate asked for, a
+second at a time.
 
     bytes -> demux, decode -> blocks of a second -> mean of the channels -> resampled chunks
     Reader     _decode           _seconds               to_mono            resample_blocks
 
-Channels are averaged by us: FFmpeg's own mono mix makes stereo 3 dB too loud. They are averaged before
-resampling, which then costs half, and in blocks of a second, since Python's price is by the call.
+Channels are averaged by us: FFmpeg's own mono mix makes stereo 3 dB too loud. They are averaged
+before resampling, which then costs half, and in blocks of a second, since Python's price is by the
+call.
 """
 
 import contextlib
@@ -17,8 +19,22 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from auricle.errors import AudioError, printable
-from auricle.sound.container import Reader, Source, header_seconds, open_bytes, open_sound, source_name
-from auricle.sound.resample import MAX_CHANNELS, MAX_RATE, check_rate, frame_samples, resample_blocks, to_mono
+from auricle.sound.container import (
+    Reader,
+    Source,
+    header_seconds,
+    open_bytes,
+    open_sound,
+    source_name,
+)
+from auricle.sound.resample import (
+    MAX_CHANNELS,
+    MAX_RATE,
+    check_rate,
+    frame_samples,
+    resample_blocks,
+    to_mono,
+)
 
 _SHORTEST_GAP, _LONGEST_GAP = 0.05, 3600.0  # seconds between timestamps that are filled
 
@@ -35,19 +51,23 @@ def stream_audio(
     """Decode a sound as it is read; memory does not grow with its length.
 
     Args:
-        source: path of a sound or of a video with sound, the file's bytes, or an open binary stream, seekable or not.
+        source: path of a sound or of a video with sound, the file's bytes, or an open binary
+            stream, seekable or not.
         rate: sampling rate wanted, in Hz.
         name: what errors call the source, if not its path.
         max_duration: seconds; a longer sound is refused, at once where its header says so.
         track: which of several audio tracks, counted from 1; the one that players choose if None.
-        aligned: whether samples stand where a player plays them, with silence where a film begins without sound or lacks some.
+        aligned: whether samples stand where a player plays them, with silence where a film begins
+            without sound or lacks some.
 
     Yields:
-        Chunks of about a second, (samples,) float32, the mean of the channels. Full scale is 1; none is empty.
+        Chunks of about a second, (samples,) float32, the mean of the channels. Full scale is 1;
+        none is empty.
 
     Raises:
-        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too early or is too long.
-            Where that shows only at the end, the chunks before it have been yielded.
+        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too
+            early or is too long. Where that shows only at the end, the chunks before it have been
+            yielded.
     """
     longest = float("inf") if max_duration is None else max_duration
     try:
@@ -68,11 +88,17 @@ def stream_audio(
                 _check_duration(samples / rate, longest)
                 yield chunk
     except (AudioError, FFmpegError, OSError) as error:
-        problem = error if isinstance(error, AudioError) else f"reading it failed ({error.strerror or error})"
+        problem = (
+            error
+            if isinstance(error, AudioError)
+            else f"reading it failed ({error.strerror or error})"
+        )
         raise AudioError(f"{printable(name or source_name(source))}: {problem}") from None
 
 
-def load_audio(source: Source, rate: int, *, name: str | None = None, max_seconds: float | None = None) -> np.ndarray:
+def load_audio(
+    source: Source, rate: int, *, name: str | None = None, max_seconds: float | None = None
+) -> np.ndarray:
     """Decode a whole sound, or its first `max_seconds`: the chunks of `stream_audio`, joined.
 
     Returns:
@@ -92,7 +118,9 @@ def load_audio(source: Source, rate: int, *, name: str | None = None, max_second
 
 
 def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.AudioFrame]:
-    """The same sound with silence where timestamps, in seconds, leave a gap, from `start` on; jumps of hours are no gaps."""
+    """The same sound with silence where timestamps, in seconds, leave a gap, from `start` on; jumps
+    of hours are no gaps.
+    """
     now = start
     for frame in frames:
         missing = (frame.time or now) - now
@@ -111,8 +139,12 @@ def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.Audio
         now += frame.samples / frame.sample_rate
 
 
-def _decode(reader: Reader, container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame. A damaged packet is passed over, as players do; many, or a lost end, are an error."""
+def _decode(
+    reader: Reader, container: InputContainer, stream: AudioStream
+) -> Iterator[av.AudioFrame]:
+    """Decode frame by frame. A damaged packet is passed over, as players do; many, or a lost end,
+    are an error.
+    """
     kind = container.format.name
     if reader.seekable():
         _check_whole(reader.missing(kind))
@@ -126,7 +158,8 @@ def _decode(reader: Reader, container: InputContainer, stream: AudioStream) -> I
                 break
             packets += 1
             frames = packet.decode()
-            ends_lost = ends_lost and not packet.size  # the last packet is an empty one, which flushes the decoder
+            # the last packet is an empty one, which flushes the decoder
+            ends_lost = ends_lost and not packet.size
         except FFmpegError:
             lost, ends_lost = lost + 1, True
             continue
@@ -134,7 +167,8 @@ def _decode(reader: Reader, container: InputContainer, stream: AudioStream) -> I
             check_rate(frame.sample_rate, "in the file")
             seconds = frame.samples / frame.sample_rate
             samples += frame.samples
-            end = max(end + seconds, (frame.time or 0) + seconds)  # a gap in the timestamps is no loss
+            # a gap in the timestamps is no loss
+            end = max(end + seconds, (frame.time or 0) + seconds)
             yield frame
 
     _check_whole(reader.missing(kind))
@@ -142,20 +176,28 @@ def _decode(reader: Reader, container: InputContainer, stream: AudioStream) -> I
         raise AudioError("has no samples that decode; wanted a sound")
     declared = header_seconds(container, stream)
     if end < declared - (0.1 if ends_lost else max(1, declared / 20)):
-        raise AudioError(f"is truncated: {end:.1f} of {declared:.1f} s decode; copy or download it again")
+        raise AudioError(
+            f"is truncated: {end:.1f} of {declared:.1f} s decode; copy or download it again"
+        )
     if lost > max(1, packets // 20):
-        raise AudioError(f"is damaged: {lost} of {packets} packets do not decode; copy or download it again")
+        raise AudioError(
+            f"is damaged: {lost} of {packets} packets do not decode; copy or download it again"
+        )
 
 
 def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-    """The same sound in frames of one second, and the shorter rests before the rate or format changes."""
+    """The same sound in frames of one second, and the shorter rests before the rate or format
+    changes.
+    """
     fifo, shape = av.AudioFifo(), None
     for frame in frames:
         now = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
         if now != shape:
             yield from fifo.read_many(MAX_RATE, partial=True)
             if frame.layout.nb_channels > MAX_CHANNELS:
-                raise AudioError(f"has {frame.layout.nb_channels} channels; wanted at most {MAX_CHANNELS}")
+                raise AudioError(
+                    f"has {frame.layout.nb_channels} channels; wanted at most {MAX_CHANNELS}"
+                )
             fifo, shape = av.AudioFifo(), now
         frame.pts = None  # else the fifo insists on timestamps without gaps
         fifo.write(frame)
@@ -170,4 +212,6 @@ def _check_duration(seconds: float, longest: float) -> None:
 
 def _check_whole(missing: int) -> None:
     if missing:
-        raise AudioError(f"is truncated: its last {missing} bytes are missing; copy or download it again")
+        raise AudioError(
+            f"is truncated: its last {missing} bytes are missing; copy or download it again"
+        )

@@ -14,12 +14,13 @@ from auricle.errors import AuricleError
 
 # Shorter sounds are padded with silence, so that every network has at least one frame to give.
 MINIMUM_SECONDS = 1.0
-# Counted up with every change of what `log_mel` gives, so that spectrograms kept on disk are made anew.
+# Counted up with every change of what `log_mel` gives, so that spectrograms kept on disk are made
+# anew.
 VERSION = 2
 # Frames transformed at once: their float64 spectra stay in the processor's cache.
 BLOCK = 128
-# Multiplications up to which OpenBLAS, in numpy, keeps a product of matrices on one thread. More wake threads that then wait
-# for work, busily, while other sounds want the processor.
+# Multiplications up to which OpenBLAS, in numpy, keeps a product of matrices on one thread. More
+# wake threads that then wait for work, busily, while other sounds want the processor.
 ON_ONE_THREAD = 1 << 18
 
 
@@ -59,8 +60,9 @@ class FrontEnd:
 FRONT_ENDS = {
     front_end.name: front_end
     for front_end in (
-        # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It says nothing of band edges and
-        # decibels; PANNs' are taken, so that PANNs' weights see bands and levels close to those they were trained on.
+        # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It says
+        # nothing of band edges and decibels; PANNs' are taken, so that PANNs' weights see bands and
+        # levels close to those they were trained on.
         FrontEnd("paper", 44100, 1024, 512, 1024, "hamming", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
         # PANNs (Kong et al. 2020), as Cnn10 was trained.
         FrontEnd("panns", 32000, 1024, 320, 1024, "hann", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
@@ -105,7 +107,9 @@ def log_mel_stream(chunks: Iterable[np.ndarray], front_end: FrontEnd) -> Iterato
     held = np.zeros(0, np.float32)  # the signal that frames to come still need
     first = 0  # where in `held` the next frame begins
     mirrored = margin == 0  # whether the reflection before the sound's beginning stands in `held`
-    for samples in _emphasised(_at_least(chunks, int(MINIMUM_SECONDS * front_end.rate)), front_end.pre_emphasis):
+    for samples in _emphasised(
+        _at_least(chunks, int(MINIMUM_SECONDS * front_end.rate)), front_end.pre_emphasis
+    ):
         held = np.concatenate([held, samples])
         if not mirrored:
             if len(held) <= margin:
@@ -148,14 +152,18 @@ def _emphasised(chunks: Iterable[np.ndarray], coefficient: float) -> Iterator[np
 
 def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
     """`count` frames of log-mel, the first of which begins where the signal does; in blocks."""
-    frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][:count]
+    frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][
+        :count
+    ]
     window, filters = _window(front_end), _filter_groups(front_end)
     for start in range(0, count, BLOCK):
         # A float64 transform is both faster and truer than numpy's float32 one.
         spectrum = np.fft.rfft(frames[start : start + BLOCK] * window, front_end.fft)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         magnitude = power if front_end.power == 2 else np.sqrt(power)
-        mel = np.concatenate([magnitude[:, low:high] @ weights for low, high, weights in filters], 1)
+        mel = np.concatenate(
+            [magnitude[:, low:high] @ weights for low, high, weights in filters], 1
+        )
         yield to_log(mel, front_end)
 
 
@@ -185,18 +193,22 @@ def _window(front_end: FrontEnd) -> np.ndarray:
 def mel_filters(front_end: FrontEnd) -> np.ndarray:
     """Triangular mel filters: (fft // 2 + 1, mels) float32.
 
-    `htk`: mel = 1127 ln(1 + f / 700), triangles straight in mel, height 1, as Kaldi and VGGish have them, which leave out
-    the zeroth bin and the last. `slaney`: linear below 1 kHz and logarithmic above, triangles straight in Hz, area 1
-    (Auditory Toolbox, 1998; librosa's default).
+    `htk`: mel = 1127 ln(1 + f / 700), triangles straight in mel, height 1, as Kaldi and VGGish have
+    them, which leave out the zeroth bin and the last. `slaney`: linear below 1 kHz and logarithmic
+    above, triangles straight in Hz, area 1 (Auditory Toolbox, 1998; librosa's default).
     """
     bins = np.arange(front_end.fft // 2 + 1) * front_end.rate / front_end.fft
     if front_end.mel_scale == "htk":
         position = _hz_to_htk(bins)
-        edges = np.linspace(_hz_to_htk(front_end.low), _hz_to_htk(front_end.high), front_end.mels + 2)
+        edges = np.linspace(
+            _hz_to_htk(front_end.low), _hz_to_htk(front_end.high), front_end.mels + 2
+        )
         height = np.ones(front_end.mels)
     else:
         position = bins
-        mels = np.linspace(_hz_to_slaney(front_end.low), _hz_to_slaney(front_end.high), front_end.mels + 2)
+        mels = np.linspace(
+            _hz_to_slaney(front_end.low), _hz_to_slaney(front_end.high), front_end.mels + 2
+        )
         edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * np.log(6.4) / 27))
         height = 2 / (edges[2:] - edges[:-2])
     rising = (position[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -209,7 +221,8 @@ def mel_filters(front_end: FrontEnd) -> np.ndarray:
 
 @cache
 def _filter_groups(front_end: FrontEnd) -> list[tuple[int, int, np.ndarray]]:
-    """The mel filters in groups of neighbours, each with the bins that it hears, low and high, and (high - low, bands).
+    """The mel filters in groups of neighbours, each with the bins that it hears, low and high, and
+    (high - low, bands).
 
     Most of the whole matrix is zeros, and each group is small enough for one thread.
     """

@@ -20,7 +20,11 @@ def find_sounds(paths: Iterable[str]) -> Iterator[str]:
         elif os.path.isdir(path):
             for folder, folders, files in os.walk(path):
                 folders.sort()
-                yield from (os.path.join(folder, f) for f in sorted(files) if Path(f).suffix.lower() in MEDIA)
+                yield from (
+                    os.path.join(folder, f)
+                    for f in sorted(files)
+                    if Path(f).suffix.lower() in MEDIA
+                )
         elif matches := sorted(glob.glob(path, recursive=True)):
             yield from find_sounds(matches)
         else:

@@ -40,7 +40,9 @@ def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Itera
     try:
         container = av.open(url, "r", options=options, metadata_errors="replace", timeout=timeout)
     except (FFmpegError, OSError) as error:
-        raise AudioError(f"{shown_url(url)}: cannot be opened ({error.strerror or error})") from None
+        raise AudioError(
+            f"{shown_url(url)}: cannot be opened ({error.strerror or error})"
+        ) from None
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.rate:
         container.close()
@@ -48,7 +50,9 @@ def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Itera
     return container.duration is not None, _resampled_url(shown_url(url), container, stream, rate)
 
 
-def _resampled_url(name: str, container: InputContainer, stream: AudioStream, rate: int) -> Iterator[np.ndarray]:
+def _resampled_url(
+    name: str, container: InputContainer, stream: AudioStream, rate: int
+) -> Iterator[np.ndarray]:
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         damaged, seconds = 0, 0.0
         for packet in container.demux(stream):
@@ -72,7 +76,9 @@ def _resampled_url(name: str, container: InputContainer, stream: AudioStream, ra
         try:
             yield from resample_blocks(blocks(), rate)
         except (AudioError, FFmpegError, OSError) as error:
-            problem = error if isinstance(error, AudioError) else f"was lost ({error.strerror or error})"
+            problem = (
+                error if isinstance(error, AudioError) else f"was lost ({error.strerror or error})"
+            )
             raise AudioError(f"{name}: {problem}") from None
 
 

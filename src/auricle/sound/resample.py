@@ -32,14 +32,18 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         check_rate(to_rate, "asked for")
         channels = np.atleast_2d(samples)
         if channels.dtype.kind != "f" and channels.dtype not in (np.uint8, np.int16, np.int32):
-            raise AudioError(f"of type {channels.dtype}; wanted floats with full scale 1, or uint8, int16 or int32 PCM")
+            raise AudioError(
+                f"of type {channels.dtype}; wanted floats with full scale 1, or uint8, int16 or int32 PCM"
+            )
         if channels.ndim > 2 or not channels.size or len(channels) > MAX_CHANNELS:
             raise AudioError(
                 f"of shape {np.shape(samples)}; wanted (samples,) or (channels, samples), "
                 f"not empty, with at most {MAX_CHANNELS} channels"
             )
         mono = to_mono(channels)
-        blocks = ((from_rate, mono[start : start + from_rate]) for start in range(0, len(mono), from_rate))
+        blocks = (
+            (from_rate, mono[start : start + from_rate]) for start in range(0, len(mono), from_rate)
+        )
         return np.concatenate(list(resample_blocks(blocks, to_rate)))
     except AudioError as error:
         raise AudioError(f"array: {error}") from None
@@ -67,7 +71,11 @@ def to_mono(channels: np.ndarray) -> np.ndarray:
         mono = np.add.reduce(channels, axis=0, dtype=np.float32) / np.float32(len(channels))
         if channels.dtype == np.uint8:
             return (mono - 128) / 128
-        return mono / np.float32(2.0 ** (8 * channels.itemsize - 1)) if channels.dtype.kind == "i" else mono
+        return (
+            mono / np.float32(2.0 ** (8 * channels.itemsize - 1))
+            if channels.dtype.kind == "i"
+            else mono
+        )
 
 
 def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
@@ -76,7 +84,9 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
     def run(frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
         nonlocal heard
         for resampled in resampler.resample(frame):
-            if resampled is not None and resampled.samples:  # where the rates agree, None comes back for None
+            if (
+                resampled is not None and resampled.samples
+            ):  # where the rates agree, None comes back for None
                 chunk = resampled.to_ndarray()[0]
                 if not np.isfinite(chunk).all():
                     raise AudioError("has samples that are NaN or infinite; wanted finite ones")
@@ -101,7 +111,9 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
 def check_rate(rate: int, which: str) -> None:
     """Refuses a sampling rate outside `MIN_RATE` to `MAX_RATE`, in Hz."""
     if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"the sampling rate {which} is {rate} Hz; wanted a whole number from {MIN_RATE} to {MAX_RATE}")
+        raise AudioError(
+            f"the sampling rate {which} is {rate} Hz; wanted a whole number from {MIN_RATE} to {MAX_RATE}"
+        )
 
 
 def frame_samples(frame: av.AudioFrame) -> np.ndarray:

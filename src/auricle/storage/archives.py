@@ -1,4 +1,5 @@
-"""Archives from elsewhere, unpacked so that nothing lands outside of one folder, which appears whole or not at all.
+"""Archives from elsewhere, unpacked so that nothing lands outside of one folder, which appears
+whole or not at all.
 
 zip, tar, 7z -> each member checked -> folder.part/ -> folder/
 """
@@ -27,8 +28,8 @@ def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None 
         progress: told of bytes unpacked, and of all where the archive says.
 
     Raises:
-        ArchiveError: a damaged archive; a path that leaves the folder; a link or a device; a path twice; more than
-            `MOST_FILES` members or `MOST_BYTES`; nothing wanted in it.
+        ArchiveError: a damaged archive; a path that leaves the folder; a link or a device; a path
+            twice; more than `MOST_FILES` members or `MOST_BYTES`; nothing wanted in it.
         AuricleError: it does not fit on the disk.
     """
     if folder.exists():
@@ -51,7 +52,9 @@ def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None 
     except (AuricleError, ModuleNotFoundError):
         raise
     except Exception as error:  # a reader of damaged archives raises whatever it met
-        raise ArchiveError(f"{archive}: cannot be unpacked: {str(error) or type(error).__name__}") from error
+        raise ArchiveError(
+            f"{archive}: cannot be unpacked: {str(error) or type(error).__name__}"
+        ) from error
     finally:
         unpacking.close()
     part.replace(folder)

@@ -24,7 +24,9 @@ Check = Callable[[Path], str | None]
 
 _BLOCK = 1 << 20
 # What a second try does not mend: the disk's own errors.
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO})
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+)
 
 
 class DownloadError(AuricleError):
@@ -40,12 +42,15 @@ class Remote:
     checksum: str  # "md5:..." or "sha256:..."
     size: int | None = None  # bytes, where known
 
-    def fetch(self, folder: Path, *, mirror: str | None = None, progress: Progress | None = None) -> Path:
+    def fetch(
+        self, folder: Path, *, mirror: str | None = None, progress: Progress | None = None
+    ) -> Path:
         """The file in `folder`, fetched unless it is there and right.
 
         Args:
             folder: where to.
-            mirror: an address under which a file of this name lies, in place of its makers'; checksums hold as ever.
+            mirror: an address under which a file of this name lies, in place of its makers';
+                checksums hold as ever.
             progress: told of bytes.
 
         Raises:
@@ -54,7 +59,9 @@ class Remote:
         url = f"{mirror.rstrip('/')}/{urllib.parse.quote(self.name)}" if mirror else self.url
         algorithm, _, wanted = self.checksum.partition(":")
         md5, sha256 = (wanted if algorithm == name else None for name in ("md5", "sha256"))
-        return download(url, folder / self.name, md5=md5, sha256=sha256, progress=progress, max_bytes=self.size)
+        return download(
+            url, folder / self.name, md5=md5, sha256=sha256, progress=progress, max_bytes=self.size
+        )
 
 
 def require_space(folder: Path, size: int, what: str) -> None:
@@ -66,7 +73,9 @@ def require_space(folder: Path, size: int, what: str) -> None:
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if size > free:
-        raise AuricleError(f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on its disk")
+        raise AuricleError(
+            f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on its disk"
+        )
 
 
 def download(
@@ -85,13 +94,15 @@ def download(
 ) -> Path:
     """Fetch `url` (http or https) into `path`; a file already there that passes its checks is kept.
 
-    The file grows as `path` + ".part" and is renamed when complete. With a checksum or a `check`, a broken one goes
-    on where it stopped, within this call (`attempts` in a row without a new byte, `pause` seconds before
-    the second, twice as long before each later one) and in later ones; without, nothing would show that the halves fit,
-    so it starts over. `timeout` is the silence in seconds after which a connection counts as broken.
+    The file grows as `path` + ".part" and is renamed when complete. With a checksum or a `check`, a
+    broken one goes on where it stopped, within this call (`attempts` in a row without a new byte,
+    `pause` seconds before the second, twice as long before each later one) and in later ones;
+    without, nothing would show that the halves fit, so it starts over. `timeout` is the silence in
+    seconds after which a connection counts as broken.
 
-    Raises DownloadError: no connection, an HTTP error, a file that fails its checks (it is removed), more than
-    `max_bytes` or `max_seconds`; AuricleError: less room on the disk than the server says that the file takes.
+    Raises DownloadError: no connection, an HTTP error, a file that fails its checks (it is
+    removed), more than `max_bytes` or `max_seconds`; AuricleError: less room on the disk than the
+    server says that the file takes.
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url}: an http:// or https:// address is wanted")
@@ -117,7 +128,9 @@ def download(
     problem = fetch.problem(fetch.part)
     if problem:
         fetch.part.unlink()
-        raise DownloadError(f"{url}: {problem}; the file was removed: try again, or tell its makers")
+        raise DownloadError(
+            f"{url}: {problem}; the file was removed: try again, or tell its makers"
+        )
     fetch.part.replace(path)
     return path
 
@@ -160,7 +173,9 @@ class _Download:
     def run(self, deadline: float | None) -> None:
         """One connection: append what is missing; OSError if it ends early."""
         start = self.size
-        request = urllib.request.Request(self.url, headers={"User-Agent": "auricle", "Accept-Encoding": "identity"})
+        request = urllib.request.Request(
+            self.url, headers={"User-Agent": "auricle", "Accept-Encoding": "identity"}
+        )
         if start:
             request.add_header("Range", f"bytes={start}-")
         try:
@@ -195,7 +210,9 @@ class _Download:
             done += len(block)
             self._refuse_if_too_large(done)
             if deadline is not None and time.monotonic() > deadline:
-                raise DownloadError(f"{self.url}: not complete within the time allowed{self.kept()}")
+                raise DownloadError(
+                    f"{self.url}: not complete within the time allowed{self.kept()}"
+                )
             write(block)
             if self.progress:
                 self.progress(done, total)
@@ -205,7 +222,9 @@ class _Download:
     def _refuse_if_too_large(self, size: int | None) -> None:
         if self.max_bytes is not None and size is not None and size > self.max_bytes:
             self.part.unlink(missing_ok=True)
-            raise DownloadError(f"{self.url}: {size:,} bytes, at most {self.max_bytes:,} were expected")
+            raise DownloadError(
+                f"{self.url}: {size:,} bytes, at most {self.max_bytes:,} were expected"
+            )
 
     def problem(self, path: Path) -> str | None:
         """What is wrong with the complete file, or None."""
@@ -213,7 +232,11 @@ class _Download:
 
     def kept(self) -> str:
         """The end of a message: what a second try can go on from."""
-        return f" ({self.size:,} bytes are kept, a second try goes on from there)" if self.checks and self.size else ""
+        return (
+            f" ({self.size:,} bytes are kept, a second try goes on from there)"
+            if self.checks and self.size
+            else ""
+        )
 
 
 def _checks(md5: str | None, sha256: str | None, check: Check | None) -> list[Check]:
@@ -234,7 +257,9 @@ def _span(status: int, headers: email.message.Message) -> tuple[int, int | None]
     if status == http.HTTPStatus.PARTIAL_CONTENT:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         if found is None:
-            raise OSError(f"a part of the file without a usable Content-Range: {headers.get('Content-Range')!r}")
+            raise OSError(
+                f"a part of the file without a usable Content-Range: {headers.get('Content-Range')!r}"
+            )
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
@@ -247,7 +272,9 @@ def _is_lasting(error: Exception) -> bool:
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether there is no such server or no network, which at the first try is not worth a second."""
+    """Whether there is no such server or no network, which at the first try is not worth a
+    second.
+    """
     return isinstance(getattr(error, "reason", None), socket.gaierror | ConnectionRefusedError)
 
 

@@ -10,9 +10,11 @@ from auricle.errors import AuricleError
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that gets its name when it is whole: beside it, as `NAME.part`, in a folder that is made for it.
+    """Where to write a file that gets its name when it is whole: beside it, as `NAME.part`, in a
+    folder that is made for it.
 
-    Where that fails, nothing is left behind, and an error of the disk, which may not say where, is given the file's name.
+    Where that fails, nothing is left behind, and an error of the disk, which may not say where, is
+    given the file's name.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -28,7 +30,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def cache_folder(name: str) -> Path:
-    """The folder `name` in the user's cache: $AURICLE_CACHE, else auricle in $XDG_CACHE_HOME, else ~/.cache/auricle.
+    """The folder `name` in the user's cache: $AURICLE_CACHE, else auricle in $XDG_CACHE_HOME, else
+    ~/.cache/auricle.
 
     Raises:
         AuricleError: none of the three is there.
@@ -38,4 +41,6 @@ def cache_folder(name: str) -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle" / name
     except RuntimeError:
-        raise AuricleError("there is no home folder to cache in: set AURICLE_CACHE to a folder") from None
+        raise AuricleError(
+            "there is no home folder to cache in: set AURICLE_CACHE to a folder"
+        ) from None

@@ -45,7 +45,8 @@ class _Members(WriterFactory):
 
 def unpack_7z(archive: Path, unpacking: "Unpacking") -> None:
     """Unpacks the wanted members."""
-    # An open file, so that py7zr unpacks one member after the other: their order is what `begin` counts on.
+    # An open file, so that py7zr unpacks one member after the other: their order is what `begin`
+    # counts on.
     with archive.open("rb") as file, SevenZipFile(file) as opened:
         names: list[str] = []
         targets: dict[str, Path] = {}

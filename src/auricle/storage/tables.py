@@ -1,4 +1,6 @@
-"""What networks are made of, and how such dataclasses are read from TOML and JSON with errors that name the field."""
+"""What networks are made of, and how such dataclasses are read from TOML and JSON with errors that
+name the field.
+"""
 
 import dataclasses
 import difflib
@@ -32,7 +34,9 @@ def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:
             raise AuricleError(f"{where}: no field '{at}{name}': did you mean {near[0]}?")
     values = {name: _value(hints[name], value, where, at + name) for name, value in table.items()}
     for name, field in fields.items():
-        missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        missing = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
         if missing and name not in table:
             raise AuricleError(f"{where}: the field '{at}{name}' is missing")
     try:
@@ -50,7 +54,9 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
     elif typing.get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None
-        return _value(next(h for h in typing.get_args(hint) if h is not type(None)), value, where, name)
+        return _value(
+            next(h for h in typing.get_args(hint) if h is not type(None)), value, where, name
+        )
     elif typing.get_origin(hint) is Literal:
         if value in typing.get_args(hint):
             return value
@@ -58,7 +64,10 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
         raise AuricleError(f"{where}: {name} is {value!r}: choose one of {wanted}")
     elif typing.get_origin(hint) is tuple:
         if isinstance(value, list | tuple):
-            return tuple(_value(typing.get_args(hint)[0], v, where, f"{name}[{i}]") for i, v in enumerate(value))
+            return tuple(
+                _value(typing.get_args(hint)[0], v, where, f"{name}[{i}]")
+                for i, v in enumerate(value)
+            )
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif type(value) is hint:

@@ -25,7 +25,9 @@ class ArchiveError(AuricleError):
 class Unpacking:
     """What one archive may write, and how much it has written."""
 
-    def __init__(self, archive: Path, folder: Path, place: Place, progress: Progress | None) -> None:
+    def __init__(
+        self, archive: Path, folder: Path, place: Place, progress: Progress | None
+    ) -> None:
         self.archive = archive
         self.folder = folder
         self.place = place
@@ -39,7 +41,12 @@ class Unpacking:
         """Where a member goes, or None, as for folders, whose names end in a slash; refuses what no honest archive holds."""
         self.members += 1
         parts = re.split(r"[/\\]", name)
-        if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or re.search(r"[\x00-\x1f]", name):
+        if (
+            name.startswith(("/", "\\"))
+            or ".." in parts
+            or ":" in parts[0]
+            or re.search(r"[\x00-\x1f]", name)
+        ):
             raise ArchiveError(f"{self.archive}: holds a path that leads elsewhere: {name!r}")
         if link:
             raise ArchiveError(f"{self.archive}: holds a link or a device: {name!r}")
@@ -57,7 +64,9 @@ class Unpacking:
         """All that is wanted takes so many bytes."""
         self.total = total
         if total > MOST_BYTES:
-            raise ArchiveError(f"{self.archive}: holds {total:,} bytes, at most {MOST_BYTES:,} are unpacked")
+            raise ArchiveError(
+                f"{self.archive}: holds {total:,} bytes, at most {MOST_BYTES:,} are unpacked"
+            )
         require_space(self.folder, total, f"what {self.archive.name} holds")
 
     def begin(self, target: Path) -> None:

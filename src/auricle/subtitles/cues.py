@@ -2,8 +2,9 @@
 
     events -> texts, the longest first -> cues of one to seven seconds that can be read in their time
 
-The limits are those of captions for the deaf (BBC Subtitle Guidelines; Netflix Timed Text Style Guide; Described and Captioned
-Media Program): at most 17 characters a second, two lines of 42, seven seconds, and no two cues at once.
+The limits are those of captions for the deaf (BBC Subtitle Guidelines; Netflix Timed Text Style
+Guide; Described and Captioned Media Program): at most 17 characters a second, two lines of 42,
+seven seconds, and no two cues at once.
 """
 
 import itertools
@@ -48,14 +49,17 @@ class CueOptions:
 
 
 def cues(
-    events: Iterable[Event], options: CueOptions = CueOptions(), taken: Iterable[tuple[float, float]] = ()
+    events: Iterable[Event],
+    options: CueOptions = CueOptions(),
+    taken: Iterable[tuple[float, float]] = (),
 ) -> Iterator[Cue]:
     """The cues of events that follow each other, by time, in constant memory.
 
     Args:
         events: rows that are not final are passed over.
         options: what is shown.
-        taken: stretches in which something else is shown, (start, end) in seconds; cues come only between them.
+        taken: stretches in which something else is shown, (start, end) in seconds; cues come only
+            between them.
     """
     gaps, gap = _gaps(taken), 0
     final = (event for event in events if event.state == "end")
@@ -73,17 +77,25 @@ def cues(
                 break
             if held is not None and held.text in texts and start - held.end < SAID:
                 if first <= held.start and start - held.end < JOINED:
-                    held = replace(held, end=max(held.end, min(event.end, last, held.start + LONGEST)))
+                    held = replace(
+                        held, end=max(held.end, min(event.end, last, held.start + LONGEST))
+                    )
                 break
             # What is shown makes room once it could be read; until then it stays.
-            read = -GAP if held is None else min(held.end, max(held.start + _needed(held.text), start - GAP))
+            read = (
+                -GAP
+                if held is None
+                else min(held.end, max(held.start + _needed(held.text), start - GAP))
+            )
             start = max(start, read + GAP)
             text = _fitting(texts, min(after, last) - start, last - start)
             if text is None or start > latest:
                 continue
             if held is not None:
                 yield replace(held, end=read)
-            held = Cue(start, min(last, max(start + _needed(text), min(event.end, start + LONGEST))), text)
+            held = Cue(
+                start, min(last, max(start + _needed(text), min(event.end, start + LONGEST))), text
+            )
             break
     if held is not None:
         yield held
@@ -104,7 +116,9 @@ def _texts(event: Event, options: CueOptions) -> list[str]:
     if event.confidence is not None and event.confidence < options.confidence:
         return []
     found = phrases(event.caption, event.tags)
-    shown = [p.text for p in found if (options.speech or not p.speech) and (options.music or not p.music)]
+    shown = [
+        p.text for p in found if (options.speech or not p.speech) and (options.music or not p.music)
+    ]
     if not shown:
         return []
     labels = [f"[{', '.join(shown[:count])}]" for count in range(min(len(shown), PHRASES), 0, -1)]
@@ -113,7 +127,9 @@ def _texts(event: Event, options: CueOptions) -> list[str]:
 
 
 def _fitting(texts: Sequence[str], wished: float, most: float) -> str | None:
-    """The longest text that can be read in the seconds wished, or else the shortest if it can be read in the most there are."""
+    """The longest text that can be read in the seconds wished, or else the shortest if it can be
+    read in the most there are.
+    """
     for text in texts:
         if _needed(text) <= wished:
             return text
@@ -126,7 +142,9 @@ def _needed(text: str) -> float:
 
 
 def _wrapped(text: str) -> str | None:
-    """In at most two lines, the second not much longer than the first; None where it is too long."""
+    """In at most two lines, the second not much longer than the first; None where it is too
+    long.
+    """
     if len(text) <= LINE:
         return text
     spaces = [at for at, character in enumerate(text) if character == " "]

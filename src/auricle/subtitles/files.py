@@ -1,7 +1,9 @@
-"""Subtitle files: ours are written, and what others wrote is kept byte for byte where ours go in between.
+"""Subtitle files: ours are written, and what others wrote is kept byte for byte where ours go in
+between.
 
-SubRip has blocks of a number, times and text; WebVTT the same with optional names, and STYLE, REGION and NOTE blocks; Advanced
-SubStation Alpha a line for each cue in its section [Events], whose line Format names the columns.
+SubRip has blocks of a number, times and text; WebVTT the same with optional names, and STYLE,
+REGION and NOTE blocks; Advanced SubStation Alpha a line for each cue in its section [Events], whose
+line Format names the columns.
 """
 
 import bisect
@@ -60,7 +62,9 @@ def form_of(path: Path) -> Form:
     for form in FORMS:
         if path.suffix.lower() == f".{form}":
             return form
-    raise AuricleError(f"{path}: ends in '{path.suffix}'; wanted .srt, .vtt or .ass, which says how cues are written")
+    raise AuricleError(
+        f"{path}: ends in '{path.suffix}'; wanted .srt, .vtt or .ass, which says how cues are written"
+    )
 
 
 def read_subtitles(path: Path) -> SubtitleFile:
@@ -74,10 +78,14 @@ def read_subtitles(path: Path) -> SubtitleFile:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
-        raise AuricleError(f"{path}: cannot be read ({error.strerror}); wanted a subtitle file") from None
+        raise AuricleError(
+            f"{path}: cannot be read ({error.strerror}); wanted a subtitle file"
+        ) from None
     if len(content) > LARGEST:
         raise AuricleError(f"{path}: is larger than {LARGEST >> 20} MiB; wanted a subtitle file")
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
+    mark, encoding = next(
+        ((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8")
+    )
     try:
         text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError:
@@ -85,7 +93,9 @@ def read_subtitles(path: Path) -> SubtitleFile:
         mark, encoding, text = b"", "latin-1", content.decode("latin-1")
     cues = tuple(_ass_cues(text) if form == "ass" else _block_cues(text, form))
     if not cues:
-        raise AuricleError(f"{path}: holds no cue of {form}; wanted a file whose cues ours come between")
+        raise AuricleError(
+            f"{path}: holds no cue of {form}; wanted a file whose cues ours come between"
+        )
     return SubtitleFile(form, mark, encoding, text, cues)
 
 
@@ -99,7 +109,9 @@ def write_cues(cues: Iterable[Cue], form: Form) -> bytes:
 
 
 def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
-    """The file with more cues in it, each behind those that begin before it; what was there stays, byte for byte."""
+    """The file with more cues in it, each behind those that begin before it; what was there stays,
+    byte for byte.
+    """
     found = re.search(r"\r\n|\r|\n", file.text)
     newline = found[0] if found else "\n"
     existing = sorted(file.cues, key=lambda cue: cue.start)
@@ -112,15 +124,22 @@ def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
     write = _writer(file)
     parts, done = [], 0
     for place, ours_here in sorted(ours.items()):
-        parts += [file.text[done:place], _joint(file.text[max(0, place - 9) : place], newline, file.form)]
+        parts += [
+            file.text[done:place],
+            _joint(file.text[max(0, place - 9) : place], newline, file.form),
+        ]
         parts += [write(cue).replace("\n", newline) for cue in ours_here]
         done = place
     text = "".join([*parts, file.text[done:]])
-    return file.mark + text.encode(file.encoding, "replace" if file.encoding == "latin-1" else "strict")
+    return file.mark + text.encode(
+        file.encoding, "replace" if file.encoding == "latin-1" else "strict"
+    )
 
 
 def _joint(before: str, newline: str, form: Form) -> str:
-    """What must stand behind the text before, its end, before a cue can: a line's end, and an empty line between blocks."""
+    """What must stand behind the text before, its end, before a cue can: a line's end, and an empty
+    line between blocks.
+    """
     if not before or (form != "ass" and re.search(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z", before)):
         return ""
     ended = before.endswith(("\r", "\n"))
@@ -132,17 +151,24 @@ def _block_cues(text: str, form: Form) -> Iterator[Existing]:
     lines = [match.span() for match in _LINE.finditer(text)]
     places = [*(first for first, _ in lines), len(text)]
     empty = [not text[first:last].strip() for first, last in lines]
-    times = [(at, match) for at, (first, last) in enumerate(lines) if (match := _TIMES.match(text[first:last]))]
+    times = [
+        (at, match)
+        for at, (first, last) in enumerate(lines)
+        if (match := _TIMES.match(text[first:last]))
+    ]
     # A number or a name stands right before the times.
     heads = [at - 1 if at and not empty[at - 1] else at for at, _ in times]
     following_heads = [*heads, len(lines)][1:]
     for (at, match), head, following in zip(times, heads, following_heads, strict=True):
         behind = following
         if form == "vtt":
-            # Notes may follow a cue, which an empty line ends. In SubRip nothing does, and sloppy texts hold empty lines.
+            # Notes may follow a cue, which an empty line ends. In SubRip nothing does, and sloppy
+            # texts hold empty lines.
             behind = next((line for line in range(at, following) if empty[line]), following)
             behind = next((line for line in range(behind, following) if not empty[line]), following)
-        yield Existing(_seconds(match.groups()[:4]), _seconds(match.groups()[4:]), places[head], places[behind])
+        yield Existing(
+            _seconds(match.groups()[:4]), _seconds(match.groups()[4:]), places[head], places[behind]
+        )
 
 
 def _writer(file: SubtitleFile) -> Callable[[Cue], str]:
@@ -150,9 +176,14 @@ def _writer(file: SubtitleFile) -> Callable[[Cue], str]:
 
 
 def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
-    """How a cue is written between those of SubRip, which have numbers, and WebVTT, which need none."""
+    """How a cue is written between those of SubRip, which have numbers, and WebVTT, which need
+    none.
+    """
     mark = "," if file.form == "srt" else "."
-    heads = (re.match(r"\s*(\d{1,9})\s*[\r\n]", file.text[cue.first : cue.first + 40]) for cue in file.cues)
+    heads = (
+        re.match(r"\s*(\d{1,9})\s*[\r\n]", file.text[cue.first : cue.first + 40])
+        for cue in file.cues
+    )
     numbers = itertools.count(max((int(head[1]) for head in heads if head), default=0) + 1)
 
     def write(cue: Cue) -> str:
@@ -171,11 +202,15 @@ def _ass_cues(text: str) -> Iterator[Existing]:
             values = dict(zip(columns, rest.split(",", len(columns) - 1), strict=False))
             clocks = [_CLOCK.fullmatch(values.get(name, "")) for name in ("start", "end")]
             if clocks[0] and clocks[1]:
-                yield Existing(_seconds(clocks[0].groups()), _seconds(clocks[1].groups()), *match.span())
+                yield Existing(
+                    _seconds(clocks[0].groups()), _seconds(clocks[1].groups()), *match.span()
+                )
 
 
 def _ass_writer(text: str) -> Callable[[Cue], str]:
-    """How a cue is written as a line of Advanced SubStation Alpha, in the file's columns and one of its styles."""
+    """How a cue is written as a line of Advanced SubStation Alpha, in the file's columns and one of
+    its styles.
+    """
     columns = _columns(text)
     names = [
         match[0].partition(":")[2].split(",")[0].strip()
@@ -183,12 +218,20 @@ def _ass_writer(text: str) -> Callable[[Cue], str]:
         if section.endswith("styles") and match[0].lower().startswith("style:")
     ]
     style = "Default" if "Default" in names or not names else names[0]
-    fixed = {"layer": "0", "marked": "Marked=0", "style": style} | {f"margin{side}": "0" for side in "lrv"}
+    fixed = {"layer": "0", "marked": "Marked=0", "style": style} | {
+        f"margin{side}": "0" for side in "lrv"
+    }
 
     def write(cue: Cue) -> str:
         # Hundredths of a second, and one digit of hours.
-        start, end = (clock(seconds, ".").removeprefix("0")[:-1] for seconds in (cue.start, cue.end))
-        own = fixed | {"start": start, "end": end, "text": unmarked(cue.text, "ass").replace("\n", "\\N")}
+        start, end = (
+            clock(seconds, ".").removeprefix("0")[:-1] for seconds in (cue.start, cue.end)
+        )
+        own = fixed | {
+            "start": start,
+            "end": end,
+            "text": unmarked(cue.text, "ass").replace("\n", "\\N"),
+        }
         return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
 
     return write
@@ -210,9 +253,22 @@ def _columns(text: str) -> list[str]:
         kind, _, rest = match[0].partition(":")
         if section == "events" and kind.strip().lower() == "format":
             return [column.strip().lower() for column in rest.split(",")]
-    return ["layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text"]
+    return [
+        "layer",
+        "start",
+        "end",
+        "style",
+        "name",
+        "marginl",
+        "marginr",
+        "marginv",
+        "effect",
+        "text",
+    ]
 
 
 def _seconds(clock: Sequence[str | None]) -> float:
     hours, minutes, seconds, fraction = clock
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction}")
+    return (
+        int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction}")
+    )

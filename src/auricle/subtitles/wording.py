@@ -1,9 +1,11 @@
-"""Captions as captions for the deaf have them: "A dog barks while rain falls down." becomes "dog barking, rain falling".
+"""Captions as captions for the deaf have them: "A dog barks while rain falls down." becomes "dog
+barking, rain falling".
 
     sentence -> clauses -> who, does what, to what -> phrases
 
-Rules instead of a parser: captions are plain sentences, whose verbs are nearly all in the list below. What follows a verb is
-dropped, save an object; what a clause says of how, where and for how long is dropped too.
+Rules instead of a parser: captions are plain sentences, whose verbs are nearly all in the list
+below. What follows a verb is dropped, save an object; what a clause says of how, where and for how
+long is dropped too.
 """
 
 import re
@@ -36,13 +38,16 @@ yelp yip yodel yowl zip zoom converse communicate cascade respond fade circle cr
 operate pick place put squeeze stroke swallow throw toss tumble unlock wipe
 """
 # Followed by another verb, they give way to it: "starts to bark", "uses a saw to cut wood".
-_ASPECTS = frozenset("start begin continue keep try use attempt proceed stop go appear seem pretend".split())
+_ASPECTS = frozenset(
+    "start begin continue keep try use attempt proceed stop go appear seem pretend".split()
+)
 # They say that something is heard and no more: "music can be heard", "a hum goes on".
 _WEAK = frozenset(
     "hear occur happen exist sound come go continue last make produce emit have get become remain follow increase"
     " decrease".split()
 )
-_MAKING = frozenset({"make", "produce", "emit", "have"})  # that they say nothing else holds only of what is made
+# that they say nothing else holds only of what is made
+_MAKING = frozenset({"make", "produce", "emit", "have"})
 _PAST = {
     "beaten": "beat", "blew": "blow", "blown": "blow", "broke": "break", "broken": "break", "cut": "cut", "drew": "draw",
     "drove": "drive", "driven": "drive", "fell": "fall", "fallen": "fall", "flew": "fly", "flown": "fly", "heard": "hear",
@@ -102,7 +107,9 @@ _SAYING = frozenset(
 _WORDS = frozenset(
     "speech speeches conversation conversations monologue announcement words discussion dialogue story".split()
 )
-_SPEECH = _WORDS | frozenset("voice voices narration chatter chatting speaking talking speaker".split())
+_SPEECH = _WORDS | frozenset(
+    "voice voices narration chatter chatting speaking talking speaker".split()
+)
 _MUSIC = frozenset(
     "music musical song songs melody melodies tune tunes guitar guitars piano drum drums band orchestra singing sings"
     " sing singer singers instrument instruments violin accordion flute trumpet saxophone cello harp choir chord"
@@ -120,7 +127,8 @@ class Phrase:
 
 
 def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:
-    """What is heard, in the order of the caption, nothing twice; the likeliest tag where the caption says nothing.
+    """What is heard, in the order of the caption, nothing twice; the likeliest tag where the
+    caption says nothing.
 
     Args:
         caption: a sentence.
@@ -134,7 +142,8 @@ def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:
 
 
 def _phrases(caption: str) -> Iterator[Phrase]:
-    pending: list[str] = []  # the first of two who do something together, or something that does nothing
+    # the first of two who do something together, or something that does nothing
+    pending: list[str] = []
     said = False
     for joint, clause in _clauses(caption):
         if not clause or clause[0] in _PRONOUNS:
@@ -146,10 +155,16 @@ def _phrases(caption: str) -> Iterator[Phrase]:
         if (
             not verbs
             and joint
-            and (joint not in ("and", ",", "by", "then") or clause[0] in _PREPOSITIONS or (said and clause[0] in FORMS))
+            and (
+                joint not in ("and", ",", "by", "then")
+                or clause[0] in _PREPOSITIONS
+                or (said and clause[0] in FORMS)
+            )
         ):
             continue  # "with a hum", "and forth", "and growls"
-        if pending and not (verbs and joint == "and" and subject and _people(pending) == _people(subject)):
+        if pending and not (
+            verbs and joint == "and" and subject and _people(pending) == _people(subject)
+        ):
             yield _phrase(pending, [])
             pending = []
         if verbs:
@@ -177,7 +192,9 @@ def _clauses(caption: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _verbs(clause: Sequence[str]) -> list[int]:
-    """Where the verbs of a clause stand that go together, the last saying most: "is trying to start"."""
+    """Where the verbs of a clause stand that go together, the last saying most: "is trying to
+    start".
+    """
     found: list[int] = []
     for at, word in enumerate(clause):
         before = clause[:at]
@@ -199,12 +216,17 @@ def _verbs(clause: Sequence[str]) -> list[int]:
 
 
 def _plural(before: Sequence[str]) -> bool:
-    """Whether a verb without an ending can stand here: "dogs bark", "a loud bark"; "starts to bark"."""
+    """Whether a verb without an ending can stand here: "dogs bark", "a loud bark"; "starts to
+    bark".
+    """
     if not before:
         return False
     word = next((w for w in reversed(before) if not w.endswith("ly")), "")
     return (
-        word == "to" or word in _SEVERAL or word in ("sheep", "cattle", "teeth", "feet", "police") or word.endswith("s")
+        word == "to"
+        or word in _SEVERAL
+        or word in ("sheep", "cattle", "teeth", "feet", "police")
+        or word.endswith("s")
     )
 
 
@@ -226,13 +248,18 @@ def _noun(words: Sequence[str], *, doer: bool = False) -> list[str]:
         elif word in _PREPOSITIONS or word in ("that", "who", "which"):
             if kept:
                 break
-        elif word not in _DETERMINERS | _PLAIN | _BE | _MANNER and not word.endswith("ly") and not word[0].isdigit():
+        elif (
+            word not in _DETERMINERS | _PLAIN | _BE | _MANNER
+            and not word.endswith("ly")
+            and not word[0].isdigit()
+        ):
             kept.append(word)
     return kept[-2:]
 
 
 def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list[str]:
-    """The verb in its form on -ing, or "being" and what is done, with its object; nothing where it only says that it is heard.
+    """The verb in its form on -ing, or "being" and what is done, with its object; nothing where it
+    only says that it is heard.
 
     Args:
         clause: of words.
@@ -240,11 +267,19 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
         keep_place: whether it matters where: nobody else is named who "types on a keyboard".
     """
     word, base, rest = clause[verb], FORMS[clause[verb]], clause[verb + 1 :]
-    if base == "let" and rest[:1] == ["out"] and (cries := [w for w in rest if w in FORMS and w not in _MANNER]):
+    if (
+        base == "let"
+        and rest[:1] == ["out"]
+        and (cries := [w for w in rest if w in FORMS and w not in _MANNER])
+    ):
         return [_ing(FORMS[cries[-1]])]  # "lets out a cry"
     if word in _PARTICIPLES and not _BE.isdisjoint(clause[:verb]):
         return [] if base in _WEAK else ["being", word]
-    if rest and rest[0] in ("off", "by", "up") and (len(rest) == 1 or rest[1] in _PREPOSITIONS | _MANNER):
+    if (
+        rest
+        and rest[0] in ("off", "by", "up")
+        and (len(rest) == 1 or rest[1] in _PREPOSITIONS | _MANNER)
+    ):
         return [_ing(base), rest[0]]
     if keep_place and len(rest) > 1 and rest[0] in ("on", "at", "into"):
         return [_ing(base), rest[0], *_noun(rest[1:])[-1:]]
@@ -264,12 +299,18 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
 
 
 def _phrase(who: Sequence[str], deed: Sequence[str]) -> Phrase:
-    """Joined, and told apart: speech, music, or neither. What people say is speaking, or talking where there are several."""
+    """Joined, and told apart: speech, music, or neither. What people say is speaking, or talking
+    where there are several.
+    """
     words = [*who, *deed]
     does = FORMS.get(deed[0]) if deed else None
     speech = _people(who) and (does in _SAYING or not _WORDS.isdisjoint(deed))
     speech = speech or (bool(who) and not deed and who[-1] in _SPEECH)
-    if speech and deed and does not in ("shout", "yell", "whisper", "murmur", "mumble", "mutter", "babble"):
+    if (
+        speech
+        and deed
+        and does not in ("shout", "yell", "whisper", "murmur", "mumble", "mutter", "babble")
+    ):
         deed = ["talking" if "and" in who or not _SEVERAL.isdisjoint(who) else "speaking"]
         words = [*who, *deed]
     return Phrase(" ".join(words), speech, not speech and not _MUSIC.isdisjoint(words))
@@ -295,7 +336,11 @@ def _forms(base: str) -> Iterator[str]:
         yield f"{base[:-1]}ies"
         yield f"{base[:-1]}ied"
     else:
-        yield f"{base}es" if base.endswith(("s", "sh", "ch", "x", "z", "o")) and base != "moo" else f"{base}s"
+        yield (
+            f"{base}es"
+            if base.endswith(("s", "sh", "ch", "x", "z", "o")) and base != "moo"
+            else f"{base}s"
+        )
         yield f"{base}d" if base.endswith("e") else f"{_doubled(base)}ed"
     if base in ("coo", "moo", "echo"):
         yield f"{base}s"
@@ -304,6 +349,8 @@ def _forms(base: str) -> Iterator[str]:
 
 # Every form of every verb -> the verb.
 FORMS = _PAST | {
-    form: base for base in (*_VERBS.split(), *_ASPECTS, *_WEAK, "give", "do", "let") for form in _forms(base)
+    form: base
+    for base in (*_VERBS.split(), *_ASPECTS, *_WEAK, "give", "do", "let")
+    for form in _forms(base)
 }
 _PARTICIPLES = frozenset(form for form in FORMS if form.endswith("ed") or form in _PAST)

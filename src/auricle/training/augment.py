@@ -9,7 +9,8 @@ from auricle.training.config import Augmentation
 
 
 def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> Tensor:
-    """SpecAugment (Park et al. 2019): stretches of time and of frequency set to the spectrogram's mean.
+    """SpecAugment (Park et al. 2019): stretches of time and of frequency set to the spectrogram's
+    mean.
 
     Args:
         log_mel: (batch, frames, mels).
@@ -38,7 +39,8 @@ def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> 
 
 
 def decoder_augment(config: Augmentation, tags: int) -> Augment | None:
-    """What is done to the decoder's inputs: mixup, and rows of which only the frames or only some of the tags are heard.
+    """What is done to the decoder's inputs: mixup, and rows of which only the frames or only some
+    of the tags are heard.
 
     Args:
         config: how often.
@@ -53,7 +55,8 @@ def decoder_augment(config: Augmentation, tags: int) -> Augment | None:
         heard[:, : positions - tags] = torch.rand(rows, 1) >= config.audio_dropout
         heard[:, positions - tags :] = torch.rand(rows, tags) >= config.tag_dropout
         heard = heard.to(mask.device) & mask
-        mask = torch.where(heard.any(1, keepdim=True), heard, mask)  # something must be heard of every row
+        # something must be heard of every row
+        mask = torch.where(heard.any(1, keepdim=True), heard, mask)
         if config.mixup:
             # CoNeTTE (Labbe et al. 2023): the larger share stays with the item itself.
             drawn = float(torch.distributions.Beta(config.mixup, config.mixup).sample())

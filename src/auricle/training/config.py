@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from auricle.checkpoint.config import BeamOptions, Confidence, DecoderConfig, EncoderConfig, SecondEvent
+from auricle.checkpoint.config import (
+    BeamOptions,
+    Confidence,
+    DecoderConfig,
+    EncoderConfig,
+    SecondEvent,
+)
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.errors import AuricleError
 from auricle.storage.tables import read
@@ -17,17 +23,21 @@ class DataConfig:
     """Which sounds and captions."""
 
     manifest: str  # CSV; relative to the folder one is in
-    # Further data sets, whose split `train` is learnt from; their captions begin with tokens of their own (Labbé et al. 2023).
+    # Further data sets, whose split `train` is learnt from; their captions begin with tokens of
+    # their own (Labbé et al. 2023).
     further: tuple[str, ...] = ()
     train: tuple[str, ...] = ("train",)  # splits to learn from
-    valid: tuple[str, ...] = ()  # splits to select by; none: selection by the training loss, or the last epoch
+    # splits to select by; none: selection by the training loss, or the last epoch
+    valid: tuple[str, ...] = ()
     front_end: Literal["paper", "panns", "mobilenet", "vggish"] = "paper"
-    pad: Literal["batch", "longest"] = "batch"  # longest: as the paper, to the longest sound of all, unmasked
+    # longest: as the paper, to the longest sound of all, unmasked
+    pad: Literal["batch", "longest"] = "batch"
     captions_per_epoch: int = 0  # how many captions of each sound an epoch visits; 0: all
     # How often an epoch visits each label instead, where there are labels; 0: as the data has it.
     visits_per_label: int = 0
     minimum_count: int = 1  # rarer words are not learnt
-    tokenizer: str = ""  # folder of BART's tokenizer, whose pieces of words are learnt then; none: words
+    # folder of BART's tokenizer, whose pieces of words are learnt then; none: words
+    tokenizer: str = ""
     maximum_seconds: float = 30.0  # longer sounds are cut
 
 
@@ -42,11 +52,15 @@ class Word2VecConfig:
 
 @dataclass(frozen=True)
 class TagsConfig:
-    """AudioSet's tags as guides of the decoder, for which `decoder.tags` says how many, and what else can be learnt by them."""
+    """AudioSet's tags as guides of the decoder, for which `decoder.tags` says how many, and what
+    else can be learnt by them.
+    """
 
     names: str = ""  # AudioSet's class_labels_indices.csv
-    captions: str = ""  # CSV with a column `caption`: captions without sound, whose tags are read off their words
-    # The pre-encoder learns the tags that the captions of sounds tell of, beside those that it hears.
+    # CSV with a column `caption`: captions without sound, whose tags are read off their words
+    captions: str = ""
+    # The pre-encoder learns the tags that the captions of sounds tell of, beside those that it
+    # hears.
     told: bool = False
 
 
@@ -80,10 +94,13 @@ class PretrainConfig:
     temperature: float = 0.07
     learn_temperature: bool = False
     mask_fitting_pairs: bool = False  # leave out pairs of equal recording, caption or label
-    monitor: Literal["loss", "map_10"] = "loss"  # training loss, or retrieval mAP@10 on the validation splits
-    freeze_statistics: bool = False  # the audio tower's batch norms keep the statistics of the initial weights
+    # training loss, or retrieval mAP@10 on the validation splits
+    monitor: Literal["loss", "map_10"] = "loss"
+    # the audio tower's batch norms keep the statistics of the initial weights
+    freeze_statistics: bool = False
     distillation: float = (
-        1.0  # weight of keeping to the tags that the initial weights give, where tags guide the decoder
+        # weight of keeping to the tags that the initial weights give, where tags guide the decoder
+        1.0
     )
     initial: Literal["random", "weights"] = "random"
     weights: str = ""  # published weights of the audio tower
@@ -106,28 +123,37 @@ class TrainConfig:
     clip: float = 0.0  # greatest norm of a step's gradients; 0: any
     label_smoothing: float = 0.0
     bfloat16: bool = False  # multiply in bfloat16, or else in what `accelerate launch` says
-    ema: float = 0.0  # decay of the moving average of all weights, which is what is kept then; 0: none
-    # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the validation splits.
+    # decay of the moving average of all weights, which is what is kept then; 0: none
+    ema: float = 0.0
+    # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the
+    # validation splits.
     keep: Literal["last", "best_loss", "best_cider_d"] = "last"
-    # `checkpoint` goes on from a captioner: networks, front end and vocabulary are its own, and words it lacks are added.
+    # `checkpoint` goes on from a captioner: networks, front end and vocabulary are its own, and
+    # words it lacks are added.
     initial: Literal["random", "weights", "pre-encoder", "checkpoint"] = "random"
-    weights: str = ""  # published weights of the encoder; or the checkpoint's folder, `embedded` for the package's own
+    # published weights of the encoder; or the checkpoint's folder, `embedded` for the package's own
+    weights: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
 class ScstConfig:
-    """Self-critical sequence training, after the encoder-decoder stage: AdamW at a constant rate."""
+    """Self-critical sequence training, after the encoder-decoder stage: AdamW at a constant
+    rate.
+    """
 
     epochs: int = 5
     batch_size: int = 16  # of all processes together
     samples: int = 5  # captions drawn of each sound
-    baseline: Literal["others", "greedy"] = "others"  # the mean of the others that are drawn, or the greedy caption
+    # the mean of the others that are drawn, or the greedy caption
+    baseline: Literal["others", "greedy"] = "others"
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         if self.samples < 2 and self.baseline == "others":
-            raise ValueError(f"samples is {self.samples}: each is compared with the others, so two are wanted at least")
+            raise ValueError(
+                f"samples is {self.samples}: each is compared with the others, so two are wanted at least"
+            )
 
 
 # Architectures of encoders that give AudioSet's tags.
@@ -161,15 +187,21 @@ class Recipe:
                 "the one initialises the other"
             )
         if self.data.tokenizer and (self.word2vec.epochs or self.data.further):
-            raise ValueError("data.tokenizer makes pieces of words: word2vec.epochs must be 0, and data.further empty")
+            raise ValueError(
+                "data.tokenizer makes pieces of words: word2vec.epochs must be 0, and data.further empty"
+            )
         for stage, initial, weights in (
             ("pretrain", self.pretrain.initial, self.pretrain.weights),
             ("train", self.train.initial, self.train.weights),
         ):
             if initial in ("weights", "checkpoint") and not weights:
-                raise ValueError(f"{stage}.initial is '{initial}': {stage}.weights must name their file or folder")
+                raise ValueError(
+                    f"{stage}.initial is '{initial}': {stage}.weights must name their file or folder"
+                )
         if self.decoder.tags and self.encoder.architecture not in TAGGERS:
-            raise ValueError(f"decoder.tags wants an encoder that hears tags: {' or '.join(TAGGERS)}")
+            raise ValueError(
+                f"decoder.tags wants an encoder that hears tags: {' or '.join(TAGGERS)}"
+            )
         if self.decoder.tags and not self.tags.names:
             raise ValueError("decoder.tags wants the names of the classes: tags.names")
         if self.tags.captions and not self.decoder.tags:
@@ -202,8 +234,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        path: a TOML file, or the name of one of ours; with `extends = "other.toml"`, what it says is laid over what the other
-            says.
+        path: a TOML file, or the name of one of ours; with `extends = "other.toml"`, what it says
+            is laid over what the other says.
         overrides: `section.key=value`, the value as in TOML (a bare word is a string).
 
     Raises:
@@ -212,7 +244,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not path.suffix and not path.exists():
         path = RECIPES / f"{path}.toml"
         if not path.exists():
-            ours = ", ".join(sorted(str(own.relative_to(RECIPES).with_suffix("")) for own in RECIPES.rglob("*.toml")))
+            ours = ", ".join(
+                sorted(
+                    str(own.relative_to(RECIPES).with_suffix("")) for own in RECIPES.rglob("*.toml")
+                )
+            )
             raise AuricleError(f"no recipe '{path.stem}': name a TOML file, or one of {ours}")
     table = _load_table(path)
     for override in overrides:
@@ -241,16 +277,24 @@ def initial_checkpoint(recipe: Recipe) -> Checkpoint:
 
 
 def _continued(recipe: Recipe) -> Recipe:
-    """A recipe with the networks, front end, tags and licence of the captioner that it goes on from."""
+    """A recipe with the networks, front end, tags and licence of the captioner that it goes on
+    from.
+    """
     checkpoint = initial_checkpoint(recipe)
     config = checkpoint.config
     return replace(
         recipe,
         licence=config.licence if recipe.licence == "unknown" else recipe.licence,
-        data=replace(recipe.data, front_end=config.front_end, pad="longest" if config.padded_frames else "batch"),
+        data=replace(
+            recipe.data,
+            front_end=config.front_end,
+            pad="longest" if config.padded_frames else "batch",
+        ),
         encoder=config.encoder,
         decoder=config.decoder,
-        tags=replace(recipe.tags, names=str(checkpoint.folder / "tags.txt") if checkpoint.tags else ""),
+        tags=replace(
+            recipe.tags, names=str(checkpoint.folder / "tags.txt") if checkpoint.tags else ""
+        ),
         word2vec=replace(recipe.word2vec, epochs=0),
         pretrain=replace(recipe.pretrain, projection=config.space),
         rerank=recipe.rerank or config.rerank,
@@ -275,7 +319,9 @@ def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {name: _merged(base[name], over[name]) for name in over if isinstance(base.get(name), dict)}
+    both = {
+        name: _merged(base[name], over[name]) for name in over if isinstance(base.get(name), dict)
+    }
     return {**base, **over, **both}
 
 

@@ -1,4 +1,6 @@
-"""What a training costs, counted: operations on tensors without numbers, and the memory that its backward pass needs."""
+"""What a training costs, counted: operations on tensors without numbers, and the memory that its
+backward pass needs.
+"""
 
 from dataclasses import dataclass
 
@@ -31,7 +33,8 @@ class Cost:
 
 
 def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
-    """The costs of a recipe's stages for sounds of so many seconds: `pre-encoder`, where there is one, and `captioner`.
+    """The costs of a recipe's stages for sounds of so many seconds: `pre-encoder`, where there is
+    one, and `captioner`.
 
     Args:
         recipe: what is trained.
@@ -47,15 +50,21 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
         costs = {}
         if recipe.train.initial == "pre-encoder":
             pre_encoder = build_pre_encoder(recipe, words).train()
-            costs["pre-encoder"] = _cost(pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False)
+            costs["pre-encoder"] = _cost(
+                pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False
+            )
         frozen = not recipe.train.encoder_rate
         if frozen:
             captioner.freeze_encoder()
-        costs["captioner"] = _cost(captioner, captioner.encoder, (log_mel, lengths, tokens), frozen=frozen)
+        costs["captioner"] = _cost(
+            captioner, captioner.encoder, (log_mel, lengths, tokens), frozen=frozen
+        )
     return costs
 
 
-def _cost(model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool) -> Cost:
+def _cost(
+    model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool
+) -> Cost:
     # By storage: what is kept may be a view of a weight, or of what is kept already.
     weights = {_storage(parameter) for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -65,7 +74,10 @@ def _cost(model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Te
             kept[_storage(tensor)] = tensor
         return tensor
 
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(note, lambda x: x),
+    ):
         model(*inputs)
     forward = counter.get_total_flops()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

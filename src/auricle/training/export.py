@@ -20,12 +20,15 @@ from auricle.training.weights import load_strictly, load_weights
 
 # Ends the names of tensors that are kept in half precision.
 HALF = ".half"
-# What captioning does not use of an encoder unless it hears tags, and its ONNX file therefore lacks.
+# What captioning does not use of an encoder unless it hears tags, and its ONNX file therefore
+# lacks.
 TAG_HEADS = ("encoder.fc1.", "encoder.fc_audioset.", "encoder.classifier.")
 
 
 class _EncoderGraph(nn.Module):
-    """Log-mel spectrogram -> what the decoder's attention needs of the sound; its tags, and its place in the shared space."""
+    """Log-mel spectrogram -> what the decoder's attention needs of the sound; its tags, and its
+    place in the shared space.
+    """
 
     def __init__(self, model: CaptioningModel) -> None:
         super().__init__()
@@ -37,7 +40,11 @@ class _EncoderGraph(nn.Module):
     def outputs(self) -> list[str]:
         """The names of what `forward` returns."""
         more = {"tags": self.tags, "sound_embedding": self.space}
-        return ["memory_keys", "memory_values", *(name for name, part in more.items() if part is not None)]
+        return [
+            "memory_keys",
+            "memory_values",
+            *(name for name, part in more.items() if part is not None),
+        ]
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, ...]:
         model = self._model[0]
@@ -78,20 +85,24 @@ class _StepGraph(nn.Module):
         memory_keys: Tensor,
         memory_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.decoder.step(tokens, parents, past_keys, past_values, memory_keys, memory_values)
+        return self.decoder.step(
+            tokens, parents, past_keys, past_values, memory_keys, memory_values
+        )
 
 
 def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     """The network of a checkpoint folder, ready to caption.
 
-    Where there is no `model.safetensors`, as in the embedded model's folder, the tensors are read from the ONNX files, which
-    hold all that is used.
+    Where there is no `model.safetensors`, as in the embedded model's folder, the tensors are read
+    from the ONNX files, which hold all that is used.
 
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
     """
     config = checkpoint.config
-    model = CaptioningModel(config.encoder, config.decoder, len(checkpoint.vocabulary), config.space)
+    model = CaptioningModel(
+        config.encoder, config.decoder, len(checkpoint.vocabulary), config.space
+    )
     path = checkpoint.folder / "model.safetensors"
     if path.exists():
         load_strictly(model, load_weights(path), str(path))
@@ -111,15 +122,18 @@ def onnx_tensors(folder: Path) -> dict[str, Tensor]:
         if name == "text.onnx" and not (folder / name).exists():
             continue
         for tensor in onnx.load(folder / name, load_external_data=False).graph.initializer:
-            tensors[tensor.name.removesuffix(HALF)] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            tensors[tensor.name.removesuffix(HALF)] = torch.from_numpy(
+                numpy_helper.to_array(tensor).copy()
+            )
     return tensors
 
 
 def export_onnx(folder: Path) -> None:
-    """Writes `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx` of a folder from its `model.safetensors`.
+    """Writes `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx` of a folder
+    from its `model.safetensors`.
 
-    Sounds are encoded one by one, unpadded. Names of tensors are kept, and matrices stay in half precision on disk: a
-    node casts each when the file is loaded.
+    Sounds are encoded one by one, unpadded. Names of tensors are kept, and matrices stay in half
+    precision on disk: a node casts each when the file is loaded.
     """
     checkpoint = load_checkpoint(folder)
     model = load_model(checkpoint)
@@ -174,7 +188,8 @@ def _export(
 ) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
-        # The exporter's own: copies of weights it thinks unsafe, and torch functions of old used inside of it.
+        # The exporter's own: copies of weights it thinks unsafe, and torch functions of old used
+        # inside of it.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.")
@@ -199,8 +214,8 @@ def _export(
 def _without_zero_biases(model: onnx.ModelProto) -> onnx.ModelProto:
     """Takes out the biases that the exporter makes for convolutions without one.
 
-    They are zeros that nodes compute, and ONNX Runtime folds batch norms and lays out channels only for weights that are
-    constants in the file: with them, MobileNet takes twice as long.
+    They are zeros that nodes compute, and ONNX Runtime folds batch norms and lays out channels only
+    for weights that are constants in the file: with them, MobileNet takes twice as long.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -216,7 +231,9 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
             name = tensor.name
-            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + HALF)
+            half = numpy_helper.from_array(
+                numpy_helper.to_array(tensor).astype("float16"), name + HALF
+            )
             tensor.CopyFrom(half)
             casts.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
@@ -226,9 +243,19 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes out what the exporter notes of its run: stack traces, which hold the paths of this machine."""
+    """Takes out what the exporter notes of its run: stack traces, which hold the paths of this
+    machine.
+    """
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     return model

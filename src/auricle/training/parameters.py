@@ -25,7 +25,9 @@ def count(*modules: nn.Module) -> int:
 
 
 def used(encoder: Encoder, tags: bool, clips: bool) -> int:
-    """Parameters of an encoder without those of the tag head that are not used: CNN10's clip embedding uses a part of it."""
+    """Parameters of an encoder without those of the tag head that are not used: CNN10's clip
+    embedding uses a part of it.
+    """
     if tags or not isinstance(encoder, Tagger):
         return count(encoder)
     if isinstance(encoder, MobileNet):
@@ -53,7 +55,9 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
     parts = {
         "encoder": used(captioner.encoder, tags, clips=captioner.space is not None),
         "bridge": count(captioner.bridge),
-        "Transformer encoder": 0 if captioner.memory_encoder is None else count(captioner.memory_encoder),
+        "Transformer encoder": 0
+        if captioner.memory_encoder is None
+        else count(captioner.memory_encoder),
         "word embedding": count(decoder.embedding),
         "output layer": 0 if output is None else count(output),
         "tag tokens": 0 if captioner.tags is None else count(captioner.tags),
@@ -80,7 +84,9 @@ def vocabulary_size(recipe: Recipe) -> tuple[int, str]:
 
 
 def describe(recipe: Recipe) -> str:
-    """A table of `part_sizes`, with the vocabulary of the recipe's manifest, or Clotho's if that is not there."""
+    """A table of `part_sizes`, with the vocabulary of the recipe's manifest, or Clotho's if that is
+    not there.
+    """
     words, whose = vocabulary_size(recipe)
     lines = [f"vocabulary           {words:>12,} {whose}"]
     for network, parts in part_sizes(recipe, words).items():

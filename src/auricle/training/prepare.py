@@ -27,7 +27,9 @@ from auricle.training.weights import load_published, load_strictly
 
 @dataclass(frozen=True)
 class Data:
-    """Sounds to learn from and to select by, with their spectrograms, captions without sound, and all words of the former."""
+    """Sounds to learn from and to select by, with their spectrograms, captions without sound, and
+    all words of the former.
+    """
 
     config: DataConfig
     train: list[Item]
@@ -35,7 +37,8 @@ class Data:
     spectrograms: list[np.ndarray]  # of train, then of valid
     lone_captions: list[str]  # without sound
     vocabulary: Vocabulary
-    texts: Texts | None = None  # the captions without sound, once an encoder was there to say how tags are
+    # the captions without sound, once an encoder was there to say how tags are
+    texts: Texts | None = None
     sound_tags: SoundTags | None = None  # of train, once an encoder was there to hear them
 
     @property
@@ -45,7 +48,9 @@ class Data:
 
     @property
     def longest(self) -> int:
-        """The frames that every sound is padded to; 0 where each batch is padded to its own longest."""
+        """The frames that every sound is padded to; 0 where each batch is padded to its own
+        longest.
+        """
         return max(map(len, self.spectrograms)) if self.config.pad == "longest" else 0
 
     def batches(
@@ -57,7 +62,9 @@ class Data:
         augmentation: Augmentation | None = None,
         texts_per_batch: int = 0,
     ) -> Batches:
-        """What a stage learns from; `rounds` captions of each sound an epoch, as the recipe says if None."""
+        """What a stage learns from; `rounds` captions of each sound an epoch, as the recipe says if
+        None.
+        """
         mixtures = None
         if augmentation is not None and augmentation.mixtures:
             mixtures = Mixtures(augmentation.mixtures, front_end(self.config.front_end))
@@ -78,23 +85,33 @@ class Data:
         )
 
     def valid_batches(self, size: int, rounds: int = 0) -> Batches:
-        """What a stage selects by, all of it in every process: each sound with each, or with `rounds`, of its captions."""
+        """What a stage selects by, all of it in every process: each sound with each, or with
+        `rounds`, of its captions.
+        """
         spectrograms = self.spectrograms[len(self.train) :]
-        return Batches(self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest)
+        return Batches(
+            self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest
+        )
 
     def with_texts(self, recipe: Recipe, encoder: Encoder, progress: bool) -> "Data":
         """The same, the captions without sound ready to be learnt from, if there are any."""
         if not self.lone_captions:
             return self
         assert isinstance(encoder, Tagger)
-        tags = read_tags(self.lone_captions, read_class_names(Path(recipe.tags.names)), progress=progress)
+        tags = read_tags(
+            self.lone_captions, read_class_names(Path(recipe.tags.names)), progress=progress
+        )
         heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
         profiles = -np.sort(-heard, axis=1)[:, : max(recipe.decoder.tags, HEARD_TAGS)]
         vectors = encoder.class_vectors.detach().cpu().numpy()
-        return replace(self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary))
+        return replace(
+            self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary)
+        )
 
     def with_sound_tags(self, recipe: Recipe, encoder: Encoder, progress: bool) -> "Data":
-        """The same, with the tags that the sounds should have: what this encoder hears, and what captions tell of."""
+        """The same, with the tags that the sounds should have: what this encoder hears, and what
+        captions tell of.
+        """
         assert isinstance(encoder, Tagger)
         heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
         told: dict[str, dict[int, float]] = {}
@@ -105,10 +122,16 @@ class Data:
         return replace(self, sound_tags=SoundTags(heard, told))
 
 
-def read_data(recipe: Recipe, *, check_files: bool = True) -> tuple[list[Item], list[Item], list[str], Vocabulary]:
-    """Sounds to learn from, sounds to select by, captions without sound, and their words; sounds are not read yet."""
+def read_data(
+    recipe: Recipe, *, check_files: bool = True
+) -> tuple[list[Item], list[Item], list[str], Vocabulary]:
+    """Sounds to learn from, sounds to select by, captions without sound, and their words; sounds
+    are not read yet.
+    """
     config = recipe.data
-    items = read_manifest(Path(config.manifest), {*config.train, *config.valid}, check_files=check_files)
+    items = read_manifest(
+        Path(config.manifest), {*config.train, *config.valid}, check_files=check_files
+    )
     train = [item for item in items if item.split in config.train]
     valid = [item for item in items if item.split in config.valid]
     for task, manifest in enumerate(config.further, start=1):
@@ -129,7 +152,9 @@ def build_vocabulary(recipe: Recipe, captions: Sequence[str]) -> Vocabulary:
         return Subwords.read_published(Path(config.tokenizer))
     vocabulary = Vocabulary.build(captions, config.minimum_count)
     if recipe.train.initial == "checkpoint":
-        vocabulary = initial_checkpoint(recipe).vocabulary.with_words(vocabulary.words[len(SPECIAL) :])
+        vocabulary = initial_checkpoint(recipe).vocabulary.with_words(
+            vocabulary.words[len(SPECIAL) :]
+        )
     return vocabulary.with_tasks(len(config.further)) if config.further else vocabulary
 
 

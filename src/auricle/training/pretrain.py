@@ -68,7 +68,11 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     if recipe.decoder.tags:
         data = data.with_sound_tags(recipe, model.audio, progress)
     tower = list(model.audio.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith("audio.") and p.requires_grad]
+    rest = [
+        p
+        for name, p in model.named_parameters()
+        if not name.startswith("audio.") and p.requires_grad
+    ]
     groups = [{"params": rest}, {"params": tower, "lr": stage.learning_rate * stage.encoder_rate}]
     optimizer = torch.optim.Adam(groups, stage.learning_rate)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -94,13 +98,19 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     if accelerator.is_main_process:
         data.vocabulary.save(run.folder / "vocabulary.txt")
 
-    for steps in run.passes("pre-encoder", stage.epochs, batches, recipe.seed, accelerator, progress):
+    for steps in run.passes(
+        "pre-encoder", stage.epochs, batches, recipe.seed, accelerator, progress
+    ):
         prepared.train()
         if stage.freeze_statistics:
             freeze_statistics(model.audio)
         for _, batch in steps:
-            log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
-            sounds, captions, temperature, tags = prepared(log_mel, batch.frames, batch.words(), batch.text_tags)
+            log_mel = spec_augment(
+                batch.log_mel, stage.augmentation, front_end(recipe.data.front_end)
+            )
+            sounds, captions, temperature, tags = prepared(
+                log_mel, batch.frames, batch.words(), batch.text_tags
+            )
             also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
             everyones = gather_with_gradient(sounds), gather_with_gradient(captions)
             loss = contrastive_loss(*everyones, temperature, also_fit)
@@ -117,10 +127,13 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         if valid is not None:
             record |= evaluate_retrieval(model, valid, accelerator.device)
         watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
-        # Batch norm's statistics differ between processes: all follow the main one, or their rates would part.
+        # Batch norm's statistics differ between processes: all follow the main one, or their rates
+        # would part.
         watched = broadcast_object_list([watched])[0]
         plateau.step(watched)
-        run.state.schedule = {key: value for key, value in plateau.state_dict().items() if _is_plain(value)}
+        run.state.schedule = {
+            key: value for key, value in plateau.state_dict().items() if _is_plain(value)
+        }
         better = -watched if stage.monitor == "loss" else watched
         if run.state.best is None or better > run.state.best:
             run.state.best = better
@@ -133,14 +146,17 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
 
 
 def freeze_statistics(network: nn.Module) -> None:
-    """Lets batch norms work with the statistics that they have: those of a few sounds are far from AudioSet's."""
+    """Lets batch norms work with the statistics that they have: those of a few sounds are far from
+    AudioSet's.
+    """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def tag_distillation(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from a teacher's tags (Hinton et al. 2015), each yes or no, summed over classes.
+    """Kullback-Leibler divergence from a teacher's tags (Hinton et al. 2015), each yes or no,
+    summed over classes.
 
     Args:
         logits: (batch, 527).
@@ -162,19 +178,26 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
     """
     path = recipe.pre_encoder_folder / "model.safetensors"
     if not path.is_file():
-        raise AuricleError(f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first")
+        raise AuricleError(
+            f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first"
+        )
     if Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt").words != vocabulary.words:
-        raise AuricleError(f"{path}: trained on other words than the data has now: run `auricle pretrain` again")
+        raise AuricleError(
+            f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
+        )
     model = build_pre_encoder(recipe, len(vocabulary))
     load_strictly(model, load_weights(path), str(path))
     return model
 
 
 @torch.inference_mode()
-def evaluate_retrieval(model: PreEncoder, batches: Batches, device: torch.device) -> dict[str, float]:
+def evaluate_retrieval(
+    model: PreEncoder, batches: Batches, device: torch.device
+) -> dict[str, float]:
     """Retrieval among all validation sounds, each once, and all their captions.
 
-    What is retrieved is right if it is the sound's own, or if recording, caption or label are the same.
+    What is retrieved is right if it is the sound's own, or if recording, caption or label are the
+    same.
     """
     model.eval()
     audio, captions, keys = [], [], ([], [], [])
@@ -194,7 +217,9 @@ def evaluate_retrieval(model: PreEncoder, batches: Batches, device: torch.device
         relevant[sound, rows] = True
     first = [rows[0] for rows in rows_of.values()]
     similarity = torch.cat(audio)[first] @ torch.cat(captions).T
-    return {name: round(value, 4) for name, value in retrieval(similarity.numpy(), relevant).items()}
+    return {
+        name: round(value, 4) for name, value in retrieval(similarity.numpy(), relevant).items()
+    }
 
 
 def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
@@ -204,7 +229,9 @@ def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
 
 
 def _also_fit(batch: Batch, accelerator: Any) -> Tensor:
-    """(N, N) over the batches of all processes: pairs that fit although they are not each other's."""
+    """(N, N) over the batches of all processes: pairs that fit although they are not each
+    other's.
+    """
     keys: Any = _keys(batch)
     if accelerator.num_processes > 1:
         everyone: list[Any] = [None] * accelerator.num_processes
@@ -225,14 +252,17 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        # Every process has the same loss of all rows. Its own rows' part of the gradient times the number of processes,
-        # averaged over them as data parallelism does, is the gradient of one process that holds all rows.
+        # Every process has the same loss of all rows. Its own rows' part of the gradient times the
+        # number of processes, averaged over them as data parallelism does, is the gradient of one
+        # process that holds all rows.
         start = torch.distributed.get_rank() * ctx.rows
         return gradient[start : start + ctx.rows] * torch.distributed.get_world_size()
 
 
 def gather_with_gradient(own: Tensor) -> Tensor:
-    """The rows of all processes, (rows, size) -> (processes * rows, size); itself where there is but one process."""
+    """The rows of all processes, (rows, size) -> (processes * rows, size); itself where there is
+    but one process.
+    """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return own
     gathered: Tensor = _Gather.apply(own)  # type: ignore[assignment]

@@ -5,7 +5,8 @@
     curves.png           the log, drawn
     state/epoch-0007/    all that epoch 8 needs; written beside and renamed, so that it is whole or not there
 
-Nothing else is carried from epoch to epoch: random numbers are a function of the seed and the epoch.
+Nothing else is carried from epoch to epoch: random numbers are a function of the seed and the
+epoch.
 """
 
 import json
@@ -52,7 +53,8 @@ class Run:
         main: whether this process writes.
 
     Raises:
-        AuricleError: the folder holds a training and `resume` is not set, or it holds that of another recipe.
+        AuricleError: the folder holds a training and `resume` is not set, or it holds that of
+            another recipe.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, *, resume: bool, main: bool) -> None:
@@ -61,10 +63,14 @@ class Run:
         states = sorted(self._states().glob("epoch-????"))
         self._latest = states[-1] if states else None
         if not main:
-            return  # the main process speaks for all; what it finds here, the others might find written by it just now
+            # the main process speaks for all; what it finds here, the others might find written by
+            # it just now
+            return
         # A training that came to no epoch's end has nothing to lose.
         if states and not resume:
-            raise AuricleError(f"{folder} holds a training: add --resume to go on with it, or choose another output")
+            raise AuricleError(
+                f"{folder} holds a training: add --resume to go on with it, or choose another output"
+            )
         if states:
             check_recipe(folder, recipe)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +80,9 @@ class Run:
         return self.folder / "state"
 
     def restore(self, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-        """Puts modules and optimizer back to where the last finished epoch left them, if there is one."""
+        """Puts modules and optimizer back to where the last finished epoch left them, if there is
+        one.
+        """
         if self._latest is None:
             return
         self.state = State(**json.loads((self._latest / "state.json").read_text("utf-8")))
@@ -85,13 +93,25 @@ class Run:
         self._tidy_up()
 
     def passes(
-        self, title: str, epochs: int, batches: Batches, seed: int, accelerator: Accelerator, shown: bool
+        self,
+        title: str,
+        epochs: int,
+        batches: Batches,
+        seed: int,
+        accelerator: Accelerator,
+        shown: bool,
     ) -> Iterator["Pass"]:
-        """A pass for each epoch still to do, each to be ended with `end_epoch`; with bars over epochs and steps.
+        """A pass for each epoch still to do, each to be ended with `end_epoch`; with bars over
+        epochs and steps.
 
         Random numbers are made a function of the seed, the epoch and the process.
         """
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, TextColumn("{task.fields[text]}"), disable=not shown) as bars:
             outer = bars.add_task(title, total=epochs, completed=self.state.epoch, text="")
             inner = bars.add_task("epoch", total=None, text="")
@@ -107,7 +127,10 @@ class Run:
                 yield Pass(epoch, steps, batches.epoch(seed, epoch), accelerator.device, show)
 
     def end_epoch(
-        self, record: dict[str, float], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+        self,
+        record: dict[str, float],
+        modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Writes the epoch's line, the curves and the state."""
         self.state.epoch += 1
@@ -133,7 +156,9 @@ class Run:
         for old in self._states().glob("epoch-*"):
             if old != self._latest:
                 shutil.rmtree(old)
-        _write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log))
+        _write_text(
+            self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log)
+        )
         draw_curves(self.state.log, self.folder / "curves.png")
 
 
@@ -171,7 +196,9 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "")
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {
-        f"{index}.{name}": torch.as_tensor(value) for index, entry in state.items() for name, value in entry.items()
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for name, value in entry.items()
     }
 
 
@@ -180,11 +207,16 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, key = name.split(".")
-        if tensor.dim() == 4 and parameters[int(index)].is_contiguous(memory_format=torch.channels_last):
-            # As the optimizer lays them out itself: over another layout its arithmetic may round otherwise.
+        if tensor.dim() == 4 and parameters[int(index)].is_contiguous(
+            memory_format=torch.channels_last
+        ):
+            # As the optimizer lays them out itself: over another layout its arithmetic may round
+            # otherwise.
             tensor = tensor.contiguous(memory_format=torch.channels_last)
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
@@ -195,9 +227,13 @@ def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
 
 
 class Pass:
-    """One pass over an epoch's batches: hands them out on the device, keeps losses and time, shows how far it is."""
+    """One pass over an epoch's batches: hands them out on the device, keeps losses and time, shows
+    how far it is.
+    """
 
-    def __init__(self, epoch: int, steps: int, batches: Iterator[Batch], device: torch.device, show: Show) -> None:
+    def __init__(
+        self, epoch: int, steps: int, batches: Iterator[Batch], device: torch.device, show: Show
+    ) -> None:
         self.epoch = epoch
         self.count = steps
         self._batches, self._device, self._show = batches, device, show
@@ -220,7 +256,9 @@ class Pass:
         self._show(self.epoch, len(self._losses), self.count, f"loss {loss.item():.3f}  {text}")
 
     def record(self) -> dict[str, float]:
-        """The mean loss of the steps, the seconds they took, and the share of these that was spent waiting for data."""
+        """The mean loss of the steps, the seconds they took, and the share of these that was spent
+        waiting for data.
+        """
         return {
             "loss": float(torch.stack(self._losses).mean()),
             "seconds": round(self._seconds, 2),
@@ -237,13 +275,23 @@ def draw_curves(log: list[dict[str, float]], path: Path) -> None:
     for name in log[-1]:
         if name not in ("epoch", "seconds", "waiting"):
             together = ("loss", "audio_to_text", "text_to_audio")
-            panels.setdefault(next((panel for panel in together if panel in name), name), []).append(name)
+            panels.setdefault(
+                next((panel for panel in together if panel in name), name), []
+            ).append(name)
     figure = Figure(figsize=(4 * len(panels), 3))
-    figure.subplots_adjust(left=0.2 / len(panels), right=1 - 0.05 / len(panels), bottom=0.16, top=0.97, wspace=0.25)
+    figure.subplots_adjust(
+        left=0.2 / len(panels), right=1 - 0.05 / len(panels), bottom=0.16, top=0.97, wspace=0.25
+    )
     FigureCanvasAgg(figure)
-    for axes, (panel, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    for axes, (panel, names) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
         for name in names:
-            axes.plot([line["epoch"] for line in log], [line[name] for line in log], label=name.replace("_", " "))
+            axes.plot(
+                [line["epoch"] for line in log],
+                [line[name] for line in log],
+                label=name.replace("_", " "),
+            )
         axes.set_xlabel("epoch")
         # A rate may end at nothing, which a logarithm has no place for.
         falls = panel == "learning_rate" and any(line[panel] > 0 for line in log)

@@ -1,9 +1,10 @@
-"""Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for what it says.
+"""Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for
+what it says.
 
-Several captions of a sound are drawn from the model, and each is compared with a baseline: if it scores higher, its words are
-made likelier, if lower, less likely. The baseline is the model's own greedy caption, as published, or the mean of the others that
-were drawn (Luo 2020, "A Better Variant of Self-Critical Sequence Training"). Scores rise; fluency need not, so it is measured
-beside them.
+Several captions of a sound are drawn from the model, and each is compared with a baseline: if it
+scores higher, its words are made likelier, if lower, less likely. The baseline is the model's own
+greedy caption, as published, or the mean of the others that were drawn (Luo 2020, "A Better Variant
+of Self-Critical Sequence Training"). Scores rise; fluency need not, so it is measured beside them.
 """
 
 import math
@@ -32,7 +33,12 @@ from auricle.training.weights import halve, load_strictly, load_weights, save_we
 LONGEST = 30  # words of a caption that is drawn
 # What the model says of its own: one hypothesis, and no rule but the greatest length.
 GREEDY = BeamOptions(
-    beam=1, length_penalty=0.0, min_length=0, max_length=LONGEST, no_repeat_ngram=0, no_repeat_words=False
+    beam=1,
+    length_penalty=0.0,
+    min_length=0,
+    max_length=LONGEST,
+    no_repeat_ngram=0,
+    no_repeat_words=False,
 )
 NEVER_SAID = (PAD, SOS, UNKNOWN)
 
@@ -57,7 +63,9 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
     data = prepare_data(recipe, accelerator, progress)
     trained = recipe.captioner_folder / "model.safetensors"
     if not trained.is_file():
-        raise AuricleError(f"{trained}: there is no captioner yet: run `auricle train` with this recipe first")
+        raise AuricleError(
+            f"{trained}: there is no captioner yet: run `auricle train` with this recipe first"
+        )
     run = Run(recipe.scst_folder, recipe, resume=resume, main=accelerator.is_main_process)
     model = build_captioner(recipe, len(data.vocabulary))
     load_strictly(model, load_weights(trained), str(trained))
@@ -74,22 +82,35 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
 
     for steps in run.passes("scst", stage.epochs, batches, recipe.seed, accelerator, progress):
         rng = np.random.default_rng((recipe.seed, steps.epoch, accelerator.process_index))
-        prepared.eval()  # what is drawn must be what is learnt from: no dropout, batch norm as it is
+        # what is drawn must be what is learnt from: no dropout, batch norm as it is
+        prepared.eval()
         gained: list[float] = []
         for _, batch in steps:
             with torch.no_grad():
-                drawn = draw(model.next_log_probs(batch.log_mel, batch.frames), len(batch.items), stage.samples, rng)
+                drawn = draw(
+                    model.next_log_probs(batch.log_mel, batch.frames),
+                    len(batch.items),
+                    stage.samples,
+                    rng,
+                )
                 baseline = None
                 if stage.baseline == "greedy":
                     search = model.next_log_probs(batch.log_mel, batch.frames)
                     found = search_captions(search, data.vocabulary, GREEDY, len(batch.items))
-                    baseline = score(rewards, batch.items, [[own[0].tokens] for own in found], data.vocabulary)
+                    baseline = score(
+                        rewards, batch.items, [[own[0].tokens] for own in found], data.vocabulary
+                    )
             gain = score(rewards, batch.items, drawn, data.vocabulary)
             if baseline is None:
                 baseline = (gain.sum(1, keepdims=True) - gain) / (stage.samples - 1)
-            advantage = torch.tensor((gain - baseline).ravel(), dtype=torch.float32, device=accelerator.device)
+            advantage = torch.tensor(
+                (gain - baseline).ravel(), dtype=torch.float32, device=accelerator.device
+            )
             tokens = padded(list(chain(*drawn))).to(accelerator.device)
-            log_mel, frames = (tensor.repeat_interleave(stage.samples, 0) for tensor in (batch.log_mel, batch.frames))
+            log_mel, frames = (
+                tensor.repeat_interleave(stage.samples, 0)
+                for tensor in (batch.log_mel, batch.frames)
+            )
             loss = -(advantage * caption_log_probs(prepared, log_mel, frames, tokens)).mean()
             accelerator.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -110,17 +131,30 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
 
 
 def score(
-    scorer: CiderD, items: Sequence[Item], captions: Sequence[Sequence[Sequence[int]]], vocabulary: Vocabulary
+    scorer: CiderD,
+    items: Sequence[Item],
+    captions: Sequence[Sequence[Sequence[int]]],
+    vocabulary: Vocabulary,
 ) -> np.ndarray:
     """CIDEr-D of captions, as token numbers, several of each item: (items, samples)."""
     texts = [[" ".join(vocabulary.decode(tokens)) for tokens in own] for own in captions]
-    return np.array([[scorer(str(item.file), text) for text in own] for item, own in zip(items, texts, strict=True)])
+    return np.array(
+        [
+            [scorer(str(item.file), text) for text in own]
+            for item, own in zip(items, texts, strict=True)
+        ]
+    )
 
 
-def draw(next_log_probs: NextLogProbs, items: int, samples: int, rng: np.random.Generator) -> list[list[list[int]]]:
-    """Captions of each item, drawn word by word from the model's probabilities; without `<sos>` and `<eos>`."""
+def draw(
+    next_log_probs: NextLogProbs, items: int, samples: int, rng: np.random.Generator
+) -> list[list[list[int]]]:
+    """Captions of each item, drawn word by word from the model's probabilities; without `<sos>` and
+    `<eos>`.
+    """
     tokens, parents = np.full(items, SOS), np.arange(items)
-    origins = np.arange(items).repeat(samples)  # where rows of the next call come from: of one row an item at first
+    # where rows of the next call come from: of one row an item at first
+    origins = np.arange(items).repeat(samples)
     drawn: list[list[int]] = [[] for _ in range(items * samples)]
     unfinished = np.ones(items * samples, bool)
     for _ in range(LONGEST):

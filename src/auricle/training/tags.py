@@ -1,9 +1,10 @@
-"""AudioSet tags read off captions: what the tag-guided decoder is told of a caption that comes without its sound.
+"""AudioSet tags read off captions: what the tag-guided decoder is told of a caption that comes
+without its sound.
 
     captions -> sentence embeddings -> cosine to the names of AudioSet's classes -> the nearest few, with their similarity
 
-The numbers (the two wordings of a name, the threshold, six tags at most) are those of a first try, which worked; none
-has been tuned.
+The numbers (the two wordings of a name, the threshold, six tags at most) are those of a first try,
+which worked; none has been tuned.
 """
 
 import contextlib
@@ -26,7 +27,8 @@ _CHUNK = 1024  # captions embedded between two commits: seconds of work
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The names that AudioSet's class_labels_indices.csv shows to people, in the order of their indices.
+    """The names that AudioSet's class_labels_indices.csv shows to people, in the order of their
+    indices.
 
     A checkpoint's `tags.txt`, a name a line, will do as well.
 
@@ -43,7 +45,9 @@ def read_class_names(path: Path) -> list[str]:
             indices = [int(row["index"]) for row in rows]
             names = [row["display_name"] for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise AuricleError(f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error!r}") from None
+        raise AuricleError(
+            f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error!r}"
+        ) from None
     if indices != list(range(CLASSES)):
         raise AuricleError(
             f"{path}: {len(names)} classes; AudioSet's {CLASSES} are wanted, in the order of their indices"
@@ -54,7 +58,8 @@ def read_class_names(path: Path) -> list[str]:
 def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
     """Texts to (texts, 384) float32 of unit length to 1e-3, by all-MiniLM-L6-v2.
 
-    The user's cache keeps every embedding in half precision, so a text is computed once, and a stop loses one chunk.
+    The user's cache keeps every embedding in half precision, so a text is computed once, and a stop
+    loses one chunk.
 
     Raises:
         SentencesError: a text is new and the model, or what runs it, is not installed.
@@ -65,17 +70,24 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
     try:
         embeddings = _embedded(texts, path, progress)
     except sqlite3.Error as error:
-        raise AuricleError(f"{path}: embeddings cannot be kept: {error}; AURICLE_CACHE says where to") from None
+        raise AuricleError(
+            f"{path}: embeddings cannot be kept: {error}; AURICLE_CACHE says where to"
+        ) from None
     return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
 
 
 def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
-    # SQLite rather than files: texts come in other company each time, and another process may be writing too.
+    # SQLite rather than files: texts come in other company each time, and another process may be
+    # writing too.
     with contextlib.closing(sqlite3.connect(path, timeout=60)) as store:
-        store.execute("CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID")
+        store.execute(
+            "CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID"
+        )
 
         def stored(text: str) -> tuple[bytes] | None:
-            return store.execute("SELECT embedding FROM embeddings WHERE text = ?", (text,)).fetchone()
+            return store.execute(
+                "SELECT embedding FROM embeddings WHERE text = ?", (text,)
+            ).fetchone()
 
         new = sorted((text for text in dict.fromkeys(texts) if stored(text) is None), key=len)
         model = SentenceModel(Path(MODEL)) if new else None
@@ -83,7 +95,9 @@ def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
         for start in track(starts, "Sentences", disable=not progress or not new, transient=True):
             assert model is not None
             chunk = new[start : start + _CHUNK]
-            rows = zip(chunk, (row.tobytes() for row in model.embed(chunk).astype(np.float16)), strict=True)
+            rows = zip(
+                chunk, (row.tobytes() for row in model.embed(chunk).astype(np.float16)), strict=True
+            )
             with store:
                 store.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", rows)
         return b"".join(row[0] for text in texts if (row := stored(text)))
@@ -92,19 +106,24 @@ def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
 def read_tags(
     captions: Sequence[str], names: Sequence[str], *, threshold: float = 0.42, progress: bool = True
 ) -> list[dict[int, float]]:
-    """The classes that each caption is near to: index -> similarity, the nearest first, at most six.
+    """The classes that each caption is near to: index -> similarity, the nearest first, at most
+    six.
 
-    Similarity is the mean of the cosines to "name" and "the sound of name", in lower case. Kept are the classes above
-    the threshold, or the nearest one if there are none.
+    Similarity is the mean of the cosines to "name" and "the sound of name", in lower case. Kept are
+    the classes above the threshold, or the nearest one if there are none.
     """
     plain = [name.lower() for name in names]
     sounds = [f"the sound of {name}" for name in plain]
-    classes = (embed_sentences(plain, progress=progress) + embed_sentences(sounds, progress=progress)) / 2
+    classes = (
+        embed_sentences(plain, progress=progress) + embed_sentences(sounds, progress=progress)
+    ) / 2
     embedded = embed_sentences(captions, progress=progress)
     tags: list[dict[int, float]] = []
     for start in range(0, len(captions), _CHUNK):
         similarity = embedded[start : start + _CHUNK] @ classes.T  # (captions, classes)
-        for row, order in zip(similarity, np.argsort(-similarity, axis=1)[:, :MOST_TAGS], strict=True):
+        for row, order in zip(
+            similarity, np.argsort(-similarity, axis=1)[:, :MOST_TAGS], strict=True
+        ):
             near = order[: max(1, np.count_nonzero(row[order] > threshold))]
             tags.append({int(place): float(row[place]) for place in near})
     return tags

@@ -34,12 +34,14 @@ STANDARD_SOUNDS = 64  # by which a memory's scale is set
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:
     """The learning rate after so many epochs, a fraction of one included.
 
-    `paper`: linear from 0 over five epochs, the highest for five, then a tenth of it for every five that follow. The last
-    step of an epoch still belongs to it.
-    `cosine` and `linear`: linear from 0 over `warmup` epochs, then half a cosine, or a straight line, down to 0.
+    `paper`: linear from 0 over five epochs, the highest for five, then a tenth of it for every five
+    that follow. The last step of an epoch still belongs to it. `cosine` and `linear`: linear from 0
+    over `warmup` epochs, then half a cosine, or a straight line, down to 0.
     """
     if config.schedule == "paper":
-        share = epochs_done / 5 if epochs_done < 5 else 10.0 ** -max(0, math.ceil(epochs_done / 5) - 2)
+        share = (
+            epochs_done / 5 if epochs_done < 5 else 10.0 ** -max(0, math.ceil(epochs_done / 5) - 2)
+        )
     elif epochs_done < config.warmup:
         share = epochs_done / config.warmup
     else:
@@ -110,10 +112,13 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
             rate = learning_rate(stage, epochs_done)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
-            log_mel = spec_augment(batch.log_mel, stage.augmentation, front_end(recipe.data.front_end))
+            log_mel = spec_augment(
+                batch.log_mel, stage.augmentation, front_end(recipe.data.front_end)
+            )
             targets = batch.tokens[:, 1:]
             logits = prepared(log_mel, batch.frames, batch.tokens[:, :-1], batch.text_tags, augment)
-            # The mean over the words of all processes: data parallelism averages what each of them has.
+            # The mean over the words of all processes: data parallelism averages what each of them
+            # has.
             words = accelerator.reduce((targets != PAD).sum(), "sum") / accelerator.num_processes
             loss = word_loss(logits, targets, stage.label_smoothing) / words
             accelerator.backward(loss / stage.accumulate)
@@ -155,8 +160,12 @@ def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
 
 
 def space_size(recipe: Recipe) -> int:
-    """The size of the space that a captioner takes over from what it begins with: it may, if it leaves the encoder as it was."""
-    has_space = recipe.train.initial in ("pre-encoder", "checkpoint") and not recipe.train.encoder_rate
+    """The size of the space that a captioner takes over from what it begins with: it may, if it
+    leaves the encoder as it was.
+    """
+    has_space = (
+        recipe.train.initial in ("pre-encoder", "checkpoint") and not recipe.train.encoder_rate
+    )
     return recipe.pretrain.projection if has_space else 0
 
 
@@ -174,7 +183,8 @@ def load_checkpoint_tensors(
 ) -> None:
     """Puts a captioner's tensors into a network like it that may know more words.
 
-    A new word begins as the mean of the known words of the captions that it stands in, and as likely as the mean of all words.
+    A new word begins as the mean of the known words of the captions that it stands in, and as
+    likely as the mean of all words.
 
     Args:
         model: of the checkpoint's sizes.
@@ -189,7 +199,8 @@ def load_checkpoint_tensors(
     if model.space is None:  # an encoder that is trained on leaves the space behind
         state = {name: tensor for name, tensor in state.items() if not name.startswith("space.")}
     known, words = len(checkpoint.vocabulary), len(vocabulary)
-    beside = torch.zeros(words - known, known)  # how often each known word stands in a caption with each new one
+    # how often each known word stands in a caption with each new one
+    beside = torch.zeros(words - known, known)
     for caption in captions:
         numbers = set(vocabulary.encode(caption))
         old = [number for number in numbers if len(SPECIAL) <= number < known]
@@ -210,22 +221,28 @@ def load_checkpoint_tensors(
 def standardise_bridge(model: CaptioningModel, spectrograms: Sequence[np.ndarray]) -> None:
     """Lets training begin with a memory that varies as much as words do.
 
-    What sounds have in common is taken out, and the mean square of the rest becomes 1 (after Mishkin and Matas 2016, "All you
-    need is a good init").
+    What sounds have in common is taken out, and the mean square of the rest becomes 1 (after
+    Mishkin and Matas 2016, "All you need is a good init").
 
     Args:
         model: at its initial weights.
         spectrograms: (frames, mels) each; some of them are heard.
     """
-    # As training will hear them: batch norms of an encoder that learns take their statistics from a batch. A copy keeps none.
+    # As training will hear them: batch norms of an encoder that learns take their statistics from a
+    # batch. A copy keeps none.
     encoder = copy.deepcopy(model.encoder).train(not model.frozen_encoder)
     together = 1 if model.frozen_encoder else 8
     heard = spectrograms[:: max(1, len(spectrograms) // STANDARD_SOUNDS)]
     batches = [heard[i : i + together] for i in range(0, len(heard), together)]
-    alike = [np.stack([spectrogram[: min(map(len, batch))] for spectrogram in batch]) for batch in batches]
+    alike = [
+        np.stack([spectrogram[: min(map(len, batch))] for spectrogram in batch])
+        for batch in batches
+    ]
     features = torch.cat([encoder(torch.from_numpy(batch)).flatten(0, 1) for batch in alike])
     mean = features.mean(0)
-    model.bridge.weight.div_(((features - mean) @ model.bridge.weight.T).square().mean().sqrt().clamp(min=1e-6))
+    model.bridge.weight.div_(
+        ((features - mean) @ model.bridge.weight.T).square().mean().sqrt().clamp(min=1e-6)
+    )
     model.bridge.bias.copy_(-model.bridge.weight @ mean)
 
 
@@ -251,12 +268,18 @@ def finish(folder: Path, recipe: Recipe, data: Data) -> None:
 
 
 def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[str, object]]:
-    """Encoder and the rest, each with its share of the learning rate, and with weight decay for matrices only."""
+    """Encoder and the rest, each with its share of the learning rate, and with weight decay for
+    matrices only.
+    """
     groups: list[dict[str, object]] = []
-    rest = nn.ModuleList(module for name, module in model.named_children() if name not in ("encoder", "space"))
+    rest = nn.ModuleList(
+        module for name, module in model.named_children() if name not in ("encoder", "space")
+    )
     for part, share in ((model.encoder, config.encoder_rate), (rest, 1.0)):
         for wanted, decay in ((True, config.weight_decay), (False, 0.0)):
-            parameters = [p for p in part.parameters() if p.requires_grad and (p.dim() > 1) == wanted]
+            parameters = [
+                p for p in part.parameters() if p.requires_grad and (p.dim() > 1) == wanted
+            ]
             groups.append({"params": parameters, "weight_decay": decay, "share": share})
     return groups
 
@@ -264,7 +287,9 @@ def parameter_groups(model: CaptioningModel, config: TrainConfig) -> list[dict[s
 def word_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """Cross entropy summed over words: (batch, length, words), (batch, length) padded -> scalar."""
     present = targets != PAD
-    return F.cross_entropy(logits[present].float(), targets[present], label_smoothing=label_smoothing, reduction="sum")
+    return F.cross_entropy(
+        logits[present].float(), targets[present], label_smoothing=label_smoothing, reduction="sum"
+    )
 
 
 @torch.inference_mode()
@@ -275,7 +300,9 @@ def validation_loss(model: CaptioningModel, batches: Batches, device: torch.devi
     for batch in batches.epoch(0, 0):
         batch = batch.to(device)
         targets = batch.tokens[:, 1:]
-        total += float(word_loss(model(batch.log_mel, batch.frames, batch.tokens[:, :-1]), targets, 0.0))
+        total += float(
+            word_loss(model(batch.log_mel, batch.frames, batch.tokens[:, :-1]), targets, 0.0)
+        )
         words += float((targets != PAD).sum())
     return total / words
 

@@ -17,11 +17,15 @@ from auricle.training.prepare import Data
 
 def caption_scorer(items: Sequence[Item]) -> CiderD:
     """CIDEr-D against the captions of some sounds, with document frequencies from the same."""
-    return CiderD({str(item.file): [regex_tokenize(caption) for caption in item.captions] for item in items})
+    return CiderD(
+        {str(item.file): [regex_tokenize(caption) for caption in item.captions] for item in items}
+    )
 
 
 @torch.inference_mode()
-def evaluate_captions(model: CaptioningModel, data: Data, recipe: Recipe, device: torch.device) -> dict[str, float]:
+def evaluate_captions(
+    model: CaptioningModel, data: Data, recipe: Recipe, device: torch.device
+) -> dict[str, float]:
     """Captions the validation splits as the recipe decodes; see `caption_record`."""
     model.eval()
     captions: dict[str, list[str]] = {}
@@ -30,7 +34,9 @@ def evaluate_captions(model: CaptioningModel, data: Data, recipe: Recipe, device
         search = model.next_log_probs(batch.log_mel, batch.frames)
         found = search_captions(search, data.vocabulary, recipe.decoding, len(batch.items))
         for item, hypotheses in zip(batch.items, found, strict=True):
-            captions[str(item.file)] = data.vocabulary.decode(hypotheses[0].tokens) if hypotheses else []
+            captions[str(item.file)] = (
+                data.vocabulary.decode(hypotheses[0].tokens) if hypotheses else []
+            )
     return caption_record(captions, caption_scorer(data.valid))
 
 
@@ -38,9 +44,9 @@ def caption_record(captions: Mapping[str, Sequence[str]], scorer: CiderD) -> dic
     """Measures captions, given as words by file.
 
     Returns:
-        `valid_cider_d`; `valid_words`, the mean length; and what tells of fluency and variety: `valid_unfinished`, the share
-        of captions that are empty or end in a stop word, and `valid_distinct`, the number of different captions by that of
-        all.
+        `valid_cider_d`; `valid_words`, the mean length; and what tells of fluency and variety:
+        `valid_unfinished`, the share of captions that are empty or end in a stop word, and
+        `valid_distinct`, the number of different captions by that of all.
     """
     scores = [scorer(file, " ".join(words)) for file, words in captions.items()]
     lengths = [len(words) for words in captions.values()]

@@ -1,4 +1,6 @@
-"""Weights on disk: published ones, checked and never unpickled into code, and our own as safetensors."""
+"""Weights on disk: published ones, checked and never unpickled into code, and our own as
+safetensors.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -105,8 +107,11 @@ PUBLISHED = {
         what="the tokenizer of BART-base, for the DCASE baseline",
     ),
 }
-_CHECKSUMS = {file.name: file.checksum for published in PUBLISHED.values() for file in published.files}
-# PANNs' checkpoints carry the spectrogram's fixed convolutions; ours is computed outside of the network.
+_CHECKSUMS = {
+    file.name: file.checksum for published in PUBLISHED.values() for file in published.files
+}
+# PANNs' checkpoints carry the spectrogram's fixed convolutions; ours is computed outside of the
+# network.
 FRONT_END_KEYS = ("spectrogram_extractor.", "logmel_extractor.")
 
 
@@ -118,7 +123,8 @@ def fetch_published(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> list[Path]:
-    """Fetches published weights, and keeps them as `name`.safetensors without what else their pickle held.
+    """Fetches published weights, and keeps them as `name`.safetensors without what else their
+    pickle held.
 
     A tokenizer's files go as they are into a folder `name`.
 
@@ -133,7 +139,8 @@ def fetch_published(
         the files: weights first.
 
     Raises:
-        AuricleError: a file cannot be fetched, is not what was published, or holds more than weights.
+        AuricleError: a file cannot be fetched, is not what was published, or holds more than
+            weights.
     """
     published = published or PUBLISHED[name]
     plain, kept = published.files, []
@@ -143,7 +150,11 @@ def fetch_published(
         if not weights.is_file():
             with monitor(f"{name}: {pickled.name}") as progress:
                 fetched = pickled.fetch(folder, mirror=mirror, progress=progress)
-            source = {"source": pickled.url, "checksum": pickled.checksum, "licence": published.licence}
+            source = {
+                "source": pickled.url,
+                "checksum": pickled.checksum,
+                "licence": published.licence,
+            }
             save_weights(weights, load_published(fetched), source)
             fetched.unlink()
         kept.append(weights)
@@ -168,7 +179,9 @@ def load_published(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
         if found != wanted:
-            raise AuricleError(f"{path}: {algorithm} {found}, and {wanted} is published: fetch it again")
+            raise AuricleError(
+                f"{path}: {algorithm} {found}, and {wanted} is published: fetch it again"
+            )
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -193,23 +206,36 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     problems = {
         "missing": [name for name in own if name not in state],
         "left over": [name for name in state if name not in own],
-        "of another shape": [name for name in own if name in state and own[name].shape != state[name].shape],
+        "of another shape": [
+            name for name in own if name in state and own[name].shape != state[name].shape
+        ],
     }
     if any(problems.values()):
-        said = [f"{len(names)} {what} ({names[0]}, ...)" for what, names in problems.items() if names]
-        raise AuricleError(f"{source} does not fit {type(module).__name__}: tensors {', '.join(said)}")
+        said = [
+            f"{len(names)} {what} ({names[0]}, ...)" for what, names in problems.items() if names
+        ]
+        raise AuricleError(
+            f"{source} does not fit {type(module).__name__}: tensors {', '.join(said)}"
+        )
     module.load_state_dict(state, strict=True)
 
 
 def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with its matrices in half precision, as finished checkpoints keep them; the rest as it is."""
+    """A state dict with its matrices in half precision, as finished checkpoints keep them; the rest
+    as it is.
+    """
     return {
-        name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor).detach().cpu().contiguous()
+        name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
         for name, tensor in state.items()
     }
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Writes a safetensors file, whole or not at all.
 
     Raises:

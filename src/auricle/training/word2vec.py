@@ -1,4 +1,6 @@
-"""Word2Vec (Mikolov et al. 2013) on the training captions: what both text tower and decoder begin with."""
+"""Word2Vec (Mikolov et al. 2013) on the training captions: what both text tower and decoder begin
+with.
+"""
 
 from collections.abc import Sequence
 
@@ -10,14 +12,16 @@ from auricle.checkpoint.vocabulary import PAD, SPECIAL, Vocabulary, words
 from auricle.training.config import Word2VecConfig
 
 
-def train_word2vec(captions: Sequence[str], vocabulary: Vocabulary, config: Word2VecConfig, seed: int) -> Tensor:
+def train_word2vec(
+    captions: Sequence[str], vocabulary: Vocabulary, config: Word2VecConfig, seed: int
+) -> Tensor:
     """Skip-gram vectors of the vocabulary's words, the same for the same seed.
 
     `<sos>` and `<eos>` are learnt as words of every caption. `<unk>` is the mean of all words.
 
     Returns:
-        (len(vocabulary), size) float32, scaled so that elements have a mean square of 1, as the sinusoids they are
-        added to have about; zeros for `<pad>`.
+        (len(vocabulary), size) float32, scaled so that elements have a mean square of 1, as the
+        sinusoids they are added to have about; zeros for `<pad>`.
     """
     from gensim.models import Word2Vec  # two seconds to import
 

@@ -1,4 +1,5 @@
-"""The model in the package: small, described, the same in torch, and it names what is heard in our examples."""
+"""The model in the package: small, described, the same in torch, and it names what is heard in our
+examples."""
 
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sounds import tone
 
 RATE = 32_000
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.wav"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.wav"))
 NAMES = {
     "siren": ("siren", "sirens"),
     "clock": ("clock", "ticking", "ticks"),
@@ -61,8 +62,14 @@ def test_each_example_is_most_like_its_own_sentence():
 MADE = {
     "silence": (np.zeros(RATE * 5), {"silence"}),
     "dither": (np.random.default_rng(0).uniform(-1, 1, RATE * 5) / 2**15, {"silence"}),
-    "tone": (0.3 * tone(5, 700, RATE), {"tone", "tones", "beep", "beeps", "beeping", "hum", "hums"}),
-    "noise": (np.random.default_rng(0).normal(0, 0.1, RATE * 5), {"noise", "static", "hiss", "hisses", "hissing"}),
+    "tone": (
+        0.3 * tone(5, 700, RATE),
+        {"tone", "tones", "beep", "beeps", "beeping", "hum", "hums"},
+    ),
+    "noise": (
+        np.random.default_rng(0).normal(0, 0.1, RATE * 5),
+        {"noise", "static", "hiss", "hisses", "hissing"},
+    ),
     "clipped": (
         np.clip(20 * tone(5, 300, RATE), -0.9, 0.9),
         {"distorted", "clipped", "harsh", "buzz", "buzzes", "buzzing"},
@@ -81,7 +88,15 @@ def test_it_is_small_and_says_what_it_is():
     assert sum(path.stat().st_size for path in EMBEDDED.iterdir()) < 12e6
     card = (EMBEDDED / "README.md").read_text("utf-8")
     assert "non-commercial" in auricle.load().checkpoint.config.licence
-    for name in ("EfficientAT", "ESC-10", "ESC-50", "UrbanSound8K", "Clotho", "AudioCaps", "ATTRIBUTION.csv"):
+    for name in (
+        "EfficientAT",
+        "ESC-10",
+        "ESC-50",
+        "UrbanSound8K",
+        "Clotho",
+        "AudioCaps",
+        "ATTRIBUTION.csv",
+    ):
         assert name in card
 
 
@@ -98,5 +113,7 @@ def test_torch_says_the_same_of_200_real_sounds(shared: Path):
         with torch.inference_mode():
             search = model.next_log_probs(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))
             ours = search_captions(search, vocabulary, options)[0]
-        theirs = search_captions(captioner.model.next_log_probs(captioner.model.hear(sound)), vocabulary, options)[0]
+        theirs = search_captions(
+            captioner.model.next_log_probs(captioner.model.hear(sound)), vocabulary, options
+        )[0]
         assert ours[0].tokens == theirs[0].tokens, file

@@ -50,7 +50,9 @@ def test_a_broken_connection_goes_on_where_it_stopped(server: Server, tmp_path: 
 
 def test_a_later_call_goes_on(server: Server, tmp_path: Path) -> None:
     server.cut = [1000] + [0] * 2
-    with pytest.raises(DownloadError, match=r"ended after 1,000 of 512,000 bytes \(1,000 bytes are kept"):
+    with pytest.raises(
+        DownloadError, match=r"ended after 1,000 of 512,000 bytes \(1,000 bytes are kept"
+    ):
         download(server.url + "file.bin", tmp_path / "file.bin", md5=MD5, attempts=2, pause=0)
     assert not (tmp_path / "file.bin").exists()
     server.cut = []
@@ -66,7 +68,10 @@ def test_without_a_checksum_it_starts_over(server: Server, tmp_path: Path) -> No
 
 def test_a_server_that_sends_no_parts(server: Server, tmp_path: Path) -> None:
     server.ranges, server.cut = False, [1000]
-    assert download(server.url + "file.bin", tmp_path / "file.bin", md5=MD5, pause=0).read_bytes() == CONTENT
+    assert (
+        download(server.url + "file.bin", tmp_path / "file.bin", md5=MD5, pause=0).read_bytes()
+        == CONTENT
+    )
     assert server.asked == [None, "bytes=1000-"]
 
 
@@ -78,14 +83,21 @@ def test_a_part_that_is_not_the_one_asked_for(server: Server, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("part", [CONTENT, b"x" * len(CONTENT), CONTENT + b"x"])
-def test_a_part_that_is_already_as_long_as_the_file(server: Server, tmp_path: Path, part: bytes) -> None:
+def test_a_part_that_is_already_as_long_as_the_file(
+    server: Server, tmp_path: Path, part: bytes
+) -> None:
     (tmp_path / "file.bin.part").write_bytes(part)
-    assert download(server.url + "file.bin", tmp_path / "file.bin", md5=MD5, pause=0).read_bytes() == CONTENT
+    assert (
+        download(server.url + "file.bin", tmp_path / "file.bin", md5=MD5, pause=0).read_bytes()
+        == CONTENT
+    )
 
 
 def test_a_wrong_checksum_is_refused_and_nothing_kept(server: Server, tmp_path: Path) -> None:
     server.files["file.bin"] = CONTENT[:-1] + b"!"
-    with pytest.raises(DownloadError, match=f"sha256 [0-9a-f]{{64}}, {SHA256} was expected; the file was removed"):
+    with pytest.raises(
+        DownloadError, match=f"sha256 [0-9a-f]{{64}}, {SHA256} was expected; the file was removed"
+    ):
         download(server.url + "file.bin", tmp_path / "file.bin", sha256=SHA256)
     assert list(tmp_path.iterdir()) == []
 
@@ -97,14 +109,20 @@ def test_a_check_of_ones_own(server: Server, tmp_path: Path) -> None:
             tmp_path / "file.bin",
             check=lambda path: "no zip archive" if path.exists() else None,
         )
-    assert download(server.url + "file.bin", tmp_path / "file.bin", check=lambda path: None).exists()  # noqa: ARG005
+    target = tmp_path / "file.bin"
+    assert download(server.url + "file.bin", target, check=lambda _path: None).exists()
 
 
 def test_a_length_that_lies(server: Server, tmp_path: Path) -> None:
     server.length = len(CONTENT) + 10
     with pytest.raises(DownloadError, match="ended after 512,000 of 512,010 bytes"):
         download(server.url + "file.bin", tmp_path / "unchecked.bin", attempts=2, pause=0)
-    assert download(server.url + "file.bin", tmp_path / "file.bin", sha256=SHA256, pause=0).read_bytes() == CONTENT
+    assert (
+        download(
+            server.url + "file.bin", tmp_path / "file.bin", sha256=SHA256, pause=0
+        ).read_bytes()
+        == CONTENT
+    )
     server.length = 1000
     with pytest.raises(DownloadError, match="was expected"):
         download(server.url + "file.bin", tmp_path / "short.bin", sha256=SHA256)
@@ -130,7 +148,10 @@ def test_answers_that_last_and_answers_that_pass(
         with pytest.raises(DownloadError, match="the server answered 404 Not Found"):
             download(server.url + "file.bin", tmp_path / "file.bin", pause=0)
     else:
-        assert download(server.url + "file.bin", tmp_path / "file.bin", pause=0).read_bytes() == CONTENT
+        assert (
+            download(server.url + "file.bin", tmp_path / "file.bin", pause=0).read_bytes()
+            == CONTENT
+        )
     assert len(server.asked) == asked
 
 
@@ -168,10 +189,15 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_fetched(
         download(server.url + "file.bin", tmp_path / "new" / "file.bin", sha256=SHA256, pause=0)
     assert list((tmp_path / "new").iterdir()) == []
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:200_000])
-    assert download(server.url + "file.bin", tmp_path / "file.bin", sha256=SHA256).read_bytes() == CONTENT
+    assert (
+        download(server.url + "file.bin", tmp_path / "file.bin", sha256=SHA256).read_bytes()
+        == CONTENT
+    )
 
 
-def test_a_full_disk_is_not_tried_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_tried_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

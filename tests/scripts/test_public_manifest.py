@@ -1,4 +1,5 @@
-"""The recipe from public data: every label has captions, and nothing that is scored on is learnt from."""
+"""The recipe from public data: every label has captions, and nothing that is scored on is learnt
+from."""
 
 import csv
 import importlib
@@ -17,7 +18,7 @@ pytest.importorskip("torch", reason="auricle.training.tags is imported")
 
 from test_corpus_manifest import embed, read, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,8 +50,18 @@ def data(tmp_path: Path) -> Path:
     clotho = [
         Item(sound("clotho/development/a.wav", 0), "development", barks[:5], group="1"),
         Item(sound("clotho/development/b.wav", 1), "development", barks[5:], group="7"),
-        Item(sound("clotho/validation/c.wav", 2), "validation", ("a dog barks in secret here",), group="3"),
-        Item(sound("clotho/evaluation/d.wav", 3), "evaluation", ("a dog is heard by people",), group="7"),
+        Item(
+            sound("clotho/validation/c.wav", 2),
+            "validation",
+            ("a dog barks in secret here",),
+            group="3",
+        ),
+        Item(
+            sound("clotho/evaluation/d.wav", 3),
+            "evaluation",
+            ("a dog is heard by people",),
+            group="7",
+        ),
         Item(sound("clotho/test/e.wav", 4), "test", ()),
     ]
     write_manifest(folder / "clotho/manifest.csv", clotho)
@@ -63,7 +74,12 @@ def data(tmp_path: Path) -> Path:
     write_manifest(folder / "esc50/manifest.csv", esc)
     header = "audiocap_id youtube_id start_time caption"
     twice = "A dog barks in secret, here!"
-    write(folder / "audiocaps/train.csv", header, ["1", "x", "0", twice], ["2", "y", "0", "Rain falls"])
+    write(
+        folder / "audiocaps/train.csv",
+        header,
+        ["1", "x", "0", twice],
+        ["2", "y", "0", "Rain falls"],
+    )
     classes = ([str(n), "/m", name] for n, name in enumerate(tags_of_the_model()))
     write(tmp_path / "classes.csv", "index mid display_name", *classes)
     return folder
@@ -76,7 +92,11 @@ def tags_of_the_model() -> list[str]:
 def test_nothing_scored_on_is_learnt_from(script: ModuleType, data: Path, tmp_path: Path):
     script.main(data, tmp_path / "out", tmp_path / "classes.csv")
     items = read_manifest(tmp_path / "out/sounds.csv")
-    found = {f"{item.file.parent.name}/{item.file.name}": item for item in items if item.file.parent.name != "made"}
+    found = {
+        f"{item.file.parent.name}/{item.file.name}": item
+        for item in items
+        if item.file.parent.name != "made"
+    }
     assert {name: item.split for name, item in found.items()} == {
         "development/a.wav": "train",
         "validation/c.wav": "validation",
@@ -86,7 +106,9 @@ def test_nothing_scored_on_is_learnt_from(script: ModuleType, data: Path, tmp_pa
     labelled = found["audio/1.wav"]
     assert len(labelled.captions) >= 2
     assert all("dog" in words(caption) for caption in labelled.captions)
-    learnt = [" ".join(words(text)) for item in items if item.split == "train" for text in item.captions]
+    learnt = [
+        " ".join(words(text)) for item in items if item.split == "train" for text in item.captions
+    ]
     silent = [row["caption"] for row in read(tmp_path / "out/captions.csv")]
     assert silent == ["Rain falls"]
     assert "a dog barks in secret here" not in learnt
@@ -103,7 +125,9 @@ def test_the_recipe_reads_what_the_script_writes(script: ModuleType, data: Path,
         "tags.captions": tmp_path / "out/captions.csv",
         "tags.names": tmp_path / "classes.csv",
     }
-    recipe = load_recipe(ROOT / "configs/public.toml", [f"{name}={path}" for name, path in where.items()])
+    recipe = load_recipe(
+        ROOT / "configs/public.toml", [f"{name}={path}" for name, path in where.items()]
+    )
     train, valid, lone, vocabulary = read_data(recipe)[:4]
     assert {item.split for item in train} == {"train"}
     assert [item.file.name for item in valid] == ["c.wav"]
@@ -114,7 +138,11 @@ def test_the_recipe_reads_what_the_script_writes(script: ModuleType, data: Path,
 def test_every_label_has_a_sentence_that_names_it(shared: Path):
     rows = {row["label"]: row for row in read(ROOT / "scripts/public_labels.csv")}
     with (shared / "corpus/metadata.csv").open(encoding="utf-8", newline="") as file:
-        labels = {row["label"] for row in csv.DictReader(file) if row["source"].startswith(("ESC", "UrbanSound"))}
+        labels = {
+            row["label"]
+            for row in csv.DictReader(file)
+            if row["source"].startswith(("ESC", "UrbanSound"))
+        }
     assert labels <= rows.keys()
     assert len(rows) >= 58
     for label, row in rows.items():

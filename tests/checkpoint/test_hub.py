@@ -1,4 +1,5 @@
-"""Checkpoints by name from a hub, and to it: against a server on loopback that speaks as the Hugging Face Hub does."""
+"""Checkpoints by name from a hub, and to it: against a server on loopback that speaks as the
+Hugging Face Hub does."""
 
 import base64
 import hashlib
@@ -20,7 +21,9 @@ from auricle.cli.main import main
 from auricle.errors import AuricleError
 from sounds import chirp
 
-constants = pytest.importorskip("huggingface_hub.constants", reason="the Hub's client: pip install 'auricle[hub]'")
+constants = pytest.importorskip(
+    "huggingface_hub.constants", reason="the Hub's client: pip install 'auricle[hub]'"
+)
 
 SOUND = chirp(1, 100, 5_000, 32_000)
 
@@ -31,7 +34,8 @@ class Hub:
 
     url: str = ""
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)  # what it says of files, where that is not so
+    # what it says of files, where that is not so
+    sizes: dict[str, int] = field(default_factory=dict)
     private: set[str] = field(default_factory=set)
     gone: bool = False
     asked: list[str] = field(default_factory=list)
@@ -95,7 +99,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
             elif what == "revision" and rest[0] not in ("main", state.commit(name)):
                 self.send(404, b"{}", X_Error_Code="RevisionNotFound")
             elif what == "revision":
-                self.json({"id": name, "sha": state.commit(name), "siblings": [{"rfilename": file} for file in files]})
+                self.json(
+                    {
+                        "id": name,
+                        "sha": state.commit(name),
+                        "siblings": [{"rfilename": file} for file in files],
+                    }
+                )
             elif what == "tree":
                 self.json(
                     [
@@ -110,7 +120,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
                 )
             elif what == "preupload":
                 modes = {"uploadMode": "regular", "shouldIgnore": False}
-                self.json({"files": [{"path": file["path"], **modes} for file in json.loads(sent)["files"]]})
+                self.json(
+                    {
+                        "files": [
+                            {"path": file["path"], **modes} for file in json.loads(sent)["files"]
+                        ]
+                    }
+                )
             elif what == "commit":
                 for line in map(json.loads, sent.splitlines()):
                     if line["key"] == "file":
@@ -129,7 +145,9 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
         def _chunks(self) -> bytes:
             content = b""
-            while self.headers.get("Transfer-Encoding") == "chunked" and (size := int(self.rfile.readline(), 16)):
+            while self.headers.get("Transfer-Encoding") == "chunked" and (
+                size := int(self.rfile.readline(), 16)
+            ):
                 content += self.rfile.read(size)
                 self.rfile.readline()
             return content
@@ -155,13 +173,21 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def stored(hub: Hub, tiny_guided_checkpoint: Path) -> Hub:
     """A hub that has a checkpoint, and other things beside it."""
-    files = {path.name: path.read_bytes() for path in tiny_guided_checkpoint.iterdir() if path.is_file()}
-    hub.repositories["owner/name"] = files | {"README.md": b"A card.", "notes/x.bin": bytes(1000), "run.py": b"exit()"}
+    files = {
+        path.name: path.read_bytes() for path in tiny_guided_checkpoint.iterdir() if path.is_file()
+    }
+    hub.repositories["owner/name"] = files | {
+        "README.md": b"A card.",
+        "notes/x.bin": bytes(1000),
+        "run.py": b"exit()",
+    }
     return hub
 
 
 @pytest.fixture
-def auricle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def auricle(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     """Runs a command: exit code, output, errors."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -215,7 +241,8 @@ def test_a_folder_comes_before_a_name(stored: Hub, tiny_checkpoint: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["one", "a/b/c", "/owner/name", "../name", "owner/..", "owner/na me", "./name", "-o/name"]
+    "name",
+    ["one", "a/b/c", "/owner/name", "../name", "owner/..", "owner/na me", "./name", "-o/name"],
 )
 def test_what_is_no_name_is_not_looked_for(stored: Hub, name: str):
     with pytest.raises(AuricleError, match="is no checkpoint"):
@@ -240,14 +267,18 @@ def test_what_cannot_be_had_is_a_line(stored: Hub, auricle: Callable[..., tuple[
 def test_too_much_is_not_fetched(stored: Hub):
     stored.sizes["decoder.onnx"] = 1 << 40
     with pytest.raises(
-        AuricleError, match=f"owner/name: decoder.onnx has {1 << 40} bytes, and at most {FILES['decoder.onnx']}"
+        AuricleError,
+        match=f"owner/name: decoder.onnx has {1 << 40} bytes, and at most {FILES['decoder.onnx']}",
     ):
         load("owner/name")
     assert not any("resolve" in asked and asked.startswith("GET") for asked in stored.asked)
 
 
 def test_push_and_fetch(
-    hub: Hub, auricle: Callable[..., tuple[int, str, str]], tiny_guided_checkpoint: Path, tmp_path: Path
+    hub: Hub,
+    auricle: Callable[..., tuple[int, str, str]],
+    tiny_guided_checkpoint: Path,
+    tmp_path: Path,
 ):
     folder = tmp_path / "mine"
     shutil.copytree(tiny_guided_checkpoint, folder)
@@ -258,7 +289,9 @@ def test_push_and_fetch(
     assert files.keys() == {path.name for path in tiny_guided_checkpoint.iterdir()} | {"README.md"}
     assert hub.private == {"me/sounds"}
     text = files.pop("README.md").decode()
-    assert text.startswith('---\nlibrary_name: auricle\nlicense: other\nlicense_name: "none: random numbers"\n')
+    assert text.startswith(
+        '---\nlibrary_name: auricle\nlicense: other\nlicense_name: "none: random numbers"\n'
+    )
     assert "auricle caption sound.wav --checkpoint me/sounds" in text
     assert all(content == (folder / name).read_bytes() for name, content in files.items())
     hub.repositories["me/sounds"]["README.md"] = text.encode()
@@ -275,7 +308,10 @@ def test_push_and_fetch(
 
 
 def test_what_cannot_be_captioned_with_is_not_pushed(
-    hub: Hub, auricle: Callable[..., tuple[int, str, str]], tiny_guided_checkpoint: Path, tmp_path: Path
+    hub: Hub,
+    auricle: Callable[..., tuple[int, str, str]],
+    tiny_guided_checkpoint: Path,
+    tmp_path: Path,
 ):
     folder = tmp_path / "mine"
     shutil.copytree(tiny_guided_checkpoint, folder)
@@ -291,5 +327,8 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delitem(sys.modules, "auricle.checkpoint.hub", raising=False)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AuricleError, match=r"runs/mine is no folder; to look for it .*: pip install 'auricle\[hub\]'"):
+    with pytest.raises(
+        AuricleError,
+        match=r"runs/mine is no folder; to look for it .*: pip install 'auricle\[hub\]'",
+    ):
         load_checkpoint(Path("runs/mine"))

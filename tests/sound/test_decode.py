@@ -96,7 +96,8 @@ def test_every_way_in_gives_the_same_sound(tmp_path, file, codec, rate, video):
         np.testing.assert_array_equal(piped, whole)
 
     assert len(chunks) >= 3
-    assert abs(len(whole) / RATE - 3.3) < 0.06  # codecs pad; the resampler's own share is tested below
+    # codecs pad; the resampler's own share is tested below
+    assert abs(len(whole) / RATE - 3.3) < 0.06
     assert rms(whole) == pytest.approx(rms(sound), rel=0.05)  # +3 dB would be 1.41
 
 
@@ -132,7 +133,9 @@ def test_integers_are_scaled_to_one():
     for dtype in (np.int16, np.int32):
         extremes = np.array([np.iinfo(dtype).min, 0, np.iinfo(dtype).max], dtype)
         np.testing.assert_allclose(resample(extremes, RATE, RATE), [-1, 0, 1], atol=1e-4)
-    np.testing.assert_allclose(resample(np.array([0, 128, 255], np.uint8), RATE, RATE), [-1, 0, 1], atol=0.01)
+    np.testing.assert_allclose(
+        resample(np.array([0, 128, 255], np.uint8), RATE, RATE), [-1, 0, 1], atol=0.01
+    )
     assert resample(np.zeros(10), RATE, RATE).dtype == np.float32
 
 
@@ -165,7 +168,9 @@ def test_bad_arrays_are_refused(samples, from_rate, to_rate, said):
 
 def test_max_seconds(tmp_path):
     path = write_wav(tmp_path / "a.wav", tone(5, 440, 44_100), 44_100)
-    np.testing.assert_array_equal(load_audio(path, RATE, max_seconds=1.5), load_audio(path, RATE)[: RATE * 3 // 2])
+    np.testing.assert_array_equal(
+        load_audio(path, RATE, max_seconds=1.5), load_audio(path, RATE)[: RATE * 3 // 2]
+    )
     assert len(load_audio(path, RATE, max_seconds=60)) == 5 * RATE
 
 
@@ -195,16 +200,33 @@ def test_memory_does_not_grow_with_length(tmp_path):
 
 def png() -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(4))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(4)))
+        + chunk(b"IEND", b"")
+    )
 
 
-def wav(data: bytes, *, rate: int = RATE, channels: int = 1, kind: int = 1, bits: int = 16, length: int | None = None):
+def wav(
+    data: bytes,
+    *,
+    rate: int = RATE,
+    channels: int = 1,
+    kind: int = 1,
+    bits: int = 16,
+    length: int | None = None,
+):
     """A wav by hand, so that its header can lie."""
     frame = channels * bits // 8
-    header = struct.pack("<HHIIHH", kind, channels, rate, rate * frame & 0xFFFFFFFF, frame & 0xFFFF, bits)
+    header = struct.pack(
+        "<HHIIHH", kind, channels, rate, rate * frame & 0xFFFFFFFF, frame & 0xFFFF, bits
+    )
     size = len(data) if length is None else length
     return (
         b"RIFF"
@@ -228,7 +250,10 @@ NO_SOUNDS = {
     "channels.wav": (wav(bytes(65 * 2 * 99), channels=65), ""),
     "s64.wav": (wav(bytes(800), bits=64), "64-bit integers"),
     "nan.wav": (wav(np.full(99, np.nan, np.float32).tobytes(), kind=3, bits=32), "NaN or infinite"),
-    "inf.wav": (wav(np.full(99, np.inf, np.float32).tobytes(), rate=44_100, kind=3, bits=32), "NaN or infinite"),
+    "inf.wav": (
+        wav(np.full(99, np.inf, np.float32).tobytes(), rate=44_100, kind=3, bits=32),
+        "NaN or infinite",
+    ),
 }
 
 
@@ -260,7 +285,10 @@ def test_a_stream_that_breaks():
         def readinto(self, buffer) -> int:  # noqa: ARG002
             raise ConnectionResetError(104, "Connection reset by peer")
 
-    assert error_of(Broken(b"", 1), name="socket") == "socket: reading it failed (Connection reset by peer)"
+    assert (
+        error_of(Broken(b"", 1), name="socket")
+        == "socket: reading it failed (Connection reset by peer)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["m3u8", "m3u8-http", "ffconcat", "concat-name", "sdp"])
@@ -299,14 +327,18 @@ def test_playlists_cannot_reach_other_files(tmp_path, kind):
     ],
 )
 def test_truncated_files_are_refused(tmp_path, file, codec, options):
-    path = write_media(tmp_path / file, stereo(chirp(8, 100, 9_000, 48_000)), 48_000, codec, options=options)
+    path = write_media(
+        tmp_path / file, stereo(chirp(8, 100, 9_000, 48_000)), 48_000, codec, options=options
+    )
     assert abs(len(load_audio(path, RATE)) / RATE - 8) < 0.1
     data = path.read_bytes()
     for share in (0.3, 0.77):
         cut = data[: int(share * len(data))]
         path.write_bytes(cut)
         assert error_of(path).startswith(f"{path}: is ")
-        assert error_of(pipe(cut, piece=9_999), name="standard input").startswith("standard input: is ")
+        assert error_of(pipe(cut, piece=9_999), name="standard input").startswith(
+            "standard input: is "
+        )
 
 
 @pytest.mark.parametrize("length", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
@@ -317,14 +349,23 @@ def test_lengths_that_a_pipe_cannot_know(length):
 
 
 def test_mp3s_of_unknown_length(tmp_path):
-    """Joined files, files without the header that counts frames, a cover in front and rubbish behind are all fine."""
+    """Joined files, files without the header that counts frames, a cover in front and rubbish
+    behind are all fine."""
     sound = tone(4, 440, 44_100)
     one = write_media(tmp_path / "1.mp3", sound, 44_100, "libmp3lame").read_bytes()
-    bare = write_media(tmp_path / "2.mp3", sound, 44_100, "libmp3lame", options={"write_xing": "0"}).read_bytes()
+    bare = write_media(
+        tmp_path / "2.mp3", sound, 44_100, "libmp3lame", options={"write_xing": "0"}
+    ).read_bytes()
     cover = bytes(range(1, 255)) * 900
     size = bytes((len(cover) + 10 >> shift) & 127 for shift in (21, 14, 7, 0))
     tag = b"ID3\3\0\0" + size + b"APIC" + struct.pack(">I", len(cover)) + b"\0\0" + cover
-    for data, seconds in ((one + one, 8), (one + bare + one, 12), (tag + bare, 4), (one + bytes(2_000), 4), (bare, 4)):
+    for data, seconds in (
+        (one + one, 8),
+        (one + bare + one, 12),
+        (tag + bare, 4),
+        (one + bytes(2_000), 4),
+        (bare, 4),
+    ):
         for source in (data, pipe(data, piece=5_000)):
             assert abs(len(load_audio(source, RATE)) / RATE - seconds) < 0.2
 
@@ -353,7 +394,9 @@ try:
 except AudioError:
     pass
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ}, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ}, check=True
+    )
     assert done.stdout + done.stderr == ""
 
 
@@ -374,7 +417,16 @@ def audio_or_error(data: bytes) -> None:
         assert np.isfinite(samples).all()
 
 
-MAGIC = [b"", b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS\0\2", b"ID3\4\0\0", b"\xff\xfb\x90", b"\0\0\0\x20ftypM4A ", b"FORM"]
+MAGIC = [
+    b"",
+    b"RIFF\0\0\0\0WAVE",
+    b"fLaC",
+    b"OggS\0\2",
+    b"ID3\4\0\0",
+    b"\xff\xfb\x90",
+    b"\0\0\0\x20ftypM4A ",
+    b"FORM",
+]
 
 
 @settings(max_examples=60, deadline=None)
@@ -384,7 +436,10 @@ def test_random_bytes(magic, data):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 47), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 400))
+@given(
+    st.lists(st.tuples(st.integers(0, 47), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(0, 400),
+)
 def test_mutated_wav_headers(changes, kept):
     data = bytearray(wav(np.arange(200, dtype="<i2").tobytes())[: 44 + kept])
     for position, value in changes:

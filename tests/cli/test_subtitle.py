@@ -1,4 +1,5 @@
-"""`auricle subtitle`: films to files, alone or between the lines of another; tracks, time, damage, alerts."""
+"""`auricle subtitle`: films to files, alone or between the lines of another; tracks, time, damage,
+alerts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,9 @@ Run = Callable[..., Result]
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """4 s of siren, 4 s of rain, 2 s of silence, 4 s of bell, with pictures."""
-    siren, rain, bell = (load_audio(EXAMPLES / f"{name}.wav", RATE)[: 4 * RATE] for name in ("siren", "rain", "bell"))
+    siren, rain, bell = (
+        load_audio(EXAMPLES / f"{name}.wav", RATE)[: 4 * RATE] for name in ("siren", "rain", "bell")
+    )
     sound = np.concatenate([siren, rain, np.zeros(2 * RATE, np.float32), bell])
     return write_media(tmp_path_factory.mktemp("film") / "film.mkv", sound, RATE, "aac", video=True)
 
@@ -35,30 +38,44 @@ def run() -> Run:
 
 
 def write_tracks(path: Path, tracks: list[np.ndarray], *, late: float = 0.0) -> Path:
-    """A film of several audio tracks, the first of which begins late, and pictures from the beginning."""
+    """A film of several audio tracks, the first of which begins late, and pictures from the
+    beginning."""
     with av.open(str(path), "w") as container:
         pictures = container.add_stream("mpeg4", rate=10)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         streams = [container.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in tracks]
         for _ in range(20):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+            container.mux(
+                pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
+            )
         container.mux(pictures.encode())
-        for stream, samples, begin in zip(streams, tracks, [late, *([0.0] * len(tracks))], strict=False):
-            frame = av.AudioFrame.from_ndarray((samples[np.newaxis] * 32767).astype(np.int16), "s16", "mono")
+        for stream, samples, begin in zip(
+            streams, tracks, [late, *([0.0] * len(tracks))], strict=False
+        ):
+            frame = av.AudioFrame.from_ndarray(
+                (samples[np.newaxis] * 32767).astype(np.int16), "s16", "mono"
+            )
             frame.sample_rate, frame.pts = RATE, round(begin * RATE)
             container.mux([*stream.encode(frame), *stream.encode()])
     return path
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "ass"])
-def test_a_film_gets_cues_where_its_sounds_are(run: Run, film: Path, tmp_path: Path, form: str) -> None:
+def test_a_film_gets_cues_where_its_sounds_are(
+    run: Run, film: Path, tmp_path: Path, form: str
+) -> None:
     output = tmp_path / "new" / f"film.{form}"
     result = run(film, "-o", output)
     assert result.exit_code == 0, result.output
     cues = list(pysubs2.load(str(output)))
     assert [round(cue.start / 1000) for cue in cues] == [0, 4, 10]
-    assert all(cue.text.startswith("[") and cue.text.endswith("]") and cue.plaintext.islower() for cue in cues)
-    assert [word in cue.text for word, cue in zip(("siren", "rain", "bell"), cues, strict=True)] == [True] * 3
+    assert all(
+        cue.text.startswith("[") and cue.text.endswith("]") and cue.plaintext.islower()
+        for cue in cues
+    )
+    assert [
+        word in cue.text for word, cue in zip(("siren", "rain", "bell"), cues, strict=True)
+    ] == [True] * 3
     assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
@@ -90,12 +107,18 @@ def test_merging_keeps_what_is_there_and_fills_gaps(run: Run, film: Path, tmp_pa
     merged = output.read_bytes()
     assert merged.startswith(before[: before.index(b"2\r\n00")])
     assert before[before.index(b"2\r\n00") :] in merged
-    (rain,) = [cue for cue in read_subtitles(output).cues if (cue.start, cue.end) not in ((0.5, 5.0), (9.0, 13.9))]
+    (rain,) = [
+        cue
+        for cue in read_subtitles(output).cues
+        if (cue.start, cue.end) not in ((0.5, 5.0), (9.0, 13.9))
+    ]
     assert rain.start > 5
     assert rain.end < 9
 
 
-def test_its_own_source_is_not_overwritten_and_formats_agree(run: Run, film: Path, tmp_path: Path) -> None:
+def test_its_own_source_is_not_overwritten_and_formats_agree(
+    run: Run, film: Path, tmp_path: Path
+) -> None:
     spoken = tmp_path / "film.srt"
     spoken.write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
     for arguments, problem in (

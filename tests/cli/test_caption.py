@@ -20,7 +20,7 @@ from auricle.cli.main import app, main
 from auricle.sound.find import find_sounds
 from sounds import chirp, tone, write_media, write_wav
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RATE = 32_000
 
 
@@ -60,7 +60,9 @@ def auricle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture
 def caption(auricle: Run, tiny_checkpoint: Path) -> Run:
     """Runs `auricle caption` with the small model."""
-    return lambda *arguments, **options: auricle("caption", *arguments, "--checkpoint", tiny_checkpoint, **options)
+    return lambda *arguments, **options: auricle(
+        "caption", *arguments, "--checkpoint", tiny_checkpoint, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,10 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def in_order(sounds: Path) -> list[str]:
-    return [str(sounds / name) for name in ("a.wav", "c.WAV", "b/film.mp4", "b/x, y.mp3", "b/deep/ü.flac")]
+    return [
+        str(sounds / name)
+        for name in ("a.wav", "c.WAV", "b/film.mp4", "b/x, y.mp3", "b/deep/ü.flac")
+    ]
 
 
 def test_one_sound_prints_its_caption_alone(caption: Run, captioner: Captioner, sounds: Path):
@@ -87,18 +92,31 @@ def test_one_sound_prints_its_caption_alone(caption: Run, captioner: Captioner, 
     assert result == Result(0, captioner.caption(sounds / "a.wav").text + "\n", "")
 
 
-def test_a_folder_is_searched_at_any_depth(caption: Run, captioner: Captioner, sounds: Path, in_order: list[str]):
+def test_a_folder_is_searched_at_any_depth(
+    caption: Run, captioner: Captioner, sounds: Path, in_order: list[str]
+):
     result = caption(sounds)
     assert result.code == 0
-    assert result.out.splitlines() == [f"{name}: {captioner.caption(name).text}" for name in in_order]
+    assert result.out.splitlines() == [
+        f"{name}: {captioner.caption(name).text}" for name in in_order
+    ]
     assert result.err == "5 sounds: 5 captioned, 0 failed\n"
 
 
 def test_globs_files_and_folders_keep_their_order(sounds: Path, in_order: list[str]):
     assert list(find_sounds([str(sounds / "*.wav")])) == in_order[:1]
-    assert sorted(find_sounds([str(sounds / "**" / "*.*a*")])) == sorted(in_order[i] for i in (0, 4))
-    assert list(find_sounds([in_order[3], str(sounds / "*.[wW]*"), "-"])) == [in_order[3], *in_order[:2], "-"]
-    assert list(find_sounds([str(sounds / "notes.txt"), "gone.wav"])) == [str(sounds / "notes.txt"), "gone.wav"]
+    assert sorted(find_sounds([str(sounds / "**" / "*.*a*")])) == sorted(
+        in_order[i] for i in (0, 4)
+    )
+    assert list(find_sounds([in_order[3], str(sounds / "*.[wW]*"), "-"])) == [
+        in_order[3],
+        *in_order[:2],
+        "-",
+    ]
+    assert list(find_sounds([str(sounds / "notes.txt"), "gone.wav"])) == [
+        str(sounds / "notes.txt"),
+        "gone.wav",
+    ]
 
 
 def test_names_are_not_taken_for_globs(tmp_path: Path):
@@ -116,7 +134,9 @@ def test_bad_files_are_named_and_counted_and_stop_nothing(
     assert [json.loads(line)["file"] for line in result.out.splitlines()] == good
     *errors, count = result.err.splitlines()
     assert count == "5 sounds: 2 captioned, 3 failed"
-    assert [error.startswith(f"auricle: {path}: ") for path, error in zip(bad, errors, strict=True)] == [True] * 3
+    assert [
+        error.startswith(f"auricle: {path}: ") for path, error in zip(bad, errors, strict=True)
+    ] == [True] * 3
 
 
 def test_a_single_bad_file_fails_too(caption: Run):
@@ -136,7 +156,9 @@ def test_standard_input(caption: Run, sounds: Path, captioner: Captioner):
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
-def test_formats_and_output_file(caption: Run, sounds: Path, in_order: list[str], tmp_path: Path, form: str):
+def test_formats_and_output_file(
+    caption: Run, sounds: Path, in_order: list[str], tmp_path: Path, form: str
+):
     output = tmp_path / "new" / f"captions.{form}"
     result = caption(sounds, "--format", form, "--output", output)
     assert (result.code, result.out) == (0, "")
@@ -144,23 +166,34 @@ def test_formats_and_output_file(caption: Run, sounds: Path, in_order: list[str]
         if form == "jsonl":
             names = [json.loads(line)["file"] for line in file]
         else:
-            names = [row["file"] for row in csv.DictReader(file, dialect="excel" if form == "csv" else "excel-tab")]
+            names = [
+                row["file"]
+                for row in csv.DictReader(file, dialect="excel" if form == "csv" else "excel-tab")
+            ]
     assert names == in_order
-    assert caption(sounds, "--format", form).out == output.read_bytes().decode().replace("\r\n", "\n")
+    assert caption(sounds, "--format", form).out == output.read_bytes().decode().replace(
+        "\r\n", "\n"
+    )
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt"])
-def test_subtitles_of_several_sounds_go_into_a_folder(caption: Run, sounds: Path, tmp_path: Path, form: str):
+def test_subtitles_of_several_sounds_go_into_a_folder(
+    caption: Run, sounds: Path, tmp_path: Path, form: str
+):
     refused = caption(sounds, "--format", form)
     assert refused.code == 1
     assert "--output" in refused.err
     assert caption(sounds, "--format", form, "--output", tmp_path / "subtitles").code == 0
     names = {path.name for path in (tmp_path / "subtitles").iterdir()}
     assert names == {f"{stem}.{form}" for stem in ("a", "c", "film", "x, y", "ü")}
-    assert caption(sounds / "a.wav", "--format", form).out == (tmp_path / "subtitles" / f"a.{form}").read_text("utf-8")
+    assert caption(sounds / "a.wav", "--format", form).out == (
+        tmp_path / "subtitles" / f"a.{form}"
+    ).read_text("utf-8")
 
 
-def test_subtitles_that_would_overwrite_each_other_are_refused(caption: Run, sounds: Path, tmp_path: Path):
+def test_subtitles_that_would_overwrite_each_other_are_refused(
+    caption: Run, sounds: Path, tmp_path: Path
+):
     other = write_wav(tmp_path / "a.wav", tone(1, 500, RATE), RATE)
     result = caption(sounds / "a.wav", other, "-f", "srt", "-o", tmp_path / "out")
     assert result.code == 1
@@ -178,8 +211,12 @@ def test_long_sounds_are_shown_in_windows(caption: Run, tmp_path: Path):
 
 def test_beam_and_n_best(caption: Run, sounds: Path):
     path = sounds / "a.wav"
-    assert len(caption(path, "--n-best", 5).out.splitlines()) == 5  # over the checkpoint's beam of 3
-    assert caption(path, "--beam", 5).out.splitlines() == caption(path, "--n-best", 5).out.splitlines()[:1]
+    # over the checkpoint's beam of 3
+    assert len(caption(path, "--n-best", 5).out.splitlines()) == 5
+    assert (
+        caption(path, "--beam", 5).out.splitlines()
+        == caption(path, "--n-best", 5).out.splitlines()[:1]
+    )
     alternatives = json.loads(caption(path, "--n-best", 2, "-f", "jsonl").out)["alternatives"]
     assert len(alternatives) == 2
     refused = caption(path, "--beam", 2, "--n-best", 3)
@@ -187,14 +224,25 @@ def test_beam_and_n_best(caption: Run, sounds: Path):
     assert "--n-best 3" in refused.err
 
 
-def test_alternatives_tell_similarities_where_there_are_any(auricle: Run, tiny_guided_checkpoint: Path, sounds: Path):
+def test_alternatives_tell_similarities_where_there_are_any(
+    auricle: Run, tiny_guided_checkpoint: Path, sounds: Path
+):
     line = auricle(
-        "caption", sounds / "a.wav", "--checkpoint", tiny_guided_checkpoint, "-f", "jsonl", "--n-best", 3
+        "caption",
+        sounds / "a.wav",
+        "--checkpoint",
+        tiny_guided_checkpoint,
+        "-f",
+        "jsonl",
+        "--n-best",
+        3,
     ).out
     fields = json.loads(line)
     assert len(fields["tags"]) == 10
     assert fields["confidence"] is None
-    assert [set(alternative) for alternative in fields["alternatives"]] == [{"caption", "score", "similarity"}] * 3
+    assert [set(alternative) for alternative in fields["alternatives"]] == [
+        {"caption", "score", "similarity"}
+    ] * 3
 
 
 def test_silence_is_a_caption_too(caption: Run, tmp_path: Path):
@@ -205,16 +253,23 @@ def test_silence_is_a_caption_too(caption: Run, tmp_path: Path):
 
 
 def test_explain_draws_one_sound(caption: Run, captioner: Captioner, sounds: Path, tmp_path: Path):
-    pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'")
+    pytest.importorskip(
+        "matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'"
+    )
     data = (sounds / "a.wav").read_bytes()
     wanted = Result(0, captioner.caption(data).text + "\n", "")
     assert caption(sounds / "a.wav", "--explain", tmp_path / "file.png") == wanted
     assert caption("-", "--explain", tmp_path / "stdin.png", stdin=data) == wanted
     assert (tmp_path / "file.png").read_bytes() == (tmp_path / "stdin.png").read_bytes() != b""
     refused = caption(sounds, "--explain", tmp_path / "no.png")
-    assert (refused.code, refused.out, refused.err) == (1, "", "auricle: --explain draws one sound, and these are 5\n")
+    assert (refused.code, refused.out, refused.err) == (
+        1,
+        "",
+        "auricle: --explain draws one sound, and these are 5\n",
+    )
     assert (
-        caption("gone.wav", "--explain", tmp_path / "no.png").err == "auricle: gone.wav: no such file; check the path\n"
+        caption("gone.wav", "--explain", tmp_path / "no.png").err
+        == "auricle: gone.wav: no such file; check the path\n"
     )
     assert not (tmp_path / "no.png").exists()
 
@@ -222,18 +277,31 @@ def test_explain_draws_one_sound(caption: Run, captioner: Captioner, sounds: Pat
 @pytest.fixture
 def rank(auricle: Run, tiny_guided_checkpoint: Path) -> Run:
     """Runs `auricle rank` with the small model that can compare."""
-    return lambda *arguments, **options: auricle("rank", *arguments, "--checkpoint", tiny_guided_checkpoint, **options)
+    return lambda *arguments, **options: auricle(
+        "rank", *arguments, "--checkpoint", tiny_guided_checkpoint, **options
+    )
 
 
-def test_rank_puts_the_most_similar_first(rank: Run, guided: Captioner, sounds: Path, in_order: list[str]):
-    similarity = dict(zip(in_order, guided.similarity(in_order, ["a dog barks"])[:, 0].tolist(), strict=True))
+def test_rank_puts_the_most_similar_first(
+    rank: Run, guided: Captioner, sounds: Path, in_order: list[str]
+):
+    similarity = dict(
+        zip(in_order, guided.similarity(in_order, ["a dog barks"])[:, 0].tolist(), strict=True)
+    )
     wanted = sorted(in_order, key=lambda name: -similarity[name])
     result = rank("a dog barks", sounds)
     assert (result.code, result.err) == (0, "5 sounds: 5 compared, 0 failed\n")
     assert result.out.splitlines() == [f"{similarity[name]:6.3f}  {name}" for name in wanted]
-    assert rank("a dog barks", sounds, "--top", 2, "--jobs", 1).out.splitlines() == result.out.splitlines()[:2]
-    lines = [json.loads(line) for line in rank("a dog barks", sounds, "-f", "jsonl").out.splitlines()]
-    assert lines == [{"file": name, "similarity": pytest.approx(similarity[name], abs=1e-4)} for name in wanted]
+    assert (
+        rank("a dog barks", sounds, "--top", 2, "--jobs", 1).out.splitlines()
+        == result.out.splitlines()[:2]
+    )
+    lines = [
+        json.loads(line) for line in rank("a dog barks", sounds, "-f", "jsonl").out.splitlines()
+    ]
+    assert lines == [
+        {"file": name, "similarity": pytest.approx(similarity[name], abs=1e-4)} for name in wanted
+    ]
     table = csv.DictReader(io.StringIO(rank("a dog barks", sounds, "-f", "csv").out))
     assert [row["file"] for row in table] == wanted
 
@@ -243,12 +311,18 @@ def test_rank_names_and_counts_bad_files(rank: Run, sounds: Path):
     assert result.code == 1
     assert result.out.count("\n") == 1
     *errors, count = result.err.splitlines()
-    assert [error.split(":")[1].strip() for error in errors] == ["gone.wav", str(sounds / "notes.txt")]
+    assert [error.split(":")[1].strip() for error in errors] == [
+        "gone.wav",
+        str(sounds / "notes.txt"),
+    ]
     assert count == "3 sounds: 1 compared, 2 failed"
 
 
 def test_rank_says_which_words_it_does_not_know(rank: Run, sounds: Path):
-    known, partly = rank("a dog", sounds / "a.wav"), rank("A theremin, dog of-lead!", sounds / "a.wav")
+    known, partly = (
+        rank("a dog", sounds / "a.wav"),
+        rank("A theremin, dog of-lead!", sounds / "a.wav"),
+    )
     assert (partly.code, partly.out) == (0, known.out)
     assert partly.err == "auricle: the model does not know: theremin, of-lead\n"
     nothing = rank("theremin", sounds / "a.wav")
@@ -288,10 +362,16 @@ def test_an_empty_folder_is_an_error(caption: Run, tmp_path: Path):
 
 
 def test_a_folder_that_is_no_checkpoint(auricle: Run, sounds: Path, tmp_path: Path):
-    for command in (("caption", sounds / "a.wav", "--checkpoint", tmp_path), ("info", tmp_path), ("info", "gone")):
+    for command in (
+        ("caption", sounds / "a.wav", "--checkpoint", tmp_path),
+        ("info", tmp_path),
+        ("info", "gone"),
+    ):
         result = auricle(*command)
         assert result.code == 1
-        assert re.fullmatch(r"auricle: .* is no checkpoint: config\.json is not there\n", result.err)
+        assert re.fullmatch(
+            r"auricle: .* is no checkpoint: config\.json is not there\n", result.err
+        )
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -314,22 +394,39 @@ def test_help_of_every_command(auricle: Run, command: tuple[str, ...]):
 
 
 def test_commands_are_there():
-    assert {("caption",), ("rank",), ("pretrain",), ("train",), ("export",), ("info",)} <= set(commands())
+    assert {("caption",), ("rank",), ("pretrain",), ("train",), ("export",), ("info",)} <= set(
+        commands()
+    )
 
 
 def test_info_of_a_checkpoint(auricle: Run, tiny_checkpoint: Path, tiny_guided_checkpoint: Path):
-    for folder, tags, space in ((tiny_checkpoint, "none", "none"), (tiny_guided_checkpoint, "527", "8")):
+    for folder, tags, space in (
+        (tiny_checkpoint, "none", "none"),
+        (tiny_guided_checkpoint, "527", "8"),
+    ):
         result = auricle("info", folder)
         assert result.code == 0
-        for text in ("panns", "cnn10", "none: random numbers", f"tags        {tags}", f"space       {space}"):
+        for text in (
+            "panns",
+            "cnn10",
+            "none: random numbers",
+            f"tags        {tags}",
+            f"space       {space}",
+        ):
             assert text in result.out
 
 
 def test_info_of_the_papers_recipe_gives_its_table_1(auricle: Run):
-    """About 6 M parameters of the pre-encoder and 9 M of the captioner, with Clotho's vocabulary."""
-    pytest.importorskip("torch", reason="networks are counted with torch: pip install 'auricle[train]'")
+    """About 6 M parameters of the pre-encoder and 9 M of the captioner, with Clotho's
+    vocabulary."""
+    pytest.importorskip(
+        "torch", reason="networks are counted with torch: pip install 'auricle[train]'"
+    )
     result = auricle("info", ROOT / "configs" / "paper.toml", "--set", "data.manifest=gone.csv")
-    sizes = {name: int(size.replace(",", "")) for name, size in re.findall(r"^([\w-]+) +([\d,]+)", result.out, re.M)}
+    sizes = {
+        name: int(size.replace(",", ""))
+        for name, size in re.findall(r"^([\w-]+) +([\d,]+)", result.out, re.M)
+    }
     assert sizes["vocabulary"] == 4_369
     assert round(sizes["pre-encoder"], -6) == 6_000_000
     assert round(sizes["captioner"], -6) == 9_000_000
@@ -344,7 +441,9 @@ def test_a_typo_in_a_recipe_is_one_line(auricle: Run):
 def python(code: str, *arguments: object, **options) -> subprocess.CompletedProcess[str]:
     """Runs a program in a new interpreter, as a fresh user would."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, **options
+    )
 
 
 def test_captioning_imports_no_torch(tiny_checkpoint: Path, sounds: Path):
@@ -374,7 +473,14 @@ def test_a_missing_extra_is_one_line(command: tuple[str, ...]):
 
 def test_matplotlib_missing_is_one_line(tiny_checkpoint: Path, sounds: Path, tmp_path: Path):
     code = "import sys; sys.modules['matplotlib'] = None; from auricle.cli.main import main; main()"
-    arguments = ("caption", sounds / "a.wav", "--checkpoint", tiny_checkpoint, "--explain", tmp_path / "out.png")
+    arguments = (
+        "caption",
+        sounds / "a.wav",
+        "--checkpoint",
+        tiny_checkpoint,
+        "--explain",
+        tmp_path / "out.png",
+    )
     result = python(code, *arguments)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "auricle: matplotlib is not installed: pip install 'auricle[explain]'\n"
@@ -382,8 +488,18 @@ def test_matplotlib_missing_is_one_line(tiny_checkpoint: Path, sounds: Path, tmp
 
 def test_a_reader_that_has_enough_is_no_error(tiny_checkpoint: Path, sounds: Path):
     paths = [str(sounds / "a.wav")] * 30
-    command = [sys.executable, "-m", "auricle", "caption", *paths, "--checkpoint", str(tiny_checkpoint)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "auricle",
+        "caption",
+        *paths,
+        "--checkpoint",
+        str(tiny_checkpoint),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline()

@@ -10,7 +10,7 @@ from auricle.errors import AuricleError
 from auricle.storage.tables import read
 from auricle.training.config import Recipe, load_recipe
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def test_what_was_written_is_read():
     whole = Outer("x", 3, True, ("a", "b"), 4, Inner(2.0, "b"))
     assert read(Outer, asdict(whole), "w") == whole
     assert read(Outer, {"name": "x"}, "w") == Outer("x")
-    assert read(Outer, {"name": "x", "maybe": None, "inner": {"rate": 2}}, "w") == Outer("x", inner=Inner(2.0))
+    assert read(Outer, {"name": "x", "maybe": None, "inner": {"rate": 2}}, "w") == Outer(
+        "x", inner=Inner(2.0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,11 @@ def test_there_are_recipes():
 def test_the_paper_recipe_is_the_papers():
     """Optimiser steps and sizes that the paper states; nothing of ours is switched on."""
     paper = load_recipe(next(path for path in CONFIGS if path.stem == "paper"))
-    assert (paper.pretrain.epochs, paper.pretrain.batch_size, paper.pretrain.learning_rate) == (80, 32, 1e-3)
+    assert (paper.pretrain.epochs, paper.pretrain.batch_size, paper.pretrain.learning_rate) == (
+        80,
+        32,
+        1e-3,
+    )
     assert (paper.train.epochs, paper.train.batch_size, paper.train.learning_rate) == (30, 16, 1e-3)
     assert (paper.decoder.layers, paper.decoder.heads) == (4, 4)
     assert paper.data.front_end == "paper"
@@ -102,11 +108,19 @@ def test_the_paper_recipe_is_the_papers():
 
 
 def test_a_recipe_is_laid_over_what_it_extends(tmp_path: Path):
-    recipe(tmp_path, MINIMAL + "[train]\nepochs = 3\nbatch_size = 4\n[decoding]\nbeam = 2\n", "base.toml")
+    recipe(
+        tmp_path,
+        MINIMAL + "[train]\nepochs = 3\nbatch_size = 4\n[decoding]\nbeam = 2\n",
+        "base.toml",
+    )
     over = recipe(tmp_path, 'extends = "base.toml"\noutput = "runs/y"\n[train]\nepochs = 5\n')
     read_back = load_recipe(over)
     assert read_back.output == "runs/y"
-    assert (read_back.train.epochs, read_back.train.batch_size, read_back.decoding.beam) == (5, 4, 2)
+    assert (read_back.train.epochs, read_back.train.batch_size, read_back.decoding.beam) == (
+        5,
+        4,
+        2,
+    )
     assert read_back.data.manifest == "m.csv"
 
 

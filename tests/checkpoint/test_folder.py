@@ -77,9 +77,17 @@ def test_swapped_files(folder: Path, tiny_checkpoint: Path):
         (folder / "aside").rename(folder / second)
 
     for first, second, why in (
-        ("encoder.onnx", "decoder.onnx", "encoder.onnx does not fit: nothing is known of its input"),
+        (
+            "encoder.onnx",
+            "decoder.onnx",
+            "encoder.onnx does not fit: nothing is known of its input",
+        ),
         ("decoder.onnx", "text.onnx", "decoder.onnx does not fit: tokens is to be"),
-        ("text.onnx", "encoder.onnx", "encoder.onnx does not fit: nothing is known of its input tokens"),
+        (
+            "text.onnx",
+            "encoder.onnx",
+            "encoder.onnx does not fit: nothing is known of its input tokens",
+        ),
         ("vocabulary.txt", "tags.txt", "not a vocabulary"),
         ("config.json", "vocabulary.txt", "is no checkpoint"),
         ("encoder.onnx", "vocabulary.txt", "is no checkpoint"),
@@ -102,7 +110,10 @@ def test_files_of_another_model(folder: Path):
     for name in ("encoder.onnx", "decoder.onnx", "text.onnx", "vocabulary.txt"):
         shutil.copy(folder / name, folder / "aside")
         shutil.copy(EMBEDDED / name, folder / name)
-        refused(folder, f"(encoder|decoder|text).onnx does not fit: {'.*' if 'onnx' in name else 'log_probs'}")
+        refused(
+            folder,
+            f"(encoder|decoder|text).onnx does not fit: {'.*' if 'onnx' in name else 'log_probs'}",
+        )
         shutil.copy(folder / "aside", folder / name)
     load(folder)
 
@@ -113,8 +124,14 @@ def test_files_of_another_model(folder: Path):
         ({"format": 2}, "format 2, and this auricle reads 1: install the one that wrote it"),
         ({"format": "1"}, "format is '1': int is wanted"),
         ({"front_end": "../../etc/passwd"}, "unknown front end"),
-        ({"front_end": "mobilenet"}, r"encoder.onnx does not fit: log_mel is to be \* x \* x 128, and is"),
-        ({"decoder__heads": 0}, "decoder: width, layers, heads and feedforward are to be 1 at least"),
+        (
+            {"front_end": "mobilenet"},
+            r"encoder.onnx does not fit: log_mel is to be \* x \* x 128, and is",
+        ),
+        (
+            {"decoder__heads": 0},
+            "decoder: width, layers, heads and feedforward are to be 1 at least",
+        ),
         ({"decoder__width": -4}, "decoder: width"),
         ({"decoding__beam": 10**9}, "decoding.beam is 1000000000: from 1 to 64 is wanted"),
         ({"decoding__max_length": 10**9}, "decoding.max_length"),
@@ -158,12 +175,27 @@ def test_texts_that_are_none(folder: Path):
     refused(folder, "holds a word twice")
 
 
-FIELDS = ["format", "front_end", "encoder", "decoder", "decoding", "space", "heads", "width", "beam", "x"]
+FIELDS = [
+    "format",
+    "front_end",
+    "encoder",
+    "decoder",
+    "decoding",
+    "space",
+    "heads",
+    "width",
+    "beam",
+    "x",
+]
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.recursive(VALUES, lambda some: st.lists(some) | st.dictionaries(st.sampled_from(FIELDS), some)))
+@given(
+    st.recursive(
+        VALUES, lambda some: st.lists(some) | st.dictionaries(st.sampled_from(FIELDS), some)
+    )
+)
 def test_any_json_is_a_checkpoint_or_refused(tmp_path_factory: pytest.TempPathFactory, table: Any):
     folder = tmp_path_factory.mktemp("any")
     (folder / "config.json").write_text(json.dumps(table))
@@ -237,7 +269,9 @@ def test_absurd_sizes(folder: Path):
 
 def edited(path: Path, edit: Callable[[Any], None]) -> None:
     """Changes an ONNX file."""
-    onnx = pytest.importorskip("onnx", reason="files are made with onnx: pip install 'auricle[train]'")
+    onnx = pytest.importorskip(
+        "onnx", reason="files are made with onnx: pip install 'auricle[train]'"
+    )
     model = onnx.load(path)
     edit(model)
     path.write_bytes(model.SerializeToString())
@@ -266,7 +300,9 @@ def test_tensors_in_other_files(folder: Path, place: str | None, monkeypatch: py
 @pytest.mark.parametrize(("layers", "value"), [(3, 0.0), (2, float("nan")), (2, float("inf"))])
 def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value: float):
     """It says that it gives what is wanted, and what it gives shows only when it is run."""
-    onnx = pytest.importorskip("onnx", reason="files are made with onnx: pip install 'auricle[train]'")
+    onnx = pytest.importorskip(
+        "onnx", reason="files are made with onnx: pip install 'auricle[train]'"
+    )
     from onnx import TensorProto, helper
 
     def tensor(name: str, *shape: int | str) -> Any:
@@ -275,7 +311,11 @@ def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value
     def constant(name: str, numbers: list[int]) -> Any:
         return helper.make_tensor(name, TensorProto.INT64, [len(numbers)], numbers)
 
-    shapes = {"memory_keys": [layers, 1, 2, 5, 8], "memory_values": [layers, 1, 2, 5, 8], "sound_embedding": [1, 8]}
+    shapes = {
+        "memory_keys": [layers, 1, 2, 5, 8],
+        "memory_values": [layers, 1, 2, 5, 8],
+        "sound_embedding": [1, 8],
+    }
     nodes = [
         helper.make_node("ReduceMin", ["log_mel"], ["least"], keepdims=0),
         helper.make_node("Mul", ["least", "nothing"], ["zero"]),
@@ -287,12 +327,17 @@ def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value
             helper.make_node("Add", ["number", f"shape_{name}"], [f"{name}_sizes"]),
             helper.make_node("ConstantOfShape", [f"{name}_sizes"], [name], value=filled),
         ]
-    outputs = [tensor(name, *([2, 1, 2, "n", 8] if len(shape) == 5 else shape)) for name, shape in shapes.items()]
+    outputs = [
+        tensor(name, *([2, 1, 2, "n", 8] if len(shape) == 5 else shape))
+        for name, shape in shapes.items()
+    ]
     initial = [constant(f"shape_{name}", shape) for name, shape in shapes.items()]
     initial.append(helper.make_tensor("nothing", TensorProto.FLOAT, [], [0.0]))
     graph = helper.make_graph(nodes, "none", [tensor("log_mel", 1, "frames", 64)], outputs, initial)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    (folder / "encoder.onnx").write_bytes(onnx.load_from_string(model.SerializeToString()).SerializeToString())
+    (folder / "encoder.onnx").write_bytes(
+        onnx.load_from_string(model.SerializeToString()).SerializeToString()
+    )
     if layers == 3:
         refused(folder, "the model fails: ")
         return
@@ -307,7 +352,8 @@ def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value
 def test_a_damaged_network_is_refused_or_runs(
     tiny_guided_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ):
-    """In a process of its own each file could crash; here they are few and cut or overwritten where headers stand."""
+    """In a process of its own each file could crash; here they are few and cut or overwritten where
+    headers stand."""
     folder = tmp_path_factory.mktemp("damaged")
     for name in FILES:
         if (tiny_guided_checkpoint / name).exists():
@@ -329,7 +375,10 @@ def test_errors_are_a_line_on_the_command_line_too(folder: Path):
     command = [sys.executable, "-m", "auricle", "info", str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"auricle: {folder}/tags.txt is a link that leaves the folder: put the file itself there\n"
+    assert (
+        result.stderr
+        == f"auricle: {folder}/tags.txt is a link that leaves the folder: put the file itself there\n"
+    )
 
 
 def test_the_fingerprint_tells_what_is_said_by(folder: Path, tiny_guided_checkpoint: Path):

@@ -1,4 +1,5 @@
-"""Captions of archives: what is divided, read and written, on Ray and on clusters whose parts are killed."""
+"""Captions of archives: what is divided, read and written, on Ray and on clusters whose parts are
+killed."""
 
 import contextlib
 import io
@@ -77,14 +78,18 @@ def errors(out: Path) -> dict[str, str]:
 def said(folder: Path, names: list[str]) -> list[dict[str, Any]]:
     """What the captioner says of the sounds itself."""
     captioner = load()
-    found = [row_fields(Row(n, caption), 1) for n in names for caption in captioner.captions(folder / n)]
+    found = [
+        row_fields(Row(n, caption), 1) for n in names for caption in captioner.captions(folder / n)
+    ]
     return [row | {"file": str(folder / str(row["file"]))} for row in found]
 
 
 GOOD = ["a.wav", "below/b, ü.wav", "c.wav", "long.wav"]
 
 
-def work(source: Path | str, out: Path | str, size: int = 100, **options: Any) -> list[dict[str, Any]]:
+def work(
+    source: Path | str, out: Path | str, size: int = 100, **options: Any
+) -> list[dict[str, Any]]:
     """Does the work in this process; gives the reports."""
     origin, output = place(str(source)), Output(place(str(out)), Options(**options))
     found = sounds(origin)
@@ -102,7 +107,10 @@ def test_a_piece_survives_a_line_and_its_name_follows_from_its_sounds():
 
 
 def test_what_was_begun_is_divided_the_same_again():
-    found = {f"{number}.wav": f"/{number}.wav" for number in range(10)} | {"x.tar": "/x.tar", "y.tgz": "/y.tgz"}
+    found = {f"{number}.wav": f"/{number}.wav" for number in range(10)} | {
+        "x.tar": "/x.tar",
+        "y.tgz": "/y.tgz",
+    }
     first = pieces(found, 4, set(), set())
     assert [len(piece.names) for piece in first] == [1, 1, 4, 4, 2]
     done = {*first[2].names, *first[3].names} - {"1.wav", "6.wav"}
@@ -117,9 +125,15 @@ def test_a_manifest_names_sounds_relative_to_itself_and_by_url(tmp_path: Path, s
     if suffix == "csv":
         (tmp_path / "m.csv").write_text("id,url\n" + "".join(f"0,{name}\n" for name in named))
     else:
-        parquet.write_table(Table.from_pydict({"id": [0] * 4, "path": named}), tmp_path / "m.parquet")
+        parquet.write_table(
+            Table.from_pydict({"id": [0] * 4, "path": named}), tmp_path / "m.parquet"
+        )
     found = sounds(place(str(tmp_path / f"m.{suffix}")))
-    assert found == {named[0]: str(tmp_path / named[0]), "/b.wav": "/b.wav", "s3://bucket/c d.wav": ""}
+    assert found == {
+        named[0]: str(tmp_path / named[0]),
+        "/b.wav": "/b.wav",
+        "s3://bucket/c d.wav": "",
+    }
 
 
 def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
@@ -163,8 +177,12 @@ def test_a_restart_does_what_is_missing_and_what_failed(folder: Path, tmp_path: 
     shutil.copy(copy / "a.wav", copy / "bad.wav")
     shutil.copy(copy / "a.wav", copy / "aa.wav")
     assert sum(report["sounds"] for report in work(copy, out, size=2)) == 2
-    assert before.items() <= {path: path.read_bytes() for path in (out / "captions").iterdir()}.items()
-    assert {row["file"] for row in rows(out)} == {str(copy / n) for n in [*GOOD, "bad.wav", "aa.wav"]}
+    assert (
+        before.items() <= {path: path.read_bytes() for path in (out / "captions").iterdir()}.items()
+    )
+    assert {row["file"] for row in rows(out)} == {
+        str(copy / n) for n in [*GOOD, "bad.wav", "aa.wav"]
+    }
     assert Counter(row["file"] for row in rows(out))[str(copy / "a.wav")] == 1
     assert work(copy, out, size=2) == []
 
@@ -182,9 +200,15 @@ def test_what_a_kill_left_is_removed_once_its_shard_is_there(folder: Path, tmp_p
 
 def test_other_options_are_refused_where_captions_are(folder: Path, tmp_path: Path):
     work(folder, tmp_path)
-    others: list[dict[str, Any]] = [{"window": 5.0}, {"form": ShardForm.jsonl}, {"embeddings": True}]
+    others: list[dict[str, Any]] = [
+        {"window": 5.0},
+        {"form": ShardForm.jsonl},
+        {"embeddings": True},
+    ]
     for options in others:
-        with pytest.raises(AuricleError, match=f"another {next(iter(options)).replace('form', 'format')}"):
+        with pytest.raises(
+            AuricleError, match=f"another {next(iter(options)).replace('form', 'format')}"
+        ):
             work(folder, tmp_path, **options)
 
 
@@ -202,7 +226,10 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
     archives, out = tmp_path / "in", tmp_path / "out"
     archives.mkdir()
     sound = (folder / "c.wav").read_bytes()
-    tar(archives / "a.tar", {"1.wav": sound, "1.json": b"{}", "../../up.wav": sound, "bad.wav": b"no sound"})
+    tar(
+        archives / "a.tar",
+        {"1.wav": sound, "1.json": b"{}", "../../up.wav": sound, "bad.wav": b"no sound"},
+    )
     tar(archives / "b.tar.gz", {"1.wav": sound}, "w:gz")
     cut = tar(archives / "cut.tar", {"1.wav": sound, "2.wav": sound})
     cut.write_bytes(cut.read_bytes()[: len(sound) + 10_000])
@@ -214,7 +241,8 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
     names = ["a.tar/../../up.wav", "a.tar/1.wav", "b.tar.gz/1.wav", "cut.tar/1.wav"]
     assert [row["file"] for row in rows(out)] == [f"{archives}/{name}" for name in names]
     assert {row["caption"] for row in rows(out)} == {said(folder, ["c.wav"])[0]["caption"]}
-    # What is in no archive is not written, an archive is not opened twice, and what failed in it stays known.
+    # What is in no archive is not written, an archive is not opened twice, and what failed in it
+    # stays known.
     assert {path.name for path in tmp_path.rglob("*.wav")} == set()
     assert work(archives, out, form=ShardForm.jsonl) == []
     _, shards, failed = Output(place(str(out)), Options(form=ShardForm.jsonl)).begin()
@@ -227,7 +255,9 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
 
 
 def test_sounds_come_by_http(folder: Path, tmp_path: Path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder)
+    )
     url = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()
     (tmp_path / "m.csv").write_text(f"file\n{url}/c.wav\n{url}/none.wav\n")
@@ -261,13 +291,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
         target.write(b"second")
-    assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [("a", b"first")]
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [
+        ("a", b"first")
+    ]
 
 
 def test_what_would_stop_every_piece_is_reported_as_fatal(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    (report,) = work(folder, tmp_path / "a", max_duration=0.5)  # all of them fail: nothing is written
+    # all of them fail: nothing is written
+    (report,) = work(folder, tmp_path / "a", max_duration=0.5)
     assert len(report["failed"]) == 5
     assert not (tmp_path / "a" / "captions").exists()
 
@@ -279,7 +312,9 @@ def test_what_would_stop_every_piece_is_reported_as_fatal(
     monkeypatch.setattr(Place, "write", full)
     (line,) = Worker(origin, output)({"piece": [piece.dumps()]})["report"]
     assert "cannot be written: No space left on device" in json.loads(line)["fatal"]
-    (line,) = Worker(origin, Output(output.folder, Options(checkpoint=tmp_path)))({"piece": [piece.dumps()]})["report"]
+    (line,) = Worker(origin, Output(output.folder, Options(checkpoint=tmp_path)))(
+        {"piece": [piece.dumps()]}
+    )["report"]
     assert str(tmp_path) in json.loads(line)["fatal"]
 
 
@@ -287,7 +322,10 @@ def test_progress_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(time, "monotonic", iter([0.0, 10.0, 10.0]).__next__)
     rate = Rate(4)
     rate.add(Report(100, 7200.0, {"a": "why"}))
-    assert str(rate) == "1 of 4 pieces, 100 sounds, 1 failed, 2.00 h of sound at 720 h an hour, 0:00:30 left"
+    assert (
+        str(rate)
+        == "1 of 4 pieces, 100 sounds, 1 failed, 2.00 h of sound at 720 h an hour, 0:00:30 left"
+    )
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -299,7 +337,9 @@ def environment(**more: str) -> dict[str, str]:
 def bulk(*arguments: object, **more: str) -> subprocess.Popen[str]:
     """The command, begun in a process group of its own."""
     command = [sys.executable, "-m", "auricle", "bulk", *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(**more), start_new_session=True)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment(**more), start_new_session=True
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -311,8 +351,12 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, told
 
 
-def test_on_ray_it_says_what_caption_says_whatever_the_number_of_workers(folder: Path, tmp_path: Path):
-    code, told = ended(bulk(folder, "-o", tmp_path / "two", "-f", "jsonl", "--shard", 1, "--workers", 2))
+def test_on_ray_it_says_what_caption_says_whatever_the_number_of_workers(
+    folder: Path, tmp_path: Path
+):
+    code, told = ended(
+        bulk(folder, "-o", tmp_path / "two", "-f", "jsonl", "--shard", 1, "--workers", 2)
+    )
     assert (code, "5 sounds: 4 captioned, 1 failed" in told) == (1, True), told
     assert rows(tmp_path / "two") == said(folder, GOOD)
     assert errors(tmp_path / "two").keys() == {str(folder / "bad.wav")}
@@ -333,12 +377,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Ray reads its token once in a process.
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+TOKEN = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
-    """A cluster whose nodes are at 127.0.0.3 and so on, each with a processor and, so they say, a GPU; its head has none."""
+    """A cluster whose nodes are at 127.0.0.3 and so on, each with a processor and, so they say, a
+    GPU; its head has none."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in TOKEN.items():
             patch.setenv(name, value)
@@ -354,7 +403,10 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
         try:
             added = [
                 cluster.add_node(
-                    num_cpus=1, num_gpus=1, node_ip_address=f"127.0.0.{3 + number}", object_store_memory=memory
+                    num_cpus=1,
+                    num_gpus=1,
+                    node_ip_address=f"127.0.0.{3 + number}",
+                    object_store_memory=memory,
                 )
                 for number in range(count)
             ]
@@ -363,7 +415,9 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
             cluster.shutdown()
 
 
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(
+    process: subprocess.Popen[str], condition: Callable[[], object], seconds: float = 90
+) -> None:
     """Until something has happened, while the command still runs."""
     end = time.monotonic() + seconds
     while not condition():
@@ -401,7 +455,18 @@ def check_whole(archive: Path, out: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_and_a_node_are_killed_and_nothing_is_lost(archive: Path, tmp_path: Path):
     with nodes(3) as (cluster, added):
-        running = bulk(archive, "-o", tmp_path, "-f", "jsonl", "--shard", 3, "--address", cluster.address, **TOKEN)
+        running = bulk(
+            archive,
+            "-o",
+            tmp_path,
+            "-f",
+            "jsonl",
+            "--shard",
+            3,
+            "--address",
+            cluster.address,
+            **TOKEN,
+        )
         wait_for(running, lambda: shards(tmp_path) > 3)
         os.kill(actors()[0], signal.SIGKILL)
         wait_for(running, lambda: shards(tmp_path) > 10)
@@ -416,7 +481,17 @@ def test_a_worker_and_a_node_are_killed_and_nothing_is_lost(archive: Path, tmp_p
 @pytest.mark.slow
 def test_the_driver_is_killed_and_the_same_command_goes_on(archive: Path, tmp_path: Path):
     with nodes(2) as (cluster, _):
-        command = (archive, "-o", tmp_path, "-f", "jsonl", "--shard", 3, "--address", cluster.address)
+        command = (
+            archive,
+            "-o",
+            tmp_path,
+            "-f",
+            "jsonl",
+            "--shard",
+            3,
+            "--address",
+            cluster.address,
+        )
         running = bulk(*command, **TOKEN)
         wait_for(running, lambda: shards(tmp_path) > 5)
         os.kill(running.pid, signal.SIGKILL)
@@ -440,13 +515,18 @@ def test_a_sound_that_kills_whoever_reads_it_takes_no_other_along(folder: Path, 
     while running.poll() is None:
         for pid in actors():
             with contextlib.suppress(OSError):
-                if any(os.readlink(path) == str(deadly) for path in Path(f"/proc/{pid}/fd").iterdir()):
+                if any(
+                    os.readlink(path) == str(deadly) for path in Path(f"/proc/{pid}/fd").iterdir()
+                ):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     code, told = ended(running)
     assert (code, "6 sounds: 4 captioned, 2 failed" in told) == (1, True), told
     assert "whatever reads it dies" in errors(tmp_path / "out")[str(deadly)]
-    found = [row | {"file": row["file"].replace(str(tmp_path / "in"), str(folder))} for row in rows(tmp_path / "out")]
+    found = [
+        row | {"file": row["file"].replace(str(tmp_path / "in"), str(folder))}
+        for row in rows(tmp_path / "out")
+    ]
     assert found == said(folder, GOOD)
 
 
@@ -455,14 +535,19 @@ def test_a_cluster_is_not_joined_without_its_token(folder: Path, tmp_path: Path)
     with nodes(1) as (cluster, _):
         for token in {}, {"RAY_AUTH_TOKEN": "0" * 64}:
             home = str(tmp_path / "home")
-            code, told = ended(bulk(folder, "-o", tmp_path / "out", "--address", cluster.address, HOME=home, **token))
+            code, told = ended(
+                bulk(
+                    folder, "-o", tmp_path / "out", "--address", cluster.address, HOME=home, **token
+                )
+            )
             assert (code, "cannot join" in told) == (1, True), told
     assert not list((tmp_path / "out" / "captions").glob("*"))
 
 
 @pytest.fixture
 def s3(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment in which s3://archive/2025 holds the folder and s3://captions is empty, on a server of its own."""
+    """The environment in which s3://archive/2025 holds the folder and s3://captions is empty, on a
+    server of its own."""
     server = shutil.which("moto_server")
     if server is None:
         pytest.skip(
@@ -471,7 +556,11 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    access = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    access = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     access |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_EC2_METADATA_DISABLED": "true"}
     running = subprocess.Popen([server, "-H", "127.0.0.1", "-p", port], stderr=subprocess.DEVNULL)
     try:
@@ -503,14 +592,20 @@ def fetched(target: Path, folder: Path) -> list[dict[str, Any]]:
         local = target / path.removeprefix("captions/2025/")
         local.parent.mkdir(parents=True, exist_ok=True)
         local.write_bytes(Place(output.files, path, path).read())
-    return [row | {"file": row["file"].replace("s3://archive/2025", str(folder))} for row in rows(target)]
+    return [
+        row | {"file": row["file"].replace("s3://archive/2025", str(folder))}
+        for row in rows(target)
+    ]
 
 
 @pytest.mark.usefixtures("s3")
 def test_what_is_written_to_s3_is_what_is_captioned_here(folder: Path, tmp_path: Path):
     options = {"size": 2, "form": ShardForm.jsonl}
     reports = work("s3://archive/2025", "s3://captions/2025", **options)
-    assert [sum(report["sounds"] for report in reports), sum(len(report["failed"]) for report in reports)] == [5, 1]
+    assert [
+        sum(report["sounds"] for report in reports),
+        sum(len(report["failed"]) for report in reports),
+    ] == [5, 1]
     (again,) = work("s3://archive/2025", "s3://captions/2025", **options)
     assert (again["sounds"], [*again["failed"]]) == (1, ["s3://archive/2025/bad.wav"])
     assert fetched(tmp_path, folder) == said(folder, GOOD)

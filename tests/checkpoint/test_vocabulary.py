@@ -79,7 +79,15 @@ def test_words_are_a_fixed_point_and_lower_case(text: str):
 
 
 def test_what_counts_as_a_word():
-    assert words("A dog's bark -- far-off, 2 (two) times!") == ["a", "dog's", "bark", "far-off", "2", "two", "times"]
+    assert words("A dog's bark -- far-off, 2 (two) times!") == [
+        "a",
+        "dog's",
+        "bark",
+        "far-off",
+        "2",
+        "two",
+        "times",
+    ]
     assert words("someone\N{RIGHT SINGLE QUOTATION MARK}s radio") == ["someone's", "radio"]
     assert words(" .,;'- ") == []
 
@@ -107,7 +115,9 @@ def test_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, known: list[s
     assert path.read_text("utf-8").splitlines() == [*SPECIAL, *known]
 
 
-@pytest.mark.parametrize("text", ["", "dog\nbarks\n", "<pad>\n<sos>\n<eos>\n", "<sos>\n<pad>\n<eos>\n<unk>\ndog\n"])
+@pytest.mark.parametrize(
+    "text", ["", "dog\nbarks\n", "<pad>\n<sos>\n<eos>\n", "<sos>\n<pad>\n<eos>\n<unk>\ndog\n"]
+)
 def test_what_is_no_vocabulary_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "vocabulary.txt"
     path.write_text(text, "utf-8")
@@ -133,16 +143,26 @@ def test_a_task_has_a_token_of_its_own_before_the_caption():
 
 
 def test_words_are_added_after_those_that_are_known():
-    assert Vocabulary(["dog", "cat"]).with_words(["bird", "dog", "fly"]).words[4:] == ("dog", "cat", "bird", "fly")
+    assert Vocabulary(["dog", "cat"]).with_words(["bird", "dog", "fly"]).words[4:] == (
+        "dog",
+        "cat",
+        "bird",
+        "fly",
+    )
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory, shared: Path):
-    """A small tokenizer of BART's kind, by the library that made BART's own, and the captions that it learnt from."""
-    tokenizers = pytest.importorskip("tokenizers", reason="compared with tokenizers: pip install 'auricle[sentences]'")
+    """A small tokenizer of BART's kind, by the library that made BART's own, and the captions that
+    it learnt from."""
+    tokenizers = pytest.importorskip(
+        "tokenizers", reason="compared with tokenizers: pip install 'auricle[sentences]'"
+    )
     captions = [" ".join(words(caption)) for caption in clotho(shared, "validation")]
     trained = tokenizers.ByteLevelBPETokenizer()
-    trained.train_from_iterator(captions, vocab_size=1500, special_tokens=list(BART_SPECIAL), show_progress=False)
+    trained.train_from_iterator(
+        captions, vocab_size=1500, special_tokens=list(BART_SPECIAL), show_progress=False
+    )
     folder = tmp_path_factory.mktemp("tokenizer")
     trained.save_model(str(folder))
     return trained, folder
@@ -152,7 +172,10 @@ def test_pieces_are_those_of_barts_own_tokenizer(tokenizer, shared: Path):
     theirs, folder = tokenizer
     ours = Subwords.read_published(folder)
     assert len(ours) == theirs.get_vocab_size()
-    captions = [*clotho(shared, "evaluation"), "it's o'clock, they're 3d t-shirts' 'tis rock'n'roll 1990s"]
+    captions = [
+        *clotho(shared, "evaluation"),
+        "it's o'clock, they're 3d t-shirts' 'tis rock'n'roll 1990s",
+    ]
     for caption in captions:
         encoded = ours.encode(caption)
         assert encoded[:1] == [SOS]
@@ -186,7 +209,11 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path):
     with pytest.raises(AuricleError, match="auricle data weights bart-tokenizer"):
         Subwords.read_published(tmp_path)
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
-    for wrong in ({"a": 0, "b": 1}, {**BART_SPECIAL, "a": 5}, dict(zip(SPECIAL, range(4), strict=True))):
+    for wrong in (
+        {"a": 0, "b": 1},
+        {**BART_SPECIAL, "a": 5},
+        dict(zip(SPECIAL, range(4), strict=True)),
+    ):
         (tmp_path / "vocab.json").write_text(json.dumps(wrong))
         with pytest.raises(AuricleError, match="not BART's"):
             Subwords.read_published(tmp_path)

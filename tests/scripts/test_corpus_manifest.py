@@ -1,4 +1,5 @@
-"""What the embedded model may learn from: nothing that it is selected by, scored on, or not licensed for."""
+"""What the embedded model may learn from: nothing that it is selected by, scored on, or not
+licensed for."""
 
 import csv
 import importlib
@@ -37,7 +38,7 @@ def embed(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:  # noqa
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, with the stand-in."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
     for name in ("corpus_manifest", "fitting_captions", "made_sounds"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("corpus_manifest")
@@ -70,23 +71,54 @@ def clotho(corpus: Path, split: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def small_corpus(tmp_path: Path) -> Path:
-    """Dogs and rain by label, sounds of every split and licence, and a caption file of each data set."""
+    """Dogs and rain by label, sounds of every split and licence, and a caption file of each data
+    set."""
     corpus = tmp_path / "shared" / "corpus"
     columns = (
         "file split source label label_caption clotho_file clotho_split caption_1 caption_2 caption_3 caption_4 caption_5 "
         "fsid title author clip_licence set_licence url mn04_top5"
     )
-    barks = [f"a dog barks {n} times in a yard" for n in "one two three four five six seven eight nine ten".split()]
-    own = {name: [f"{name} {n} is heard by people" for n in range(5)] for name in ("dev", "val", "eval", "aside")}
+    barks = [
+        f"a dog barks {n} times in a yard"
+        for n in "one two three four five six seven eight nine ten".split()
+    ]
+    own = {
+        name: [f"{name} {n} is heard by people" for n in range(5)]
+        for name in ("dev", "val", "eval", "aside")
+    }
 
-    def row(file: str, split: str, fsid: str, behind: str = "", licence: str = LICENCE) -> list[str]:
+    def row(
+        file: str, split: str, fsid: str, behind: str = "", licence: str = LICENCE
+    ) -> list[str]:
         captions = own[behind] if split.startswith("human") else [""] * 5
-        of = {"dev": "development", "aside": "development", "val": "validation", "eval": "evaluation"}.get(behind, "")
+        of = {
+            "dev": "development",
+            "aside": "development",
+            "val": "validation",
+            "eval": "evaluation",
+        }.get(behind, "")
         (corpus / file).parent.mkdir(parents=True, exist_ok=True)
         (corpus / file).touch()
         label = ["dog", "A dog barks in a yard."]
-        tail = [fsid, f"Title {fsid}", "Author", licence, "CC BY", "https://example.org", "Dog 0.9; Speech 0.1"]
-        return [file, split, "Data (part)", *label, f"{behind}.wav" if behind else "", of, *captions, *tail]
+        tail = [
+            fsid,
+            f"Title {fsid}",
+            "Author",
+            licence,
+            "CC BY",
+            "https://example.org",
+            "Dog 0.9; Speech 0.1",
+        ]
+        return [
+            file,
+            split,
+            "Data (part)",
+            *label,
+            f"{behind}.wav" if behind else "",
+            of,
+            *captions,
+            *tail,
+        ]
 
     write(
         corpus / "metadata.csv",
@@ -106,7 +138,11 @@ def small_corpus(tmp_path: Path) -> Path:
     write(corpus / "captions/exclude.csv", "clotho_split file_name", ["development", "dev.wav"], ["development", "aside.wav"],
           ["validation", "val.wav"])  # fmt: skip
     sets = {
-        "development": [["dev.wav", *own["dev"]], ["aside.wav", *own["aside"]], ["dogs.wav", *barks[:5]]],
+        "development": [
+            ["dev.wav", *own["dev"]],
+            ["aside.wav", *own["aside"]],
+            ["dogs.wav", *barks[:5]],
+        ],
         "validation": [["val.wav", *own["val"]], ["more_dogs.wav", *barks[5:]]],
         "evaluation": [["eval.wav", *own["eval"]]],
     }
@@ -122,14 +158,23 @@ def small_corpus(tmp_path: Path) -> Path:
     classes = ["Dog", "Speech", *(f"Class {n}" for n in range(2, CLASSES))]
     indexed = ([str(n), "/m", name] for n, name in enumerate(classes))
     write(corpus / "audioset/class_labels_indices.csv", "index mid display_name", *indexed)
-    write(corpus.parent / "reference/label_words.csv", "label words", ["dog", "dog dogs"], ["rain", "rain rains"])
+    write(
+        corpus.parent / "reference/label_words.csv",
+        "label words",
+        ["dog", "dog dogs"],
+        ["rain", "rain rains"],
+    )
     return corpus
 
 
 def test_what_a_small_corpus_gives(script: ModuleType, small_corpus: Path, tmp_path: Path):
     folder, attribution = tmp_path / "out", tmp_path / "ATTRIBUTION.csv"
     script.main(small_corpus, folder, attribution=attribution)
-    items = {item.file.stem: item for item in read_manifest(folder / "sounds.csv") if "made" not in item.file.parts}
+    items = {
+        item.file.stem: item
+        for item in read_manifest(folder / "sounds.csv")
+        if "made" not in item.file.parts
+    }
     assert {name: item.split for name, item in items.items()} == {
         "learnt": "train",
         "learnt_too": "train",
@@ -141,13 +186,16 @@ def test_what_a_small_corpus_gives(script: ModuleType, small_corpus: Path, tmp_p
     }
     assert items["human_train"].captions[0] == "dev 0 is heard by people"
     assert all("dog" in words(caption) for caption in items["learnt"].captions)
-    assert not any("man" in words(caption) for caption in items["learnt"].captions)  # no speech was heard in it
+    # no speech was heard in it
+    assert not any("man" in words(caption) for caption in items["learnt"].captions)
     assert [row["title"] for row in read(attribution)] == ["Title 1", "Title 11", "Title 4"]
 
 
 def test_made_sounds_can_be_heard(script: ModuleType, small_corpus: Path, tmp_path: Path):
     script.main(small_corpus, tmp_path / "out")
-    made = [item for item in read_manifest(tmp_path / "out/sounds.csv") if "made" in item.file.parts]
+    made = [
+        item for item in read_manifest(tmp_path / "out/sounds.csv") if "made" in item.file.parts
+    ]
     assert {item.split for item in made} == {"train", "made_valid"}
     assert all(3 <= len(item.captions) <= 4 and item.label for item in made)
     for item in made:
@@ -186,19 +234,36 @@ def check(corpus: Path, folder: Path, *, heldout: bool) -> None:
     assert not any(word in licence for licence in licences for word in ("sampling+", "unknown"))
     selected_by = {item.group for item in items if item.group and item.split.endswith("_valid")}
     assert not {item.group for item in train} & selected_by
-    # Sources, not words: a caption of the evaluation split may by chance be said of another sound too.
+    # Sources, not words: a caption of the evaluation split may by chance be said of another sound
+    # too.
     audiocaps = said([row["caption"] for row in read(corpus / "captions/audiocaps_v1/train.csv")])
-    by_split = {split: clotho(corpus, split) for split in ("development", "validation", "evaluation")}
-    open_to_learning = [t for split in ("development", "validation") for own in by_split[split].values() for t in own]
+    by_split = {
+        split: clotho(corpus, split) for split in ("development", "validation", "evaluation")
+    }
+    open_to_learning = [
+        t
+        for split in ("development", "validation")
+        for own in by_split[split].values()
+        for t in own
+    ]
     assert said(texts) <= audiocaps | said(open_to_learning)
     for item in items:
         if item.split == "human_valid":
             assert not said(item.captions) & learnt
         if item.split == "label_valid":
-            assert not (said(item.captions) - said([by_file[item.file.resolve()]["label_caption"]])) & learnt
+            assert (
+                not (said(item.captions) - said([by_file[item.file.resolve()]["label_caption"]]))
+                & learnt
+            )
     if heldout:
         excluded = {row["file_name"] for row in read(corpus / "captions/exclude.csv")}
-        secret = [t for split in by_split.values() for name, own in split.items() if name in excluded for t in own]
+        secret = [
+            t
+            for split in by_split.values()
+            for name, own in split.items()
+            if name in excluded
+            for t in own
+        ]
         human = [row for row in metadata if row["split"].startswith("human_")]
         secret += [row[f"caption_{n}"] for row in human for n in range(1, 6)]
         assert not said(secret) & learnt
@@ -207,12 +272,16 @@ def check(corpus: Path, folder: Path, *, heldout: bool) -> None:
 
 
 @pytest.mark.parametrize("heldout", [False, True])
-def test_nothing_of_a_small_corpus_leaks(script: ModuleType, small_corpus: Path, tmp_path: Path, heldout: bool):
+def test_nothing_of_a_small_corpus_leaks(
+    script: ModuleType, small_corpus: Path, tmp_path: Path, heldout: bool
+):
     script.main(small_corpus, tmp_path / "out", heldout=heldout)
     check(small_corpus, tmp_path / "out", heldout=heldout)
 
 
 @pytest.mark.parametrize("heldout", [False, True])
-def test_nothing_of_the_corpus_leaks(script: ModuleType, shared: Path, tmp_path: Path, heldout: bool):
+def test_nothing_of_the_corpus_leaks(
+    script: ModuleType, shared: Path, tmp_path: Path, heldout: bool
+):
     script.main(shared / "corpus", tmp_path / "out", heldout=heldout)
     check(shared / "corpus", tmp_path / "out", heldout=heldout)

@@ -1,4 +1,5 @@
-"""Sound events: the same however the stream comes in, one after the other, where the sound changes."""
+"""Sound events: the same however the stream comes in, one after the other, where the sound
+changes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +16,7 @@ from auricle.captioning.segmenter import Change, Event, Segmenter
 from auricle.sound.decode import load_audio
 from sounds import chirp, tone
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,9 @@ def embedded() -> Captioner:
 @pytest.fixture(scope="module")
 def scene(embedded: Captioner) -> np.ndarray:
     """A siren, rain, silence, a bell: changes at 4, 8 and 10 s; ends at 14.1 s."""
-    siren, rain, bell = (load_audio(EXAMPLES / f"{name}.wav", embedded.rate) for name in ("siren", "rain", "bell"))
+    siren, rain, bell = (
+        load_audio(EXAMPLES / f"{name}.wav", embedded.rate) for name in ("siren", "rain", "bell")
+    )
     four = 4 * embedded.rate
     silence = np.zeros(2 * embedded.rate, np.float32)
     return np.concatenate([siren[:four], rain[:four], silence, bell[: four + embedded.rate // 10]])
@@ -46,7 +49,9 @@ def noise(seconds: float, rate: int) -> np.ndarray:
 
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
-def test_rows_do_not_depend_on_how_the_stream_comes_in(guided: Captioner, data: st.DataObject) -> None:
+def test_rows_do_not_depend_on_how_the_stream_comes_in(
+    guided: Captioner, data: st.DataObject
+) -> None:
     rate = guided.rate
     samples = np.concatenate(
         [tone(2.6, 500, rate), noise(3.3, rate), np.zeros(rate, np.float32), tone(1.2, 2_000, rate)]
@@ -55,7 +60,9 @@ def test_rows_do_not_depend_on_how_the_stream_comes_in(guided: Captioner, data: 
     assert rows_of(guided, samples, cuts) == rows_of(guided, samples)
 
 
-def test_rows_of_a_real_scene_do_not_depend_on_it_either(embedded: Captioner, scene: np.ndarray) -> None:
+def test_rows_of_a_real_scene_do_not_depend_on_it_either(
+    embedded: Captioner, scene: np.ndarray
+) -> None:
     whole = rows_of(embedded, scene)
     assert rows_of(embedded, scene, range(0, len(scene), 3_217)) == whole
     for first, second in zip(whole, rows_of(embedded, scene, [5]), strict=True):
@@ -89,7 +96,9 @@ def test_every_event_begins_once_and_ends_once(embedded: Captioner, scene: np.nd
         assert after.state != "revise" or after.caption != before.caption
 
 
-def test_a_row_comes_within_a_second_of_what_it_tells(embedded: Captioner, scene: np.ndarray) -> None:
+def test_a_row_comes_within_a_second_of_what_it_tells(
+    embedded: Captioner, scene: np.ndarray
+) -> None:
     segmenter, told, hop = Segmenter(embedded), dict[tuple[int, str], float](), embedded.rate // 10
     for at in range(0, len(scene), hop):
         for row in segmenter.feed(scene[at : at + hop]):
@@ -100,8 +109,12 @@ def test_a_row_comes_within_a_second_of_what_it_tells(embedded: Captioner, scene
     assert told[1, "end"] - 4 <= 1.1
 
 
-def test_without_interim_rows_the_final_ones_are_the_same(embedded: Captioner, scene: np.ndarray) -> None:
-    assert rows_of(embedded, scene, interim=False) == [r for r in rows_of(embedded, scene) if r.state == "end"]
+def test_without_interim_rows_the_final_ones_are_the_same(
+    embedded: Captioner, scene: np.ndarray
+) -> None:
+    assert rows_of(embedded, scene, interim=False) == [
+        r for r in rows_of(embedded, scene) if r.state == "end"
+    ]
 
 
 def test_silence_is_no_event(guided: Captioner) -> None:
@@ -117,7 +130,8 @@ def test_a_pause_divides_and_a_breath_does_not(guided: Captioner) -> None:
         beep = tone(1.5, 800, rate)
         segmenter = Segmenter(guided, never)
         rows = (
-            segmenter.feed(np.concatenate([beep, np.zeros(round(pause * rate), np.float32), beep])) + segmenter.finish()
+            segmenter.feed(np.concatenate([beep, np.zeros(round(pause * rate), np.float32), beep]))
+            + segmenter.finish()
         )
         return [(row.start, row.end) for row in rows if row.state == "end"]
 

@@ -1,4 +1,5 @@
-"""An index of sounds: what is kept of them, that nothing is lost or half kept, and how they are found."""
+"""An index of sounds: what is kept of them, that nothing is lost or half kept, and how they are
+found."""
 
 import csv
 import io
@@ -20,8 +21,12 @@ from auricle.search import By
 from auricle.sound.find import find_sounds
 from sounds import chirp, tone, write_media, write_wav
 
-apsw = pytest.importorskip("apsw", reason="an index is SQLite through apsw: pip install 'auricle[search]'")
-pytest.importorskip("sqlite_vec", reason="vectors are compared by sqlite-vec: pip install 'auricle[search]'")
+apsw = pytest.importorskip(
+    "apsw", reason="an index is SQLite through apsw: pip install 'auricle[search]'"
+)
+pytest.importorskip(
+    "sqlite_vec", reason="vectors are compared by sqlite-vec: pip install 'auricle[search]'"
+)
 
 from auricle.search import index as module  # noqa: E402
 from auricle.search.index import WORDS_WEIGHT, File, Hit, SoundIndex, default_database  # noqa: E402
@@ -44,9 +49,13 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def indexed(sounds: Path, guided: Captioner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoundIndex]:
+def indexed(
+    sounds: Path, guided: Captioner, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SoundIndex]:
     """An index of the folder."""
-    with SoundIndex(tmp_path_factory.mktemp("index") / "sounds.sqlite", guided, create=True) as index:
+    with SoundIndex(
+        tmp_path_factory.mktemp("index") / "sounds.sqlite", guided, create=True
+    ) as index:
         assert [outcome.error for outcome in update(index, sounds)] == [None] * 5
         yield index
 
@@ -73,7 +82,9 @@ def update(index: SoundIndex, *folders: Path) -> list[module.Indexed]:
     return list(index.update(index.changes(map(str, folders), names), jobs=2))
 
 
-def found(index: SoundIndex, sentence: str = SENTENCE, by: By = By.embedding) -> dict[str, list[Hit]]:
+def found(
+    index: SoundIndex, sentence: str = SENTENCE, by: By = By.embedding
+) -> dict[str, list[Hit]]:
     """All hits by the name of their file."""
     hits: dict[str, list[Hit]] = {}
     for hit in index.search(sentence, by, top=1000):
@@ -91,7 +102,9 @@ def count(index: SoundIndex) -> dict[str, int]:
     }
 
 
-def said(text: str, vector: np.ndarray | None = None, start: float = 0, *tags: Tag, whole: bool = True) -> Caption:
+def said(
+    text: str, vector: np.ndarray | None = None, start: float = 0, *tags: Tag, whole: bool = True
+) -> Caption:
     """A caption of ten seconds from `start`."""
     embedding = None if vector is None else (vector / np.linalg.norm(vector)).astype(np.float32)
     return Caption(start, start + 10, text, -1.0, (), whole, tags, 0.5, embedding)
@@ -113,10 +126,15 @@ def test_windows_are_those_that_are_captioned(indexed: SoundIndex, guided: Capti
             (c.start, c.end, c.text, c.whole) for c in wanted
         ]
     assert len(kept["long.wav"]) > 1
-    assert kept["tone.flac"][0].tags[0].name == guided.caption(sounds / "deep" / "tone.flac").tags[0].name
+    assert (
+        kept["tone.flac"][0].tags[0].name
+        == guided.caption(sounds / "deep" / "tone.flac").tags[0].name
+    )
 
 
-def test_by_embedding_is_the_similarity_that_rank_gives(indexed: SoundIndex, guided: Captioner, sounds: Path):
+def test_by_embedding_is_the_similarity_that_rank_gives(
+    indexed: SoundIndex, guided: Captioner, sounds: Path
+):
     names = [name for name in find_sounds([str(sounds)]) if "silent" not in name]
     similarity = dict(zip(names, guided.similarity(names, [SENTENCE])[:, 0].tolist(), strict=True))
     hits = indexed.search(SENTENCE, By.embedding, top=1000)
@@ -147,7 +165,9 @@ def test_a_sound_is_likest_itself(indexed: SoundIndex, sounds: Path, tmp_path: P
 # What changes
 
 
-def test_only_what_is_new_is_heard(empty: SoundIndex, folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_only_what_is_new_is_heard(
+    empty: SoundIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     assert [outcome.heard for outcome in update(empty, folder)] == [True] * 3
     before = found(empty)
     monkeypatch.setattr(Captioner, "captions", None)
@@ -165,7 +185,9 @@ def test_only_what_is_new_is_heard(empty: SoundIndex, folder: Path, monkeypatch:
     assert empty.changes([str(folder)], find_sounds([str(folder)])) == module.Changes((), 4, ())
 
 
-def test_files_that_are_gone_or_changed_are_noticed(empty: SoundIndex, folder: Path, guided: Captioner):
+def test_files_that_are_gone_or_changed_are_noticed(
+    empty: SoundIndex, folder: Path, guided: Captioner
+):
     update(empty, folder)
     a, b = (folder / "a.wav").read_bytes(), (folder / "b.wav").read_bytes()
     (folder / "a.wav").write_bytes(b)
@@ -182,7 +204,9 @@ def test_files_that_are_gone_or_changed_are_noticed(empty: SoundIndex, folder: P
     assert count(empty) == {"files": 2, "sounds": 2, "windows": 2, "words": 2, "embeddings": 2}
     write_wav(folder / "a.wav", chirp(1, 50, 9_000, RATE), RATE)
     update(empty, folder)
-    assert {hit.file for hit in empty.search_like(folder / "a.wav", top=1)} == {str(folder / "a.wav")}
+    assert {hit.file for hit in empty.search_like(folder / "a.wav", top=1)} == {
+        str(folder / "a.wav")
+    }
     assert count(empty)["windows"] == 2
 
 
@@ -195,7 +219,9 @@ def test_other_folders_are_left_alone(empty: SoundIndex, folder: Path, tmp_path:
     assert count(empty)["files"] == 9
 
 
-def test_a_file_that_cannot_be_read_stops_nothing_and_is_tried_again(empty: SoundIndex, folder: Path):
+def test_a_file_that_cannot_be_read_stops_nothing_and_is_tried_again(
+    empty: SoundIndex, folder: Path
+):
     whole = (folder / "b.wav").read_bytes()
     (folder / "b.wav").write_bytes(whole[:20_000])
     for _ in range(2):
@@ -289,7 +315,10 @@ def test_words_find_their_other_forms_and_tags(empty: SoundIndex):
 def test_both_adds_words_to_the_cosine(empty: SoundIndex, guided: Captioner):
     query = guided.embed_sentences([SENTENCE])[0]
     other = np.linalg.svd(query[None])[2][1]  # at a right angle
-    near = {name: query * share + other * (1 - share**2) ** 0.5 for name, share in (("a", 0.6), ("b", 0.5), ("c", 0.2))}
+    near = {
+        name: query * share + other * (1 - share**2) ** 0.5
+        for name, share in (("a", 0.6), ("b", 0.5), ("c", 0.2))
+    }
     put(empty, "/a", said("Rain falls.", near["a"]))
     put(empty, "/b", said("A dog barks.", near["b"]))
     put(empty, "/c", said("A dog sleeps.", near["c"]))
@@ -302,7 +331,8 @@ def test_both_adds_words_to_the_cosine(empty: SoundIndex, guided: Captioner):
         {"/a": 0.6, "/b": 0.5 + WORDS_WEIGHT, "/c": 0.2 + WORDS_WEIGHT * words["/c"]}, abs=1e-5
     )
     assert list(scores) == ["/b", "/a", "/c"]
-    assert empty.search("silence") == empty.search("silence", By.words)  # a word that the model does not know
+    # a word that the model does not know
+    assert empty.search("silence") == empty.search("silence", By.words)
 
 
 def test_what_words_find_is_compared_too_where_others_are_nearer(
@@ -315,7 +345,10 @@ def test_what_words_find_is_compared_too_where_others_are_nearer(
         put(empty, f"/{number}", said("Rain falls.", query + 2 * other))
     put(empty, "/dog", said("A dog barks.", query + 2.1 * other))
     (first,) = empty.search(SENTENCE, top=1)
-    assert (first.file, first.score) == ("/dog", pytest.approx(1 / (1 + 2.1**2) ** 0.5 + WORDS_WEIGHT, abs=1e-5))
+    assert (first.file, first.score) == (
+        "/dog",
+        pytest.approx(1 / (1 + 2.1**2) ** 0.5 + WORDS_WEIGHT, abs=1e-5),
+    )
 
 
 def test_neighbours_of_one_caption_are_one_stretch(empty: SoundIndex, guided: Captioner):
@@ -378,13 +411,19 @@ def test_a_name_that_is_no_text_and_no_home_are_said(
         default_database()
 
 
-def test_what_is_no_index_of_this_model_is_refused(empty: SoundIndex, captioner: Captioner, tmp_path: Path):
+def test_what_is_no_index_of_this_model_is_refused(
+    empty: SoundIndex, captioner: Captioner, tmp_path: Path
+):
     with pytest.raises(AuricleError, match=r"is not of the model .*checkpoint"):
         SoundIndex(empty.path, captioner)
-    with pytest.raises(AuricleError, match=r"there is no index .*: make one by `auricle index FOLDER`"):
+    with pytest.raises(
+        AuricleError, match=r"there is no index .*: make one by `auricle index FOLDER`"
+    ):
         SoundIndex(tmp_path / "gone", captioner)
     assert not (tmp_path / "gone").exists()
-    (tmp_path / "text").write_text("no index, but some text that is longer than a header of SQLite is" * 20)
+    (tmp_path / "text").write_text(
+        "no index, but some text that is longer than a header of SQLite is" * 20
+    )
     database = apsw.Connection(str(tmp_path / "theirs"))
     database.execute("CREATE TABLE theirs (x)")
     newer = tmp_path / "newer"
@@ -407,7 +446,9 @@ def test_what_is_no_index_of_this_model_is_refused(empty: SoundIndex, captioner:
 
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(empty: SoundIndex):
     put(empty, "/a", said("A dog barks.", np.ones(8)))
-    empty._database.execute(f"PRAGMA max_page_count = {empty._database.execute('PRAGMA page_count').get}")
+    empty._database.execute(
+        f"PRAGMA max_page_count = {empty._database.execute('PRAGMA page_count').get}"
+    )
     with pytest.raises(AuricleError, match=r"sounds\.sqlite cannot grow: the disk is full"):
         put(empty, "/b", *(said("Rain falls. " * 200, np.ones(8), 10 * n) for n in range(50)))
     assert found(empty).keys() == {"a"}
@@ -420,13 +461,19 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def auricle(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_guided_checkpoint: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_guided_checkpoint: Path,
 ) -> Run:
-    """Runs a command with the small model and the index of a user of its own: exit code, output, errors."""
+    """Runs a command with the small model and the index of a user of its own: exit code, output,
+    errors."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
     def run(*arguments: object, checkpoint: Path = tiny_guided_checkpoint) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["auricle", *map(str, arguments), "--checkpoint", str(checkpoint)])
+        monkeypatch.setattr(
+            sys, "argv", ["auricle", *map(str, arguments), "--checkpoint", str(checkpoint)]
+        )
         try:
             main()
             code: object = 0
@@ -452,7 +499,10 @@ def test_commands(auricle: Run, folder: Path, tmp_path: Path, guided: Captioner)
     (folder / "bad.wav").unlink()
     assert auricle("index", folder) == (0, "", f"3 sounds: 3 unchanged; {database}\n")
     (folder / "c.wav").rename(folder / "d.wav")
-    assert auricle("index", folder)[2] == f"3 sounds: 1 known by their content, 2 unchanged, 1 gone; {database}\n"
+    assert (
+        auricle("index", folder)[2]
+        == f"3 sounds: 1 known by their content, 2 unchanged, 1 gone; {database}\n"
+    )
 
     with SoundIndex(default_database(), guided) as index:
         hits = index.search(SENTENCE)
@@ -460,17 +510,26 @@ def test_commands(auricle: Run, folder: Path, tmp_path: Path, guided: Captioner)
     assert (code, errors) == (0, "")
     assert out.splitlines() == [f"{hit.score:6.3f}  {hit.file}: {hit.caption}" for hit in hits]
     assert auricle("search", SENTENCE, "--top", 1)[1].splitlines() == out.splitlines()[:1]
-    lines = [json.loads(line) for line in auricle("search", SENTENCE, "-f", "jsonl")[1].splitlines()]
+    lines = [
+        json.loads(line) for line in auricle("search", SENTENCE, "-f", "jsonl")[1].splitlines()
+    ]
     assert [line["file"] for line in lines] == [hit.file for hit in hits]
     assert {"start", "end", "caption", "score", "confidence", "tags"} < lines[0].keys()
     for form, dialect in (("csv", "excel"), ("tsv", "excel-tab")):
-        table = csv.DictReader(io.StringIO(auricle("search", SENTENCE, "-f", form)[1]), dialect=dialect)
-        assert [(row["file"], row["start"], row["end"]) for row in table] == [(h.file, "0.0", "1.0") for h in hits]
+        table = csv.DictReader(
+            io.StringIO(auricle("search", SENTENCE, "-f", form)[1]), dialect=dialect
+        )
+        assert [(row["file"], row["start"], row["end"]) for row in table] == [
+            (h.file, "0.0", "1.0") for h in hits
+        ]
     assert f" {folder}/d.wav: " in auricle("search", "--like", folder / "d.wav", "--top", 1)[1]
 
     assert auricle("search", "theremin", "--by", "words")[::2] == (1, "auricle: nothing found\n")
     unknown = auricle("search", "theremin of-lead")
-    assert unknown[::2] == (1, "auricle: the model does not know: theremin, of-lead\nauricle: nothing found\n")
+    assert unknown[::2] == (
+        1,
+        "auricle: the model does not know: theremin, of-lead\nauricle: nothing found\n",
+    )
     assert auricle("search")[::2] == (1, "auricle: search wants a sentence, or a sound by --like\n")
 
 
@@ -495,11 +554,21 @@ def test_a_folder_that_seems_empty_loses_nothing(auricle: Run, folder: Path, tmp
     )
 
 
-def test_a_model_that_cannot_compare_finds_by_words(auricle: Run, folder: Path, tiny_checkpoint: Path):
+def test_a_model_that_cannot_compare_finds_by_words(
+    auricle: Run, folder: Path, tiny_checkpoint: Path
+):
     assert auricle("index", folder, checkpoint=tiny_checkpoint)[0] == 0
-    word = next(hit for hit in auricle("search", "dog bird rain wind engine", checkpoint=tiny_checkpoint)[1].split())
+    word = next(
+        hit
+        for hit in auricle("search", "dog bird rain wind engine", checkpoint=tiny_checkpoint)[
+            1
+        ].split()
+    )
     assert float(word) == 1
-    for refused in (("search", SENTENCE, "--by", "embedding"), ("search", "--like", folder / "a.wav")):
+    for refused in (
+        ("search", SENTENCE, "--by", "embedding"),
+        ("search", "--like", folder / "a.wav"),
+    ):
         code, out, errors = auricle(*refused, checkpoint=tiny_checkpoint)
         assert (code, out) == (1, "")
         assert "cannot compare" in errors
@@ -509,4 +578,7 @@ def test_a_model_that_cannot_compare_finds_by_words(auricle: Run, folder: Path, 
 def test_a_missing_extra_is_one_line(auricle: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "auricle.search.index")
     monkeypatch.setitem(sys.modules, "apsw", None)
-    assert auricle("search", SENTENCE)[::2] == (1, "auricle: apsw is not installed: pip install 'auricle[search]'\n")
+    assert auricle("search", SENTENCE)[::2] == (
+        1,
+        "auricle: apsw is not installed: pip install 'auricle[search]'\n",
+    )

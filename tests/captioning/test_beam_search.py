@@ -19,10 +19,11 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class Language:
-    """Log-probabilities of the next token that depend on all tokens before, drawn anew for each history.
+    """Log-probabilities of the next token that depend on all tokens before, drawn anew for each
+    history.
 
-    It is asked as a network is, and keeps what it has read as a key/value cache would be kept: by `parents`. A wrong row
-    would give it another history, and so another answer.
+    It is asked as a network is, and keeps what it has read as a key/value cache would be kept: by
+    `parents`. A wrong row would give it another history, and so another answer.
     """
 
     def __init__(self, seeds: Sequence[int], words: int = WORDS, *, grid: bool = False) -> None:
@@ -44,18 +45,23 @@ class Language:
         assert len(tokens) == len(parents)
         assert len(tokens) % items == 0
         owners = [self.owners[parent] for parent in parents]
-        assert owners == [row // (len(tokens) // items) for row in range(len(tokens))]  # ordered by item
+        # ordered by item
+        assert owners == [row // (len(tokens) // items) for row in range(len(tokens))]
         before = [self.histories[parent] for parent in parents]
         self.histories = [(*b, int(t)) for b, t in zip(before, tokens, strict=True)]
         self.owners, self.calls = owners, self.calls + 1
-        return np.stack([self.table(o, h) for o, h in zip(owners, self.histories, strict=True)]).astype(np.float32)
+        return np.stack(
+            [self.table(o, h) for o, h in zip(owners, self.histories, strict=True)]
+        ).astype(np.float32)
 
 
 def search(language: NextLogProbs, options: BeamOptions, **arguments) -> list[list[Hypothesis]]:
     return beam_search(language, BOS, EOS, options, **arguments)
 
 
-def exhaustive(seed: int, options: BeamOptions, forbidden: Sequence[int] = (), repeatable: Sequence[int] = ()):
+def exhaustive(
+    seed: int, options: BeamOptions, forbidden: Sequence[int] = (), repeatable: Sequence[int] = ()
+):
     """Every sentence that the options allow, the best first."""
     language = Language([seed])
     found = []
@@ -71,7 +77,8 @@ def exhaustive(seed: int, options: BeamOptions, forbidden: Sequence[int] = (), r
                 continue
             sentence = (BOS, *tokens, EOS)
             total = sum(
-                float(language.table(0, sentence[:i]).astype(np.float32)[sentence[i]]) for i in range(1, len(sentence))
+                float(language.table(0, sentence[:i]).astype(np.float32)[sentence[i]])
+                for i in range(1, len(sentence))
             )
             found.append(Hypothesis(tokens, total, total / (length + 1) ** options.length_penalty))
     return sorted(found, key=lambda h: -h.score)
@@ -100,7 +107,9 @@ def test_a_wide_beam_is_exhaustive(length_penalty: float, shortest: int, longest
     forbidden=st.sets(st.integers(2, WORDS - 1), max_size=2),
     repeatable=st.sets(st.integers(2, WORDS - 1)),
 )
-def test_a_wide_beam_is_exhaustive_under_constraints(seed: int, ngram: int, once: bool, forbidden, repeatable):
+def test_a_wide_beam_is_exhaustive_under_constraints(
+    seed: int, ngram: int, once: bool, forbidden, repeatable
+):
     options = BeamOptions(WORDS**4, 0.6, 1, 4, no_repeat_ngram=ngram, no_repeat_words=once)
     ours = search(Language([seed]), options, forbidden=forbidden, repeatable=repeatable)[0]
     assert_same(ours, exhaustive(seed, options, sorted(forbidden), sorted(repeatable)))
@@ -121,9 +130,13 @@ def test_beam_1_is_greedy(seed: int):
 
 
 @settings(max_examples=20, deadline=None)
-@given(item_seeds=st.lists(seeds, min_size=1, max_size=5), beam=st.integers(1, 6), grid=st.booleans())
+@given(
+    item_seeds=st.lists(seeds, min_size=1, max_size=5), beam=st.integers(1, 6), grid=st.booleans()
+)
 def test_batched_equals_one_by_one(item_seeds: list[int], beam: int, grid: bool):
-    options = BeamOptions(beam, min_length=1, max_length=6, no_repeat_ngram=2, no_repeat_words=False)
+    options = BeamOptions(
+        beam, min_length=1, max_length=6, no_repeat_ngram=2, no_repeat_words=False
+    )
     together = search(Language(item_seeds, grid=grid), options, items=len(item_seeds))
     alone = [search(Language([seed], grid=grid), options)[0] for seed in item_seeds]
     assert together == alone
@@ -132,7 +145,8 @@ def test_batched_equals_one_by_one(item_seeds: list[int], beam: int, grid: bool)
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, beam=st.integers(1, 8))
 def test_ties_are_settled_alike(seed: int, beam: int):
-    """Where most continuations are equally likely, the result is the same again, and not by luck of the sort."""
+    """Where most continuations are equally likely, the result is the same again, and not by luck of
+    the sort."""
     options = BeamOptions(beam, min_length=0, max_length=5, no_repeat_words=False)
     first = search(Language([seed], grid=True), options)
     assert all(search(Language([seed], grid=True), options) == first for _ in range(3))
@@ -148,9 +162,17 @@ def test_of_equals_the_lower_token_comes_first():
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=seeds, beam=st.integers(1, 8), shortest=st.integers(0, 4), more=st.integers(0, 4), ngram=st.integers(0, 3))
+@given(
+    seed=seeds,
+    beam=st.integers(1, 8),
+    shortest=st.integers(0, 4),
+    more=st.integers(0, 4),
+    ngram=st.integers(0, 3),
+)
 def test_what_always_holds(seed: int, beam: int, shortest: int, more: int, ngram: int):
-    options = BeamOptions(beam, 0.6, shortest, shortest + more, no_repeat_ngram=ngram, no_repeat_words=False)
+    options = BeamOptions(
+        beam, 0.6, shortest, shortest + more, no_repeat_ngram=ngram, no_repeat_words=False
+    )
     language = Language([seed])
     hypotheses = search(language, options)[0]
     assert 1 <= len(hypotheses) <= beam
@@ -170,14 +192,17 @@ def test_what_always_holds(seed: int, beam: int, shortest: int, more: int, ngram
 @given(seed=seeds, repeatable=st.sets(st.integers(2, 9)))
 def test_only_repeatable_words_are_repeated(seed: int, repeatable: set[int]):
     options = BeamOptions(4, min_length=6, max_length=7)
-    for hypothesis in search(Language([seed], 10), options, forbidden=[BOS], repeatable=repeatable)[0]:
+    for hypothesis in search(Language([seed], 10), options, forbidden=[BOS], repeatable=repeatable)[
+        0
+    ]:
         once = [t for t in hypothesis.tokens if t not in repeatable]
         assert len(set(once)) == len(once)
         assert BOS not in hypothesis.tokens
 
 
 def test_where_no_sentence_is_allowed_there_is_none():
-    """Three words, none twice, and five wanted at least; another item of the batch is not held up."""
+    """Three words, none twice, and five wanted at least; another item of the batch is not held
+    up."""
     options = BeamOptions(2, min_length=5, max_length=8)
     assert search(Language([0, 1]), options, items=2, forbidden=[BOS]) == [[], []]
 
@@ -190,13 +215,19 @@ def test_a_call_has_a_row_for_each_hypothesis():
             sizes.append(len(tokens))
             return super().__call__(tokens, parents)
 
-    search(Counted([0, 1, 2]), BeamOptions(4, min_length=3, max_length=5, no_repeat_words=False), items=3)
+    search(
+        Counted([0, 1, 2]),
+        BeamOptions(4, min_length=3, max_length=5, no_repeat_words=False),
+        items=3,
+    )
     assert sizes[0] == 3
     assert set(sizes[1:]) == {12}
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beam": 0}, {"min_length": -1}, {"min_length": 9, "max_length": 8}], ids=lambda wrong: " ".join(wrong)
+    "wrong",
+    [{"beam": 0}, {"min_length": -1}, {"min_length": 9, "max_length": 8}],
+    ids=lambda wrong: " ".join(wrong),
 )
 def test_senseless_options_are_refused(wrong: dict):
     with pytest.raises(ValueError, match=r"beam is 0|lengths run from"):

@@ -16,7 +16,12 @@ from auricle.storage.archives import ArchiveError, unpack
 py7zr = pytest.importorskip("py7zr", reason="7z archives: pip install 'auricle[data]'")
 
 Make = Callable[[Path, dict[str, bytes]], Path]
-FILES = {"top/a.wav": b"A" * 3_000_000, "top/sub/ b .wav": b"B", "top/empty.wav": b"", "top/notes.txt": b"x"}
+FILES = {
+    "top/a.wav": b"A" * 3_000_000,
+    "top/sub/ b .wav": b"B",
+    "top/empty.wav": b"",
+    "top/notes.txt": b"x",
+}
 
 
 def make_zip(folder: Path, files: dict[str, bytes]) -> Path:
@@ -41,7 +46,8 @@ def make_tar(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def make_7z(folder: Path, files: dict[str, bytes]) -> Path:
-    """As py7zr writes it; it writes no path that leads elsewhere, so such a name is put in afterwards."""
+    """As py7zr writes it; it writes no path that leads elsewhere, so such a name is put in
+    afterwards."""
     path = folder / "archive.7z"
     with py7zr.SevenZipFile(path, "w") as archive:
         archive.set_encoded_header_mode(False)
@@ -50,7 +56,9 @@ def make_7z(folder: Path, files: dict[str, bytes]) -> Path:
     content = path.read_bytes()
     for number, name in enumerate(files):
         if unwritable(name):
-            content = content.replace(f"{number:0{len(name)}}".encode("utf-16-le"), name.encode("utf-16-le"))
+            content = content.replace(
+                f"{number:0{len(name)}}".encode("utf-16-le"), name.encode("utf-16-le")
+            )
     return with_right_header_checksum(path, content)
 
 
@@ -59,10 +67,14 @@ def unwritable(name: str) -> bool:
 
 
 def with_right_header_checksum(path: Path, content: bytes) -> Path:
-    """A 7z archive whose last header was changed: its start says where that is, and both have checksums."""
+    """A 7z archive whose last header was changed: its start says where that is, and both have
+    checksums."""
     from zlib import crc32
 
-    offset, size = int.from_bytes(content[12:20], "little"), int.from_bytes(content[20:28], "little")
+    offset, size = (
+        int.from_bytes(content[12:20], "little"),
+        int.from_bytes(content[20:28], "little"),
+    )
     start = content[12:28] + crc32(content[32 + offset : 32 + offset + size]).to_bytes(4, "little")
     path.write_bytes(content[:8] + crc32(start).to_bytes(4, "little") + start + content[32:])
     return path
@@ -80,7 +92,11 @@ def wavs(name: str) -> str | None:
 def test_what_is_wanted_is_there_whole(make: Make, tmp_path: Path):
     told: list[tuple[int, int | None]] = []
     unpack(make(tmp_path, FILES), tmp_path / "new", wavs, lambda *at: told.append(at))
-    found = {str(p.relative_to(tmp_path / "new")): p.read_bytes() for p in (tmp_path / "new").rglob("*") if p.is_file()}
+    found = {
+        str(p.relative_to(tmp_path / "new")): p.read_bytes()
+        for p in (tmp_path / "new").rglob("*")
+        if p.is_file()
+    }
     assert found == {"a.wav": FILES["top/a.wav"], "sub/ b .wav": b"B", "empty.wav": b""}
     assert told[-1][0] == 3_000_001
     assert told[-1][1] in (3_000_001, None)
@@ -90,7 +106,9 @@ def test_what_is_wanted_is_there_whole(make: Make, tmp_path: Path):
 
 
 @kinds
-@pytest.mark.parametrize("name", ["../a.wav", "top/../../a.wav", "/a.wav", "C:/a.wav", "..\\a.wav", "top/\na.wav"])
+@pytest.mark.parametrize(
+    "name", ["../a.wav", "top/../../a.wav", "/a.wav", "C:/a.wav", "..\\a.wav", "top/\na.wav"]
+)
 def test_a_path_that_leads_elsewhere_is_refused(make: Make, name: str, tmp_path: Path):
     (tmp_path / "in").mkdir()
     archive = make(tmp_path / "in", {"top/b.wav": b"b", name: b"evil"})

@@ -1,4 +1,5 @@
-"""Captioning: whole, in windows, live and side by side; what a sound gets depends on nothing but the sound."""
+"""Captioning: whole, in windows, live and side by side; what a sound gets depends on nothing but
+the sound."""
 
 import io
 import itertools
@@ -32,13 +33,24 @@ def sound(seconds: float, seed: int) -> np.ndarray:
     if seed % 4 == 0:
         return chirp(seconds, 100 + 50 * seed, 6_000, RATE)
     if seed % 4 == 1:
-        return np.random.default_rng(seed).normal(0, 0.05 * seed, round(seconds * RATE)).clip(-1, 1).astype(np.float32)
-    return tone(seconds, 300 * seed, RATE) if seed % 4 == 2 else np.zeros(round(seconds * RATE), np.float32)
+        return (
+            np.random.default_rng(seed)
+            .normal(0, 0.05 * seed, round(seconds * RATE))
+            .clip(-1, 1)
+            .astype(np.float32)
+        )
+    return (
+        tone(seconds, 300 * seed, RATE)
+        if seed % 4 == 2
+        else np.zeros(round(seconds * RATE), np.float32)
+    )
 
 
 def scene(seconds: float, part: float = 5.0) -> np.ndarray:
     """Changes every `part` seconds."""
-    return np.concatenate([sound(part, seed) for seed in range(int(np.ceil(seconds / part)))])[: round(seconds * RATE)]
+    return np.concatenate([sound(part, seed) for seed in range(int(np.ceil(seconds / part)))])[
+        : round(seconds * RATE)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +113,11 @@ def test_alternatives_are_the_beam_the_best_first(tiny_checkpoint: Path, files: 
 
 @pytest.mark.parametrize("what", ["path", "bytes", "array"])
 def test_a_sound_that_is_too_long_is_refused(captioner: Captioner, long_file: Path, what: str):
-    source = {"path": long_file, "bytes": long_file.read_bytes(), "array": load_audio(long_file, RATE)}[what]
+    source = {
+        "path": long_file,
+        "bytes": long_file.read_bytes(),
+        "array": load_audio(long_file, RATE),
+    }[what]
     with pytest.raises(AudioError, match=r"longer than 30 s: captions\(\)"):
         captioner.caption(source)
 
@@ -133,7 +149,9 @@ def assert_tiles(captions: list[Caption], seconds: float) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(data=st.data(), seconds=st.floats(0.5, 9), window=st.sampled_from([1.0, 1.7, 4.0]))
-def test_chunked_equals_whole(captioner: Captioner, data: st.DataObject, seconds: float, window: float):
+def test_chunked_equals_whole(
+    captioner: Captioner, data: st.DataObject, seconds: float, window: float
+):
     samples = scene(seconds, 2)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(samples)), max_size=10)))
     chunks = [samples[a:b] for a, b in itertools.pairwise([0, *cuts, len(samples)])]
@@ -143,9 +161,15 @@ def test_chunked_equals_whole(captioner: Captioner, data: st.DataObject, seconds
 
 
 def test_each_window_is_captioned_as_if_alone_and_equal_neighbours_are_one(captioner: Captioner):
-    samples = np.concatenate([sound(2, 0), sound(2, 2), sound(2, 2), sound(2, 2), sound(2, 3), sound(1.5, 0)])
-    windows = [captioner.caption(samples[at : at + 2 * RATE]) for at in range(0, len(samples), 2 * RATE)]
-    merged = [list(group) for _, group in itertools.groupby(windows, key=lambda caption: caption.text)]
+    samples = np.concatenate(
+        [sound(2, 0), sound(2, 2), sound(2, 2), sound(2, 2), sound(2, 3), sound(1.5, 0)]
+    )
+    windows = [
+        captioner.caption(samples[at : at + 2 * RATE]) for at in range(0, len(samples), 2 * RATE)
+    ]
+    merged = [
+        list(group) for _, group in itertools.groupby(windows, key=lambda caption: caption.text)
+    ]
     assert len(merged) < len(windows)  # else nothing is shown
     captions = list(captioner.caption_stream([samples], 2.0))
     assert [c.text for c in captions] == [group[0].text for group in merged]
@@ -185,7 +209,9 @@ def test_a_window_under_a_second_is_refused(captioner: Captioner):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 7, None])
-def test_files_keep_their_order_whatever_the_jobs(captioner: Captioner, files: list[Path], jobs: int | None):
+def test_files_keep_their_order_whatever_the_jobs(
+    captioner: Captioner, files: list[Path], jobs: int | None
+):
     many = [files[i] for i in (1, 0, 4, 2, 0, 3, 5, 1, 1, 2)]
     rows = list(captioner.caption_files(((str(f), f) for f in many), jobs=jobs))
     assert [row.file for row in rows] == [str(f) for f in many]
@@ -193,10 +219,19 @@ def test_files_keep_their_order_whatever_the_jobs(captioner: Captioner, files: l
     assert [row.caption for row in rows] == [alone[f] for f in many]
 
 
-def test_a_bad_file_is_a_row_and_stops_nothing(captioner: Captioner, files: list[Path], tmp_path: Path):
+def test_a_bad_file_is_a_row_and_stops_nothing(
+    captioner: Captioner, files: list[Path], tmp_path: Path
+):
     (tmp_path / "empty.wav").touch()
     (tmp_path / "text.wav").write_text("no sound at all\n")
-    paths = [files[0], tmp_path / "empty.wav", files[1], tmp_path / "gone.wav", tmp_path / "text.wav", files[2]]
+    paths = [
+        files[0],
+        tmp_path / "empty.wav",
+        files[1],
+        tmp_path / "gone.wav",
+        tmp_path / "text.wav",
+        files[2],
+    ]
     rows = list(captioner.caption_files((f"name of {p.name}", p) for p in paths))
     assert [row.file for row in rows] == [f"name of {p.name}" for p in paths]
     assert [row.error is None for row in rows] == [True, False, True, False, False, True]
@@ -236,7 +271,8 @@ def test_windows_side_by_side_are_the_windows_in_turn(
     path = tmp_path / "sound.wav"
     path.write_bytes(long_file.read_bytes()[: round(share * long_file.stat().st_size)])
     in_turn, side_by_side = (
-        list(captioner.caption_files([("sound", path)], window=3.3, jobs=some)) for some in (1, jobs)
+        list(captioner.caption_files([("sound", path)], window=3.3, jobs=some))
+        for some in (1, jobs)
     )
     assert [row.caption for row in side_by_side] == [row.caption for row in in_turn]
     assert len(in_turn) > (1 if share == 1 else 0)
@@ -265,7 +301,8 @@ def test_a_mistake_of_ours_is_not_taken_for_a_bad_file(captioner: Captioner):
 
 
 def test_a_model_that_can_say_nothing_is_an_error(tiny_checkpoint: Path, files: list[Path]):
-    """No word twice, and more words wanted than it knows: told as the model's fault, not the sound's."""
+    """No word twice, and more words wanted than it knows: told as the model's fault, not the
+    sound's."""
     strict = load(tiny_checkpoint, BeamOptions(2, min_length=30, max_length=31, no_repeat_ngram=1))
     with pytest.raises(AuricleError, match="finds no sentence") as refusal:
         list(strict.caption_files([("a", files[0])]))
@@ -277,13 +314,17 @@ SILENT = {
     "a moment": np.zeros(500, np.float32),
     "a constant": np.full(3 * RATE, 0.4, np.float32),
     "one step of 16 bits": np.random.default_rng(0).integers(-1, 2, 3 * RATE).astype(np.int16),
-    "a step beside a constant": np.random.default_rng(0).choice(np.array([-301, -299], np.int16), (2, 3 * RATE)),
+    "a step beside a constant": np.random.default_rng(0).choice(
+        np.array([-301, -299], np.int16), (2, 3 * RATE)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SILENT)
 @pytest.mark.parametrize("rate", [RATE, 44_100])
-def test_silence_is_called_so_whatever_the_model(request: pytest.FixtureRequest, name: str, rate: int):
+def test_silence_is_called_so_whatever_the_model(
+    request: pytest.FixtureRequest, name: str, rate: int
+):
     for model in ("captioner", "guided"):
         caption = request.getfixturevalue(model).caption(SILENT[name], rate)
         assert caption.text == caption.alternatives[0].text == "Silence."
@@ -329,7 +370,9 @@ def test_the_quietest_real_sounds_are_heard(shared: Path):
 
 
 def test_silent_windows_of_a_long_sound_are_one(captioner: Captioner):
-    samples = np.concatenate([sound(2, 0), np.zeros(4 * RATE, np.float32), noise(-90, 2), sound(2, 1)])
+    samples = np.concatenate(
+        [sound(2, 0), np.zeros(4 * RATE, np.float32), noise(-90, 2), sound(2, 1)]
+    )
     captions = list(captioner.caption_stream([samples], 2.0))
     assert [(c.start, c.end) for c in captions if c.text == "Silence."] == [(2, 8)]
     assert captions[1].confidence == 1
@@ -343,7 +386,9 @@ def changed(captioner: Captioner, **fields: object) -> Captioner:
     return Captioner(Checkpoint(checkpoint.folder, config, checkpoint.vocabulary, checkpoint.tags))
 
 
-def test_tags_are_the_likeliest_the_encoder_hears(guided: Captioner, captioner: Captioner, files: list[Path]):
+def test_tags_are_the_likeliest_the_encoder_hears(
+    guided: Captioner, captioner: Captioner, files: list[Path]
+):
     for path in files[:3]:
         heard = guided.model.hear(guided.spectrogram(load_audio(path, RATE))).tags
         assert heard is not None
@@ -355,13 +400,20 @@ def test_tags_are_the_likeliest_the_encoder_hears(guided: Captioner, captioner: 
 
 def test_reranking_by_much_says_what_is_most_similar(guided: Captioner, files: list[Path]):
     reranked = changed(guided, rerank=1000)
-    guided, reranked = (Captioner(one.checkpoint, BeamOptions(8, max_length=8)) for one in (guided, reranked))
+    guided, reranked = (
+        Captioner(one.checkpoint, BeamOptions(8, max_length=8)) for one in (guided, reranked)
+    )
     orders = []
     for path in files[:3]:
         plain, caption = guided.caption(path), reranked.caption(path)
         assert {a.similarity for a in plain.alternatives} == {None}
-        assert {(a.text, a.score) for a in caption.alternatives} == {(a.text, a.score) for a in plain.alternatives}
-        assert (caption.text, caption.score) == (caption.alternatives[0].text, caption.alternatives[0].score)
+        assert {(a.text, a.score) for a in caption.alternatives} == {
+            (a.text, a.score) for a in plain.alternatives
+        }
+        assert (caption.text, caption.score) == (
+            caption.alternatives[0].text,
+            caption.alternatives[0].score,
+        )
         similar = [a.similarity or 0.0 for a in caption.alternatives]
         assert similar == sorted(similar, reverse=True)
         texts = [a.text for a in caption.alternatives]
@@ -371,7 +423,8 @@ def test_reranking_by_much_says_what_is_most_similar(guided: Captioner, files: l
 
 
 def test_a_second_event_is_told_where_that_is_more_similar(guided: Captioner, files: list[Path]):
-    """Without the words of the first, as similar as it says, and never where it gains too little or one event says enough."""
+    """Without the words of the first, as similar as it says, and never where it gains too little or
+    one event says enough."""
     never = changed(guided, second_event=SecondEvent(below=1.0, gain=2.0))
     always = changed(guided, second_event=SecondEvent(below=1.0, gain=-2.0))
     sure = changed(guided, second_event=SecondEvent(below=-1.0, gain=-2.0))
@@ -384,14 +437,22 @@ def test_a_second_event_is_told_where_that_is_more_similar(guided: Captioner, fi
         assert (both.text, both.score) == (both.alternatives[0].text, both.alternatives[0].score)
         assert both.alternatives[1:] == one.alternatives[: len(both.alternatives) - 1]
         gained = [a.similarity or 0.0 for a in (both.alternatives[0], one.alternatives[0])]
-        np.testing.assert_allclose(guided.similarity([path], [both.text, one.text])[0], gained, atol=1e-5)
-        between = changed(guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] - 1e-4))
-        beyond = changed(guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] + 1e-4))
+        np.testing.assert_allclose(
+            guided.similarity([path], [both.text, one.text])[0], gained, atol=1e-5
+        )
+        between = changed(
+            guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] - 1e-4)
+        )
+        beyond = changed(
+            guided, second_event=SecondEvent(below=1.0, gain=gained[0] - gained[1] + 1e-4)
+        )
         assert between.caption(path) == both
         assert beyond.caption(path) == one
 
 
-def test_the_text_tower_is_read_when_it_is_needed(tiny_guided_checkpoint: Path, tmp_path: Path, files: list[Path]):
+def test_the_text_tower_is_read_when_it_is_needed(
+    tiny_guided_checkpoint: Path, tmp_path: Path, files: list[Path]
+):
     for path in tiny_guided_checkpoint.iterdir():
         if path.name != "text.onnx":
             shutil.copy(path, tmp_path)
@@ -405,12 +466,18 @@ def test_the_text_tower_is_read_when_it_is_needed(tiny_guided_checkpoint: Path, 
             use()
 
 
-def test_confidence_is_logistic_in_what_it_goes_by(guided: Captioner, captioner: Captioner, files: list[Path]):
+def test_confidence_is_logistic_in_what_it_goes_by(
+    guided: Captioner, captioner: Captioner, files: list[Path]
+):
     weights = Confidence(bias=0.3, score=0.7, tag=-2.0, similarity=1.5)
     for path in files[:3]:
         caption = changed(guided, rerank=1.0, confidence=weights).caption(path)
         features = confidence_features(caption)
-        assert features == (caption.score, caption.tags[0].probability, caption.alternatives[0].similarity)
+        assert features == (
+            caption.score,
+            caption.tags[0].probability,
+            caption.alternatives[0].similarity,
+        )
         logit = 0.3 + np.dot([0.7, -2.0, 1.5], features)
         assert caption.confidence == pytest.approx(1 / (1 + np.exp(-logit)))
         assert changed(guided, confidence=Confidence(-1e9, 0, 0, 0)).caption(path).confidence == 0
@@ -428,8 +495,14 @@ def test_similarity_is_the_cosine_of_the_embeddings(guided: Captioner, files: li
         heard = guided.model.hear(guided.spectrogram(load_audio(path, RATE))).embedding
         assert heard is not None
         for value, text in zip(row, sentences, strict=True):
-            said = guided.model.embed_sentences([guided.checkpoint.vocabulary.numbers(words(text))])[0]
-            assert np.linalg.norm(said) == pytest.approx(np.linalg.norm(heard)) == pytest.approx(1, abs=1e-5)
+            said = guided.model.embed_sentences(
+                [guided.checkpoint.vocabulary.numbers(words(text))]
+            )[0]
+            assert (
+                np.linalg.norm(said)
+                == pytest.approx(np.linalg.norm(heard))
+                == pytest.approx(1, abs=1e-5)
+            )
             assert value == pytest.approx(said @ heard, abs=1e-5)
             assert guided.similarity([path], [text])[0, 0] == pytest.approx(
                 value, abs=1e-6
@@ -451,26 +524,37 @@ def test_a_long_sound_is_as_similar_as_its_most_similar_window(guided: Captioner
     windows = [samples[at : at + 10 * RATE] for at in range(0, len(samples), 10 * RATE)]
     sentences = ["a dog barks", "rain", "the engine idles"]
     wanted = guided.similarity(windows, sentences).max(0)
-    np.testing.assert_allclose(guided.similarity([long_file, samples], sentences), [wanted] * 2, atol=1e-6)
+    np.testing.assert_allclose(
+        guided.similarity([long_file, samples], sentences), [wanted] * 2, atol=1e-6
+    )
 
 
-def test_files_are_compared_in_order_and_bad_ones_stop_nothing(guided: Captioner, files: list[Path]):
+def test_files_are_compared_in_order_and_bad_ones_stop_nothing(
+    guided: Captioner, files: list[Path]
+):
     paths = [files[0], Path("gone.wav"), *files[1:]]
     matches = list(guided.similarity_files("rain", ((str(path), path) for path in paths), jobs=2))
     assert [match.file for match in matches] == [str(path) for path in paths]
     assert [match.error is None for match in matches] == [path.exists() for path in paths]
     wanted = guided.similarity(files, ["rain"])[:, 0]
-    np.testing.assert_allclose([m.similarity for m in matches if m.similarity is not None], wanted, atol=1e-6)
+    np.testing.assert_allclose(
+        [m.similarity for m in matches if m.similarity is not None], wanted, atol=1e-6
+    )
 
 
 def test_a_model_without_a_text_tower_says_so(captioner: Captioner, files: list[Path]):
-    for use in (lambda: captioner.similarity(files, ["rain"]), lambda: captioner.similarity_files("rain", [])):
+    for use in (
+        lambda: captioner.similarity(files, ["rain"]),
+        lambda: captioner.similarity_files("rain", []),
+    ):
         with pytest.raises(AuricleError, match="no text tower"):
             use()
 
 
 @pytest.mark.parametrize("model", ["captioner", "guided"])
-def test_attention_has_a_row_for_each_word(request: pytest.FixtureRequest, model: str, files: list[Path]):
+def test_attention_has_a_row_for_each_word(
+    request: pytest.FixtureRequest, model: str, files: list[Path]
+):
     captioner: Captioner = request.getfixturevalue(model)
     samples = load_audio(files[4], RATE)
     text = captioner.caption(samples).text
@@ -479,14 +563,20 @@ def test_attention_has_a_row_for_each_word(request: pytest.FixtureRequest, model
     assert attention.shape == (len(words(text)), frames + captioner.checkpoint.config.decoder.tags)
     np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
     # What is said later changes nothing of what was said before.
-    np.testing.assert_allclose(captioner.attention(samples, " ".join(words(text)[:3])), attention[:3], atol=1e-6)
+    np.testing.assert_allclose(
+        captioner.attention(samples, " ".join(words(text)[:3])), attention[:3], atol=1e-6
+    )
     for wrong in ("xylophonist", "a xylophonist", ""):
         with pytest.raises(AuricleError, match="nothing that the model can say"):
             captioner.attention(samples, wrong)
 
 
-@pytest.mark.parametrize("missing", ["config.json", "vocabulary.txt", "encoder.onnx", "decoder.onnx"])
-def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_path: Path, missing: str):
+@pytest.mark.parametrize(
+    "missing", ["config.json", "vocabulary.txt", "encoder.onnx", "decoder.onnx"]
+)
+def test_a_checkpoint_that_lacks_a_file_says_which(
+    tiny_checkpoint: Path, tmp_path: Path, missing: str
+):
     for path in tiny_checkpoint.iterdir():
         if path.name != missing:
             shutil.copy(path, tmp_path)
@@ -506,7 +596,9 @@ def test_a_checkpoint_that_lacks_a_file_says_which(tiny_checkpoint: Path, tmp_pa
         ({"confidence": {"bias": 1.0}}, "'confidence.score' is missing"),
     ],
 )
-def test_a_config_that_is_wrong_says_where(tiny_checkpoint: Path, tmp_path: Path, change: dict, complaint: str):
+def test_a_config_that_is_wrong_says_where(
+    tiny_checkpoint: Path, tmp_path: Path, change: dict, complaint: str
+):
     for path in tiny_checkpoint.iterdir():
         shutil.copy(path, tmp_path)
     (tmp_path / "config.json").unlink()

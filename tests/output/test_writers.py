@@ -11,13 +11,23 @@ from hypothesis import strategies as st
 
 from auricle.captioning.results import Alternative, Caption, Match, Row, Tag
 from auricle.errors import AudioError
-from auricle.output.writers import COLUMNS, MATCH_COLUMNS, Format, TableFormat, write_matches, write_rows
-
-# Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted, and loses them.
-names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/\r"), min_size=1, max_size=20)
-texts = st.lists(st.sampled_from("a dog's bark far-off 2 rain".split()), min_size=1, max_size=8).map(
-    lambda some: " ".join(some).capitalize() + "."
+from auricle.output.writers import (
+    COLUMNS,
+    MATCH_COLUMNS,
+    Format,
+    TableFormat,
+    write_matches,
+    write_rows,
 )
+
+# Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted,
+# and loses them.
+names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0/\r"), min_size=1, max_size=20
+)
+texts = st.lists(
+    st.sampled_from("a dog's bark far-off 2 rain".split()), min_size=1, max_size=8
+).map(lambda some: " ".join(some).capitalize() + ".")
 times = st.integers(0, 400_000_000).map(lambda milliseconds: milliseconds / 1000)
 
 
@@ -25,11 +35,17 @@ times = st.integers(0, 400_000_000).map(lambda milliseconds: milliseconds / 1000
 def captions(draw: st.DrawFn) -> Caption:
     start, end = sorted(draw(st.tuples(times, times)))
     similarity = st.none() | st.floats(-1, 1)
-    alternatives = draw(st.lists(st.builds(Alternative, texts, st.floats(-50, 0), similarity), min_size=1, max_size=4))
+    alternatives = draw(
+        st.lists(
+            st.builds(Alternative, texts, st.floats(-50, 0), similarity), min_size=1, max_size=4
+        )
+    )
     tags = tuple(draw(st.lists(st.builds(Tag, texts, st.floats(0, 1)), max_size=10)))
     text, score = alternatives[0].text, alternatives[0].score
     confidence = draw(st.none() | st.floats(0, 1))
-    return Caption(start, end, text, score, tuple(alternatives), draw(st.booleans()), tags, confidence)
+    return Caption(
+        start, end, text, score, tuple(alternatives), draw(st.booleans()), tags, confidence
+    )
 
 
 rows = st.lists(st.builds(Row, names, captions()), max_size=5)
@@ -66,7 +82,9 @@ def test_jsonl(some: list[Row], n_best: int):
             (tag.name, near(tag.probability)) for tag in caption.tags
         ]
         if n_best > 1:
-            assert [(a["caption"], a["score"], a["similarity"]) for a in fields["alternatives"]] == [
+            assert [
+                (a["caption"], a["score"], a["similarity"]) for a in fields["alternatives"]
+            ] == [
                 (a.text, near(a.score), near(a.similarity)) for a in caption.alternatives[:n_best]
             ]
 
@@ -74,16 +92,25 @@ def test_jsonl(some: list[Row], n_best: int):
 @pytest.mark.parametrize(("form", "dialect"), [("csv", "excel"), ("tsv", "excel-tab")])
 @given(some=rows, n_best=st.integers(1, 4))
 def test_tables(form: Format, dialect: str, some: list[Row], n_best: int):
-    read = list(csv.DictReader(io.StringIO(written(some, form, n_best=n_best), newline=""), dialect=dialect))
-    wanted = [(row, alternative) for row in some for alternative in caption_of(row).alternatives[:n_best]]
+    read = list(
+        csv.DictReader(io.StringIO(written(some, form, n_best=n_best), newline=""), dialect=dialect)
+    )
+    wanted = [
+        (row, alternative) for row in some for alternative in caption_of(row).alternatives[:n_best]
+    ]
     for fields, (row, alternative) in zip(read, wanted, strict=True):
         assert list(fields) == list(COLUMNS)
         assert (fields["file"], fields["caption"]) == (row.file, alternative.text)
-        assert (float(fields["start"]), float(fields["end"])) == (caption_of(row).start, caption_of(row).end)
+        assert (float(fields["start"]), float(fields["end"])) == (
+            caption_of(row).start,
+            caption_of(row).end,
+        )
         assert float(fields["score"]) == near(alternative.score)
     first = [fields for fields in read if fields["confidence"]]
     sure = [caption_of(row).confidence for row in some if caption_of(row).confidence is not None]
-    assert [float(fields["confidence"]) for fields in first] == [near(confidence) for confidence in sure]
+    assert [float(fields["confidence"]) for fields in first] == [
+        near(confidence) for confidence in sure
+    ]
 
 
 def seconds(clock: str, mark: str) -> float:
@@ -108,10 +135,14 @@ def test_subtitles(form: Format, mark: str, head: str, some: list[Row]):
 
 
 def test_clocks_beyond_an_hour():
-    caption = Caption(3_599.9996, 36_061.25, "Rain.", -1.0, (Alternative("Rain.", -1.0),), whole=False)
+    caption = Caption(
+        3_599.9996, 36_061.25, "Rain.", -1.0, (Alternative("Rain.", -1.0),), whole=False
+    )
     assert "01:00:00,000 --> 10:01:01,250" in written([Row("a", caption)], "srt")
     assert "01:00:00.000 --> 10:01:01.250" in written([Row("a", caption)], "vtt")
-    assert written([Row("a.wav", caption)], "text") == "a.wav: [01:00:00.000 - 10:01:01.250] Rain.\n"
+    assert (
+        written([Row("a.wav", caption)], "text") == "a.wav: [01:00:00.000 - 10:01:01.250] Rain.\n"
+    )
 
 
 @given(rows, st.integers(1, 4), st.booleans())

@@ -36,14 +36,17 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 def mn04_reference(shared: Path, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Sound at 32 kHz and EfficientAT's features and outputs for it.
 
-    Its authors resampled 44.1 kHz to 32 kHz by other means than FFmpeg's; scipy's polyphase filter is near to them.
+    Its authors resampled 44.1 kHz to 32 kHz by other means than FFmpeg's; scipy's polyphase filter
+    is near to them.
     """
     signal = pytest.importorskip("scipy.signal", reason="the reference was resampled as scipy does")
     weights = shared / "corpus" / "weights" / "efficientat_mn04"
     path = next((shared / "corpus" / "audio").glob(f"*/{name}.*"))
     sound = signal.resample_poly(load_audio(path, 44_100), 320, 441).astype(np.float32)
     with np.load(weights / "reference_outputs.npz") as outputs:
-        return sound, {key: outputs[f"{name}__{key}"] for key in ("mel", "featmap", "logits", "emb")}
+        return sound, {
+            key: outputs[f"{name}__{key}"] for key in ("mel", "featmap", "logits", "emb")
+        }
 
 
 def test_panns_equals_its_reference(shared: Path):
@@ -63,13 +66,16 @@ def test_vggish_equals_its_reference(shared: Path):
 def test_mobilenet_equals_its_reference(shared: Path, name: str):
     sound, reference = mn04_reference(shared, name)
     error = np.abs(log_mel(sound, FRONT_ENDS["mobilenet"]) - reference["mel"][0].T)
-    # Next to silence the logarithm magnifies what resampling rounds: 2 of 64,128 values of one clip are 1.2e-4 away.
+    # Next to silence the logarithm magnifies what resampling rounds: 2 of 64,128 values of one clip
+    # are 1.2e-4 away.
     assert error.max() < 2e-4
     assert np.quantile(error, 0.999) < 1e-4
 
 
 def test_mobilenet_leads_to_the_reference_outputs(shared: Path):
-    torch = pytest.importorskip("torch", reason="MobileNet runs on torch: pip install 'auricle[train]'")
+    torch = pytest.importorskip(
+        "torch", reason="MobileNet runs on torch: pip install 'auricle[train]'"
+    )
     from auricle.models.mobilenet import MobileNet
     from auricle.training.weights import load_published
 
@@ -81,9 +87,15 @@ def test_mobilenet_leads_to_the_reference_outputs(shared: Path):
         with torch.inference_mode():
             features = model(torch.from_numpy(log_mel(sound, FRONT_ENDS["mobilenet"]))[None])
             mask = torch.ones(features.shape[:2], dtype=torch.bool)
-            np.testing.assert_allclose(features[0], reference["featmap"].mean(1).T, rtol=0, atol=1e-4)
-            np.testing.assert_allclose(model.embed(features, mask)[0], reference["emb"], rtol=0, atol=1e-4)
-            np.testing.assert_allclose(model.tags(features, mask)[0], reference["logits"], rtol=0, atol=1e-4)
+            np.testing.assert_allclose(
+                features[0], reference["featmap"].mean(1).T, rtol=0, atol=1e-4
+            )
+            np.testing.assert_allclose(
+                model.embed(features, mask)[0], reference["emb"], rtol=0, atol=1e-4
+            )
+            np.testing.assert_allclose(
+                model.tags(features, mask)[0], reference["logits"], rtol=0, atol=1e-4
+            )
 
 
 @each_front_end
@@ -92,11 +104,14 @@ def test_mobilenet_leads_to_the_reference_outputs(shared: Path):
 def test_chunked_equals_whole(parameters: FrontEnd, data: st.DataObject):
     sound = noise(data.draw(st.integers(1, 3 * parameters.rate)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=8)))
-    small = data.draw(st.sampled_from([0, 1, 7, 100]))  # a tail of so many chunks of a single sample
+    # a tail of so many chunks of a single sample
+    small = data.draw(st.sampled_from([0, 1, 7, 100]))
     cuts = [*cuts, *range(max(cuts[-1] if cuts else 0, len(sound) - small), len(sound))]
     chunks = [sound[a:b] for a, b in itertools.pairwise([0, *cuts, len(sound)])]
     streamed = list(log_mel_stream(chunks, parameters))
-    np.testing.assert_allclose(np.concatenate(streamed), log_mel(sound, parameters), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        np.concatenate(streamed), log_mel(sound, parameters), rtol=0, atol=2e-5
+    )
     assert all(piece.dtype == np.float32 and len(piece) for piece in streamed)
 
 
@@ -104,7 +119,10 @@ def test_chunked_equals_whole(parameters: FrontEnd, data: st.DataObject):
 @settings(max_examples=30, deadline=None)
 @given(samples=st.integers(1, 60_000))
 def test_frames_are_as_many_as_foretold(parameters: FrontEnd, samples: int):
-    assert log_mel(noise(samples), parameters).shape == (parameters.frames(samples), parameters.mels)
+    assert log_mel(noise(samples), parameters).shape == (
+        parameters.frames(samples),
+        parameters.mels,
+    )
 
 
 @each_front_end
@@ -135,7 +153,11 @@ def test_a_short_sound_is_followed_by_silence(parameters: FrontEnd):
 
 @each_front_end
 def test_silence_and_full_scale_are_finite(parameters: FrontEnd):
-    for sound in (np.zeros(parameters.rate), np.ones(parameters.rate), tone(1, 997, parameters.rate, amplitude=1)):
+    for sound in (
+        np.zeros(parameters.rate),
+        np.ones(parameters.rate),
+        tone(1, 997, parameters.rate, amplitude=1),
+    ):
         assert np.isfinite(log_mel(sound.astype(np.float32), parameters)).all()
 
 
@@ -150,11 +172,14 @@ def test_decibels_follow_the_level(name: str):
 @each_front_end
 @settings(max_examples=50, deadline=None)
 @given(exponents=st.lists(st.floats(-12, 5), min_size=1, max_size=20))
-def test_mel_bands_come_back_from_their_logarithm_down_to_the_floor(parameters: FrontEnd, exponents: list[float]):
+def test_mel_bands_come_back_from_their_logarithm_down_to_the_floor(
+    parameters: FrontEnd, exponents: list[float]
+):
     mel = (10.0 ** np.array(exponents)).astype(np.float32)
     back = from_log(to_log(mel, parameters), parameters)
     assert (back >= 0).all()
-    # Decibels stop at the floor; the natural logarithm has it added, and what is far below it is lost in rounding.
+    # Decibels stop at the floor; the natural logarithm has it added, and what is far below it is
+    # lost in rounding.
     heard = np.maximum(mel, parameters.floor) if parameters.logarithm == "decibel" else mel
     np.testing.assert_allclose(back, heard, rtol=2e-5, atol=2e-5 * parameters.floor)
 
@@ -201,7 +226,8 @@ def test_groups_of_filters_are_the_filters_and_small(parameters: FrontEnd):
 def test_slaney_filters_have_equal_area(name: str):
     parameters = FRONT_ENDS[name]
     area = mel_filters(parameters).sum(0) * parameters.rate / parameters.fft
-    np.testing.assert_allclose(area[30:], 1, atol=0.05)  # narrower bands are sampled by too few bins to say
+    # narrower bands are sampled by too few bins to say
+    np.testing.assert_allclose(area[30:], 1, atol=0.05)
 
 
 @each_front_end

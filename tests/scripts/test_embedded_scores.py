@@ -1,4 +1,5 @@
-"""The numbers of the embedded model's card: what counts, what is chance, and how sure the figures are."""
+"""The numbers of the embedded model's card: what counts, what is chance, and how sure the figures
+are."""
 
 import csv
 import json
@@ -21,7 +22,7 @@ from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import grouped, interval, mean, resample
 from sounds import tone, write_wav
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 RATE = 8000
 
 
@@ -51,12 +52,16 @@ class FakeCaptioner:
     rate = RATE
 
     def caption(self, sounds: list[Path | np.ndarray]) -> list[Said]:
-        return [Said(f"A {s.stem.split('_')[0]} is heard." if isinstance(s, Path) else "A dog barks.") for s in sounds]
+        return [
+            Said(f"A {s.stem.split('_')[0]} is heard." if isinstance(s, Path) else "A dog barks.")
+            for s in sounds
+        ]
 
 
 @pytest.fixture
 def held_out(scores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A manifest of four labels, three recordings of two sounds each, two of human captions; and the labels' words."""
+    """A manifest of four labels, three recordings of two sounds each, two of human captions; and
+    the labels' words."""
     monkeypatch.setattr(scores, "load", lambda _: FakeCaptioner())
     rows = []
     for number in range(24):
@@ -64,15 +69,23 @@ def held_out(scores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[P
         write_wav(tmp_path / f"{label}_{number}.wav", tone(0.2, 200 + 10 * number, RATE), RATE)
         split = "label_valid" if number < 16 else "human_train" if number < 20 else "human_valid"
         of = [f"a {label} number {n} is here" for n in range(5)]
-        rows.append([f"{label}_{number}.wav", split, label, f"recording {label} {number // 8}", *of])
+        rows.append(
+            [f"{label}_{number}.wav", split, label, f"recording {label} {number // 8}", *of]
+        )
     with (tmp_path / "sounds.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, 6))], *rows])
-    (tmp_path / "words.csv").write_text("label,words\ndog,dog dogs bark\nrain,rain rains\nbell,bell bark\ncat,meows\n")
+        csv.writer(file).writerows(
+            [["file", "split", "label", "group", *(f"caption_{n}" for n in range(1, 6))], *rows]
+        )
+    (tmp_path / "words.csv").write_text(
+        "label,words\ndog,dog dogs bark\nrain,rain rains\nbell,bell bark\ncat,meows\n"
+    )
     return tmp_path / "sounds.csv", tmp_path / "words.csv"
 
 
 def run(scores, *arguments: object) -> str:
-    result = CliRunner().invoke(scores.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        scores.app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -115,7 +128,9 @@ def test_copies_of_a_recording_make_nothing_surer():
     copied = mean(np.repeat(values, 4))
     four_times = list(np.repeat(recordings, 4))
     by_recording = resample({"": grouped(copied, four_times)}, 2000, 0)[""]
-    singly, whole, of_one = (interval(drawn) for drawn in (resample({"": copied}, 2000, 0)[""], by_recording, once))
+    singly, whole, of_one = (
+        interval(drawn) for drawn in (resample({"": copied}, 2000, 0)[""], by_recording, once)
+    )
     assert whole.high - whole.low == pytest.approx(of_one.high - of_one.low)
     assert whole.high - whole.low == pytest.approx(2 * (singly.high - singly.low), rel=0.1)
 
@@ -135,7 +150,11 @@ def test_two_sounds_are_mixed_at_0_db_and_do_not_clip(scores):
 
 def test_pairs_are_of_other_labels_and_even(scores):
     labels = "abcdef"
-    items = [Item(Path(f"{label}{n}.wav"), "label_valid", ("",), label) for label in labels for n in range(4)]
+    items = [
+        Item(Path(f"{label}{n}.wav"), "label_valid", ("",), label)
+        for label in labels
+        for n in range(4)
+    ]
     wanted = {label: {label} for label in labels} | {"b": {"a", "b"}}
     pairs = scores.draw_pairs(items, wanted, 12, 0)
     assert ("a", "b") not in {tuple(sorted((x.label, y.label))) for x, y in pairs}
@@ -166,7 +185,9 @@ def test_the_committed_pairs(scores, shared: Path):
 
 def test_a_mixed_sound_must_be_held_out(scores, held_out: tuple[Path, Path], tmp_path: Path):
     (tmp_path / "mixtures.csv").write_text("first,second\ndog_0.wav,bell_22.wav\n")
-    with pytest.raises(AuricleError, match=r"bell_22.wav: mixed, but not among the sounds held out"):
+    with pytest.raises(
+        AuricleError, match=r"bell_22.wav: mixed, but not among the sounds held out"
+    ):
         run(scores, "mixtures", tmp_path, *held_out, "--list", tmp_path / "mixtures.csv")
 
 
@@ -183,14 +204,16 @@ def test_logistic_regression_finds_the_model_that_made_the_data(scores):
     assert scores.calibration_error(ours, right) < 0.015
     assert scores.calibration_error(np.minimum(1, ours + 0.2), right) > 0.1
     # A constant feature, as of a checkpoint without tags, changes nothing.
-    assert scores.fit_logistic(np.column_stack([features, np.ones(20_000)]), right)[1:] == pytest.approx(
-        [*found[1:], 0]
-    )
+    assert scores.fit_logistic(np.column_stack([features, np.ones(20_000)]), right)[
+        1:
+    ] == pytest.approx([*found[1:], 0])
 
 
 def test_the_calibration_error_of_a_handful_by_hand(scores):
     probability, right = np.array([0.1, 0.12, 0.95, 1.0]), np.array([0.0, 1.0, 1.0, 1.0])
-    assert scores.calibration_error(probability, right) == pytest.approx((0.5 - 0.11) / 2 + (1 - 0.975) / 2)
+    assert scores.calibration_error(probability, right) == pytest.approx(
+        (0.5 - 0.11) / 2 + (1 - 0.975) / 2
+    )
 
 
 def test_a_recording_is_in_one_fold(scores):
@@ -201,7 +224,9 @@ def test_a_recording_is_in_one_fold(scores):
 
 
 def test_content_words_are_shared_exactly(scores):
-    precision, recall = scores.content_overlap("A dog barks in the rain.", ["The dog is barking", "Rain and a dog"])
+    precision, recall = scores.content_overlap(
+        "A dog barks in the rain.", ["The dog is barking", "Rain and a dog"]
+    )
     assert (precision, recall) == (2 / 3, 2 / 3)
     assert scores.content_overlap("It is.", ["A dog"]) == (0, 0)
 
@@ -220,13 +245,25 @@ def test_mixtures(scores, held_out: tuple[Path, Path], tmp_path: Path):
     pairs = tmp_path / "mixtures.csv"
     run(scores, "draw-mixtures", tmp_path, *held_out, "--output", pairs, "--count", 4)
     assert len(pairs.read_text().splitlines()) == 5
-    (tmp_path / "mixtures.csv").write_text("first,second\ndog_0.wav,rain_1.wav\nrain_5.wav,cat_3.wav\n")
+    (tmp_path / "mixtures.csv").write_text(
+        "first,second\ndog_0.wav,rain_1.wav\nrain_5.wav,cat_3.wav\n"
+    )
     printed = run(scores, "mixtures", tmp_path, *held_out, "--list", pairs)
-    shares = {row: cells(printed, row)[0] for row in ("both named", "at least one", "the first", "the second")}
-    assert shares == {"both named": "0.0%", "at least one": "50.0%", "the first": "50.0%", "the second": "0.0%"}
+    shares = {
+        row: cells(printed, row)[0]
+        for row in ("both named", "at least one", "the first", "the second")
+    }
+    assert shares == {
+        "both named": "0.0%",
+        "at least one": "50.0%",
+        "the first": "50.0%",
+        "the second": "0.0%",
+    }
 
 
-def test_calibrate(scores, held_out: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_calibrate(
+    scores, held_out: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def features(caption: Said) -> tuple[float, ...]:
         return caption.score, 0.0, float("cat" not in caption.text)
 
@@ -250,7 +287,8 @@ def test_examples(scores, held_out: tuple[Path, Path]):
 
 def test_human(scores, held_out: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     def statistics(_: object, texts: list[str], references: list[list[str]]) -> dict[str, object]:
-        """Every measure is the share of words in a reference; Java and language models have tests of their own."""
+        """Every measure is the share of words in a reference; Java and language models have tests
+        of their own."""
         shares = [scores.content_overlap(*pair)[0] for pair in zip(texts, references, strict=True)]
         return dict.fromkeys(scores.MEASURES, mean(np.array(shares)))
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'")
+pytest.importorskip(
+    "matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'"
+)
 
 from matplotlib.figure import Figure
 
@@ -66,4 +68,6 @@ def test_a_picture_that_fails_leaves_the_one_before(
     monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(OSError, match="no space"):
         explain(captioner, chirp(2, 100, 8_000, RATE), tmp_path / "out.png")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out.png", b"before")]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
+        ("out.png", b"before")
+    ]

@@ -17,13 +17,19 @@ app.add_typer(metrics_app, name="metrics")
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_java: Callable[[pytest.MonkeyPatch], None]) -> Path:
+def files(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_java: Callable[[pytest.MonkeyPatch], None],
+) -> Path:
     """Captions of two systems in a folder; no Java, so that nothing takes long."""
     without_java(monkeypatch)
     (tmp_path / "a.jsonl").write_text(
         '{"file": "1.wav", "caption": "A dog barks."}\n{"file": "2.wav", "caption": "Rain falls."}\n'
     )
-    (tmp_path / "b.csv").write_text("file,caption\n2.wav,rain falls on a roof\n1.wav,a dog is barking\n")
+    (tmp_path / "b.csv").write_text(
+        "file,caption\n2.wav,rain falls on a roof\n1.wav,a dog is barking\n"
+    )
     (tmp_path / "references.csv").write_text(
         "file_name,caption_1,caption_2\n1.wav,A dog is barking,A dog barks\n2.wav,Rain falls on a roof,It rains\n"
     )
@@ -31,13 +37,21 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_java: Callabl
 
 
 def run(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def test_evaluate(files: Path) -> None:
-    wanted = ["evaluate", "--candidates", files / "a.jsonl", "--references", files / "references.csv"]
+    wanted = [
+        "evaluate",
+        "--candidates",
+        files / "a.jsonl",
+        "--references",
+        files / "references.csv",
+    ]
     printed = run(*wanted, "--report", files / "report", "--resamples", 50)
     assert "CIDEr-D" in printed
     assert "SPICE is missing: Java is not installed" in printed
@@ -53,7 +67,13 @@ def test_evaluate(files: Path) -> None:
 
 
 def test_compare(files: Path) -> None:
-    wanted = ["compare", files / "a.jsonl", files / "b.csv", "--references", files / "references.csv"]
+    wanted = [
+        "compare",
+        files / "a.jsonl",
+        files / "b.csv",
+        "--references",
+        files / "references.csv",
+    ]
     found = json.loads(run(*wanted, "--json"))
     cider = found["differences"]["cider_d"]
     assert cider["difference"] == cider["second"] - cider["first"] > 0
@@ -80,7 +100,9 @@ def test_starting_it_imports_nothing_heavy() -> None:
     import sys
 
     code = "import sys, auricle.cli.evaluate; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"torch", "pycocoevalcap", "auricle.evaluation.scores"} & set(modules)
 
 
@@ -90,8 +112,18 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
     (files / "manifest.csv").write_text(
         "file,split,caption_1,caption_2\n1.wav,test,A dog barks.,A bird sings.\n2.wav,test,Rain falls.,Wind blows.\n"
     )
-    wanted = ["evaluate", "--checkpoint", tiny_checkpoint, "--manifest", files / "manifest.csv", "--split", "test"]
+    wanted = [
+        "evaluate",
+        "--checkpoint",
+        tiny_checkpoint,
+        "--manifest",
+        files / "manifest.csv",
+        "--split",
+        "test",
+    ]
     scores = json.loads(run(*wanted, "--resamples", 0, "--json"))
     assert scores["caption_length"] > 0
-    with pytest.raises(AuricleError, match="--candidates and --references, or --manifest and --split"):
+    with pytest.raises(
+        AuricleError, match="--candidates and --references, or --manifest and --split"
+    ):
         run("evaluate", "--manifest", files / "manifest.csv")
