@@ -388,7 +388,7 @@ def test_nothing_is_printed(tmp_path):
     path = tmp_path / "bad.wav"
     path.write_bytes(b"RIFF\0\0\0\0WAVEfmt " + bytes(range(256)))
     code = f"""
-from auricle.audio import load_audio, AudioError
+from auricle.errors import AudioError\nfrom auricle.sound.decode import load_audio
 try:
     load_audio({str(path)!r}, 32000)
 except AudioError:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.storage import archives
+from auricle.storage import unpacking
 from auricle.storage.archives import ArchiveError, unpack
 
 py7zr = pytest.importorskip("py7zr", reason="7z archives: pip install 'auricle[data]'")
@@ -144,10 +144,10 @@ def test_links_and_devices_are_refused(tmp_path: Path):
 def test_limits_hold(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     archive = make(tmp_path, FILES)
     with monkeypatch.context() as small:
-        small.setattr(archives, "MOST_BYTES", 1_000_000)
+        small.setattr(unpacking, "MOST_BYTES", 1_000_000)
         with pytest.raises(ArchiveError, match="holds"):
             unpack(archive, tmp_path / "new", wavs)
-    monkeypatch.setattr(archives, "MOST_FILES", 2)
+    monkeypatch.setattr(unpacking, "MOST_FILES", 2)
     with pytest.raises(ArchiveError, match="more than 2 files"):
         unpack(archive, tmp_path / "new", wavs)
     assert not (tmp_path / "new").exists()
