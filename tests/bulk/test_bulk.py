@@ -30,6 +30,7 @@ from auricle.captioning.captioner import load
 from auricle.captioning.results import Row
 from auricle.errors import AuricleError
 from auricle.output.writers import row_fields
+from auricle.storage.files import PART_PREFIX, PART_SUFFIX
 from sounds import chirp, tone, write_wav
 
 if find_spec("ray") is None:  # imported, it would have read its environment
@@ -187,14 +188,12 @@ def test_a_restart_does_what_is_missing_and_what_failed(folder: Path, tmp_path: 
     assert work(copy, out, size=2) == []
 
 
-def test_what_a_kill_left_is_removed_once_its_shard_is_there(folder: Path, tmp_path: Path):
+def test_the_end_of_a_job_removes_the_parts_of_killed_workers(folder: Path, tmp_path: Path):
     work(folder, tmp_path)
     (shard,) = (tmp_path / "captions").iterdir()
-    shard.with_name(f"{shard.name}.0.part").write_bytes(b"PAR1")
-    other = shard.with_name("0.parquet.0.part")
-    other.write_bytes(b"PAR1")
+    shard.with_name(f"{PART_PREFIX}0123{PART_SUFFIX}").write_bytes(b"PAR1")
     Output(place(str(tmp_path)), Options()).end({"a": "why"})
-    assert set((tmp_path / "captions").iterdir()) == {shard, other}
+    assert set((tmp_path / "captions").iterdir()) == {shard}
     assert errors(tmp_path) == {"a": "why"}
 
 

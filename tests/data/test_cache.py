@@ -1,16 +1,13 @@
 """The feature cache: what is computed once is true, whole and found again."""
 
-import multiprocessing
-import os
-import signal
-import time
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytest
 
-from auricle.data.cache import OLD, FeatureCache, write_whole
+from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import FRONT_ENDS, log_mel
@@ -34,9 +31,14 @@ def load(folder: Path, files: list[Path], **options: int) -> list[np.ndarray]:
     return FeatureCache(VGGISH, 30.0, folder).load(files, progress=False, **options)
 
 
-def entries(folder: Path) -> dict[Path, int]:
-    """Every file in the cache with when it was written."""
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+def entries(folder: Path) -> dict[str, list[int]]:
+    """The key and the place of every array in the cache."""
+    found = {}
+    for index in sorted(folder.rglob("index.sqlite")):
+        with closing(sqlite3.connect(index)) as database:
+            for key, *place in database.execute("SELECT * FROM arrays ORDER BY key"):
+                found[f"{index.parent.name}/{key}"] = place
+    return found
 
 
 def test_spectrograms_are_those_of_the_files_in_their_order(tmp_path: Path, files: list[Path]):
@@ -63,9 +65,7 @@ def test_a_second_load_computes_nothing(
 def test_parallel_equals_serial(tmp_path: Path, files: list[Path]):
     serial = load(tmp_path / "serial", files, jobs=1)
     parallel = load(tmp_path / "parallel", files * 3, jobs=8)  # the same file at once, too
-    assert {path.name for path in entries(tmp_path / "serial")} == {
-        path.name for path in entries(tmp_path / "parallel")
-    }
+    assert entries(tmp_path / "serial").keys() == entries(tmp_path / "parallel").keys()
     for one, other in zip(serial * 3, parallel, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -104,43 +104,19 @@ def test_every_file_that_cannot_be_read_is_listed(tmp_path: Path, files: list[Pa
     assert len(entries(tmp_path / "cache")) == len(files)  # the rest need not be computed again
 
 
-def _half_save(file: BinaryIO, array: np.ndarray) -> None:
-    file.write(array.tobytes()[: array.nbytes // 2])
-    file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _write_and_die(path: Path) -> None:
-    np.save = _half_save
-    write_whole(path, np.ones((1000, 64)))
-
-
-def test_a_killed_writer_leaves_nothing_half_written(tmp_path: Path):
-    process = multiprocessing.get_context("spawn").Process(
-        target=_write_and_die, args=(tmp_path / "entry.npy",)
-    )
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    assert not (tmp_path / "entry.npy").exists()
-
-
-def test_a_failed_writer_leaves_nothing_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(np, "save", fail)
-    with pytest.raises(AuricleError, match="disk full"):
-        write_whole(tmp_path / "entry.npy", np.ones(3))
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_a_killed_process_left_goes_when_it_is_old(tmp_path: Path, files: list[Path]):
-    load(tmp_path / "cache", files)
-    (folder,) = (tmp_path / "cache").iterdir()
-    for name, age in (("old.part", 2 * OLD), ("young.part", 0.0)):
-        (folder / name).touch()
-        os.utime(folder / name, (time.time() - age, time.time() - age))
-    load(tmp_path / "cache", files)
-    assert [path.name for path in folder.glob("*.part")] == ["young.part"]
-    assert len(entries(folder)) == len(files) + 1
+def test_many_sounds_take_few_file_descriptors(tmp_path: Path):
+    resource = pytest.importorskip("resource", reason="limits of open files are a Unix matter")
+    samples = np.zeros(1_600, np.float32)
+    files = []
+    for number in range(1_500):
+        samples[number] = 0.5  # another content
+        files.append(write_wav(tmp_path / f"{number}.wav", samples, 16_000))
+        samples[number] = 0
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        spectrograms = load(tmp_path / "cache", files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(spectrograms) == 1_500
+    assert len(entries(tmp_path / "cache")) == 1_500

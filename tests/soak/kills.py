@@ -149,7 +149,7 @@ prepare_labelled(Path("set"), replace(ESC50, remote=Remote("ESC-50.zip", "URL", 
 CACHE = """
 from pathlib import Path
 from auricle.data.cache import FeatureCache
-from auricle.features import FRONT_ENDS
+from auricle.sound.features import FRONT_ENDS
 cache = FeatureCache(FRONT_ENDS["panns"], 30.0, Path("features"))
 cache.load(sorted(Path("sounds").glob("*.wav")), progress=False)
 """

@@ -37,6 +37,7 @@ from auricle.errors import AuricleError, printable
 from auricle.output.writers import row_fields
 from auricle.sound.container import Source
 from auricle.sound.find import MEDIA
+from auricle.storage.files import PART_SUFFIX
 
 SCHEMA = pyarrow.schema(
     {
@@ -165,15 +166,11 @@ class Output:
         self.folder.below("errors.jsonl").write("".join(f"{line}\n" for line in lines).encode())
 
     def end(self, errors: dict[str, str]) -> None:
-        """Writes `errors.jsonl`, and removes what killed workers left of shards that are there
-        now.
-        """
+        """Writes `errors.jsonl`, and removes the temporary files of killed workers."""
         self.write_errors(errors)
         if self.folder.local:
-            for part in Path(self.folder.path, "captions").glob("*.part"):
-                key, _, _ = part.name.partition(".")
-                if Path(self._shard(key).path).exists():
-                    part.unlink(missing_ok=True)
+            for part in Path(self.folder.path, "captions").glob(f"*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
 
     def _files(self, key: str) -> set[str]:
         content = self._shard(key).read()

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow
 from pyarrow import parquet
@@ -29,6 +28,7 @@ from pyarrow.fs import (
 from auricle.errors import AuricleError
 from auricle.sound.find import MEDIA, find_sounds
 from auricle.sound.network import shown_url
+from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "path", "url")  # of a manifest: the first that it has names the sounds
 MANIFESTS = (".csv", ".parquet")
@@ -60,24 +60,21 @@ class Place:
             return stream.read()
 
     def write(self, content: bytes) -> None:
-        """Writes a file whole or not at all: beside, then renamed; an object store has it whole
-        when the put has ended.
+        """Writes a file whole or not at all.
+
+        An object store shows the file when the put has ended.
         """
         if not self.local:
             with self.files.open_output_stream(self.path) as stream:
                 stream.write(content)
             return
-        # Two attempts at the same file, of which one's machine was lost from sight, do not share a
-        # name.
-        part = Path(f"{self.path}.{uuid4().hex}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
+        path = Path(self.path)
         try:
-            part.write_bytes(content)
-            part.replace(self.path)
-        except BaseException as error:
-            part.unlink(missing_ok=True)
-            # Who else wrote the same file may have tidied up.
-            if not (isinstance(error, FileNotFoundError) and Path(self.path).exists()):
+            with written_whole(path) as part:
+                part.write_bytes(content)
+        except FileNotFoundError:
+            # Another attempt at the same file has finished it and removed the parts.
+            if not path.exists():
                 raise
 
     def listed(self) -> list[str]:

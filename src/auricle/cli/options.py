@@ -11,6 +11,7 @@ import typer
 
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.find import find_sounds
+from auricle.storage.files import written_whole
 
 if TYPE_CHECKING:
     from auricle.captioning.captioner import Captioner
@@ -119,21 +120,12 @@ def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iter
 
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to, or standard output.
-
-    A file gets its name when it is whole; what a stop leaves of it ends in `.part`.
-    """
+    """The text file to write to, or standard output; Ctrl-C leaves `NAME.part`."""
     if output is None:
         yield sys.stdout
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    plain = output.is_file() or not output.exists()  # and no pipe or device
-    part = output.with_name(f"{output.name}.part") if plain else output
-    try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-    except OSError as error:
-        error.filename = error.filename or str(output)  # a full disk's has none
-        raise
-    if plain:
-        part.replace(output)
+    with (
+        written_whole(output, keep_interrupted=True) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file

@@ -2,12 +2,8 @@
 
 import hashlib
 import os
-import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +12,14 @@ from rich.progress import track
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import VERSION, FrontEnd, log_mel
+from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder
 
-OLD = 86_400.0  # seconds after which an unfinished entry is what a killed process left
+SOUNDS_PER_COMMIT = 64  # sounds whose spectrograms are stored together; a stop loses at most these
 
 
 class FeatureCache:
-    """The log-mel spectrograms of some files, as read-only memory maps.
+    """The log-mel spectrograms of sound files.
 
     Entries are keyed by the front end's parameters and the file's content, so a changed file or
     front end is a new entry.
@@ -38,80 +35,69 @@ class FeatureCache:
     ) -> None:
         self.front_end = front_end
         self.maximum_seconds = maximum_seconds
-        parameters = hashlib.sha256(
-            repr((VERSION, front_end, maximum_seconds)).encode()
-        ).hexdigest()[:12]
-        self.folder = (folder or cache_folder("features")) / f"{front_end.name}-{parameters}"
+        parameters = repr((VERSION, front_end, maximum_seconds)).encode()
+        name = f"{front_end.name}-{hashlib.sha256(parameters).hexdigest()[:12]}"
+        self.folder = (folder or cache_folder("features")) / name
 
     def load(
         self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True
     ) -> list[np.ndarray]:
-        """The spectrograms of the files, (frames, mels) float32 each; those that are missing are
-        computed, in parallel.
+        """The spectrograms of the files, (frames, mels) float32 each, read-only.
+
+        Missing ones are computed, several at a time, and stored.
+
+        Args:
+            files: the sound files.
+            jobs: sounds at a time; one per processor if None.
+            progress: whether to show a progress bar.
 
         Raises:
-            AuricleError: with every file that cannot be read, a line each.
+            AuricleError: lists every file that cannot be read, one per line.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        remove_old_parts(self.folder)
-        problems: list[str] = []
-        spectrograms: list[np.ndarray] = []
+        store = ArrayStore(self.folder, np.float32, self.front_end.mels)
+        keys: dict[Path, str] = {}
+        problems: dict[Path, AudioError] = {}
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-            results = pool.map(partial(self._entry), files)
-            for result in track(
-                results, "Features", len(files), disable=not progress, transient=True
-            ):
-                if isinstance(result, AudioError):
-                    problems.append(str(result))
+            for file, key in zip(files, pool.map(content_key, files), strict=True):
+                if isinstance(key, AudioError):
+                    problems[file] = key
                 else:
-                    spectrograms.append(np.load(result, mmap_mode="r"))
+                    keys[file] = key
+            missing = store.missing(list(keys.values()))
+            # Files with equal content share an entry.
+            new = list({key: file for file, key in keys.items() if key in missing}.values())
+            computed = zip(new, pool.map(self._spectrogram, new), strict=True)
+            pending: dict[str, np.ndarray] = {}
+            for file, spectrogram in track(
+                computed, "Features", len(new), disable=not progress, transient=True
+            ):
+                if isinstance(spectrogram, AudioError):
+                    problems[file] = spectrogram
+                    continue
+                pending[keys[file]] = spectrogram
+                if len(pending) == SOUNDS_PER_COMMIT:
+                    store.add(pending)
+                    pending = {}
+            store.add(pending)
         if problems:
+            listed = "\n  ".join(str(problems[file]) for file in files if file in problems)
             raise AuricleError(
-                "\n  ".join([f"{len(problems)} of {len(files)} sounds cannot be used:", *problems])
+                f"{len(problems)} of {len(files)} sounds cannot be used:\n  {listed}"
             )
-        return spectrograms
+        return store.load([keys[file] for file in files])
 
-    def _entry(self, file: Path) -> Path | AudioError:
+    def _spectrogram(self, file: Path) -> np.ndarray | AudioError:
         try:
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "blake2b").hexdigest()[:32]
-        except OSError as error:
-            return AudioError(f"{file}: cannot be read: {error.strerror}")
-        try:
-            entry = self.folder / f"{digest}.npy"
-            if not entry.exists():
-                samples = load_audio(file, self.front_end.rate, max_seconds=self.maximum_seconds)
-                write_whole(entry, log_mel(samples, self.front_end))
-            return entry
+            samples = load_audio(file, self.front_end.rate, max_seconds=self.maximum_seconds)
+            return log_mel(samples, self.front_end)
         except AudioError as error:
             return error
 
 
-def remove_old_parts(folder: Path) -> None:
-    """Removes what processes that were killed began to write."""
-    for part in folder.glob("*.part"):
-        with suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > OLD:
-                part.unlink()
-
-
-def write_whole(path: Path, array: np.ndarray) -> None:
-    """Writes an .npy that is there whole or not at all, also when two processes write it at once.
-
-    Raises:
-        AuricleError: the disk is full, or the folder cannot be written.
-    """
-    temporary = None
+def content_key(file: Path) -> str | AudioError:
+    """A hash of the file's content, in hexadecimal."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary:
-            os.unlink(temporary)
-        if isinstance(error, OSError):  # numpy's own says how many bytes there is no room for
-            raise AuricleError(
-                f"{path.parent} cannot be written ({error.strerror or error}): is its disk full?"
-            ) from None
-        raise
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        return AudioError(f"{file}: cannot be read: {error.strerror}")

@@ -14,7 +14,6 @@ differ in few bits; other moments, however alike they sound to people, differ in
 """
 
 import csv
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.data.cache import remove_old_parts, write_whole
+from auricle.data.cache import content_key
 from auricle.data.manifest import Item
 from auricle.errors import AudioError
 from auricle.sound.decode import load_audio
+from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder, written_whole
 
 VERSION = 1  # of the fingerprint: another is another cache
@@ -70,24 +70,25 @@ class Heard:
 def hear(
     files: Sequence[Path], *, jobs: int | None = None, folder: Path | None = None
 ) -> Iterator[Heard | AudioError]:
-    """Digest and fingerprint of each file, in their order, or why it has none; computed once, and
-    kept in the user's cache.
+    """Digest and fingerprint of each file, in their order, or why it has none.
+
+    Fingerprints are computed once and kept in the user's cache.
+
+    Args:
+        files: the sound files.
+        jobs: sounds at a time; one per processor if None.
+        folder: where to keep fingerprints; in the user's cache if None.
     """
-    folder = folder or cache_folder(f"fingerprints-{VERSION}")
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_old_parts(folder)
+    store = ArrayStore(folder or cache_folder(f"fingerprints-{VERSION}"), np.uint32, 1)
 
     def heard(file: Path) -> Heard | AudioError:
+        key = content_key(file)
+        if isinstance(key, AudioError):
+            return key
         try:
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "blake2b").hexdigest()[:32]
-        except OSError as error:
-            return AudioError(f"{file}: cannot be read: {error.strerror}")
-        entry = folder / f"{digest}.npy"
-        try:
-            if not entry.exists():
-                write_whole(entry, fingerprint(load_audio(file, RATE)))
-            return Heard(digest, np.load(entry))
+            if store.missing([key]):
+                store.add({key: fingerprint(load_audio(file, RATE))})
+            return Heard(key, store.load([key])[0][:, 0].copy())
         except AudioError as error:
             return error
 

@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import os
 import socket
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from auricle.storage.files import written_whole
 
 DAYS = 397  # browsers refuse certificates that are valid for longer
 LEFT = 30  # days before its end at which a new one is made
@@ -46,8 +47,10 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        _write(key, pem)
-        _write(cert, _signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
+        with written_whole(key, private=True) as part:
+            part.write_bytes(pem)
+        with written_whole(cert, private=True) as part:
+            part.write_bytes(_signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
     return cert, key
 
 
@@ -103,11 +106,3 @@ def _own() -> list[str]:
         )
     except OSError:
         return []
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-    part.replace(path)

@@ -1,40 +1,129 @@
-"""Files that are there whole or not at all, whatever becomes of who writes them."""
+"""Writes files so that readers see the old content or the new one, never a part of it."""
 
 import contextlib
 import os
+import secrets
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from auricle.errors import AuricleError
 
+PART_PREFIX, PART_SUFFIX = ".auricle-", ".part"
+# A temporary file of this age belongs to a process that was killed.
+STALE_PART_SECONDS = 86_400.0
+# Paths below these name open files of a process and devices. They are written, never replaced.
+DEVICE_FOLDERS = ("/dev/", "/proc/")
+MOST_LINKS = 40  # as Linux follows
+
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that gets its name when it is whole: beside it, as `NAME.part`, in a
-    folder that is made for it.
+def written_whole(
+    path: Path, *, private: bool = False, keep_interrupted: bool = False
+) -> Iterator[Path]:
+    """Yields the path to write to; the content appears under `path` when the block ends well.
 
-    Where that fails, nothing is left behind, and an error of the disk, which may not say where, is
-    given the file's name.
+    Writes to a short temporary name in the same folder and renames it. A link is followed, and the
+    file that it names is replaced. A file that exists keeps its mode and, where the system allows
+    it, its owner. Two processes that write one file do not disturb each other: the last one wins.
+    Creates missing folders. Where the block fails, nothing is left behind.
+
+    A device or a pipe cannot be replaced: the path itself is yielded. So is an existing file in a
+    folder that cannot be written.
+
+    Args:
+        path: the file to write.
+        private: whether only the owner may read a new file.
+        keep_interrupted: whether Ctrl-C leaves the content so far, as `NAME.part`.
+
+    Raises:
+        OSError: the disk's own error, with the file's name.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = target = None
+    mode = 0
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        target = replaceable_target(path)
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part, mode = _create_part(target, 0o600 if private else 0o666)
+        yield part or path
+        if part is not None and target is not None:
+            _copy_mode_and_owner(target, part, mode)
+            part.replace(target)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        if part is not None and target is not None:
+            with contextlib.suppress(OSError):
+                if keep_interrupted and isinstance(error, KeyboardInterrupt):
+                    part.replace(target.with_name(f"{target.name}{PART_SUFFIX}"))
+                part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:
-            error.filename = error.filename or str(path)
+            ours = part is not None and error.filename == str(part)
+            error.filename = str(path) if ours or not error.filename else error.filename
         raise
 
 
+def replaceable_target(path: Path) -> Path | None:
+    """The file that a rename should replace, or None where `path` must be written directly."""
+    target = path
+    for _ in range(MOST_LINKS):
+        if os.path.abspath(target).startswith(DEVICE_FOLDERS):
+            return None
+        if not target.is_symlink():
+            break
+        target = target.parent / os.readlink(target)
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return target
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        return None
+    if not os.access(target.parent, os.W_OK) and os.access(target, os.W_OK):
+        return None
+    return target
+
+
+def _create_part(target: Path, mode: int) -> tuple[Path, int]:
+    """Creates an empty temporary file next to `target`; returns its path and its mode."""
+    part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    try:
+        return part, stat.S_IMODE(os.fstat(handle).st_mode)  # the system's umask has been applied
+    finally:
+        os.close(handle)
+
+
+def _copy_mode_and_owner(target: Path, part: Path, new_mode: int) -> None:
+    """Gives `part` the mode and owner of the file that it replaces, or `new_mode` if there is none.
+
+    Some writers replace the temporary file by one of mode 600, so the mode is always set.
+    """
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        part.chmod(new_mode)
+        return
+    if hasattr(os, "chown"):
+        with contextlib.suppress(PermissionError):
+            os.chown(part, status.st_uid, status.st_gid)
+    part.chmod(stat.S_IMODE(status.st_mode))
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Removes the temporary files of killed processes from a folder."""
+    for part in folder.glob(f"*{PART_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > STALE_PART_SECONDS:
+                part.unlink()
+
+
 def cache_folder(name: str) -> Path:
-    """The folder `name` in the user's cache: $AURICLE_CACHE, else auricle in $XDG_CACHE_HOME, else
-    ~/.cache/auricle.
+    """The folder `name` in the user's cache.
+
+    The cache is $AURICLE_CACHE, else `auricle` in $XDG_CACHE_HOME, else ~/.cache/auricle.
 
     Raises:
-        AuricleError: none of the three is there.
+        AuricleError: none of the three exists.
     """
     if own := os.environ.get("AURICLE_CACHE"):
         return Path(own) / name
@@ -42,5 +131,5 @@ def cache_folder(name: str) -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle" / name
     except RuntimeError:
         raise AuricleError(
-            "there is no home folder to cache in: set AURICLE_CACHE to a folder"
+            "no home folder to keep a cache in: set AURICLE_CACHE to a folder"
         ) from None
