@@ -58,7 +58,7 @@ PEERS = ("whisper-tiny", "whisper-base", "whisper-small", "convnext-tiny", "htsa
 # Run in the process that is measured, so that what it imported can be seen.
 COLD = """
 import sys
-from auricle.cli import main
+from auricle.cli.main import main
 sys.argv = ["auricle", "caption", *sys.argv[1:]]
 try:
     main()

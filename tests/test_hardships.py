@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 from auricle.cli.main import main
+from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
+from auricle.sound.decode import load_audio
+from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.storage.files import cache_folder, written_whole
 from sounds import chirp, write_wav
 
@@ -320,7 +323,10 @@ def test_two_processes_on_one_cache(tmp_path: Path):
     assert [(process.communicate(timeout=100)[1], process.returncode) for process in processes] == [
         ("", 0)
     ] * 2
-    entries = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert len(entries) == 20
-    assert {path.suffix for path in entries} == {".npy"}
-    assert len({np.load(path).tobytes() for path in entries}) == 20
+    files = sorted(folder.iterdir())
+    loaded = FeatureCache(FRONT_ENDS["panns"], 30.0, tmp_path / "cache").load(files, progress=False)
+    for file, spectrogram in zip(files, loaded, strict=True):
+        expected = log_mel(load_audio(file, FRONT_ENDS["panns"].rate), FRONT_ENDS["panns"])
+        np.testing.assert_array_equal(spectrogram, expected)
+    (stored,) = (tmp_path / "cache").rglob("arrays.bin")
+    assert stored.stat().st_size == sum(spectrogram.nbytes for spectrogram in loaded)

@@ -141,7 +141,7 @@ def rows(folder: Path) -> dict[str, str]:
 FETCH = """
 from dataclasses import replace
 from pathlib import Path
-from auricle.data.download import Remote
+from auricle.storage.download import Remote
 from auricle.data.labelled import ESC50, prepare_labelled
 checksum = Path("checksum.txt").read_text()
 prepare_labelled(Path("set"), replace(ESC50, remote=Remote("ESC-50.zip", "URL", checksum)))
