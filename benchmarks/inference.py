@@ -37,7 +37,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.captioning.captioner import Captioner, load
-from auricle.captioning.onnx_backend import Heard
+from auricle.captioning.onnx_backend import EncodedSound
 from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
@@ -228,12 +228,12 @@ def matrix_rate(repeats: int) -> float:
     return 2 * size**3 / interleaved({"": lambda: session.run(None, inputs)}, 4 * repeats)[""]
 
 
-def count_steps(captioner: Captioner, heard: Heard, seconds: float) -> list[int]:
+def count_steps(captioner: Captioner, heard: EncodedSound, seconds: float) -> list[int]:
     """How many hypotheses each step of the decoder goes on with, for one caption."""
     rows: list[int] = []
     function = captioner.model.next_log_probs
 
-    def counting(heard: Heard) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def counting(heard: EncodedSound) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         step = function(heard)
 
         def counted(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from onnxruntime.quantization import (
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from auricle.captioning.captioner import Captioner, load
-from auricle.captioning.onnx_backend import Heard
+from auricle.captioning.onnx_backend import EncodedSound
 from auricle.checkpoint.folder import EMBEDDED
 from auricle.data.manifest import Item, read_manifest
 from auricle.sound.decode import load_audio
@@ -99,7 +99,7 @@ def variants(captioner: Captioner, items: list[Item], folder: Path) -> dict[str,
     return folders
 
 
-def steps(captioner: Captioner, heard: Heard) -> None:
+def steps(captioner: Captioner, heard: EncodedSound) -> None:
     """Ten steps of the decoder, as a search takes them."""
     step, beam = captioner.model.next_log_probs(heard), captioner.options.beam
     for number in range(10):

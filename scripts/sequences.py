@@ -24,9 +24,9 @@ from rich.progress import track
 
 from auricle import Captioner, load
 from auricle.captioning.segmenter import (
-    HOP,
-    HOPS,
-    MEMORY,
+    HOP_SECONDS,
+    HOPS_PER_LOOK,
+    MEMORY_HOPS,
     Change,
     Segmenter,
     differences,
@@ -274,12 +274,12 @@ def loud(scene: Scene, rate: int, threshold: float) -> list[float]:
     """The control's changes: where the level of two hops one after the other crosses a
     threshold.
     """
-    hop = round(HOP * rate)
+    hop = round(HOP_SECONDS * rate)
     above = [
         level(scene.samples[at : at + 2 * hop]) > threshold
         for at in range(0, len(scene.samples) - 2 * hop, hop)
     ]
-    return [(at + 1) * HOP for at in range(1, len(above)) if above[at] != above[at - 1]]
+    return [(at + 1) * HOP_SECONDS for at in range(1, len(above)) if above[at] != above[at - 1]]
 
 
 def captioned(captioner: Captioner, scene: Scene, changes: Sequence[float]) -> Said:
@@ -441,16 +441,20 @@ class Looks:
         """Of the second before `now` from an event since `start`, in hops; None where there is too
         little of it.
         """
-        frames = self.frames[max(start + HOPS - 1, now - MEMORY - HOPS) : now]
-        levels = self.levels[max(start, now - MEMORY - HOPS) : now]
-        return differences(frames, levels) if len(frames) > HOPS else None
+        frames = self.frames[
+            max(start + HOPS_PER_LOOK - 1, now - MEMORY_HOPS - HOPS_PER_LOOK) : now
+        ]
+        levels = self.levels[max(start, now - MEMORY_HOPS - HOPS_PER_LOOK) : now]
+        return differences(frames, levels) if len(frames) > HOPS_PER_LOOK else None
 
 
 def heard(captioner: Captioner, scene: Scene) -> Looks:
     """The looks at a sequence."""
-    hop = round(HOP * captioner.rate)
+    hop = round(HOP_SECONDS * captioner.rate)
     ends = range(hop, len(scene.samples) + 1, hop)
-    looks = [look(captioner, scene.samples[max(0, end - HOPS * hop) : end]) for end in ends]
+    looks = [
+        look(captioner, scene.samples[max(0, end - HOPS_PER_LOOK * hop) : end]) for end in ends
+    ]
     return Looks(scene, [frames for frames, _ in looks], [levels for _, levels in looks])
 
 
@@ -460,16 +464,16 @@ def examples(looks: Looks) -> tuple[list[NDArray[np.float64]], list[bool]]:
     """
     changes = [at for at, _ in looks.scene.changes]
     found, labels = [], []
-    for now in range(2 * HOPS, len(looks.frames) + 1):
-        begins = (now - HOPS) * HOP  # of the second
+    for now in range(2 * HOPS_PER_LOOK, len(looks.frames) + 1):
+        begins = (now - HOPS_PER_LOOK) * HOP_SECONDS  # of the second
         off = min((abs(at - begins) for at in changes), default=np.inf)
-        if HOP < off < 1.0:
+        if HOP_SECONDS < off < 1.0:
             continue
-        start = max([0.0, *(at for at in changes if at <= begins - HOPS * HOP)])
-        its = looks.differences(int(np.ceil(start / HOP)), now)
+        start = max([0.0, *(at for at in changes if at <= begins - HOPS_PER_LOOK * HOP_SECONDS)])
+        its = looks.differences(int(np.ceil(start / HOP_SECONDS)), now)
         if its is not None:
             found.append(its)
-            labels.append(off <= HOP)
+            labels.append(off <= HOP_SECONDS)
     return found, labels
 
 
@@ -486,12 +490,12 @@ def fit(examples: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[n
 
 def changes_of(captioner: Captioner, looks: Looks, change: Change) -> list[float]:
     """The changes that the segmenter would find."""
-    hop, start, found = round(HOP * captioner.rate), 0, list[float]()
+    hop, start, found = round(HOP_SECONDS * captioner.rate), 0, list[float]()
     begins = 0  # samples
     for now in range(1, len(looks.frames) + 1):
         its = looks.differences(-(-begins // hop), now)
         if its is not None and change.logit(its) >= change.threshold:
-            start = max(begins, (now - 2 * HOPS) * hop)
+            start = max(begins, (now - 2 * HOPS_PER_LOOK) * hop)
             begins = start + moment(captioner, looks.scene.samples[start : now * hop])
             found.append(begins / captioner.rate)
     return found

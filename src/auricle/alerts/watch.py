@@ -22,7 +22,7 @@ import numpy as np
 from auricle.captioning.captioner import Captioner
 from auricle.checkpoint.vocabulary import SPECIAL, words
 from auricle.sound.features import MINIMUM_SECONDS
-from auricle.sound.silence import silence
+from auricle.sound.silence import is_silent
 
 # seconds that are compared at once: an impact fills enough of it, and a second tells much less
 WINDOW = 2.0
@@ -124,7 +124,7 @@ class Comparison:
         start = max(0, end - self._window)
         samples = self._held[start - self._first : end - self._first]
         rate = self._captioner.rate
-        if silence(samples, rate) > 0.5:
+        if is_silent(samples, rate):
             return []
         embedding = self._captioner.hear(samples).embedding
         assert embedding is not None

@@ -22,7 +22,7 @@ NextLogProbs = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A sequence that has ended: its tokens without beginning and end, and how good it is."""
+    """A finished sequence: its tokens without beginning and end, and its score."""
 
     tokens: tuple[int, ...]
     log_prob: float  # of all tokens and the end
@@ -41,15 +41,15 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The best sequences for each of a batch of items.
 
-    At every step the `2 * beam` best continuations of an item are looked at: those of the first
-    `beam` that end are kept as finished, the best `beam` of the others live on. An item is done
-    when `beam` hypotheses have finished. What one item gets does not depend on the others.
+    Every step considers the `2 * beam` best continuations of an item. Those of the first `beam`
+    that end are finished; the best `beam` of the others go on. An item is done when `beam`
+    hypotheses have finished. The result of one item does not depend on the others.
 
     Args:
         next_log_probs: the model; see `NextLogProbs`.
-        bos: the token that stands before every sequence.
+        bos: the token before every sequence.
         eos: the token that ends it.
-        options: the search's parameters.
+        options: the parameters of the search.
         items: the size of the batch.
         forbidden: tokens that never occur.
         repeatable: tokens that may occur twice although `no_repeat_words` is set.
@@ -68,18 +68,9 @@ def beam_search(
         log_probs = np.array(next_log_probs(last, parents), np.float64)
         width, words = len(last) // items, log_probs.shape[1]
         log_probs[:, list(forbidden)] = -np.inf
-        if length < options.min_length:
-            log_probs[:, eos] = -np.inf
-        if length == options.max_length:
-            log_probs[:, np.arange(words) != eos] = -np.inf
-        if options.no_repeat_words:
-            may_repeat = np.zeros(words, bool)
-            may_repeat[list(repeatable)] = True
-            _forbid_words(log_probs, histories, may_repeat)
-        if options.no_repeat_ngram:
-            _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
+        _apply_options(log_probs, histories, eos, options, repeatable)
         continuations = (totals[:, None] + log_probs).reshape(items, -1)
-        # Every item keeps `beam` rows, also where fewer live; those that are none grow from the
+        # Every item keeps `beam` rows even if fewer hypotheses live; the spare rows grow from the
         # item's first row.
         parents = np.repeat(np.arange(items) * width, beam).reshape(items, beam)
         last = np.full((items, beam), eos)
@@ -113,8 +104,14 @@ def search_captions(
     items: int = 1,
     without: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Beam search over the words of a vocabulary, some left out, of which stop words may stand
-    twice; see `beam_search`.
+    """Beam search over the words of a vocabulary; stop words may occur twice; see `beam_search`.
+
+    Args:
+        next_log_probs: the model; see `NextLogProbs`.
+        vocabulary: the words.
+        options: the parameters of the search.
+        items: the size of the batch.
+        without: words that never occur.
     """
     forbidden, repeatable = (PAD, SOS, UNKNOWN, *without), vocabulary.numbers(STOP_WORDS)
     return beam_search(
@@ -122,14 +119,32 @@ def search_captions(
     )
 
 
+def _apply_options(
+    log_probs: np.ndarray,
+    histories: np.ndarray,
+    eos: int,
+    options: BeamOptions,
+    repeatable: Collection[int],
+) -> None:
+    """Sets the log-probabilities, (rows, words), of tokens that the options forbid to -inf."""
+    length, words = histories.shape[1], log_probs.shape[1]
+    if length < options.min_length:
+        log_probs[:, eos] = -np.inf
+    if length == options.max_length:
+        log_probs[:, np.arange(words) != eos] = -np.inf
+    if options.no_repeat_words:
+        may_repeat = np.zeros(words, bool)
+        may_repeat[list(repeatable)] = True
+        _forbid_words(log_probs, histories, may_repeat)
+    if options.no_repeat_ngram:
+        _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
+
+
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the largest values, the largest first; of equals the first first, so that ties are
-    settled alike.
-    """
+    """Indices of the largest values, the largest first; of equal ones the first comes first."""
     count = min(count, len(values))
-    # As many values as that reach the count-th largest of the maxima of blocks, and so do all that
-    # are sought: only those are sorted, where a partition of all would take most of the search's
-    # time.
+    # At least `count` values reach the count-th largest of the maxima of blocks, so every value
+    # below it can be skipped. A partition of all values would take most of the search's time.
     maxima = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
     threshold = np.sort(maxima)[-count] if len(maxima) >= count else -np.inf
     candidates = np.flatnonzero(values >= threshold)

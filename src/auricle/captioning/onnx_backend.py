@@ -17,136 +17,118 @@ from auricle.errors import AuricleError
 # Sizes of a tensor's axes; None where they vary.
 Shape = tuple[int | None, ...]
 MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
-# The key under which ONNX names another file; it stands in a file as it is, however that is encoded
-# otherwise.
+# The key under which ONNX names another file. It appears verbatim in the encoded file.
 EXTERNAL = b"location"
 NUMBERS = ("tokens", "parents")  # all other tensors are float32
 CPU = "CPUExecutionProvider"
-# Convolutions are not tried out anew for each length of a sound, and multiplied as exactly as on a
-# processor.
+# Do not benchmark convolutions anew for each length, and multiply as exactly as on a CPU.
 CUDA = "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the encoder makes of one sound."""
+class EncodedSound:
+    """The encoder's output for one sound."""
 
-    # (layers, 1, heads, positions, size): frames first, then tags if they guide the decoder
+    # (layers, 1, heads, positions, size): frames first, then the tags that guide the decoder
     memory_keys: np.ndarray
     memory_values: np.ndarray  # likewise
-    tags: np.ndarray | None = None  # (classes,), probabilities, where tags are heard
+    tags: np.ndarray | None = None  # (classes,), probabilities, where the encoder gives tags
     # (space,), of length 1, where sounds and sentences can be compared
     embedding: np.ndarray | None = None
+    tag_tokens: int = 0  # how many tags stand at the end of the memory
+
+    @property
+    def frame_values(self) -> np.ndarray:
+        """The memory values of the frames alone: (layers, 1, heads, frames, size)."""
+        return split_positions(self.memory_values, self.tag_tokens, axis=3)[0]
+
+
+def split_positions(
+    positions: np.ndarray, tag_tokens: int, axis: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits an axis of memory positions into frames and tags."""
+    frames, tags = np.split(positions, [positions.shape[axis] - tag_tokens], axis)
+    return frames, tags
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the networks of a folder must agree with, lest a file is another checkpoint's."""
+    """Expected sizes of the networks of a folder, used to detect files of another checkpoint."""
 
     mels: int  # of the spectrogram
     words: int  # of the vocabulary
-    tags: int  # classes of sounds that have a name
-    space: int  # of the space in which sounds and sentences are compared; 0: they are not
+    tags: int  # named classes
+    space: int  # of the space in which sounds and sentences are compared; 0: there is none
+    tag_tokens: int = 0  # how many tags guide the decoder
 
 
 class OnnxModel:
     """The networks of a checkpoint folder; safe to be called from several threads.
 
-    Each call runs on one thread: sounds are captioned side by side instead, and what a sound gets
-    depends on nothing else. Where ONNX Runtime finds a GPU (`onnxruntime-gpu` does), the encoder
-    runs on it; the decoder's steps are too small to gain.
+    Each call runs on one thread. Sounds are captioned in parallel instead, and the result for one
+    sound depends on no other. Where ONNX Runtime finds a GPU (`onnxruntime-gpu` does), the encoder
+    runs on it; the decoder's steps are too small to gain from it.
 
     Args:
         folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a
             sentence is first embedded.
-        sizes: what the folder says of itself beside.
+        sizes: the expected sizes.
 
     Raises:
-        AuricleError: one of them is missing, cannot be run, or does not fit the others.
+        AuricleError: a network is missing, cannot be run, or does not fit the others.
     """
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
-        self._folder, self._space = folder, sizes.space
-        heard: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
-        if sizes.space:
-            heard["sound_embedding"] = (None, sizes.space)
+        self._folder, self._sizes = folder, sizes
         paths = folder / "encoder.onnx", folder / "decoder.onnx"
         with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
             self._encoder, self._decoder = pool.map(_load, paths, (True, False))
-        _check(paths[0], self._encoder, {"log_mel": (None, None, sizes.mels)}, heard)
+        _check_encoder(paths[0], self._encoder, sizes)
+        _check_decoder(paths[1], self._decoder, self._encoder, sizes)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
-        shapes = {output.name: output.shape for output in self._encoder.get_outputs()}
-        if "tags" in shapes:
-            _check_shape(paths[0], "tags", (None, sizes.tags), shapes["tags"])
-        memory = {
-            name: tuple(size if isinstance(size, int) else None for size in shapes[name])
-            for name in ("memory_keys", "memory_values")
-        }
-        _check(
-            paths[1],
-            self._decoder,
-            {
-                "tokens": (None,),
-                "parents": (None,),
-                "past_keys": MEMORY,
-                "past_values": MEMORY,
-                **memory,
-            },
-            {
-                "log_probs": (None, sizes.words),
-                "keys": MEMORY,
-                "values": MEMORY,
-                "attention": (None, None),
-            },
-        )
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
 
-    def hear(self, log_mel: np.ndarray) -> Heard:
-        """(frames, mels) float32 -> what the decoder and comparisons with sentences need of the
-        sound.
-        """
-        found = dict(
-            zip(
-                self._outputs,
-                _run(self._encoder, self._outputs, {"log_mel": log_mel[None]}),
-                strict=True,
-            )
-        )
-        tags, embedding = found.get("tags"), found.get("sound_embedding")
-        return Heard(
-            found["memory_keys"],
-            found["memory_values"],
-            None if tags is None else tags[0],
-            None if embedding is None else embedding[0],
+    def hear(self, log_mel: np.ndarray) -> EncodedSound:
+        """Encodes a sound: (frames, mels) float32 -> memory, tags and embedding."""
+        values = _run(self._encoder, self._outputs, {"log_mel": log_mel[None]})
+        outputs = dict(zip(self._outputs, values, strict=True))
+        tags, embedding = outputs.get("tags"), outputs.get("sound_embedding")
+        return EncodedSound(
+            memory_keys=outputs["memory_keys"],
+            memory_values=outputs["memory_values"],
+            tags=None if tags is None else tags[0],
+            embedding=None if embedding is None else embedding[0],
+            tag_tokens=self._sizes.tag_tokens,
         )
 
-    def next_log_probs(self, heard: Heard) -> NextLogProbs:
-        """What the beam search needs to caption one sound."""
-        step = self._steps(heard)
+    def next_log_probs(self, sound: EncodedSound) -> NextLogProbs:
+        """The function that the beam search calls to caption one sound."""
+        step = self._steps(sound)
         return lambda tokens, parents: step(tokens, parents)[0]
 
-    def attention(self, heard: Heard, tokens: Sequence[int]) -> np.ndarray:
-        """Where the decoder attends as it says these words: (words, positions), each row's sum 1;
-        see `Heard`.
-        """
-        step, parents = self._steps(heard), np.zeros(1, np.int64)
-        return np.concatenate(
-            [step(np.array([token]), parents)[1] for token in (SOS, *tokens[:-1])]
-        )
+    def attention(self, sound: EncodedSound, tokens: Sequence[int]) -> np.ndarray:
+        """The decoder's attention at each of these words: (words, positions), rows sum to 1."""
+        step, parents = self._steps(sound), np.zeros(1, np.int64)
+        rows = [step(np.array([token]), parents)[1] for token in (SOS, *tokens[:-1])]
+        return np.concatenate(rows)
 
     def embed_sentences(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
-        """Numbers of each sentence's known words -> (sentences, space), of length 1; without words
-        it is as one unknown.
+        """The embeddings of sentences.
+
+        Args:
+            sentences: the numbers of the known words of each; a sentence without any counts as one
+                unknown word.
+
+        Returns:
+            (sentences, space), each of length 1.
         """
         with self._text_lock:
             if self._text is None:
-                path, found = (
-                    self._folder / "text.onnx",
-                    {"sentence_embedding": (None, self._space)},
-                )
+                path = self._folder / "text.onnx"
                 text = _load(path)
-                _check(path, text, {"tokens": (None, None)}, found)
+                outputs = {"sentence_embedding": (None, self._sizes.space)}
+                _check(path, text, {"tokens": (None, None)}, outputs)
                 self._text = text
         tokens = np.full((len(sentences), max([1, *map(len, sentences)])), PAD)
         for row, numbers in zip(tokens, sentences, strict=True):
@@ -154,28 +136,24 @@ class OnnxModel:
         return _run(self._text, ["sentence_embedding"], {"tokens": tokens})[0]
 
     def _steps(
-        self, heard: Heard
+        self, sound: EncodedSound
     ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """As `NextLogProbs`, but that it also gives where each hypothesis attended: (rows,
-        positions).
-        """
-        layers, _, heads, _, size = heard.memory_keys.shape
+        """As `NextLogProbs`, with the attention of each hypothesis: (rows, positions)."""
+        layers, _, heads, _, size = sound.memory_keys.shape
         past_keys = past_values = np.zeros((layers, 1, heads, 0, size), np.float32)
 
         def step(tokens: np.ndarray, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             nonlocal past_keys, past_values
-            log_probs, past_keys, past_values, attention = _run(
-                self._decoder,
-                ["log_probs", "keys", "values", "attention"],
-                {
-                    "tokens": tokens,
-                    "parents": parents,
-                    "past_keys": past_keys,
-                    "past_values": past_values,
-                    "memory_keys": heard.memory_keys,
-                    "memory_values": heard.memory_values,
-                },
-            )
+            inputs = {
+                "tokens": tokens,
+                "parents": parents,
+                "past_keys": past_keys,
+                "past_values": past_values,
+                "memory_keys": sound.memory_keys,
+                "memory_values": sound.memory_values,
+            }
+            outputs = ["log_probs", "keys", "values", "attention"]
+            log_probs, past_keys, past_values, attention = _run(self._decoder, outputs, inputs)
             return log_probs, attention
 
         return step
@@ -194,11 +172,11 @@ def _run(
 
 
 def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
-    """A network, ready to run: a large one on a GPU, where there is one.
+    """A network, ready to run; a large one on a GPU, where there is one.
 
-    A checkpoint may be a stranger's. An ONNX file can name others, which ONNX Runtime would read:
-    ours do not, and one that could is refused. What has been looked at is what is run, so that it
-    is read once.
+    A checkpoint may come from a stranger. An ONNX file can name other files, which ONNX Runtime
+    would read; ours name none, and a file that could is refused. The bytes that were checked are
+    the bytes that run, so the file is read once.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -206,9 +184,7 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
     try:
         content = path.read_bytes()
         if EXTERNAL in content:
-            raise AuricleError(
-                f"{path} keeps tensors in other files: export it with all of them inside"
-            )
+            raise AuricleError(f"{path} keeps tensors in other files: export it without them")
         gpu = large and CUDA[0] in onnxruntime.get_available_providers()
         return onnxruntime.InferenceSession(
             content, options, providers=[CUDA, CPU] if gpu else [CPU]
@@ -216,9 +192,43 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
     except AuricleError:
         raise
     except FileNotFoundError:
-        raise AuricleError(f"{path} cannot be run: it is not there") from None
+        raise AuricleError(f"{path} cannot be run: it is missing") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
+
+
+def _check_encoder(path: Path, encoder: onnxruntime.InferenceSession, sizes: Sizes) -> None:
+    """Refuses an encoder that does not fit the folder."""
+    outputs: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
+    if sizes.space:
+        outputs["sound_embedding"] = (None, sizes.space)
+    if any(output.name == "tags" for output in encoder.get_outputs()):
+        outputs["tags"] = (None, sizes.tags)
+    _check(path, encoder, {"log_mel": (None, None, sizes.mels)}, outputs)
+
+
+def _check_decoder(
+    path: Path,
+    decoder: onnxruntime.InferenceSession,
+    encoder: onnxruntime.InferenceSession,
+    sizes: Sizes,
+) -> None:
+    """Refuses a decoder that does not fit the folder or its encoder."""
+    names = ("memory_keys", "memory_values")
+    shapes = {output.name: output.shape for output in encoder.get_outputs()}
+    memory = {
+        name: tuple(size if isinstance(size, int) else None for size in shapes[name])
+        for name in names
+    }
+    past = {"past_keys": MEMORY, "past_values": MEMORY}
+    inputs = {"tokens": (None,), "parents": (None,), **past, **memory}
+    outputs: dict[str, Shape] = {
+        "log_probs": (None, sizes.words),
+        "keys": MEMORY,
+        "values": MEMORY,
+        "attention": (None, None),
+    }
+    _check(path, decoder, inputs, outputs)
 
 
 def _check(
@@ -227,28 +237,30 @@ def _check(
     inputs: Mapping[str, Shape],
     outputs: Mapping[str, Shape],
 ) -> None:
-    """Refuses a network whose inputs are not these, or whose outputs are not these at least."""
+    """Refuses a network with other inputs than these, or without one of these outputs."""
     if unknown := {value.name for value in session.get_inputs()} - inputs.keys():
-        raise AuricleError(f"{path} does not fit: nothing is known of its input {min(unknown)}")
-    for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+        raise AuricleError(f"{path} does not fit: its input {min(unknown)} is unknown")
+    pairs = ((inputs, session.get_inputs()), (outputs, session.get_outputs()))
+    for expected, found in pairs:
         values = {value.name: value for value in found}
-        for name, shape in wanted.items():
+        for name, shape in expected.items():
             if name not in values:
                 raise AuricleError(f"{path} does not fit: it has no {name}")
             _check_shape(path, name, shape, values[name].shape)
             kind = "tensor(int64)" if name in NUMBERS else "tensor(float)"
             if values[name].type != kind:
                 raise AuricleError(
-                    f"{path} does not fit: {name} is a {values[name].type}, and a {kind} is wanted"
+                    f"{path} does not fit: {name} is a {values[name].type}, expected a {kind}"
                 )
 
 
-def _check_shape(path: Path, name: str, wanted: Shape, found: Sequence[object]) -> None:
-    if len(wanted) != len(found) or any(
-        size not in (None, other) for size, other in zip(wanted, found, strict=True)
-    ):
-        shapes = (
+def _check_shape(path: Path, name: str, expected: Shape, found: Sequence[object]) -> None:
+    same = len(expected) == len(found) and all(
+        size in (None, other) for size, other in zip(expected, found, strict=True)
+    )
+    if not same:
+        shown = [
             " x ".join("*" if size is None else str(size) for size in shape)
-            for shape in (wanted, found)
-        )
-        raise AuricleError("{} does not fit: {} is to be {}, and is {}".format(path, name, *shapes))
+            for shape in (found, expected)
+        ]
+        raise AuricleError(f"{path} does not fit: {name} is {shown[0]}, expected {shown[1]}")

@@ -19,9 +19,15 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
-    """What comes of each item, in their order; with several jobs, of so many at a time, while the next items are taken.
+    """The results of all items, in the order of the items.
 
-    What taking an item raises is raised when all items before it are done.
+    With several jobs, that many items are worked on while the next ones are taken. An error of
+    taking an item is raised after the results of all items before it.
+
+    Args:
+        work: gives the result of an item; called in threads where there are several jobs.
+        items: the items.
+        jobs: items at a time.
     """
     if jobs == 1:
         yield from map(work, items)
@@ -47,12 +53,12 @@ def side_by_side(
     sources: Iterable[tuple[str, Source]],
     jobs: int | None,
 ) -> Iterator[Result]:
-    """What comes of each of many sounds, worked on in threads, in the sounds' order and each result as soon as it is there.
+    """The results of many sounds, in the order of the sounds, each as soon as it is ready.
 
     Args:
-        work: gives the results of one sound from its name and source; what it raises is raised here.
+        work: gives the results of one sound from its name and source; its errors are raised here.
         sources: names and sounds.
-        jobs: how many sounds at a time; as many as there are processors if None.
+        jobs: sounds at a time; as many as there are processors if None.
     """
     jobs = jobs or os.cpu_count() or 1
 
@@ -83,5 +89,5 @@ def side_by_side(
                 yield result
             waiting.popleft()
     finally:
-        stopped.set()  # who asked has enough: hours of sound need not be finished
+        stopped.set()  # the caller may stop early: hours of sound need not be finished
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,5 +1,6 @@
 """Results of captioning."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,14 +9,12 @@ from auricle.errors import AudioError
 from auricle.sound.container import Source
 
 Sound = Source | np.ndarray
-
-
 SILENCE = "Silence."
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A class of sounds, and how likely it is heard."""
+    """A class of sounds and the probability that it is present."""
 
     name: str
     probability: float
@@ -23,39 +22,36 @@ class Tag:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of the sentences that a sound might be captioned with."""
+    """A candidate caption of a sound."""
 
     text: str
     score: float  # log-probability, length-normalised: at most 0, higher is likelier
-    similarity: float | None = (
-        None  # to the sound, from -1 to 1, where sentences are reranked by it
-    )
+    # Cosine to the sound, from -1 to 1; None where captions are not reranked by it.
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What is heard in a stretch of sound."""
+    """The caption of a stretch of sound."""
 
-    start: float  # seconds from the sound's beginning
+    start: float  # seconds from the beginning of the sound
     end: float
     text: str
     score: float  # log-probability, length-normalised: at most 0, higher is likelier
     alternatives: tuple[Alternative, ...]  # the n best, the caption itself first
-    whole: bool = True  # of the whole sound, not of a window of it
-    tags: tuple[
-        Tag, ...
-    ] = ()  # the likeliest 10, the likeliest first; none where the checkpoint hears no tags
-    confidence: float | None = (
-        None  # from 0 to 1, that the caption is right; None where the checkpoint was not calibrated
-    )
-    # (space,), of length 1, to compare the stretch with sentences and other sounds; None of silence, and where the checkpoint
-    # cannot compare
+    whole: bool = True  # whether this is the whole sound, not a window of it
+    # The ten most probable tags, the most probable first; none where the checkpoint has no tags.
+    tags: tuple[Tag, ...] = ()
+    # Probability that the caption is right; None where the checkpoint was not calibrated.
+    confidence: float | None = None
+    # (space,), of length 1, to compare the stretch with sentences and other sounds; None for
+    # silence, and where the checkpoint cannot compare.
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One caption of one of many sounds, or why there is none."""
+    """One caption of one of many sounds, or the error of a sound that cannot be read."""
 
     file: str
     caption: Caption | None = None
@@ -64,8 +60,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Match:
-    """How similar one of many sounds is to a sentence, or why that cannot be said."""
+    """The similarity of one of many sounds to a sentence, or the error of the sound."""
 
     file: str
     similarity: float | None = None  # from -1 to 1
     error: AudioError | None = None
+
+
+def silent_caption(seconds: float, confidence: float) -> Caption:
+    """The caption of a silent sound."""
+    alternatives = (Alternative(SILENCE, 0.0),)
+    return Caption(0.0, seconds, SILENCE, 0.0, alternatives, confidence=confidence)
+
+
+def most_confident(captions: Iterable[Caption]) -> Caption:
+    """The caption of the highest confidence, then of the highest score; the first of equal ones."""
+    return max(captions, key=lambda caption: (caption.confidence or 0.0, caption.score))

@@ -74,11 +74,10 @@ def alarm(
 def warn_of_unknown(captioner: "Captioner", sentences: list[str], say: "Say") -> None:
     """Says which words of sentences the model does not know: it passes over them."""
     from auricle.alerts.watch import alternatives
-    from auricle.checkpoint.vocabulary import words
 
     for sentence in sentences:
-        said = [word for part in alternatives(sentence) for word in words(part)]
-        if unknown := [word for word in said if word not in captioner.checkpoint.vocabulary]:
+        parts = alternatives(sentence)
+        if unknown := [word for part in parts for word in captioner.unknown_words(part)]:
             say(f"'{sentence}': the model does not know: {', '.join(unknown)}")
 
 

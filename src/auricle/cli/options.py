@@ -77,9 +77,7 @@ def finish(total: int, failed: int, done: str) -> None:
 
 def tell_unknown_words(sentence: str, captioner: "Captioner") -> None:
     """Says which of the words the model does not know."""
-    from auricle.checkpoint.vocabulary import words
-
-    if unknown := [word for word in words(sentence) if word not in captioner.checkpoint.vocabulary]:
+    if unknown := captioner.unknown_words(sentence):
         print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
 
 

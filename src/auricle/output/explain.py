@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from auricle.captioning.captioner import Captioner
+from auricle.captioning.onnx_backend import split_positions
 from auricle.captioning.results import Caption, Sound
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AuricleError
 from auricle.sound.features import FrontEnd, mel_filters
-from auricle.sound.silence import silence
+from auricle.sound.silence import is_silent
 from auricle.storage.files import written_whole
 
 KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # marked on the frequency axis, where it reaches so far
@@ -48,7 +49,7 @@ def explain(
         AuricleError: the sound is silent, so that no network was asked.
     """
     samples = captioner.samples(sound, rate)
-    if silence(samples, captioner.rate) > 0.5:
+    if is_silent(samples, captioner.rate):
         raise AuricleError(
             "the sound is silent: that is told from its level, and there is no attention to draw"
         )
@@ -63,7 +64,7 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     count = captioner.checkpoint.config.decoder.tags
     said = words(caption.text)
     attention = captioner.attention(samples, caption.text)
-    frames = attention[:, : attention.shape[1] - count]  # (words, frames)
+    frames, tags = split_positions(attention, count)  # (words, frames), (words, tags)
     spectrogram = captioner.spectrogram(samples)
     seconds = len(spectrogram) / captioner.front_end.frames_per_second
 
@@ -80,7 +81,7 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     _draw_attention(below, frames, seconds, said)
     if count:
         _draw_tags(figure.add_subplot(grid[0, 1]), caption, count)
-        _draw_shares(figure.add_subplot(grid[1, 1], sharey=below), attention[:, -count:].sum(1))
+        _draw_shares(figure.add_subplot(grid[1, 1], sharey=below), tags.sum(1))
     return figure
 
 

@@ -2,16 +2,17 @@
 
 import numpy as np
 
-# dBFS under which a sound's loudest tenth of a second is called silence. The quietest of the 1,565 sounds of the development
-# corpus is at -69.8; noise of one step of 16 bits up or down is at -90.3, dither at -96.
+# A sound is silent if its loudest tenth of a second stays below this level, in dBFS. The quietest
+# of the 1,565 sounds of the development corpus is at -69.8. Noise of one step of 16 bits up or down
+# is at -90.3, dither at -96.
 SILENCE_LEVEL = -80.0
 
 
 def silence(samples: np.ndarray, rate: int) -> float:
-    """How sure it is that a sound is silent: 1 for digital silence, 0.5 at `SILENCE_LEVEL`, falling to 0 above it.
+    """The probability that a sound is silent: 1 for digital silence, 0.5 at `SILENCE_LEVEL`.
 
-    The level is that of the loudest tenth of a second, without its mean, which is no sound: p = 1 / (1 + power / power at the
-    threshold), a logistic function of decibels.
+    The level is that of the loudest tenth of a second, without its mean, which is inaudible:
+    p = 1 / (1 + power / power at the threshold), a logistic function of decibels.
 
     Args:
         samples: (samples,), full scale 1.
@@ -21,3 +22,8 @@ def silence(samples: np.ndarray, rate: int) -> float:
     stretches = samples[: len(samples) // size * size].reshape(-1, size)
     power = max(stretches.var(1).max(), samples[-size:].var())
     return 1 / (1 + float(power) / 10 ** (SILENCE_LEVEL / 10))
+
+
+def is_silent(samples: np.ndarray, rate: int) -> bool:
+    """Whether a sound is more probably silent than not; no samples are silent."""
+    return not len(samples) or silence(samples, rate) > 0.5
