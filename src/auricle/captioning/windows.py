@@ -46,7 +46,7 @@ def caption_windows(
         ValueError: the window is too short.
     """
     if window_seconds < MINIMUM_SECONDS:
-        raise ValueError(f"a window of {window_seconds} s: it needs {MINIMUM_SECONDS:g} s or more")
+        raise ValueError(f"a window of {window_seconds} s: use at least {MINIMUM_SECONDS:g} s")
     held: Caption | None = None
     try:
         for found in _timed_captions(caption, chunks, rate, window_seconds, jobs):
