@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError
 from auricle.live.listener import listen
+from auricle.live.rows import heard_fields
 from auricle.live.sources import Source
-from auricle.live.view import fields
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
@@ -65,7 +65,7 @@ def test_rows_are_those_of_auricle_listen_whatever_the_pieces(
     server: Server, embedded: Captioner, scene: np.ndarray
 ):
     now = datetime.datetime.now(datetime.UTC)
-    wanted = [fields(row) for row in listen(embedded, [scene], now=lambda: now)]
+    wanted = [heard_fields(row) for row in listen(embedded, [scene], now=lambda: now)]
     assert len(wanted) >= 4
     for piece in (1_111, 64_000):
         found = heard(server, scene, piece, encoding="f32le", rate=32_000)

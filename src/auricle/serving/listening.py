@@ -25,8 +25,8 @@ from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted, Watch
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
+from auricle.live.rows import heard_fields
 from auricle.live.sources import Gap, Source, heard
-from auricle.live.view import fields
 from auricle.serving.limits import Limits
 from auricle.serving.metrics import Metrics
 from auricle.sound.resample import resample_stream
@@ -272,7 +272,7 @@ def _hear(
                 resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate)
             )
         for found in listen(captioner, sound, watch):
-            tell(fields(found))
+            tell(heard_fields(found))
     except AuricleError as error:
         tell({"state": "error", "error": str(error)})
     finally:
