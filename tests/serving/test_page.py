@@ -1,6 +1,7 @@
-"""The page in a real browser: files, corrections, downloads, live sound, alerts, keyboard only, and
-for screen readers."""
+"""The page in a real browser: files, downloads, live sound, alerts, keyboard, screen readers."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -165,6 +166,29 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
     assert page.locator(".option").count() == len(wanted)
 
 
+def test_cells_that_a_spreadsheet_would_run_are_quoted_as_text(opened: Any):
+    page = opened()
+    cells = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "a=1",
+        'a "b"',
+        -1.5,
+        "A dog, barking.",
+    ]
+    written = page.evaluate("async (row) => (await import('/formats.js')).table([row])", cells)
+    [read] = csv.reader(io.StringIO(written, newline=""))
+    assert read == [
+        *("'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1"),
+        *("a=1", 'a "b"', "-1.5", "A dog, barking."),
+    ]
+    assert written.startswith('"\'=1+1",')
+
+
 def test_bounds_are_drawn_and_dragged_on_the_timeline(opened: Any, scene: Path):
     page = opened()
     captioned(page, scene)
@@ -271,7 +295,9 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
                                       static async requestPermission() { return "granted"; } };
         navigator.vibrate = () => told.push("vibration");
         Object.defineProperty(navigator, "wakeLock", { value: { request: async () => {
-            told.push("awake"); return { addEventListener() {}, release: () => told.push("asleep") }; } } });
+            told.push("awake");
+            return { addEventListener() {}, release: () => told.push("asleep") };
+        } } });
     """
     page = opened("/#live", script=recorded)
     page.locator("body[data-ready]").wait_for()
