@@ -61,11 +61,11 @@ def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def test_captions_are_those_of_the_command_line(server: Server, embedded: Captioner):
     for path in sorted(EXAMPLES.glob("*.wav")):
-        wanted = fields(embedded.caption(path))
+        expected = fields(embedded.caption(path))
         raw = server.ask(f"/v1/captions?name={path.name}", path.read_bytes())
         assert raw.status == 200
         assert raw.json["file"] == path.name
-        assert [without(caption, "id", "state") for caption in raw.json["captions"]] == [wanted]
+        assert [without(caption, "id", "state") for caption in raw.json["captions"]] == [expected]
         assert server.form("/v1/captions", (path.name, path.read_bytes())).json == raw.json
     subtitles = io.StringIO()
     write_rows([Row("", embedded.caption(BELL))], subtitles, "srt")
@@ -177,9 +177,9 @@ def test_ranking_sorts_sounds_by_each_sentence(server: Server, embedded: Caption
     answer = server.form(
         "/v1/rank?sentence=rain+falls&sentence=a+bell+qwxz", *files, ("text", b"no sound at all")
     ).json
-    wanted = embedded.similarity([data for _, data in files], ["rain falls", "a bell qwxz"])
+    expected = embedded.similarity([data for _, data in files], ["rain falls", "a bell qwxz"])
     found = [sound["similarities"] for sound in answer["sounds"][:3]]
-    assert found == pytest.approx(wanted.round(4), abs=1e-6)
+    assert found == pytest.approx(expected.round(4), abs=1e-6)
     assert answer["sounds"][3]["error"].startswith("text: is damaged or no sound")
     assert [ranking["order"][0] for ranking in answer["rankings"]] == [1, 0]
     assert answer["unknown"] == ["qwxz"]

@@ -68,11 +68,11 @@ def test_rows_are_those_of_auricle_listen_whatever_the_pieces(
     server: Server, embedded: Captioner, scene: np.ndarray
 ):
     now = datetime.datetime.now(datetime.UTC)
-    wanted = [heard_fields(row) for row in listen(embedded, [scene], now=lambda: now)]
-    assert len(wanted) >= 4
+    expected = [heard_fields(row) for row in listen(embedded, [scene], now=lambda: now)]
+    assert len(expected) >= 4
     for piece in (1_111, 64_000):
         found = heard(server, scene, piece, encoding="f32le", rate=32_000)
-        assert [row | {"time": 0} for row in found] == [row | {"time": 0} for row in wanted]
+        assert [row | {"time": 0} for row in found] == [row | {"time": 0} for row in expected]
 
 
 def test_other_rates_and_sixteen_bits_are_heard_alike(server: Server, scene: np.ndarray):

@@ -1,4 +1,4 @@
-"""The description of the API holds for what it answers, whatever is asked: by schemathesis."""
+"""The API answers every request as its description says: by schemathesis."""
 
 import subprocess
 import sys

@@ -124,20 +124,20 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
 ):
     segmenter = Segmenter(embedded)
     rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
-    wanted = [row for row in rows if row.state == "end"]
+    expected = [row for row in rows if row.state == "end"]
     page = opened()
     captioned(page, scene)
-    assert page.locator(".option p").all_inner_texts() == [event.caption for event in wanted]
-    assert page.locator("#summary").inner_text() == f"0:15 · {len(wanted)} captions"
+    assert page.locator(".option p").all_inner_texts() == [event.caption for event in expected]
+    assert page.locator("#summary").inner_text() == f"0:15 · {len(expected)} captions"
     blocks = [
         f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n"
-        for n, e in enumerate(wanted, 1)
+        for n, e in enumerate(expected, 1)
     ]
     assert downloaded(page, "srt written") == "".join(blocks)
     assert re.search(r"\[[a-z ,]*bell", downloaded(page, "srt label"))
 
     page.locator(".option").nth(1).click()
-    expect(page.locator("#text")).to_have_value(wanted[1].caption)
+    expect(page.locator("#text")).to_have_value(expected[1].caption)
     assert page.locator("#tags .bars div").count() == 6
     assert page.locator("#alternatives button").count() > 0
     assert "“rain” at" in (page.locator("#explanation canvas").get_attribute("aria-label") or "")
@@ -161,9 +161,9 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
 
     page.locator("#list").focus()
     page.keyboard.press("Delete")
-    assert page.locator(".option").count() == len(wanted) - 1
+    assert page.locator(".option").count() == len(expected) - 1
     page.click("#undo")
-    assert page.locator(".option").count() == len(wanted)
+    assert page.locator(".option").count() == len(expected)
 
 
 def test_cells_that_a_spreadsheet_would_run_are_quoted_as_text(opened: Any):

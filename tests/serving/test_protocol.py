@@ -1,6 +1,7 @@
 """HTTP as the OpenAPI description says: methods, paths, parameters, tokens and caching."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -124,6 +125,19 @@ def test_files_of_the_page_are_cached_by_etag_and_answers_are_not(server: Server
 
 def test_a_server_with_workers_is_ready(server: Server):
     assert server.ask("/readyz").json == {"status": "ready"}
+
+
+def test_without_workers_the_server_lives_but_is_not_ready(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    workers = server.app.app.state.served.workers  # type: ignore[attr-defined]
+    monkeypatch.setattr(workers, "_down", dict.fromkeys((0, 1), time.monotonic() + 5))
+    assert server.ask("/healthz").status == 200
+    for path, body in (("/readyz", None), ("/v1/captions", BELL), ("/v1/rank?sentence=a", BELL)):
+        answer = server.ask(path, body)
+        assert answer.status == 503, path
+        assert 1 <= int(answer.headers["retry-after"]) <= 5
+        assert "no worker" in answer.json["error"]
 
 
 def test_errors_of_the_server_are_json(server: Server, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Uploads when the disk, their folder or their server fails; late errors keep what was made."""
+"""Uploads when the disk, their folder or their server fails; late errors keep captions."""
 
 import errno
 import os

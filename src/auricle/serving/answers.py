@@ -63,7 +63,7 @@ class Collected:
         """Take all results.
 
         Raises:
-            RefusedError: as `Workers.run`; what came before stays collected.
+            RefusedError: as `Workers.run`; earlier results stay collected.
         """
         async for result in results:
             match result:

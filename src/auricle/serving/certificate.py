@@ -27,7 +27,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
         The paths of the certificate and of the key, PEM.
     """
     cert, key = folder / "certificate.pem", folder / "key.pem"
-    wanted = _names(
+    needed = _names(
         (
             *names,
             "localhost",
@@ -38,7 +38,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
             *_own(),
         )
     )
-    if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), wanted)):
+    if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), needed)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = ec.generate_private_key(ec.SECP256R1())
         pem = secret.private_bytes(
@@ -49,7 +49,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
         with written_whole(key, private=True) as part:
             part.write_bytes(pem)
         with written_whole(cert, private=True) as part:
-            part.write_bytes(_signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
+            part.write_bytes(_signed(secret, needed).public_bytes(serialization.Encoding.PEM))
     return cert, key
 
 

@@ -96,7 +96,7 @@ class WorkerProcess:
         self.ended.set()
 
     async def close(self) -> None:
-        """End the process, and free what it held."""
+        """End the process, and close the socket to it."""
         self.kill()
         if self._reading is not None:
             self._reading.cancel()

@@ -61,7 +61,7 @@ class Tape:
 
     Args:
         captioner: sets the sampling rate and the front end.
-        job: says what to keep and draw.
+        job: says whether to keep and to draw samples.
         channel: receives `Progress` and `Overview`.
     """
 

@@ -70,7 +70,7 @@ def work(end: socket.socket, checkpoint: Path | None, memory: int) -> None:
     try:
         captioner = load(checkpoint)
         noise = np.random.default_rng(0).normal(0, 0.1, captioner.rate).astype(np.float32)
-        captioner.caption(noise)  # allocates what every job needs
+        captioner.caption(noise)  # so that memory that every job needs does not count
         _limit_memory(memory)
         channel.send(Ready())
         while (message := channel.receive()) is not None:
