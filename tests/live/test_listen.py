@@ -25,8 +25,9 @@ from auricle.cli.listen import _name
 from auricle.cli.main import main
 from auricle.errors import AudioError
 from auricle.live.listener import Heard, listen
+from auricle.live.rows import heard_fields
 from auricle.live.sources import Gap
-from auricle.live.view import JsonLines, Lines, Terminal, fields, line
+from auricle.live.view import JsonLines, Lines, Terminal, line
 from ears import pieces
 from sounds import chirp, tone
 
@@ -101,14 +102,14 @@ ALERT = Alert("dog [barking]", 62.0, 64.0, 5.25, "A dog barks.")
 
 
 def test_rows_as_json() -> None:
-    found = fields(Heard(EVENT, BEGIN))
+    found = heard_fields(Heard(EVENT, BEGIN))
     assert list(found) == ["time", "id", "state", "start", "end", "caption", "confidence", "tags"]
     assert found["time"] == "2026-01-02T12:00:00.000Z"
     assert found["tags"] == [
         {"name": "Dog", "probability": 0.87},
         {"name": "Bark", "probability": 0.5},
     ]
-    alert = fields(Heard(ALERT, BEGIN))
+    alert = heard_fields(Heard(ALERT, BEGIN))
     assert alert == {
         "time": "2026-01-02T12:00:00.000Z",
         "id": ALERT.id,

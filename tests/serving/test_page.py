@@ -1,6 +1,7 @@
-"""The page in a real browser: files, corrections, downloads, live sound, alerts, keyboard only, and
-for screen readers."""
+"""The page in a real browser: files, downloads, live sound, alerts, keyboard, screen readers."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -123,20 +124,20 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
 ):
     segmenter = Segmenter(embedded)
     rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
-    wanted = [row for row in rows if row.state == "end"]
+    expected = [row for row in rows if row.state == "end"]
     page = opened()
     captioned(page, scene)
-    assert page.locator(".option p").all_inner_texts() == [event.caption for event in wanted]
-    assert page.locator("#summary").inner_text() == f"0:15 · {len(wanted)} captions"
+    assert page.locator(".option p").all_inner_texts() == [event.caption for event in expected]
+    assert page.locator("#summary").inner_text() == f"0:15 · {len(expected)} captions"
     blocks = [
         f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n"
-        for n, e in enumerate(wanted, 1)
+        for n, e in enumerate(expected, 1)
     ]
     assert downloaded(page, "srt written") == "".join(blocks)
     assert re.search(r"\[[a-z ,]*bell", downloaded(page, "srt label"))
 
     page.locator(".option").nth(1).click()
-    expect(page.locator("#text")).to_have_value(wanted[1].caption)
+    expect(page.locator("#text")).to_have_value(expected[1].caption)
     assert page.locator("#tags .bars div").count() == 6
     assert page.locator("#alternatives button").count() > 0
     assert "“rain” at" in (page.locator("#explanation canvas").get_attribute("aria-label") or "")
@@ -160,9 +161,32 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
 
     page.locator("#list").focus()
     page.keyboard.press("Delete")
-    assert page.locator(".option").count() == len(wanted) - 1
+    assert page.locator(".option").count() == len(expected) - 1
     page.click("#undo")
-    assert page.locator(".option").count() == len(wanted)
+    assert page.locator(".option").count() == len(expected)
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted_as_text(opened: Any):
+    page = opened()
+    cells = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "a=1",
+        'a "b"',
+        -1.5,
+        "A dog, barking.",
+    ]
+    written = page.evaluate("async (row) => (await import('/formats.js')).table([row])", cells)
+    [read] = csv.reader(io.StringIO(written, newline=""))
+    assert read == [
+        *("'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1"),
+        *("a=1", 'a "b"', "-1.5", "A dog, barking."),
+    ]
+    assert written.startswith('"\'=1+1",')
 
 
 def test_bounds_are_drawn_and_dragged_on_the_timeline(opened: Any, scene: Path):
@@ -271,7 +295,9 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
                                       static async requestPermission() { return "granted"; } };
         navigator.vibrate = () => told.push("vibration");
         Object.defineProperty(navigator, "wakeLock", { value: { request: async () => {
-            told.push("awake"); return { addEventListener() {}, release: () => told.push("asleep") }; } } });
+            told.push("awake");
+            return { addEventListener() {}, release: () => told.push("asleep") };
+        } } });
     """
     page = opened("/#live", script=recorded)
     page.locator("body[data-ready]").wait_for()

@@ -1,6 +1,7 @@
-"""Who is slow to say what is wanted is let go, and nobody else."""
+"""Connections that send their headers too slowly are closed, and no others."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -97,3 +98,13 @@ def test_a_slow_answer_is_waited_for_and_the_next_request_has_its_own_time(port:
 def test_a_websocket_stays(port: int):
     with connect(f"ws://127.0.0.1:{port}/") as connection:
         assert connection.recv(30) == "late"
+
+
+def test_a_request_that_is_not_http_is_refused_in_json(port: int):
+    for nonsense in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n"):
+        with closing(socket.create_connection(("127.0.0.1", port), 30)) as connection:
+            connection.sendall(nonsense)
+            head, _, body = answer(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/json" in head
+        assert json.loads(body)["error"]

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from typer.testing import CliRunner
 
+from auricle.cli.main import app
 from auricle.cli.serve import address, bound, is_loopback, serve
 from auricle.errors import AuricleError
 from auricle.serving.certificate import own_certificate
@@ -93,6 +95,13 @@ def test_what_cannot_be_served_is_refused_in_words(options: dict[str, object], w
     more = {"checkpoint": None, "listen": False, "device": None}
     with pytest.raises(AuricleError, match=re.escape(words)):
         serve(**{**defaults, **limits, **more, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["--max-minutes", "--max-wait"])
+@pytest.mark.parametrize("minutes", ["nan", "inf"])
+def test_limits_are_numbers(option: str, minutes: str):
+    refused = CliRunner().invoke(app, ["serve", option, minutes])
+    assert (refused.exit_code, f"'{option}'" in refused.output) == (2, True)
 
 
 def test_without_a_home_a_certificate_is_asked_for(monkeypatch: pytest.MonkeyPatch):

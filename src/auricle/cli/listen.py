@@ -99,8 +99,8 @@ def listen(
     from auricle.captioning.captioner import load
     from auricle.live.keep import Keeper
     from auricle.live.listener import listen as listened
+    from auricle.live.rows import heard_fields
     from auricle.live.sources import heard
-    from auricle.live.view import fields
 
     captioner = load(checkpoint)
     with contextlib.ExitStack() as stack:
@@ -113,7 +113,7 @@ def listen(
         for row in listened(captioner, _observed(pieces, view, keeper), watch):
             view.row(row)
             if isinstance(row.row, Alert):
-                tell(fields(row))
+                tell(heard_fields(row))
 
 
 def _name(source: str | None) -> str:

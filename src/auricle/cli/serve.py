@@ -2,20 +2,31 @@
 
 import contextlib
 import ipaddress
+import math
 import os
 import secrets
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auricle.cli.options import CheckpointFolder
 from auricle.errors import AuricleError
 
+if TYPE_CHECKING:
+    from auricle.serving.guard import Guard
+    from auricle.serving.listening import Microphone
+
 TOKEN_LENGTH = 16  # characters of the shortest
-GRACE = 10  # seconds that requests have to be answered in when the server is stopped
+GRACE_SECONDS = 8  # after which a stopping server cuts connections; `Stopping` ends jobs sooner
+
+
+def _finite(minutes: float) -> float:
+    if not math.isfinite(minutes):
+        raise typer.BadParameter(f"{minutes} is not a number of minutes")
+    return minutes
 
 
 def serve(
@@ -30,7 +41,8 @@ def serve(
         str | None,
         typer.Option(
             envvar="AURICLE_TOKEN",
-            help="What clients must know. Made and printed where one is needed and none given: at all but loopback addresses.",
+            help="Secret that clients must send. If none is given, one is made and printed, except "
+            "at loopback addresses, which need none.",
         ),
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
@@ -38,18 +50,17 @@ def serve(
     tls: Annotated[
         bool | None,
         typer.Option(
-            help="Serve https; with a certificate made here if none is given. On at all but loopback addresses."
+            help="Serve https; with a certificate made here if none is given. On at all but "
+            "loopback addresses."
         ),
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A name that the server is called by, besides this machine's; may be repeated."
-        ),
+        typer.Option(help="A name of the server, besides this machine's; may be repeated."),
     ] = None,
     listen: Annotated[
         bool,
-        typer.Option("--listen", help="Let the page show what this machine's microphone hears."),
+        typer.Option("--listen", help="Let the page show captions of this machine's microphone."),
     ] = False,
     device: Annotated[
         str | None, typer.Option(help="The microphone: a number or part of its name.")
@@ -62,17 +73,19 @@ def serve(
     ] = 64,
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of the largest upload.")] = 2048,
     max_minutes: Annotated[
-        float, typer.Option(min=0.1, help="Minutes of the longest sound.")
+        float, typer.Option(min=0.1, callback=_finite, help="Minutes of the longest sound.")
     ] = 240.0,
     max_wait: Annotated[
-        float, typer.Option(min=1, help="Minutes that one request may keep a worker.")
+        float,
+        typer.Option(min=1, callback=_finite, help="Minutes that one request may keep a worker."),
     ] = 30.0,
     max_memory: Annotated[
         int, typer.Option(min=64, help="Megabytes that a file may cost a worker, beyond the model.")
     ] = 1024,
 ) -> None:
-    """Serve a page to caption files and live sound with, and the HTTP API that it uses. Ctrl-C
-    stops it.
+    """Serve a page to caption files and live sound with, and the HTTP API that it uses.
+
+    Ctrl-C stops it.
 
     Examples:
 
@@ -84,12 +97,8 @@ def serve(
 
         curl -F file=@dog.wav http://localhost:8000/v1/captions
     """
-    import uvicorn
-
-    from auricle.captioning.captioner import load
     from auricle.serving.app import make_app
     from auricle.serving.limits import Limits
-    from auricle.serving.promptness import PromptProtocol
 
     if (cert is None) != (key is None):
         raise AuricleError("--cert and --key belong together: give both or neither")
@@ -97,20 +106,11 @@ def serve(
         raise AuricleError(
             f"a token of {len(token)} characters can be guessed: give {TOKEN_LENGTH} or more"
         )
-    local = is_loopback(host)
+    local, names = is_loopback(host), tuple(host_name or ())
     if token is None and not local:
         token = secrets.token_urlsafe(TOKEN_LENGTH)
-    if tls is None:
-        tls = cert is not None or not local
-    if tls and cert is None:
-        from auricle.serving.certificate import own_certificate
-
-        settings = Path(typer.get_app_dir("auricle"))
-        if not settings.is_absolute():
-            raise AuricleError(
-                "there is no home folder to keep a certificate in: give --cert and --key"
-            )
-        cert, key = own_certificate(settings, (host, *(host_name or ())))
+    if cert is None and (not local if tls is None else tls):
+        cert, key = _made_certificate((host, *names))
     limits = Limits(
         upload=max_upload << 20,
         seconds=60 * max_minutes,
@@ -119,41 +119,72 @@ def serve(
         jobs=jobs or os.cpu_count() or 1,
         queue=queue,
     )
-    microphone = None
-    if listen:
-        from auricle.live.sources import microphone_source
-        from auricle.serving.listening import Microphone
+    microphone = _microphone(checkpoint, device) if listen else None
+    app = make_app(checkpoint, limits, token=token, names=names, microphone=microphone)
+    _run(app, host, port, None if tls is False else cert, key)
 
-        def say(text: str) -> None:
-            print(f"auricle: {text}", file=sys.stderr, flush=True)
 
-        microphone = Microphone(microphone_source(load(checkpoint).rate, device, say), say)
-        microphone.start()
-    app = make_app(
-        checkpoint, limits, token=token, names=tuple(host_name or ()), microphone=microphone
-    )
+def _made_certificate(names: tuple[str, ...]) -> tuple[Path, Path]:
+    """Return the paths of our own certificate and its key, kept with the user's settings."""
+    from auricle.serving.certificate import own_certificate
+
+    settings = Path(typer.get_app_dir("auricle"))
+    if not settings.is_absolute():
+        raise AuricleError(
+            "there is no home folder to keep a certificate in: give --cert and --key"
+        )
+    return own_certificate(settings, names)
+
+
+def _microphone(checkpoint: Path | None, device: str | None) -> "Microphone":
+    """Open this machine's microphone for all clients."""
+    from auricle.captioning.captioner import load
+    from auricle.live.sources import microphone_source
+    from auricle.serving.listening import Microphone
+
+    def say(text: str) -> None:
+        print(f"auricle: {text}", file=sys.stderr, flush=True)
+
+    microphone = Microphone(microphone_source(load(checkpoint).rate, device, say), say)
+    microphone.start()
+    return microphone
+
+
+def _run(app: "Guard", host: str, port: int, cert: Path | None, key: Path | None) -> None:
+    """Serve until a signal comes; with TLS if there is a certificate.
+
+    Raises:
+        AuricleError: the address is taken.
+        typer.Exit: the server did not start.
+    """
+    import uvicorn
+
+    from auricle.serving.promptness import PromptProtocol
+
     config = uvicorn.Config(
         app,
         log_level="warning",
         http=PromptProtocol,
-        ssl_certfile=cert if tls else None,
-        ssl_keyfile=key if tls else None,
+        ssl_certfile=cert,
+        ssl_keyfile=None if cert is None else key,
         server_header=False,
         ws="websockets-sansio",
         ws_max_size=1 << 20,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     with contextlib.closing(bound(host, port)) as listening:
-        where = address(host, listening.getsockname()[1], tls)
+        where = address(host, listening.getsockname()[1], cert is not None)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
                 if self.started:
-                    print(
-                        f"auricle serves at {where}{f'#token={token}' if token else ''}    (Ctrl-C stops it)",
-                        flush=True,
-                    )
+                    secret = f"#token={app.token}" if app.token else ""
+                    print(f"auricle serves at {where}{secret}    (Ctrl-C stops it)", flush=True)
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                app.stopping.begin()
+                await super().shutdown(sockets)
 
         server = Server(config)
         with contextlib.suppress(KeyboardInterrupt):
@@ -163,7 +194,7 @@ def serve(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -171,7 +202,7 @@ def is_loopback(host: str) -> bool:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket at an address.
+    """Return a socket at an address.
 
     Raises:
         AuricleError: the address is not this machine's, or something else serves there.
@@ -186,7 +217,7 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, port: int, tls: bool) -> str:
-    """What to type into a browser."""
+    """Return the address to type into a browser."""
     names = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}
     name = names.get(host, host)
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"

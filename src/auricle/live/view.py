@@ -14,11 +14,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from auricle.alerts.watch import Alert, alert_fields
+from auricle.alerts.watch import Alert
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard
-from auricle.output.writers import event_fields
+from auricle.live.rows import heard_fields
 
 REFRESH = 0.1  # seconds from one picture of the meter to the next
 FLOOR = -70.0  # dBFS at the meter's left end
@@ -73,7 +73,7 @@ class JsonLines(Lines):
 
     def row(self, heard: Heard) -> None:
         """Writes a line, whole."""
-        self._file.write(json.dumps(fields(heard), ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(heard_fields(heard), ensure_ascii=False) + "\n")
         self._file.flush()
 
 
@@ -136,19 +136,6 @@ def line(heard: Heard) -> str:
         return f"{clock}  ALERT  {row.sentence} (score {row.score:.2f})"
     seconds = f"{row.end - row.start:.1f}{' ' if row.state == 'end' else '+'}s"
     return f"{clock}  {seconds:>7}  {row.caption}"
-
-
-def fields(heard: Heard) -> dict[str, object]:
-    """A row as an object of JSON; `time` is when what it speaks of began, by the clock on the
-    wall.
-    """
-    time = (
-        heard.time.astimezone(datetime.UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
-    row = alert_fields(heard.row) if isinstance(heard.row, Alert) else event_fields(heard.row)
-    return {"time": time, **row}
 
 
 @contextlib.contextmanager

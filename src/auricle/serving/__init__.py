@@ -1,7 +1,7 @@
-"""A page for people and an HTTP API beside it: `auricle serve`. Needs the extra `serve`.
+"""The page and the HTTP API of `auricle serve`. Needs the extra `serve`.
 
-browser, curl ──> guard ──> app ──> uploads ──> workers ══> worker      files: decoded and captioned
-in other processes
-                            └─────> live ─────> segmenter               PCM: heard in threads of
-                            this one
+browser, curl ──> guard ──> routes ──> uploads ──> workers ══ messages ══> worker
+                              │                    in this process         in processes of
+                              │                                            their own: jobs
+                              └──> listening ──> segmenter, in threads of this process
 """

@@ -1,4 +1,4 @@
-"""A TLS certificate of one's own, made where none is given: a browser warns of it once."""
+"""Makes a self-signed TLS certificate if none is given; a browser warns of it once."""
 
 import datetime
 import ipaddress
@@ -13,12 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from auricle.storage.files import written_whole
 
 DAYS = 397  # browsers refuse certificates that are valid for longer
-LEFT = 30  # days before its end at which a new one is made
+DAYS_LEFT = 30  # before its end, at which a new one is made
 
 
 def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
-    """A certificate and its key, made at first use and kept as long as it is valid and names what
-    is asked for.
+    """Return a certificate and its key, kept until it expires or lacks a name.
 
     Args:
         folder: where they are kept, readable by their owner only.
@@ -28,7 +27,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
         The paths of the certificate and of the key, PEM.
     """
     cert, key = folder / "certificate.pem", folder / "key.pem"
-    wanted = _names(
+    needed = _names(
         (
             *names,
             "localhost",
@@ -39,7 +38,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
             *_own(),
         )
     )
-    if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), wanted)):
+    if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), needed)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = ec.generate_private_key(ec.SECP256R1())
         pem = secret.private_bytes(
@@ -50,7 +49,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
         with written_whole(key, private=True) as part:
             part.write_bytes(pem)
         with written_whole(cert, private=True) as part:
-            part.write_bytes(_signed(secret, wanted).public_bytes(serialization.Encoding.PEM))
+            part.write_bytes(_signed(secret, needed).public_bytes(serialization.Encoding.PEM))
     return cert, key
 
 
@@ -78,7 +77,7 @@ def _fits(pem: bytes, names: list[x509.GeneralName]) -> bool:
         held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return False
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=LEFT)
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=DAYS_LEFT)
     return certificate.not_valid_after_utc > soon and set(names) <= set(held)
 
 
@@ -96,7 +95,7 @@ def _names(names: tuple[str, ...]) -> list[x509.GeneralName]:
 
 
 def _own() -> list[str]:
-    """Addresses of this machine, as far as its name leads to them."""
+    """Return the addresses of this machine that its name leads to."""
     try:
         return sorted(
             {

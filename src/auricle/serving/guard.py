@@ -1,23 +1,25 @@
-"""What stands before the app: who may ask, from which page, and what a browser may do with the
-answer.
-"""
+"""Checks that every request passes before the app, and headers that every answer gets."""
 
 import ipaddress
 import secrets
 import socket
 import time
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auricle.serving.limits import RefusedError
 from auricle.serving.metrics import Metrics
+from auricle.serving.stopping import Stopping
 
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     ),
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=()",
@@ -27,33 +29,52 @@ HEADERS = {
 
 
 class Guard:
-    """Middleware: checks `Host`, `Origin` and token, counts, and sets the headers that keep a
-    browser strict.
+    """Middleware: checks `Host`, `Origin` and token, counts requests, and sets strict headers.
 
-    `Host` must be an address, `localhost`, a name of this machine, or one that was allowed: a
-    stranger's page can only reach a server in its visitor's network by a name of its own ("DNS
-    rebinding"). `Origin` must be the server's own, since browsers let any page post to any address.
+    `Host` must be an address, `localhost`, a name of this machine, or an allowed name: a stranger's
+    page can reach a server in its visitor's network only by a name of its own ("DNS rebinding").
+    `Origin` must be the server's own, since browsers let any page post to any address.
 
     Args:
-        app: what is guarded.
-        token: what `/v1` and `/metrics` ask for; None: nothing.
-        names: allowed as `Host` besides.
-        metrics: where requests are counted.
+        app: the app to guard.
+        token: that `/v1` and `/metrics` require; None: nothing.
+        names: further names allowed as `Host`.
+        metrics: counts requests.
+        stopping: refuses requests once the server stops.
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str | None, names: tuple[str, ...], metrics: Metrics
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        names: tuple[str, ...],
+        metrics: Metrics,
+        stopping: Stopping,
     ) -> None:
-        self.app, self.token, self.metrics = app, token, metrics
+        self.app, self.token, self.metrics, self.stopping = app, token, metrics, stopping
         own = socket.gethostname().lower()
         self.names = {"localhost", own, f"{own}.local", *map(str.lower, names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        headers, began, status = Headers(scope=scope), time.monotonic(), 499
+        """Check a request, and pass it on or refuse it."""
+        headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else Headers()
+        match scope["type"]:
+            case "http":
+                await self._request(scope, headers, receive, send)
+            case "websocket":
+                refusal = self._refusal(scope, headers)
+                # A browser cannot send the token as a header: the first message has it.
+                if refusal is None or refusal.status == HTTPStatus.UNAUTHORIZED:
+                    await self.app(scope, receive, send)
+                else:
+                    reason = str(refusal)
+                    await send({"type": "websocket.close", "code": 1008, "reason": reason})
+            case _:
+                await self.app(scope, receive, send)
+
+    async def _request(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        began, status = time.monotonic(), 499
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -62,36 +83,33 @@ class Guard:
                 own = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     own[name] = value
-                own.setdefault("cache-control", "no-store")
+                # Files with an etag may be kept, and are asked for again; all else is not kept.
+                own.setdefault("cache-control", "no-cache" if "etag" in own else "no-store")
             await send(message)
 
         refusal = self._refusal(scope, headers)
-        if scope["type"] == "websocket":
-            if (
-                refusal is not None and refusal[0] != 401
-            ):  # a browser cannot send the token as a header: the first message has it
-                await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
-                return
-            await self.app(scope, receive, send)
-            return
         try:
             if refusal is None:
                 await self.app(scope, receive, answer)
-            else:
-                code, reason = refusal
-                more = {"www-authenticate": "Bearer"} if code == 401 else None
-                await JSONResponse({"error": reason}, code, more)(scope, receive, answer)
+                return
+            more = {}
+            if refusal.status == HTTPStatus.UNAUTHORIZED:
+                more["www-authenticate"] = "Bearer"
+            if refusal.retry_after is not None:
+                more["retry-after"] = str(refusal.retry_after)
+            response = JSONResponse({"error": str(refusal)}, refusal.status, more)
+            await response(scope, receive, answer)
         finally:
             route = scope.get("route")
             path = getattr(route, "path", None) or "other"
             self.metrics.requests.labels(path, status).inc()
             self.metrics.seconds.labels(path).observe(time.monotonic() - began)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
-        """The status and the words that a request is refused with."""
+    def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
+        """Return the reason to refuse a request, if there is one."""
         host = headers.get("host", "")
         if not self._ours(host):
-            return (
+            return RefusedError(
                 421,
                 f"this server is not called '{host[:100]}': start it with --host-name if it is",
             )
@@ -99,17 +117,20 @@ class Guard:
         if origin is not None and scope.get("method") not in ("GET", "HEAD"):
             asked = urlsplit(origin)
             if asked.scheme not in ("http", "https") or asked.netloc.lower() != host.lower():
-                return 403, "a page of another origin may not use this server"
+                return RefusedError(403, "a page of another origin may not use this server")
         guarded = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
-        if guarded and not self.knows(headers.get("authorization", "").removeprefix("Bearer ")):
-            return 401, "the token is wrong or missing: send it as 'Authorization: Bearer TOKEN'"
-        return None
+        if guarded and not self.knows(bearer_token(headers)):
+            return RefusedError(
+                401, "the token is wrong or missing: send it as 'Authorization: Bearer TOKEN'"
+            )
+        return self.stopping.refusal() if self.stopping.begun else None
 
     def knows(self, token: str) -> bool:
-        """Whether this is the token, or none is wanted."""
+        """Return whether this is the token, or none is required."""
         return self.token is None or secrets.compare_digest(token.encode(), self.token.encode())
 
     def _ours(self, host: str) -> bool:
+        """Return whether the server answers to this `Host`."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -121,3 +142,9 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def bearer_token(headers: Headers) -> str:
+    """Return the token of the header `Authorization: Bearer TOKEN`, or "" without one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,17 +1,16 @@
 """Live sound over a WebSocket: samples come in, rows of `auricle listen` go out.
 
-{"rate": 48000, "alerts": [{"sentence": "a doorbell rings"}]}   ->  the first message, JSON
-                                                                <-  {"state": "ready"}
-samples, mono, as bytes                                         ->  any number of messages
-                                                                <-  rows, JSON, as soon as they are
-                                                                known
-{}                                                              ->  the sound is over
-                                                                <-  the last rows; then the socket
-                                                                is closed
+client ── {"rate": 48000, "alerts": [{"sentence": "a doorbell rings"}]} ──> server
+client <────────────────────────────────────────────── {"state": "ready"} ── server
+client ── mono samples, as binary messages of any length ─────────────────> server
+client <──────────────────────────────── rows, JSON, as soon as they exist ── server
+client ── {}, when the sound is over ─────────────────────────────────────> server
+client <────────────────── the last rows; then the server closes the socket ── server
 """
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -25,29 +24,32 @@ from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted, Watch
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
+from auricle.live.rows import heard_fields
 from auricle.live.sources import Gap, Source, heard
-from auricle.live.view import fields
+from auricle.serving.guard import bearer_token
 from auricle.serving.limits import Limits
 from auricle.serving.metrics import Metrics
 from auricle.sound.resample import resample_stream
 
 PCM = {"s16le": "<i2", "f32le": "<f4"}
 PIECES = 50  # messages that wait to be heard before their sender waits too
-QUIETEST = -100.0  # dBFS of digital silence, as levels go
+QUIETEST = -100.0  # dBFS, the level of digital silence
+ENOUGH_SECONDS = 0.1  # of sound that must come in `Limits.stall` seconds
 
+_log = logging.getLogger(__name__)
 Piece = np.ndarray | Gap
 Row = dict[str, Any]
 
 
-class WantedAlert(BaseModel, extra="forbid"):
-    """A sound to be told of."""
+class WantedAlert(BaseModel, extra="forbid", allow_inf_nan=False):
+    """A sound that the client waits for."""
 
     sentence: str = Field(min_length=1, max_length=200)
     threshold: float = THRESHOLD
     hold_off: float = Field(HOLD_OFF, ge=0)
 
 
-class Start(BaseModel, extra="forbid"):
+class Start(BaseModel, extra="forbid", allow_inf_nan=False):
     """The first message."""
 
     token: str = ""
@@ -58,32 +60,39 @@ class Start(BaseModel, extra="forbid"):
 
 
 class Microphone:
-    """The server's own source of sound, for all who listen to it. Nothing of it is kept.
+    """The server's own source of sound, shared by all listeners. Nothing of it is kept.
 
     Args:
-        source: where it comes from, at the captioner's rate.
-        say: is told when it is lost, and when it is back.
+        source: of sound, at the captioner's rate.
+        say: is called with a message when the source is lost, and when it is back.
     """
 
     def __init__(self, source: Source, say: Callable[[str], None]) -> None:
         self._source, self._say = source, say
         self._listeners: set[queue.Queue[Piece | None]] = set()
         self._lock = threading.Lock()
+        self._over = False
 
     def start(self) -> None:
-        """Opens it, and listens for as long as the process lives."""
+        """Open the source, and listen as long as the process lives.
+
+        Raises:
+            AudioError: it cannot be opened.
+        """
         pieces = heard(self._source, self._say)
-        first = next(pieces)  # so that what cannot be opened is told at once
+        first = next(pieces)  # so that a source that cannot be opened is refused at once
         threading.Thread(
             target=self._hand_on, args=(first, pieces), daemon=True, name="microphone"
         ).start()
 
     @contextlib.contextmanager
     def pieces(self) -> Iterator[queue.Queue[Piece | None]]:
-        """What comes from now on; None when it is over."""
+        """Return a queue of the pieces that come from now on; None when the sound is over."""
         own: queue.Queue[Piece | None] = queue.Queue(PIECES)
         with self._lock:
             self._listeners.add(own)
+            if self._over:
+                own.put_nowait(None)
         try:
             yield own
         finally:
@@ -97,18 +106,27 @@ class Microphone:
                 self._give(piece)
         except AuricleError as error:
             self._say(str(error))
-        self._give(None)
+        except Exception as error:
+            self._say(f"the microphone failed: {error!r}")
+        finally:
+            self._end_all()
 
-    def _give(self, piece: Piece | None) -> None:
+    def _give(self, piece: Piece) -> None:
         with self._lock:
             for listener in self._listeners:
-                # who is too slow misses some, and the others nothing
+                # A listener that is too slow misses some; the others miss nothing.
                 with contextlib.suppress(queue.Full):
                     listener.put_nowait(piece)
 
+    def _end_all(self) -> None:
+        with self._lock:
+            self._over = True
+            for listener in self._listeners:
+                _end(listener)
+
 
 class _CloseError(AuricleError):
-    """Why a socket is closed, with the code that says so."""
+    """The reason and the code with which a socket is closed."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -123,18 +141,22 @@ async def listen_to(
     knows: Callable[[str], bool],
     microphone: Microphone | None,
 ) -> None:
-    """Serves one socket until it is closed, or its sound is over.
+    """Serve one socket until it is closed, or its sound is over.
 
     Args:
         socket: not yet accepted.
-        captioner: what hears.
-        limits: how many may listen, and how long one may be silent.
-        metrics: where listeners are counted.
-        knows: whether a token is the right one.
-        microphone: the server's own.
+        captioner: captions the sound.
+        limits: how many may listen, and for how long one may send nothing.
+        metrics: counts listeners.
+        knows: returns whether a token is the right one.
+        microphone: the server's own, if it has one.
     """
     await socket.accept()
     try:
+        if socket.query_params:
+            raise _CloseError(
+                1008, "this address takes no parameters: send them in the first message"
+            )
         start = await _start(socket, limits, knows)
         if start.microphone and microphone is None:
             raise _CloseError(
@@ -170,10 +192,9 @@ async def _start(socket: WebSocket, limits: Limits, knows: Callable[[str], bool]
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the first message"
         raise _CloseError(1007, f"{where}: {first['msg']}") from None
-    header = socket.headers.get("authorization", "").removeprefix("Bearer ")
-    if not knows(start.token or header):
+    if not knows(start.token or bearer_token(socket.headers)):
         raise _CloseError(
-            1008, "the token is wrong or missing: the first message wants it as `token`"
+            1008, "the token is wrong or missing: send it as `token` in the first message"
         )
     return start
 
@@ -209,7 +230,7 @@ async def _serve(
         receiving = asyncio.create_task(
             _receive(socket, start, pieces, hearing, limits, microphone is not None)
         )
-        sending = asyncio.create_task(_send(socket, rows))
+        sending = asyncio.create_task(_send(socket, rows, limits.stall))
         try:
             # The rows end where the sound does; the receiver ends before, unless the client or the
             # rows fail.
@@ -225,7 +246,7 @@ async def _serve(
 
 
 def _end(pieces: queue.Queue[Piece | None]) -> None:
-    """Makes whoever takes pieces end, though nobody may take them any more."""
+    """Put the end into a queue, which may be full."""
     with contextlib.suppress(queue.Empty):
         pieces.get_nowait()
     with contextlib.suppress(queue.Full):
@@ -239,7 +260,7 @@ def _hear(
     metrics: Metrics,
     tell: Callable[[Row | None], None],
 ) -> None:
-    """Runs in a thread: hears pieces, and tells rows."""
+    """Caption pieces and tell rows; runs in a thread."""
 
     def taken() -> Iterator[np.ndarray]:
         while isinstance(piece := pieces.get(), np.ndarray):
@@ -272,16 +293,23 @@ def _hear(
                 resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate)
             )
         for found in listen(captioner, sound, watch):
-            tell(fields(found))
+            tell(heard_fields(found))
     except AuricleError as error:
         tell({"state": "error", "error": str(error)})
+    except Exception:
+        _log.exception("auricle: a live stream failed")
+        tell({"state": "error", "error": "the server failed; its log says why"})
     finally:
         tell(None)
 
 
-async def _send(socket: WebSocket, rows: asyncio.Queue[Row | None]) -> None:
+async def _send(socket: WebSocket, rows: asyncio.Queue[Row | None], stall: float) -> None:
     while (row := await rows.get()) is not None:
-        await socket.send_json(row)
+        try:
+            async with asyncio.timeout(stall):
+                await socket.send_json(row)
+        except TimeoutError:
+            raise _CloseError(1008, f"no rows were read for {stall:g} s") from None
 
 
 async def _receive(
@@ -292,14 +320,21 @@ async def _receive(
     limits: Limits,
     only_listens: bool,
 ) -> None:
-    """Takes samples until the client says that the sound is over."""
+    """Take samples until the client says that the sound is over.
+
+    Raises:
+        _CloseError: hardly any samples came for a while, whatever messages did, or they are wrong.
+        WebSocketDisconnect: the client is gone.
+    """
+    loop = asyncio.get_running_loop()
     dtype = np.dtype(PCM[start.encoding])
+    until, samples, enough = loop.time() + limits.stall, 0, ENOUGH_SECONDS * start.rate
     while True:
         try:
-            async with asyncio.timeout(None if only_listens else limits.stall):
+            async with asyncio.timeout_at(None if only_listens else until):
                 message = await socket.receive()
         except TimeoutError:
-            raise _CloseError(1008, f"no samples came for {limits.stall:g} s") from None
+            raise _CloseError(1008, f"nearly no samples came for {limits.stall:g} s") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         data = message.get("bytes")
@@ -313,12 +348,15 @@ async def _receive(
             )
         if data:
             await _put(pieces, np.frombuffer(data, dtype), hearing)
+            samples += len(data) // dtype.itemsize
+        if samples >= enough:  # time in `_put` is not the sender's
+            until, samples = loop.time() + limits.stall, 0
 
 
 async def _put(
     pieces: queue.Queue[Piece | None], piece: Piece | None, hearing: threading.Thread
 ) -> None:
-    """Hands a piece on, once there is room; its sender waits meanwhile."""
+    """Hand a piece on once there is room; its sender waits meanwhile."""
     while hearing.is_alive():
         with contextlib.suppress(queue.Full):
             pieces.put_nowait(piece)

@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus."""
+"""The counters at `/metrics`, for Prometheus."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ class Metrics:
         )
         self.running = Gauge("jobs_running", "Requests that a worker is on", **own)
         self.waiting = Gauge("jobs_waiting", "Requests that wait for a worker", **own)
+        self.workers = Gauge("workers", "Workers that take requests", **own)
         self.replaced = Counter("workers_replaced", "Workers that died, or had to be ended", **own)
         self.listeners = Gauge("listeners", "Live streams", **own)
         self.listening = 0
@@ -32,7 +33,7 @@ class Metrics:
 
     @contextlib.contextmanager
     def listener(self) -> Iterator[None]:
-        """Counts a live stream while it lasts."""
+        """Count a live stream while it lasts."""
         self.listening += 1
         self.listeners.set(self.listening)
         try:

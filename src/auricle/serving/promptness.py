@@ -1,41 +1,55 @@
-"""HTTP for those who say in time what they want: who connects and is slow about it is let go.
+"""Closes connections that send their request headers too slowly, and answers bad ones in JSON.
 
-uvicorn limits how long a connection may be idle between requests, and the application how slowly a
-body may come; between the two, the head of a request could take for ever, and as many connections
-as the system allows be held by next to nothing.
+uvicorn limits the idle time between requests, and the app the pace of a body. Between the two, the
+headers of a request could take for ever, and hold as many connections as the system allows.
 """
 
 import asyncio
+import json
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 20.0  # from the connection, or the answer before, to the end of a request's head
+HEAD_SECONDS = 20.0  # from the connection, or the last answer, to the end of a request's headers
 
 
 class PromptProtocol(H11Protocol):
-    """A connection of uvicorn's that ends where a request does not begin in time."""
+    """A connection that ends if the headers of a request do not come in time."""
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait."""
+        """Begin to wait."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Ends waiting where the head of a request is complete."""
+        """Stop waiting once the headers are complete."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Waits for another request."""
+        """Wait for another request."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Has nothing to wait for."""
+        """Stop waiting."""
         self._forget()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is not HTTP as the API answers errors."""
+        body = json.dumps({"error": msg}).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _watch(self) -> None:
         upgraded = self.transport.get_protocol() is not self  # a WebSocket has limits of its own

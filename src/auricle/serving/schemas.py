@@ -1,4 +1,4 @@
-"""What the API answers, for its OpenAPI description."""
+"""The JSON of the API: requests and answers, as its OpenAPI description shows them."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,14 @@ Similarity = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Tag(BaseModel):
-    """A class of AudioSet, and how likely it is heard."""
+    """A class of AudioSet, and its probability."""
 
     name: str
     probability: float = Field(allow_inf_nan=False)
 
 
 class Alternative(BaseModel):
-    """Another sentence that the sound might be captioned with."""
+    """Another possible caption of the sound."""
 
     caption: str
     score: float = Field(
@@ -28,9 +28,9 @@ class Alternative(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Where the decoder attended as it said each word; the mean over layers and heads."""
+    """Where the decoder attended for each word: the mean over layers and heads."""
 
-    start: float = Field(description="Of the stretch that was attended to, in seconds.")
+    start: float = Field(description="Of the attended stretch, in seconds.")
     end: float
     words: list[str]
     sound: list[list[float]] = Field(
@@ -40,7 +40,7 @@ class Explanation(BaseModel):
 
 
 class Caption(BaseModel):
-    """What is heard in a stretch of sound."""
+    """A caption of a stretch of sound."""
 
     id: int = Field(description="Counted from 1.")
     state: Literal["begin", "revise", "end"] = Field(
@@ -53,19 +53,19 @@ class Caption(BaseModel):
         description="From 0 to 1, that the caption is right; null where it was not calibrated."
     )
     tags: list[Tag] = Field(description="The likeliest, the likeliest first.")
-    score: float | None = Field(None, description="Log-probability, length-normalised.")
+    score: float | None = Field(default=None, description="Log-probability, length-normalised.")
     alternatives: list[Alternative] = Field(
-        [], description="The best sentences, the caption itself first."
+        default=[], description="The best sentences, the caption itself first."
     )
     explanation: Explanation | None = Field(
-        None, description="Where `explain` was asked for; null for silence."
+        default=None, description="Where `explain` was asked for; null for silence."
     )
 
 
 class Captions(BaseModel):
     """A captioned sound."""
 
-    file: str = Field(description="What its sender called it.")
+    file: str = Field(description="The sender's name for it.")
     seconds: float
     captions: list[Caption]
 
@@ -75,9 +75,9 @@ class Sound(BaseModel):
 
     file: str
     similarities: list[Similarity] | None = Field(
-        None, description="To each sentence, in their order."
+        default=None, description="To each sentence, in their order."
     )
-    error: str | None = Field(None, description="Why it could not be read.")
+    error: str | None = Field(default=None, description="Why it could not be read.")
 
 
 class Ranking(BaseModel):
@@ -98,7 +98,7 @@ class Rankings(BaseModel):
 
 
 class Line(BaseModel, allow_inf_nan=False):
-    """A caption to be written as subtitles."""
+    """A caption to write as a subtitle."""
 
     start: float = Field(ge=0, le=LATEST, description="Seconds.")
     end: float = Field(ge=0, le=LATEST)
@@ -107,18 +107,19 @@ class Line(BaseModel, allow_inf_nan=False):
 
 
 class Subtitles(BaseModel):
-    """Captions to be written as subtitles."""
+    """Captions to write as subtitles."""
 
     captions: list[Line] = Field(max_length=20_000)
     format: Literal["srt", "vtt", "ass"] = "srt"
     style: Literal["written", "label", "sentence"] = Field(
         "written",
-        description="`written`: as they stand. `label`: [dog barking], and `sentence`: both as `auricle subtitle` shows them.",
+        description="`written`: as they stand. `label`: [dog barking]. `sentence`: a sentence. "
+        "Labels and sentences look as in `auricle subtitle`.",
     )
 
 
 class Info(BaseModel):
-    """What this server is."""
+    """The version, the model and the limits of a server."""
 
     version: str
     licence: str = Field(description="Of the model's weights.")
@@ -130,7 +131,23 @@ class Info(BaseModel):
     examples: list[str] = Field(description="Sounds to try, below /examples/.")
 
 
+class State(BaseModel):
+    """The state of the server."""
+
+    status: Literal["ok", "ready"]
+
+
 class Failure(BaseModel):
     """Why there is no answer."""
 
     error: str
+
+
+class CaptionsFailure(Failure):
+    """Why a sound is not captioned to its end, with the captions until then."""
+
+    file: str | None = Field(default=None, description="The sender's name for the sound.")
+    seconds: float | None = Field(
+        default=None, description="Of sound that was decoded before the error."
+    )
+    captions: list[Caption] | None = None

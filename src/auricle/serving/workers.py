@@ -1,89 +1,42 @@
-"""The server's side of its worker processes: a bounded queue before them, and an end to those that
-take too long.
+"""The pool of worker processes, and the requests that wait for them.
+
+A task for each place in the pool starts a process, waits for its end, and starts the next one. It
+waits longer after each failed start. If no place has a process, requests get 503.
 """
 
 import asyncio
-import contextlib
-import json
+import logging
 import math
-import multiprocessing
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from auricle.errors import AuricleError
 from auricle.serving.limits import Limits, RefusedError
+from auricle.serving.messages import Begun, Done, Failed, FromWorker, Job, Progress, Ready, Result
 from auricle.serving.metrics import Metrics
-from auricle.serving.worker import Request, work
+from auricle.serving.process import WorkerProcess, running
+from auricle.serving.stopping import Stopping
 
-Message = dict[str, Any] | bytes  # an object with `event` and `data`, or a piece of media
-START_SECONDS = 120.0  # for a worker to load its model, on a machine that does much else
-STOP_SECONDS = 3.0  # for a worker to leave a job that nobody wants any more
+ATTEMPTS = 2  # workers that a file may crash before the file is refused
+FAILURES_ALLOWED = 2  # processes in a row that may end idle before their place counts as empty
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0  # seconds before a process replaces one that failed
+
+_log = logging.getLogger(__name__)
 
 
-class _Worker:
-    """A process, and the server's end of the socket to it."""
+class _CrashError(Exception):
+    """A worker died.
 
-    def __init__(self, checkpoint: Path | None, memory: int) -> None:
-        self._ours, theirs = socket.socketpair()
-        # Spawned, not forked: the server has threads.
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(
-            target=work, args=(theirs, checkpoint, memory), name="auricle-worker", daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._size: int | None = None  # of the message that is being read
+    Args:
+        begun: whether it had begun the job.
+    """
 
-    async def ready(self) -> None:
-        """Returns when it takes requests."""
-        self._streams = await asyncio.open_connection(sock=self._ours)
-        async with asyncio.timeout(START_SECONDS):
-            if await self.receive() is None:
-                raise AuricleError(
-                    "a worker process ended before it was ready: is there memory enough?"
-                )
-
-    async def send(self, request: Request) -> None:
-        assert self._streams is not None
-        message = json.dumps(request).encode()
-        self._streams[1].write(struct.pack(">I", len(message)) + message)
-        with contextlib.suppress(ConnectionError):  # `receive` tells
-            await self._streams[1].drain()
-
-    async def receive(self) -> Message | None:
-        """Its next message; None where it is dead."""
-        assert self._streams is not None
-        try:
-            if self._size is None:  # else who asked before was cancelled between the two
-                self._size = struct.unpack(">I", await self._streams[0].readexactly(4))[0]
-            message = await self._streams[0].readexactly(self._size)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-        self._size = None
-        return json.loads(message) if message[:1] == b"{" else message[1:]
-
-    async def stop(self) -> bool:
-        """Whether it could be made to leave its job in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self.send({"job": "stop"})
-                while (message := await self.receive()) is not None:
-                    if isinstance(message, dict) and message["event"] in ("done", "error"):
-                        return True
-        return False
-
-    async def kill(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-        self._process.kill()
-        await asyncio.to_thread(self._process.join)
-        self._process.close()
+    def __init__(self, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
 
 
 class Workers:
@@ -92,33 +45,68 @@ class Workers:
     Args:
         checkpoint: the folder to caption with; the embedded model if None.
         limits: how many processes, how long a queue, how much memory and time.
-        metrics: what is counted.
+        metrics: counts jobs and processes.
+        stopping: ends jobs when the server stops.
     """
 
-    def __init__(self, checkpoint: Path | None, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        checkpoint: Path | None,
+        limits: Limits,
+        metrics: Metrics,
+        stopping: Stopping | None = None,
+    ) -> None:
         self._checkpoint, self._limits, self._metrics = checkpoint, limits, metrics
-        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
-        self._all: set[_Worker] = set()
+        self._stopping = stopping or Stopping()
+        # A None wakes a waiting request, so that it looks whether any worker is left.
+        self._idle: asyncio.Queue[WorkerProcess | None] = asyncio.Queue()
+        self._down: dict[int, float] = {}  # places whose last start failed; when they try again
         self._waiting = 0
-        self._taken: deque[float] = deque(maxlen=32)  # seconds that the last jobs took
+        self._seconds_taken: deque[float] = deque(maxlen=32)  # by the last jobs
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Starts the processes; returns when all of them are ready."""
-        await asyncio.gather(*(self._start_one() for _ in range(self._limits.jobs)))
+        """Start the processes, and return when all of them are ready.
+
+        Raises:
+            AuricleError, OSError, TimeoutError: one does not start.
+        """
+        loop = asyncio.get_running_loop()
+        started = [loop.create_future() for _ in range(self._limits.jobs)]
+        for place, future in enumerate(started):
+            self._background(self._supervise(place, future))
+        await asyncio.gather(*started)
 
     async def close(self) -> None:
-        """Ends the processes, whatever they do."""
+        """End the processes, whatever they do."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(worker.kill() for worker in self._all))
-        self._all.clear()
+
+    def check_ready(self) -> None:
+        """Refuse a request if no worker could take it.
+
+        Raises:
+            RefusedError: every start failed, or the server is stopping.
+        """
+        if self._stopping.begun:
+            raise self._stopping.refusal()
+        if len(self._down) == self._limits.jobs:
+            wait = max(1, math.ceil(min(self._down.values()) - time.monotonic()))
+            raise RefusedError(
+                503, "no worker process is running; the server starts new ones", retry_after=wait
+            )
 
     def check_room(self) -> None:
-        """Refuses where the queue is full, before anything is uploaded for nothing."""
+        """Refuse a request before its upload if no worker could take it or the queue is full.
+
+        Raises:
+            RefusedError: as said.
+        """
+        self.check_ready()
         if self._waiting >= self._limits.queue:
-            mean = sum(self._taken) / len(self._taken) if self._taken else 1.0
+            taken = self._seconds_taken
+            mean = sum(taken) / len(taken) if taken else 1.0
             wait = math.ceil(mean * (self._waiting + 1) / self._limits.jobs)
             raise RefusedError(
                 429,
@@ -126,80 +114,150 @@ class Workers:
                 retry_after=wait,
             )
 
-    async def run(self, request: Request) -> AsyncGenerator[Message]:
-        """What a worker answers, bit by bit. Close the generator where the rest is not wanted.
+    async def run(self, job: Job) -> AsyncGenerator[Result]:
+        """Yield a job's results as they come. Close the generator to stop the job.
+
+        If the worker crashes, another one runs the job again. It gives the same results, so those
+        that were yielded before are passed over.
 
         Raises:
-            RefusedError: the queue is full, the sound cannot be read, or the job took too long or
-                too much.
+            RefusedError: no worker takes it, the sound cannot be read, or the job takes too much
+                time or memory.
         """
         self.check_room()
+        seconds_left, yielded, heard = self._limits.job_seconds, 0, 0.0
+        crashes = 0
+        while crashes < ATTEMPTS:
+            worker = await self._acquire()
+            began, repeated = time.monotonic(), yielded
+            try:
+                async with aclosing(self._attempt(worker, job, seconds_left)) as results:
+                    async for result in results:
+                        if isinstance(result, Progress):
+                            if result.seconds < heard:
+                                continue
+                            heard = result.seconds
+                        elif repeated:
+                            repeated -= 1
+                            continue
+                        else:
+                            yielded += 1
+                        yield result
+                return
+            except _CrashError as crash:
+                crashes += crash.begun
+                seconds_left -= time.monotonic() - began
+        raise RefusedError(
+            422, f"decoding it crashed {ATTEMPTS} decoders: it is damaged, or made to do harm"
+        )
+
+    async def _acquire(self) -> WorkerProcess:
+        """Return the next idle worker.
+
+        Raises:
+            RefusedError: no worker is left, or the server is stopping.
+        """
         self._waiting += 1
         self._metrics.waiting.inc()
         try:
-            worker = await self._idle.get()
+            while True:
+                self.check_ready()
+                async with self._stopping.limit():
+                    worker = await self._idle.get()
+                if worker is not None and not worker.ended.is_set():
+                    return worker
         finally:
             self._waiting -= 1
             self._metrics.waiting.dec()
-        began, heard = time.monotonic(), 0.0
-        answered = False
+
+    async def _attempt(
+        self, worker: WorkerProcess, job: Job, seconds: float
+    ) -> AsyncGenerator[Result]:
+        """Yield the results of one worker, and leave it idle or ended."""
+        began, heard, idle = time.monotonic(), 0.0, False
+        until = asyncio.get_running_loop().time() + seconds
+        begun = False
         try:
             with self._metrics.running.track_inprogress():
-                await worker.send(request)
-                async for message in self._answers(worker, began + self._limits.job_seconds):
-                    match message:
-                        case {"event": "progress", "data": {"seconds": heard}}:
-                            pass
-                        case {"event": "done"}:
-                            answered = True
-                            return
-                        case {"event": "error", "data": reason}:
-                            answered = True
-                            raise RefusedError(422, reason)
-                        case {"event": "spent", "data": reason}:
-                            raise RefusedError(422, reason)
-                        case {"event": "fault"}:
-                            raise RefusedError(500, "the server failed, and its log says why")
+                await worker.send(job)
+                while True:
+                    message = await self._receive(worker, until)
+                    if message is None or isinstance(message, Ready):
+                        raise _CrashError(begun)
+                    if isinstance(message, Begun):
+                        begun, worker.jobs = True, worker.jobs + 1
+                        continue
+                    if isinstance(message, Done):
+                        idle = True
+                        return
+                    if isinstance(message, Failed):
+                        idle = not message.worker_exits
+                        raise RefusedError(message.status, message.reason)
+                    if isinstance(message, Progress):
+                        heard = message.seconds
                     yield message
         finally:
-            self._taken.append(time.monotonic() - began)
+            self._seconds_taken.append(time.monotonic() - began)
             self._metrics.sound.labels("file").inc(heard)
-            # Shielded, so that a client that went away does not take a worker with it.
-            await asyncio.shield(self._background(self._leave(worker, answered)))
+            # Shielded, so that a client that goes away does not take a worker with it.
+            await asyncio.shield(self._background(self._release(worker, idle)))
 
-    async def _answers(self, worker: _Worker, deadline: float) -> AsyncGenerator[Message]:
-        while True:
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    message = await worker.receive()
-            except TimeoutError:
-                raise RefusedError(
-                    422,
-                    f"it takes longer than {self._limits.job_seconds:g} s to decode and caption, which is the most allowed",
-                ) from None
-            if message is None:
-                raise RefusedError(
-                    422, "decoding it ended the decoder: it is damaged, or made to do harm"
-                )
-            yield message
+    async def _receive(self, worker: WorkerProcess, until: float) -> FromWorker | None:
+        try:
+            async with self._stopping.limit(until):
+                return await worker.receive()
+        except TimeoutError:
+            raise RefusedError(
+                422,
+                f"it takes longer than {self._limits.job_seconds:g} s to decode and caption, "
+                "which is the most allowed",
+            ) from None
 
-    async def _leave(self, worker: _Worker, answered: bool) -> None:
-        if answered or await worker.stop():
+    async def _release(self, worker: WorkerProcess, idle: bool) -> None:
+        idle = idle or await worker.stop()
+        if worker.ended.is_set():
+            return  # its supervisor starts another one
+        if idle:
             self._idle.put_nowait(worker)
-            return
-        self._all.discard(worker)
-        self._metrics.replaced.inc()
-        await worker.kill()
-        self._background(self._start_one())
+        else:
+            worker.kill()
+
+    async def _supervise(self, place: int, started: asyncio.Future[None]) -> None:
+        """Keep one place in the pool filled.
+
+        Args:
+            place: its number.
+            started: gets the result of the first start; if that fails, there is no other.
+        """
+        failures = 0  # processes in a row that did not start, or ended before their first job
+        while True:
+            jobs = 0
+            try:
+                async with running(self._checkpoint, self._limits.memory) as worker:
+                    self._down.pop(place, None)
+                    if not started.done():
+                        started.set_result(None)
+                    self._idle.put_nowait(worker)
+                    with self._metrics.workers.track_inprogress():
+                        await worker.ended.wait()
+                    jobs = worker.jobs
+                self._metrics.replaced.inc()
+            except Exception as error:
+                if not started.done():
+                    started.set_exception(error)
+                    return
+                _log.warning("auricle: a worker process does not start: %s", error or repr(error))
+                failures = max(failures, FAILURES_ALLOWED)
+            failures = 0 if jobs else failures + 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures) if failures else 0.0
+            if failures > FAILURES_ALLOWED:
+                self._down[place] = time.monotonic() + pause
+                for _ in range(self._waiting):
+                    self._idle.put_nowait(None)
+            await asyncio.sleep(pause)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _start_one(self) -> None:
-        worker = _Worker(self._checkpoint, self._limits.memory)
-        self._all.add(worker)
-        await worker.ready()
-        self._idle.put_nowait(worker)

@@ -28,7 +28,17 @@ _PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, 
 
 
 # Containers whose header states the duration. Elsewhere FFmpeg estimates it from the bit rate, often wrongly.
-_STATES_DURATION = {"aiff", "au", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"}
+_STATES_DURATION = {
+    "aiff",
+    "au",
+    "flac",
+    "matroska,webm",
+    "mov,mp4,m4a,3gp,3g2,mj2",
+    "tta",
+    "w64",
+    "wav",
+    "wv",
+}
 
 
 def declared_seconds(source: Source) -> float | None:

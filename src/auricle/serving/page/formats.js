@@ -29,7 +29,12 @@ export function seconds(text) {
 const two = (number) => String(number).padStart(2, "0");
 
 const oneLine = (text) => text.trim().replace(/\s*\n\s*/g, "\n");
-const cell = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
+// Spreadsheets would run a text that begins like a formula; an apostrophe before it makes it text.
+const unlikeFormula = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
+const cell = (value) => {
+  const text = String(unlikeFormula(value));
+  return text !== String(value) || /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
 
 /** Captions as data: each has `start`, `end`, `caption`, `confidence` and `tags`; `file` is their sound's name. */
 export function data(format, captions, file) {

@@ -1,0 +1,270 @@
+"""The routes that take sounds: caption, rank, decode, write subtitles, and listen live."""
+
+import contextlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response, WebSocket
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import StringConstraints
+
+from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event
+from auricle.serving import schemas
+from auricle.serving.answers import Collected, JobResponse, events, media, started, unless_gone
+from auricle.serving.description import (
+    BINARY,
+    CAPTION_ANSWERS,
+    CAPTION_FAILURES,
+    MEDIA_TYPES,
+    MP3_ANSWERS,
+    SUBTITLE_ANSWERS,
+    UPLOAD_FAILURES,
+    Area,
+    failures,
+    file_body,
+)
+from auricle.serving.limits import RefusedError
+from auricle.serving.listening import listen_to
+from auricle.serving.messages import CaptionJob, DecodeJob, RankJob, SoundFile
+from auricle.serving.shared import Known, Served, Shared, Token
+from auricle.serving.uploads import Upload
+from auricle.subtitles.cues import Cue, CueOptions, cues
+from auricle.subtitles.files import write_cues
+
+SENTENCES = 100  # of one ranking
+OVERVIEW_COLUMNS = 100  # a second of an overview, at most
+JSON_BYTES = 16 << 20  # of a request that is not a file
+
+router = APIRouter(dependencies=[Token, Known], tags=[Area.sounds])
+sockets = APIRouter()
+
+
+class Segments(StrEnum):
+    """The stretches that get a caption each."""
+
+    whole = "whole"
+    windows = "windows"
+    events = "events"
+
+
+class Form(StrEnum):
+    """The form of an answer with captions."""
+
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+    ass = "ass"
+    sse = "sse"
+
+
+OverviewColumns = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=OVERVIEW_COLUMNS,
+        description="Columns a second of waveform and spectrogram, as events. For sse.",
+    ),
+]
+Name = Annotated[str, Query(description="The name of a file that is sent as the body itself.")]
+
+
+@router.post(
+    "/v1/captions",
+    operation_id="caption_sound",
+    summary="Caption a sound, or a video with sound",
+    response_model=schemas.Captions,
+    openapi_extra=file_body(BINARY),
+    responses=CAPTION_FAILURES | CAPTION_ANSWERS,
+)
+async def captions(
+    request: Request,
+    served: Shared,
+    segments: Annotated[
+        Segments,
+        Query(
+            description="`whole`: one caption for up to 30 s. `windows`: one for up to 30 s, and "
+            "one each 10 s of longer sounds, as `auricle caption` does. `events`: one for each "
+            "sound event, as `auricle subtitle` does."
+        ),
+    ] = Segments.windows,
+    form: Annotated[
+        Form,
+        Query(
+            alias="format",
+            description="`srt`, `vtt`, `ass`: subtitles; of events with labels, [dog barking]. "
+            "`sse`: server-sent events `progress`, `caption`, and `done` or `error`.",
+        ),
+    ] = Form.json,
+    explain: Annotated[
+        bool, Query(description="Say where each word was heard. For json and sse.")
+    ] = False,
+    overview: OverviewColumns = 0,
+    name: Name = "",
+) -> Any:
+    """Send the file as the part `file` of a form, or as the body itself.
+
+    Any file that FFmpeg can decode is a sound.
+    """
+    served.workers.check_room()
+    async with contextlib.AsyncExitStack() as stack:
+        upload = await _one_file(request, served, name, stack)
+        job = CaptionJob(
+            file=_sound_file(upload),
+            max_seconds=served.limits.seconds,
+            segments=segments.value,
+            format=form.value,
+            explain=explain and form in (Form.json, Form.sse),
+            overview_columns=overview if form is Form.sse else 0,
+        )
+        results = await started(request, served.workers, job, stack)
+        if form is Form.sse:
+            content = events(results, served.limits.stall)
+            return JobResponse(content, stack.pop_all(), "text/event-stream")
+        found = Collected()
+        try:
+            await unless_gone(request, found.collect(results))
+        except RefusedError as refusal:
+            if form is Form.json:
+                refusal.details = _captions_json(upload, found)
+            raise
+    if form is Form.json:
+        return JSONResponse(_captions_json(upload, found))
+    return PlainTextResponse(found.text, media_type=MEDIA_TYPES[form])
+
+
+def _captions_json(upload: Upload, found: Collected) -> dict[str, object]:
+    captions = [caption.model_dump(exclude_unset=True) for caption in found.captions]
+    return {"file": upload.name, "seconds": found.seconds, "captions": captions}
+
+
+@router.post(
+    "/v1/rank",
+    operation_id="rank_sounds",
+    summary="Compare sounds with sentences",
+    response_model=schemas.Rankings,
+    openapi_extra=file_body({"type": "array", "items": BINARY}),
+    responses=UPLOAD_FAILURES,
+)
+async def rank(
+    request: Request,
+    served: Shared,
+    sentence: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=200)]],
+        Query(
+            min_length=1,
+            max_length=SENTENCES,
+            description="The sound to listen for, in plain words; may be repeated.",
+        ),
+    ],
+    name: Name = "",
+) -> Any:
+    """Send each sound as a part `file` of a form.
+
+    A sound over 30 s is as similar as its most similar 10 s.
+    """
+    served.workers.check_room()
+    async with contextlib.AsyncExitStack() as stack:
+        files = await stack.enter_async_context(served.uploads.received(request, name))
+        uploads = tuple(_sound_file(file) for file in files)
+        job = RankJob(uploads, tuple(sentence), served.limits.seconds)
+        results = await started(request, served.workers, job, stack)
+        found = Collected()
+        await unless_gone(request, found.collect(results))
+    return JSONResponse(
+        {
+            "sounds": [sound.model_dump(exclude_unset=True) for sound in found.sounds],
+            "rankings": _rankings(sentence, found.sounds),
+            "unknown": found.unknown,
+        }
+    )
+
+
+def _rankings(sentences: Sequence[str], sounds: Sequence[schemas.Sound]) -> list[dict[str, object]]:
+    """Sort the sounds that could be read by their similarity to each sentence."""
+    rankings = []
+    for place, text in enumerate(sentences):
+        similarities = {
+            number: sound.similarities[place]
+            for number, sound in enumerate(sounds)
+            if sound.similarities is not None
+        }
+        order = sorted(similarities, key=lambda number: -similarities[number])
+        rankings.append({"sentence": text, "order": order})
+    return rankings
+
+
+@router.post(
+    "/v1/sound",
+    operation_id="decode_sound",
+    summary="Decode a sound",
+    openapi_extra=file_body(BINARY),
+    response_class=StreamingResponse,
+    responses=UPLOAD_FAILURES | MP3_ANSWERS,
+)
+async def sound(request: Request, served: Shared, name: Name = "") -> Any:
+    """Return the sound of any file as mp3, for players that cannot read the file itself."""
+    served.workers.check_room()
+    async with contextlib.AsyncExitStack() as stack:
+        upload = await _one_file(request, served, name, stack)
+        job = DecodeJob(_sound_file(upload), served.limits.seconds)
+        results = await started(request, served.workers, job, stack)
+        return JobResponse(media(results, served.limits.stall), stack.pop_all(), "audio/mpeg")
+
+
+@router.post(
+    "/v1/subtitles",
+    operation_id="write_subtitles",
+    summary="Write captions as subtitles",
+    response_class=Response,
+    max_body_size=JSON_BYTES,
+    responses=failures(400, 401, 403, 413, 421, 422, 503) | SUBTITLE_ANSWERS,
+)
+def subtitles(asked: schemas.Subtitles) -> Any:
+    """Write captions, for example corrected by hand, as a file of subtitles."""
+    lines = [line for line in asked.captions if line.caption.strip() and line.end > line.start]
+    lines.sort(key=lambda line: line.start)
+    if asked.style == "written":
+        shown = [Cue(line.start, line.end, line.caption.strip()) for line in lines]
+    else:
+        found = (
+            Event(
+                id=number,
+                state="end",
+                start=line.start,
+                end=line.end,
+                caption=line.caption,
+                tags=tuple(Tag(tag.name, tag.probability) for tag in line.tags),
+                confidence=None,
+            )
+            for number, line in enumerate(lines, 1)
+        )
+        shown = list(cues(found, CueOptions(style=asked.style)))
+    return Response(write_cues(shown, asked.format), media_type=MEDIA_TYPES[asked.format])
+
+
+@sockets.websocket("/v1/listen")
+async def listen(socket: WebSocket, served: Shared) -> None:
+    """Turn live sound into rows; docs/serve.md describes the messages."""
+    await listen_to(
+        socket,
+        served.captioner,
+        served.limits,
+        served.metrics,
+        served.guard.knows,
+        served.microphone,
+    )
+
+
+def _sound_file(upload: Upload) -> SoundFile:
+    return SoundFile(str(upload.path), upload.name)
+
+
+async def _one_file(
+    request: Request, served: Served, name: str, stack: contextlib.AsyncExitStack
+) -> Upload:
+    files = await stack.enter_async_context(served.uploads.received(request, name))
+    if len(files) > 1:
+        raise RefusedError(400, f"{len(files)} files came; send one")
+    return files[0]
