@@ -28,7 +28,7 @@ from auricle.serving.messages import (
 )
 from auricle.serving.tape import Channel, Tape, opened
 from auricle.sound.decode import stream_audio
-from auricle.sound.silence import silence
+from auricle.sound.silence import is_silent
 from auricle.subtitles.cues import Cue, cues
 from auricle.subtitles.files import write_cues
 
@@ -165,7 +165,7 @@ def _explained(
         return {}
     text = row.text if isinstance(row, Caption) else row.caption
     samples = tape.last(row.start, row.end)
-    if not len(samples) or silence(samples, captioner.rate) > 0.5:
+    if is_silent(samples, captioner.rate):
         return {"explanation": None}
     others = {}
     if isinstance(row, Event):
