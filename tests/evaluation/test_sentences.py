@@ -258,8 +258,9 @@ def test_all_three_are_scored_and_compared(
     java: str, folder: Path, detector: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del java
+    monkeypatch.setattr("auricle.evaluation.metrics.missing_spice", lambda: None)
     monkeypatch.setattr(
-        "auricle.evaluation.scores.spice", lambda candidates, _: [0.5] * len(candidates)
+        "auricle.evaluation.metrics.spice", lambda candidates, _: [0.5] * len(candidates)
     )
     models = SentenceModels.load(folder, folder, detector[0])
     assert models.fense is models.similarity

@@ -210,7 +210,7 @@ def _print_scores(scores: "Scores") -> None:
     from rich.table import Table
 
     from auricle.evaluation.report import number
-    from auricle.evaluation.scores import TITLES
+    from auricle.evaluation.metrics import TITLES
 
     table = Table("metric", box=None)
     table.add_column("score", justify="right")
@@ -234,7 +234,7 @@ def _print_comparison(comparison: "Comparison", first: str, second: str) -> None
     from rich.table import Table
 
     from auricle.evaluation.report import number
-    from auricle.evaluation.scores import TITLES
+    from auricle.evaluation.metrics import TITLES
 
     table = Table("metric", box=None)
     for heading in (escape(first), escape(second), "difference", "95 % interval", "draws above"):

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from auricle.evaluation.scores import METRICS, TITLES, CaptionScores, Comparison, Scores
+from auricle.evaluation.metrics import METRICS, TITLES
+from auricle.evaluation.scores import CaptionScores, Comparison, Scores
 from auricle.storage.files import written_whole
 
 _PAGE = "report.html"

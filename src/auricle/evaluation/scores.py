@@ -1,44 +1,19 @@
 """All metrics of a set of captions, and the difference of two sets."""
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from auricle.evaluation.bootstrap import Interval, Statistic, interval, mean, resample
+from auricle.evaluation.bootstrap import Interval, Statistic, interval, resample
 from auricle.evaluation.captions import CaptionsError, Matched, match
-from auricle.evaluation.cider import CiderD
-from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
-from auricle.evaluation.meteor import MeteorScores, meteor, score_of_statistics
-from auricle.evaluation.overlap import bleu, rouge_l
-from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
-from auricle.evaluation.spice import MissingSpiceError, spice
+from auricle.evaluation.java import MissingJavaError
+from auricle.evaluation.meteor import meteor
+from auricle.evaluation.metrics import OPTIONAL, TITLES, Task, score_all
+from auricle.evaluation.sentences import SentenceModels
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
-# The keys of corpus scores, as the field writes them, in the order of its tables.
-METRICS = (
-    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"),
-    *("spider_fl", "fense", "sentence_similarity"),
-)
-FIGURES = ("vocabulary_size", "caption_length")
-TITLES = {
-    "bleu_1": "BLEU-1",
-    "bleu_2": "BLEU-2",
-    "bleu_3": "BLEU-3",
-    "bleu_4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-    "meteor": "METEOR",
-    "cider_d": "CIDEr-D",
-    "spice": "SPICE",
-    "spider": "SPIDEr",
-    "spider_fl": "SPIDEr-FL",
-    "fense": "FENSE",
-    "sentence_similarity": "Sentence similarity",
-    "vocabulary_size": "Vocabulary, words",
-    "caption_length": "Length, words",
-}
-OPTIONAL = ("meteor", "spice")  # what may be left out for its cost
 RESAMPLES = 1000
 
 
@@ -170,112 +145,55 @@ def _evaluate(
     unknown = sorted(set(leave_out) - set(OPTIONAL))
     if unknown:
         raise CaptionsError(f"{unknown[0]!r} cannot be left out; {' and '.join(OPTIONAL)} can")
-    missing = models.lacking() | dict.fromkeys(leave_out, "left out")
-    if "meteor" not in missing:
-        try:
-            meteor()  # loads its tables while the rest is at work
-        except MissingJavaError as error:
-            missing["meteor"] = str(error)
+    if "meteor" not in leave_out:
+        # METEOR loads its tables while the other metrics are computed.
+        with contextlib.suppress(MissingJavaError):
+            meteor()
     tokenized = _tokenize(matched)
-    if tokenized.uncertain:
-        missing |= dict.fromkeys(
-            set(METRICS) - {"spider", "spider_fl"} - set(missing), tokenized.uncertain
-        )
-    notes = _notes(matched, tokenized)
-    corpus: dict[str, float] = {}
-    captions: dict[str, Sequence[float]] = {}
-    statistics: dict[str, Statistic] = {}
-
-    def add_mean(name: str, values: Sequence[float]) -> None:
-        captions[name] = values
-        statistics[name] = mean(np.array(values, dtype=np.float64))
-        corpus[name] = float(np.mean(np.array(values)))
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[MeteorScores] | None = None
-        if "meteor" not in missing:
-            waiting = pool.submit(meteor().score, tokenized.candidates, tokenized.references)
-        if not tokenized.uncertain:
-            bleus = bleu(tokenized.candidates, tokenized.references)
-            for n, name in enumerate(METRICS[:4]):
-                corpus[name] = bleus.corpus[n]
-                captions[name] = [float(score) for score in bleus.captions[n]]
-                statistics[name] = bleus.statistics[n]
-            add_mean("rouge_l", rouge_l(tokenized.candidates, tokenized.references).tolist())
-            files = [str(number) for number in range(len(matched.files))]
-            cider = CiderD(dict(zip(files, tokenized.references, strict=True)))
-            add_mean("cider_d", cider.scores(zip(files, tokenized.candidates, strict=True)))
-        if "spice" not in missing:
-            try:
-                find_java(OLDEST_FOR_SPICE)
-                add_mean("spice", spice(tokenized.candidates, tokenized.references))
-            except (MissingJavaError, MissingSpiceError, JavaError) as error:
-                missing["spice"] = str(error)
-        if waiting is not None:
-            try:
-                meteors = waiting.result()
-            except JavaError as error:
-                missing["meteor"] = str(error)
-            else:
-                corpus["meteor"] = meteors.corpus
-                captions["meteor"] = meteors.captions
-                statistics["meteor"] = Statistic(meteors.statistics, score_of_statistics)
-    if "spice" in captions and "cider_d" in captions:
-        pairs = zip(captions["cider_d"], captions["spice"], strict=True)
-        add_mean("spider", [(cider_d + its_spice) / 2 for cider_d, its_spice in pairs])
-    else:
-        lacking = "spice" if "spice" in missing else "cider_d"
-        missing["spider"] = f"the mean of CIDEr-D and SPICE; {TITLES[lacking]}: {missing[lacking]}"
-        missing.setdefault(
-            "spider_fl", f"SPIDEr with a penalty; {TITLES[lacking]}: {missing[lacking]}"
-        )
-    detector = models.error_detector
-    if detector and not ("spider_fl" in missing and "fense" in missing):
-        errors = detector.probabilities(tokenized.candidates)
-        found = int(np.sum(errors > THRESHOLD))
-        notes.append(f"captions penalised for an error of fluency, by {detector.name}: {found}")
-        if "spider_fl" not in missing:
-            add_mean("spider_fl", penalised(captions["spider"], errors))
-        if models.fense and "fense" not in missing:
-            similar = models.fense.similarity(tokenized.candidates, tokenized.references)
-            add_mean("fense", penalised(similar, errors))
-            published = (
-                ""
-                if models.fense.name == PUBLISHED_MODEL
-                else f"; published scores use {PUBLISHED_MODEL}"
-            )
-            notes.append(f"FENSE's similarity is by {models.fense.name}{published}")
-    if models.similarity and "sentence_similarity" not in missing:
-        similar = models.similarity.similarity(tokenized.candidates, tokenized.references)
-        add_mean("sentence_similarity", similar)
-        notes.append(f"sentence similarity is by {models.similarity.name}")
-    if "" in tokenized.candidates and ("fense" in captions or "sentence_similarity" in captions):
-        notes.append(
-            "to a sentence model an empty caption is like any other: there it does not score 0"
-        )
-    words = [candidate.split() for candidate in tokenized.candidates]
-    add_mean("caption_length", [float(len(its_words)) for its_words in words])
-    corpus["vocabulary_size"] = float(len({word for its_words in words for word in its_words}))
-
+    task = Task(
+        candidates=tokenized.candidates,
+        references=tokenized.references,
+        uncertain=tokenized.uncertain,
+        models=models,
+        left_out=leave_out,
+    )
+    score_all(task)
+    statistics = {
+        name: result.statistic
+        for name, result in task.results.items()
+        if result.statistic is not None
+    }
     drawn = resample(statistics, resamples, seed) if len(matched.files) > 1 else {}
+    notes = [*_notes(matched, tokenized)]
+    for result in task.results.values():
+        notes += result.notes
     return Scores(
-        corpus={name: corpus[name] for name in TITLES if name in corpus},
+        corpus={name: result.corpus for name, result in task.results.items()},
         intervals={name: interval(drawn[name]) for name in TITLES if name in drawn},
-        captions=tuple(
-            CaptionScores(
-                file=file,
-                candidate=matched.candidates[number],
-                references=matched.references[number],
-                scores={name: float(captions[name][number]) for name in TITLES if name in captions},
-            )
-            for number, file in enumerate(matched.files)
-        ),
-        missing={name: missing[name] for name in TITLES if name in missing},
-        notes=tuple(notes),
+        captions=_caption_scores(matched, task),
+        missing=task.missing,
+        notes=tuple(dict.fromkeys(notes)),
         tokenizer=tokenized.tokenizer,
         resamples=resamples if drawn else 0,
         seed=seed,
         statistics=statistics,
+    )
+
+
+def _caption_scores(matched: Matched, task: Task) -> tuple[CaptionScores, ...]:
+    by_name = {
+        name: result.captions
+        for name, result in task.results.items()
+        if result.captions is not None
+    }
+    return tuple(
+        CaptionScores(
+            file=file,
+            candidate=matched.candidates[number],
+            references=matched.references[number],
+            scores={name: float(captions[number]) for name, captions in by_name.items()},
+        )
+        for number, file in enumerate(matched.files)
     )
 
 

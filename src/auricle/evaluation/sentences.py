@@ -181,23 +181,6 @@ class SentenceModels:
             error_detector=ErrorDetector(error_detector) if error_detector else None,
         )
 
-    def lacking(self) -> dict[str, str]:
-        """The metrics whose models are not given, and why."""
-        needed = {
-            "spider_fl": {"--error-detector": self.error_detector},
-            "fense": {"--fense-model": self.fense, "--error-detector": self.error_detector},
-            "sentence_similarity": {"--sentence-model": self.similarity},
-        }
-        absent = {
-            name: [option for option, model in its.items() if not model]
-            for name, its in needed.items()
-        }
-        return {
-            name: f"no model given ({', '.join(options)})"
-            for name, options in absent.items()
-            if options
-        }
-
 
 def penalised(
     scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.evaluation.scores import TITLES, Difference
+from auricle.evaluation.metrics import TITLES
+from auricle.evaluation.scores import Difference
 from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
 from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
 from auricle.storage.files import written_whole
