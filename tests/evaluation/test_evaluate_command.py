@@ -45,14 +45,14 @@ def run(*arguments: object) -> str:
 
 
 def test_evaluate(files: Path) -> None:
-    wanted = [
+    arguments = [
         "evaluate",
         "--candidates",
         files / "a.jsonl",
         "--references",
         files / "references.csv",
     ]
-    printed = run(*wanted, "--report", files / "report", "--resamples", 50)
+    printed = run(*arguments, "--report", files / "report", "--resamples", 50)
     assert "CIDEr-D" in printed
     assert "SPICE is missing: Java is not installed" in printed
     assert f"report: {files / 'report' / 'report.html'}" in printed
@@ -63,22 +63,22 @@ def test_evaluate(files: Path) -> None:
         "scores.md",
     ]
     saved = json.loads((files / "report" / "scores.json").read_text())
-    assert json.loads(run(*wanted, "--json", "--resamples", 50)) == saved
+    assert json.loads(run(*arguments, "--json", "--resamples", 50)) == saved
 
 
 def test_compare(files: Path) -> None:
-    wanted = [
+    arguments = [
         "compare",
         files / "a.jsonl",
         files / "b.csv",
         "--references",
         files / "references.csv",
     ]
-    found = json.loads(run(*wanted, "--json"))
+    found = json.loads(run(*arguments, "--json"))
     cider = found["differences"]["cider_d"]
     assert cider["difference"] == cider["second"] - cider["first"] > 0
     assert found["captions"] == 2
-    printed = run(*wanted)
+    printed = run(*arguments)
     assert "a.jsonl" in printed
     assert "METEOR is missing" in printed
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
     (files / "manifest.csv").write_text(
         "file,split,caption_1,caption_2\n1.wav,test,A dog barks.,A bird sings.\n2.wav,test,Rain falls.,Wind blows.\n"
     )
-    wanted = [
+    arguments = [
         "evaluate",
         "--checkpoint",
         tiny_checkpoint,
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
         "--split",
         "test",
     ]
-    scores = json.loads(run(*wanted, "--resamples", 0, "--json"))
+    scores = json.loads(run(*arguments, "--resamples", 0, "--json"))
     assert scores["caption_length"] > 0
     with pytest.raises(
         AuricleError, match="--candidates and --references, or --manifest and --split"

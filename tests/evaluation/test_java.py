@@ -40,7 +40,7 @@ def test_versions_are_read(fake_java: Callable[[str], str], said: str, version: 
     path = fake_java(f"echo '{said}' >&2")
     assert find_java(version) == path
     with pytest.raises(
-        MissingJavaError, match=f"is Java {version}, {version + 1} or newer is wanted"
+        MissingJavaError, match=f"is Java {version}: install Java {version + 1} or newer"
     ):
         find_java(version + 1)
 

@@ -260,7 +260,7 @@ def test_all_three_are_scored_and_compared(
     del java
     monkeypatch.setattr("auricle.evaluation.metrics.missing_spice", lambda: None)
     monkeypatch.setattr(
-        "auricle.evaluation.metrics.spice", lambda candidates, _: [0.5] * len(candidates)
+        "auricle.evaluation.metrics.spice", lambda candidates, *_, **__: [0.5] * len(candidates)
     )
     models = SentenceModels.load(folder, folder, detector[0])
     assert models.fense is models.similarity
@@ -273,10 +273,12 @@ def test_all_three_are_scored_and_compared(
     for caption, similarity_, penalty in zip(scores.captions, similar, (0.1, 1, 1), strict=True):
         assert caption.scores["sentence_similarity"] == pytest.approx(similarity_)
         assert caption.scores["fense"] == pytest.approx(similarity_ * penalty)
-        assert caption.scores["spider_fl"] == pytest.approx(caption.scores["spider"] * penalty)
+        assert caption.scores["spider_fl"] == pytest.approx(
+            (caption.scores["spider"] or 0) * penalty
+        )
     for name in ("spider_fl", "fense", "sentence_similarity"):
         assert scores.corpus[name] == pytest.approx(
-            np.mean([caption.scores[name] for caption in scores.captions])
+            np.mean([caption.scores[name] or 0 for caption in scores.captions])
         )
         assert scores.intervals[name].low < scores.corpus[name] < scores.intervals[name].high
     assert "captions penalised for an error of fluency, by echecker: 1" in scores.notes

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.evaluation.chunks import Unscored
 from auricle.evaluation.java import OLDEST_FOR_SPICE, find_java, run_java
 from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, classpath, metrics_folder, run_spice
 from auricle.evaluation.toolkit import toolkit_folder
@@ -93,10 +94,10 @@ def install(
             archive = None
             _take(source, work)
         _add_entities(work)
-        score = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
-        if not 0 < score[0] < 1:
+        (score,) = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
+        if isinstance(score, Unscored) or not 0 < score < 1:
             raise InstallError(
-                f"SPICE runs but gives {score[0]} for a caption that half fits: please report this"
+                f"SPICE runs but gives {score} for a caption that half fits: please report this"
             )
         for jar in (CODE_JAR, MODELS_JAR):
             (work / jar).replace(folder / jar)

@@ -11,7 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.errors import AuricleError
+from auricle.evaluation import chunks
 from auricle.evaluation.bootstrap import Statistic, mean
+from auricle.evaluation.chunks import CAPTION_SECONDS, Unscored
 from auricle.evaluation.cider import CiderD
 from auricle.evaluation.java import OLDEST, OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
 from auricle.evaluation.meteor import meteor, score_of_statistics
@@ -19,7 +22,12 @@ from auricle.evaluation.overlap import BleuScores, bleu, rouge_l
 from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
 from auricle.evaluation.spice import missing_spice, spice
 
+Progress = Callable[[str, int, int], None]  # a metric's title, captions done, all captions
 OPTIONAL = ("meteor", "spice")  # the metrics that a user may leave out, because they take long
+
+
+class NothingScoredError(AuricleError):
+    """A metric could score none of the captions."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,9 @@ class Result:
     """The scores of one metric."""
 
     corpus: float
-    captions: Sequence[float] | None = None  # in the candidates' order; None: corpus only
+    # In the candidates' order; None for one that could not be scored. No list: corpus only.
+    captions: Sequence[float | None] | None = None
+    unscored: Mapping[int, str] = field(default_factory=dict)  # candidate -> why it has no score
     statistic: Statistic | None = None  # for the bootstrap
     notes: tuple[str, ...] = ()  # a reader of the scores must know these
 
@@ -41,6 +51,8 @@ class Task:
     uncertain: str | None  # why the words may differ from those of the PTB tokenizer
     models: SentenceModels
     left_out: Collection[str] = ()
+    caption_seconds: float = CAPTION_SECONDS  # the limit of METEOR and SPICE for one caption
+    progress: Progress | None = None
     results: dict[str, Result] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -55,11 +67,21 @@ class Task:
         assert self.models.error_detector is not None
         return self.models.error_detector.probabilities(self.candidates)
 
-    def scores_of(self, name: str) -> Sequence[float]:
-        """The scores of each caption by a metric that is computed already."""
-        captions = self.results[name].captions
-        assert captions is not None
-        return captions
+    def captions_by(self, name: str) -> list[float | Unscored]:
+        """The score of each caption by a metric that is computed already, or why it has none."""
+        result = self.results[name]
+        assert result.captions is not None
+        return [
+            Unscored(result.unscored[number]) if score is None else score
+            for number, score in enumerate(result.captions)
+        ]
+
+    def progress_of(self, title: str) -> chunks.Progress | None:
+        """The progress of one metric."""
+        progress = self.progress
+        if progress is None:
+            return None
+        return lambda done, total: progress(title, done, total)
 
 
 Requirement = Callable[[Task], str | None]  # the reason why a metric cannot be computed, or None
@@ -90,7 +112,7 @@ def score_all(task: Task) -> None:
         if reason is None:
             try:
                 task.results[metric.name] = metric.compute(task)
-            except JavaError as error:
+            except (JavaError, NothingScoredError) as error:
                 reason = str(error)
         if reason is not None:
             task.missing[metric.name] = reason
@@ -151,17 +173,30 @@ def _computed(title: str, *names: str) -> Requirement:
 # Computations.
 
 
-def _mean(captions: Sequence[float], *notes: str) -> Result:
-    """The result of a metric whose corpus score is the mean over the captions."""
-    values = np.array(captions, dtype=np.float64)
-    return Result(float(np.mean(values)), captions, mean(values), notes)
+def _mean(captions: Sequence[float | Unscored], *notes: str) -> Result:
+    """The result of a metric whose corpus score is the mean over the captions that have one."""
+    scores, unscored = _apart(captions)
+    values = np.array(scores, dtype=np.float64)  # None becomes NaN
+    corpus = float(np.mean(values[~np.isnan(values)]))
+    return Result(corpus, scores, unscored, mean(values), notes)
+
+
+def _apart(captions: Sequence[float | Unscored]) -> tuple[list[float | None], dict[int, str]]:
+    """Separates scores from the reasons why captions have none."""
+    scores = [None if isinstance(score, Unscored) else float(score) for score in captions]
+    unscored = {
+        number: score.reason for number, score in enumerate(captions) if isinstance(score, Unscored)
+    }
+    if len(unscored) == len(captions):
+        raise NothingScoredError(f"no caption could be scored ({unscored[0]})")
+    return scores, unscored
 
 
 def _bleu(n: int) -> Callable[[Task], Result]:
     def compute(task: Task) -> Result:
         found = task.bleu
         captions = [float(score) for score in found.captions[n - 1]]
-        return Result(found.corpus[n - 1], captions, found.statistics[n - 1])
+        return Result(found.corpus[n - 1], captions, statistic=found.statistics[n - 1])
 
     return compute
 
@@ -171,27 +206,63 @@ def _rouge_l(task: Task) -> Result:
 
 
 def _meteor(task: Task) -> Result:
-    found = meteor().score(task.candidates, task.references)
-    return Result(found.corpus, found.captions, Statistic(found.statistics, score_of_statistics))
+    found = meteor().score(
+        task.candidates,
+        task.references,
+        caption_seconds=task.caption_seconds,
+        progress=task.progress_of("METEOR"),
+    )
+    scores, unscored = _apart(found.captions)
+    statistic = Statistic(found.statistics, score_of_statistics)
+    return Result(found.corpus, scores, unscored, statistic)
 
 
 def _cider_d(task: Task) -> Result:
     files = [str(number) for number in range(len(task.candidates))]
     scorer = CiderD(dict(zip(files, task.references, strict=True)))
-    return _mean(scorer.scores(zip(files, task.candidates, strict=True)))
+    scores = scorer.scores(zip(files, task.candidates, strict=True))
+    return _mean(scores, *_notes_on_cider_d(task))
+
+
+def _notes_on_cider_d(task: Task) -> list[str]:
+    if len(task.candidates) > 1:
+        return []
+    return [
+        "CIDEr-D of one sound is 0 for every caption: it weighs words by the share of sounds "
+        "whose references lack them, and here no sound lacks any; score several sounds together"
+    ]
 
 
 def _spice(task: Task) -> Result:
-    return _mean(spice(task.candidates, task.references))
+    return _mean(
+        spice(
+            task.candidates,
+            task.references,
+            caption_seconds=task.caption_seconds,
+            progress=task.progress_of("SPICE"),
+        )
+    )
 
 
 def _spider(task: Task) -> Result:
-    pairs = zip(task.scores_of("cider_d"), task.scores_of("spice"), strict=True)
-    return _mean([(its_cider_d + its_spice) / 2 for its_cider_d, its_spice in pairs])
+    pairs = zip(task.captions_by("cider_d"), task.captions_by("spice"), strict=True)
+    return _mean([_half_sum(its_cider_d, its_spice) for its_cider_d, its_spice in pairs])
+
+
+def _half_sum(one: float | Unscored, other: float | Unscored) -> float | Unscored:
+    if isinstance(one, Unscored):
+        return one
+    if isinstance(other, Unscored):
+        return other
+    return (one + other) / 2
 
 
 def _spider_fl(task: Task) -> Result:
-    scores = penalised(task.scores_of("spider"), task.error_probabilities)
+    pairs = zip(task.captions_by("spider"), task.error_probabilities, strict=True)
+    scores = [
+        score if isinstance(score, Unscored) else penalised([score], [probability])[0]
+        for score, probability in pairs
+    ]
     return _mean(scores, _note_on_errors(task))
 
 

@@ -1,50 +1,63 @@
-"""All metrics of a set of captions, and the difference of two sets."""
+"""Scores a set of captions by all metrics, and compares two sets."""
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auricle.evaluation.bootstrap import Interval, Statistic, interval, resample
 from auricle.evaluation.captions import CaptionsError, Matched, match
+from auricle.evaluation.chunks import CAPTION_SECONDS
 from auricle.evaluation.java import MissingJavaError
 from auricle.evaluation.meteor import meteor
-from auricle.evaluation.metrics import OPTIONAL, TITLES, Task, score_all
+from auricle.evaluation.metrics import OPTIONAL, TITLES, Progress, Task, score_all
 from auricle.evaluation.sentences import SentenceModels
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
 RESAMPLES = 1000
+SHOWN = 3  # captions that a note names
 
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """One candidate and what it scored; `caption_length` among them."""
+    """One candidate and its scores by metric; None where a metric could not score it."""
 
     file: str
     candidate: str
     references: tuple[str, ...]
-    scores: dict[str, float]
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class UnscoredCaption:
+    """One candidate that one metric could not score."""
+
+    file: str
+    metric: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a set of captions scored."""
+    """The scores of a set of captions."""
 
-    corpus: dict[str, float]  # by the keys of METRICS and FIGURES, in their order, less the missing
+    corpus: dict[str, float]  # by metric, in the table's order; without the missing ones
     intervals: dict[str, Interval]  # 95 %, of all but vocabulary_size
     captions: tuple[CaptionScores, ...]
-    missing: dict[str, str]  # the metrics that could not be had, and why
-    notes: tuple[str, ...]  # what a reader of the numbers must know
-    tokenizer: str  # "ptb", or "regex", which gives the same on every caption that it was used for
+    missing: dict[str, str]  # metrics that could not be computed, and why
+    notes: tuple[str, ...]  # a reader of the scores must know these
+    tokenizer: str  # "ptb", or "regex", which gives the same words for these captions
     resamples: int
     seed: int
-    statistics: dict[str, Statistic]  # what the corpus scores are made of, for resampling
+    statistics: dict[str, Statistic]  # the parts of the corpus scores, for resampling
+    unscored: tuple[UnscoredCaption, ...] = ()  # the corpus score is of the other captions
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the second system scored above the first."""
+    """The second system's score minus the first's."""
 
     first: float
     second: float
@@ -60,6 +73,19 @@ class Comparison:
     first: Scores
     second: Scores
     differences: dict[str, Difference]  # by metric
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The arguments that `evaluate` and `compare` share; `evaluate` describes them."""
+
+    leave_out: Collection[str]
+    models: SentenceModels
+    resamples: int
+    seed: int
+    caption_seconds: float
+    progress: Progress | None
 
 
 def evaluate(
@@ -70,27 +96,31 @@ def evaluate(
     models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    caption_seconds: float = CAPTION_SECONDS,
+    progress: Progress | None = None,
 ) -> Scores:
-    """Score `{file: caption}` against `{file: captions}`; files are matched as `captions.match`
-    says.
+    """Scores `{file: caption}` against `{file: captions}`; `captions.match` pairs the files.
 
     Args:
         candidates: one caption a file, as written; they are tokenized here. An empty one scores 0.
-        references: one or more captions a file; files without a candidate are left aside, and
-            noted.
-        leave_out: of OPTIONAL, what is not wanted for its cost; SPIDEr goes with SPICE.
+        references: one or more captions a file; a note counts the files without a candidate.
+        leave_out: slow metrics to skip, of `metrics.OPTIONAL`; without SPICE there is no SPIDEr.
         models: for SPIDEr-FL, FENSE and sentence similarity, from `SentenceModels.load`.
         resamples: draws of the bootstrap; 0 for no intervals.
         seed: of the draws.
+        caption_seconds: the limit of METEOR and of SPICE for one caption. A caption that takes
+            longer gets None, and its reason is in `Scores.unscored`.
+        progress: is called with the title of a slow metric, the captions done, and all captions.
 
     Raises:
         CaptionsError: candidates without references, or nothing to score.
-        MissingToolkitError: the extra `metrics` is not installed. What lacks Java or SPICE is no
-            error: it is `missing`.
+        MissingToolkitError: the extra `metrics` is not installed. A metric that lacks Java or SPICE
+            raises nothing: it is in `Scores.missing`.
     """
-    return _evaluate(
-        match(candidates, references), leave_out, models or SentenceModels(), resamples, seed
+    settings = _Settings(
+        leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
     )
+    return _evaluate(match(candidates, references), settings)
 
 
 def compare(
@@ -102,50 +132,95 @@ def compare(
     models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    caption_seconds: float = CAPTION_SECONDS,
+    progress: Progress | None = None,
 ) -> Comparison:
-    """Score two systems' captions of the same sounds, with paired bootstrap intervals of the
-    differences.
+    """Scores two systems' captions of the same sounds, with paired intervals of the differences.
 
-    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same
-    files.
+    The other arguments are those of `evaluate`.
+
+    Raises:
+        CaptionsError: as in `evaluate`, and if the two do not caption the same files.
+        MissingToolkitError: as in `evaluate`.
     """
     ours, theirs = match(first, references), match(second, references)
     for left, right, name in ((ours, theirs, "first"), (theirs, ours, "second")):
         alone = sorted(set(left.reference_files) - set(right.reference_files))
         if alone:
             raise CaptionsError(
-                f"only the {name} system captions {alone[0]} ({len(alone)} such files): give both the same"
+                f"only the {name} system captions {alone[0]} ({len(alone)} such files): "
+                "give both the same"
             )
-    theirs = theirs.in_order_of(ours)
-    models = models or SentenceModels()
-    a, b = (_evaluate(matched, leave_out, models, resamples, seed) for matched in (ours, theirs))
+    settings = _Settings(
+        leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
+    )
+    a = _evaluate(ours, settings)
+    b = _evaluate(theirs.in_order_of(ours), settings)
+    if not resamples or len(ours.files) < 2:
+        return Comparison(a, b, {})
+    pairs, notes = _paired_statistics(a, b)
+    drawn_a = resample({name: pair[0] for name, pair in pairs.items()}, resamples, seed)
+    drawn_b = resample({name: pair[1] for name, pair in pairs.items()}, resamples, seed)
     differences = {}
-    if resamples and len(ours.files) > 1:
-        drawn_a, drawn_b = (
-            resample(a.statistics, resamples, seed),
-            resample(b.statistics, resamples, seed),
+    for name, (statistic_a, statistic_b) in pairs.items():
+        paired = statistic_a is not a.statistics[name]
+        its_first = _corpus_score(statistic_a) if paired else a.corpus[name]
+        its_second = _corpus_score(statistic_b) if paired else b.corpus[name]
+        gained = drawn_b[name] - drawn_a[name]
+        differences[name] = Difference(
+            first=its_first,
+            second=its_second,
+            difference=its_second - its_first,
+            interval=interval(gained),
+            share_above=float(np.mean(gained > 0)),
         )
-        for name in drawn_a.keys() & drawn_b.keys():
-            gained = drawn_b[name] - drawn_a[name]
-            differences[name] = Difference(
-                first=a.corpus[name],
-                second=b.corpus[name],
-                difference=b.corpus[name] - a.corpus[name],
-                interval=interval(gained),
-                share_above=float(np.mean(gained > 0)),
+    return Comparison(a, b, differences, tuple(notes))
+
+
+def _paired_statistics(
+    a: Scores, b: Scores
+) -> tuple[dict[str, tuple[Statistic, Statistic]], list[str]]:
+    """The statistics of both systems by metric, on the captions that have a score in both."""
+    pairs = {}
+    notes = []
+    for name in TITLES:
+        if name not in a.statistics or name not in b.statistics:
+            continue
+        both = np.array(
+            [
+                one.scores[name] is not None and other.scores[name] is not None
+                for one, other in zip(a.captions, b.captions, strict=True)
+            ]
+        )
+        pairs[name] = (a.statistics[name], b.statistics[name])
+        if not both.any():
+            del pairs[name]
+        elif not both.all():
+            pairs[name] = (_only(a.statistics[name], both), _only(b.statistics[name], both))
+        if not both.all():
+            notes.append(
+                f"the difference of {TITLES[name]} is of the {both.sum():,} of {len(both):,} "
+                "sounds that have a score in both"
             )
-    return Comparison(a, b, {name: differences[name] for name in TITLES if name in differences})
+    return pairs, notes
 
 
-def _evaluate(
-    matched: Matched, leave_out: Collection[str], models: SentenceModels, resamples: int, seed: int
-) -> Scores:
+def _only(statistic: Statistic, kept: NDArray[np.bool_]) -> Statistic:
+    """The statistic with the rows of the other captions set to zero: they add nothing."""
+    return Statistic(np.where(kept[:, None], statistic.values, 0.0), statistic.score)
+
+
+def _corpus_score(statistic: Statistic) -> float:
+    return float(statistic.score(statistic.values.sum(axis=0)))
+
+
+def _evaluate(matched: Matched, settings: _Settings) -> Scores:
     if not matched.files:
         raise CaptionsError("no candidates to score")
-    unknown = sorted(set(leave_out) - set(OPTIONAL))
+    unknown = sorted(set(settings.leave_out) - set(OPTIONAL))
     if unknown:
         raise CaptionsError(f"{unknown[0]!r} cannot be left out; {' and '.join(OPTIONAL)} can")
-    if "meteor" not in leave_out:
+    if "meteor" not in settings.leave_out:
         # METEOR loads its tables while the other metrics are computed.
         with contextlib.suppress(MissingJavaError):
             meteor()
@@ -154,8 +229,10 @@ def _evaluate(
         candidates=tokenized.candidates,
         references=tokenized.references,
         uncertain=tokenized.uncertain,
-        models=models,
-        left_out=leave_out,
+        models=settings.models,
+        left_out=settings.leave_out,
+        caption_seconds=settings.caption_seconds,
+        progress=settings.progress,
     )
     score_all(task)
     statistics = {
@@ -163,20 +240,23 @@ def _evaluate(
         for name, result in task.results.items()
         if result.statistic is not None
     }
-    drawn = resample(statistics, resamples, seed) if len(matched.files) > 1 else {}
-    notes = [*_notes(matched, tokenized)]
-    for result in task.results.values():
-        notes += result.notes
+    several = len(matched.files) > 1
+    drawn = resample(statistics, settings.resamples, settings.seed) if several else {}
     return Scores(
         corpus={name: result.corpus for name, result in task.results.items()},
-        intervals={name: interval(drawn[name]) for name in TITLES if name in drawn},
+        intervals={name: interval(scores) for name, scores in drawn.items()},
         captions=_caption_scores(matched, task),
         missing=task.missing,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(_notes(matched, tokenized, task))),
         tokenizer=tokenized.tokenizer,
-        resamples=resamples if drawn else 0,
-        seed=seed,
+        resamples=settings.resamples if drawn else 0,
+        seed=settings.seed,
         statistics=statistics,
+        unscored=tuple(
+            UnscoredCaption(matched.files[number], name, reason)
+            for name, result in task.results.items()
+            for number, reason in result.unscored.items()
+        ),
     )
 
 
@@ -191,7 +271,7 @@ def _caption_scores(matched: Matched, task: Task) -> tuple[CaptionScores, ...]:
             file=file,
             candidate=matched.candidates[number],
             references=matched.references[number],
-            scores={name: float(captions[number]) for name, captions in by_name.items()},
+            scores={name: captions[number] for name, captions in by_name.items()},
         )
         for number, file in enumerate(matched.files)
     )
@@ -202,12 +282,13 @@ class _Tokenized:
     candidates: list[str]
     references: list[list[str]]
     tokenizer: str
-    uncertain: str | None  # why scores of words would not be the field's
+    uncertain: str | None  # why the words may differ from those of the PTB tokenizer
 
 
 def _tokenize(matched: Matched) -> _Tokenized:
-    """PTB where there is Java, else the regular expression, on captions that are known to come out
-    the same.
+    """Splits captions by PTB where there is Java, else by the regular expression.
+
+    Where the two may differ, `uncertain` says so.
     """
     flat = [reference for references in matched.references for reference in references]
     uncertain = None
@@ -230,23 +311,38 @@ def _tokenize(matched: Matched) -> _Tokenized:
     return _Tokenized(candidates, references, tokenizer, uncertain)
 
 
-def _notes(matched: Matched, tokenized: _Tokenized) -> list[str]:
+def _notes(matched: Matched, tokenized: _Tokenized, task: Task) -> list[str]:
     notes = []
+    total = len(matched.files) + matched.unused
     if matched.unused:
-        total = len(matched.files) + matched.unused
         notes.append(
-            f"{matched.unused} of {total} files with references have no candidate and are not in the scores"
+            f"{matched.unused} of {total} files with references have no candidate "
+            "and are not in the scores"
         )
     empty = sum(not candidate for candidate in tokenized.candidates)
     if empty:
         notes.append(f"{empty} empty captions, which score 0")
     if tokenized.tokenizer == "regex" and tokenized.uncertain is None:
         notes.append(
-            "without Java, captions were split by a regular expression, the same on these as the PTB tokenizer"
+            "without Java, captions were split by a regular expression, "
+            "the same on these as the PTB tokenizer"
         )
     numbers = {len(references) for references in matched.references}
     if len(numbers) > 1:
         notes.append(
             f"files have {min(numbers)} to {max(numbers)} references: more of them score higher"
         )
+    for name, result in task.results.items():
+        notes += result.notes
+        if result.unscored:
+            notes.append(_note_on_unscored(TITLES[name], matched.files, result.unscored))
     return notes
+
+
+def _note_on_unscored(title: str, files: Sequence[str], unscored: Mapping[int, str]) -> str:
+    named = [f"{files[number]} ({reason})" for number, reason in unscored.items()]
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    return (
+        f"{title} is null for {', '.join(named[:SHOWN])}{more}; "
+        f"its corpus score is of the other {len(files) - len(named):,} captions"
+    )
