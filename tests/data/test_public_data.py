@@ -258,7 +258,7 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
     remotes = {split: remote(server, f"{split}.csv") for split in audiocaps.SPLITS}
     audio = tmp_path / "audio" / "deep"
     audio.mkdir(parents=True)
-    with pytest.raises(AuricleError, match=r"names such as -aA_9_30\.wav are wanted"):
+    with pytest.raises(AuricleError, match=r"names such as -aA_9_30\.wav, Y-aA_9_30\.wav"):
         prepare_audiocaps(tmp_path / "caps", audio, remotes=remotes)
     for name in ("-aA_9_30.flac", "-b_B0_0.m4a", "other.wav"):
         (audio / name).touch()
@@ -268,6 +268,30 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
     assert first == Item(
         audio / "-aA_9_30.flac", "val", ("First, of -aA_9.", "Third."), group="-aA_9"
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Y-aA_9_30.wav", "-aA_9_30_40.wav", "Y-aA_9_30.000_40.000.flac", "Y-aA_9_30000_40000.m4a"]
+    + ["Y-aA_9_30.000", "1.wav", "3.opus"],
+)
+def test_audiocaps_clips_are_found_by_the_names_that_tools_give(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    remotes = {split: remote(server, f"{split}.csv") for split in audiocaps.SPLITS}
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / name).touch()
+    prepared = prepare_audiocaps(tmp_path / "caps", tmp_path / "audio", remotes=remotes)
+    assert prepared.counts()["train"] == (1, 2, 1)
+    assert prepared.items[0].file == tmp_path / "audio" / name
+    assert prepared.items[0].group == "-aA_9"
+
+
+def test_an_audiocaps_video_that_begins_with_y_is_no_other_video(tmp_path: Path) -> None:
+    assert "Yab_30" not in set(audiocaps.Clip("ab", "40").names())
+    plain, with_y = audiocaps.Clip("ab", "30"), audiocaps.Clip("Yab", "30")
+    assert next(plain.names()) == "ab_30"
+    assert next(with_y.names()) == "Yab_30"
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ def evaluate(
         Path | None,
         typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them."),
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
     ] = None,
@@ -91,7 +95,7 @@ def evaluate(
             captions = read_candidates(candidates, encoding), read_references(references, encoding)
             title = f"Scores of {candidates.name}"
         elif manifest and split and not (candidates or references):
-            captions = _captioned(manifest, split, checkpoint, progress)
+            captions = _captioned(manifest, split, checkpoint, progress, skip_bad=skip_bad)
             title = f"Scores of {checkpoint or 'the embedded model'} on {', '.join(split)}"
             sounds = sounds or manifest.parent
         else:
@@ -183,28 +187,46 @@ def install(
 
 
 def _captioned(
-    manifest: Path, splits: list[str], checkpoint: Path | None, progress: Report
+    manifest: Path,
+    splits: list[str],
+    checkpoint: Path | None,
+    progress: Report,
+    *,
+    skip_bad: bool,
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Captions the sounds of a manifest; returns captions and references by file.
 
-    The captions of a long sound's windows are joined.
+    The captions of a long sound's windows are joined. Where `skip_bad`, clips that cannot be read
+    are left out and listed on standard error.
     """
     from auricle.captioning.captioner import load
     from auricle.data.manifest import read_manifest
 
+    bad_clips: list[str] = []
     references = {
         os.path.relpath(item.file, manifest.parent): list(item.captions)
-        for item in read_manifest(manifest, splits)
+        for item in read_manifest(manifest, splits, bad_clips=bad_clips if skip_bad else None)
     }
     progress("Captioning", 0, len(references))
     rows = load(checkpoint).caption_files((name, manifest.parent / name) for name in references)
     texts: dict[str, list[str]] = {}
+    unread = 0
     for row in rows:
-        if row.caption is None:
+        if row.caption is not None:
+            texts.setdefault(row.file, []).append(row.caption.text)
+        elif skip_bad and row.error is not None:
+            bad_clips.append(str(row.error))
+            texts.pop(row.file, None)  # of its windows before the error
+            unread += 1
+        else:
             raise row.error or AuricleError(f"{row.file}: no caption")
-        texts.setdefault(row.file, []).append(row.caption.text)
-        progress("Captioning", len(texts), len(references))
-    return {file: " ".join(its_texts) for file, its_texts in texts.items()}, references
+        progress("Captioning", len(texts) + unread, len(references))
+    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
+    if bad_clips:
+        typer.echo(f"auricle: {len(bad_clips):,} clips left out:", err=True)
+        for problem in bad_clips:
+            typer.echo(f"  {problem}", err=True)
+    return captions, {file: references[file] for file in captions}
 
 
 def _print_scores(scores: "Scores") -> None:

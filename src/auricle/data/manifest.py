@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auricle.errors import AuricleError
-from auricle.storage.csv_table import Table, TableError, parse_table, read_text
+from auricle.storage.csv_table import EncodingError, Table, TableError, parse_table, read_text
 from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "split", "caption", "label", "group")
@@ -110,6 +110,8 @@ def read_manifest(
 def _read_table(path: Path) -> Table:
     try:
         return parse_table(path, *read_text(path))
+    except EncodingError as error:
+        raise AuricleError(f"{error}: save the manifest as UTF-8") from None
     except TableError as error:
         raise AuricleError(f"{error}; {path.name} cannot be read as a manifest") from None
 

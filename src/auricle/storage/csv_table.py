@@ -16,6 +16,10 @@ class TableError(AuricleError):
     """A file is not a table; the message begins with its path."""
 
 
+class EncodingError(TableError):
+    """A file is in another encoding."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A CSV file whose first line names its columns."""
@@ -35,7 +39,8 @@ def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
     Without `encoding` it is UTF-8, or UTF-16 where the file begins with a byte-order mark.
 
     Raises:
-        TableError: the file cannot be read or decoded.
+        TableError: the file cannot be read.
+        EncodingError: the file cannot be decoded.
     """
     try:
         content = path.read_bytes()
@@ -51,11 +56,11 @@ def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
         ) from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise TableError(
+        raise EncodingError(
             f"{path}, line {line}: not {error.encoding} (byte 0x{content[error.start]:02x})"
         ) from None
     if "\x00" in text:
-        raise TableError(f"{path}: not a text in {used}: it holds zero bytes")
+        raise EncodingError(f"{path}: not a text in {used}: it holds zero bytes")
     return text.removeprefix("\ufeff"), used
 
 
