@@ -92,7 +92,7 @@ def test_from_a_folder_that_lacks_something(
 ) -> None:
     del java
     jars = shared("reference/spice/jars")
-    with pytest.raises(InstallError, match=r"a folder with CoreNLP 3\.6\.0 is wanted"):
+    with pytest.raises(InstallError, match=r"no folder; give a folder with CoreNLP 3\.6\.0"):
         install(tmp_path / "none")
     source = tmp_path / "source"
     source.mkdir()

@@ -127,14 +127,17 @@ def test_one_caption_makes_a_report_too(tmp_path: Path, monkeypatch: pytest.Monk
     assert data_of(write_report(scores, tmp_path))["captions"][0]["file"] == "a.wav"
 
 
-def test_a_browser_shows_it(report: Path, scores: Scores) -> None:
-    chromium = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if chromium is None:
+@pytest.fixture
+def chromium() -> str:
+    """The path of a browser."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
         pytest.skip("no chromium on the PATH")
+    return found
+
+
+def test_a_browser_shows_it(report: Path, scores: Scores, chromium: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as browsers:
         browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -28,7 +28,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", reason="pip install 'auricle[sentences]'")
 
 WORDS: Sequence[str] = (
-    "[PAD] [UNK] [CLS] [SEP] a dog cat barks meows rain falls and on the roof hard ##s walkietalkie".split()
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]"),
+    *"a dog cat barks meows rain falls and on the roof hard ##s walkietalkie".split(),
 )
 CANDIDATES = ["a dog barks", "rain falls on the roof", ""]
 REFERENCES = [

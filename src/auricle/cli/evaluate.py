@@ -14,69 +14,93 @@ if TYPE_CHECKING:
 
 metrics_app = typer.Typer(help="Install the programs that metrics need.", no_args_is_help=True)
 
-_Captions = typer.Option(help="CSV or JSON Lines with the columns file and caption.")
+CaptionsOption = Annotated[
+    Path | None, typer.Option(help="CSV or JSON Lines with the columns file and caption.")
+]
 _References = typer.Option(
     help="CSV with file and caption_1, caption_2, ..., or file and caption in several rows."
 )
-_LeaveOut = typer.Option(help="A slow metric to skip: meteor or spice; may be given twice.")
-_SentenceModel = typer.Option(
-    help="For sentence similarity: a sentence-transformers folder, "
-    "or all-MiniLM-L6-v2 where its package is installed."
-)
-_FenseModel = typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6-v2.")
-_ErrorDetector = typer.Option(
-    help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, "
-    "with bert-base-uncased's files in the same folder."
-)
-_Encoding = typer.Option(
-    help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."
-)
-_TimeLimit = typer.Option(
-    min=1.0,
-    help="Seconds that METEOR or SPICE may take for one caption. "
-    "A caption that takes longer has no score there.",
-)
-_Resamples = typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
-_Json = typer.Option("--json", help="Print JSON instead of a table.")
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Instead of both: a manifest whose sounds are captioned first."),
+]
+Splits = Annotated[
+    list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them.")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
+]
+Sounds = Annotated[
+    Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")
+]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(help="A slow metric to skip: meteor or spice; may be given twice."),
+]
+SentenceModelFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="For sentence similarity: a sentence-transformers folder, "
+        "or all-MiniLM-L6-v2 where its package is installed."
+    ),
+]
+FenseModelFolder = Annotated[
+    Path | None, typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6-v2.")
+]
+ErrorDetectorFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, "
+        "with bert-base-uncased's files in the same folder."
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        help="Seconds that METEOR or SPICE may take for one caption. "
+        "A caption that takes longer has no score there.",
+    ),
+]
+Resamples = Annotated[
+    int, typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
+]
+PairedResamples = Annotated[int, typer.Option(min=1, help="Paired draws of the bootstrap.")]
+Seed = Annotated[int, typer.Option(help="Seed of the draws.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def evaluate(
-    candidates: Annotated[Path | None, _Captions] = None,
+    candidates: CaptionsOption = None,
     references: Annotated[Path | None, _References] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(help="Instead of both: a manifest whose sounds are captioned first."),
-    ] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
-    ] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them."),
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
-    ] = None,
-    sounds: Annotated[
-        Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")
-    ] = None,
-    leave_out: Annotated[list[str] | None, _LeaveOut] = None,
-    sentence_model: Annotated[Path | None, _SentenceModel] = None,
-    fense_model: Annotated[Path | None, _FenseModel] = None,
-    error_detector: Annotated[Path | None, _ErrorDetector] = None,
-    encoding: Annotated[str | None, _Encoding] = None,
-    time_limit: Annotated[float, _TimeLimit] = 60.0,
-    resamples: Annotated[int, _Resamples] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    as_json: Annotated[bool, _Json] = False,
+    manifest: Manifest = None,
+    split: Splits = None,
+    checkpoint: Checkpoint = None,
+    skip_bad: SkipBad = False,
+    report: ReportFolder = None,
+    sounds: Sounds = None,
+    leave_out: LeaveOut = None,
+    sentence_model: SentenceModelFolder = None,
+    fense_model: FenseModelFolder = None,
+    error_detector: ErrorDetectorFile = None,
+    encoding: Encoding = None,
+    time_limit: TimeLimit = 60.0,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr.
-
-    With further models: SPIDEr-FL, FENSE and sentence similarity.
+    """Score captions: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more by given models.
 
     Examples:
 
@@ -115,9 +139,7 @@ def evaluate(
     if as_json:
         typer.echo(scores_json(scores), nl=False)
     else:
-        _print_scores(scores)
-        if page:
-            typer.echo(f"report: {page}")
+        _print_scores(scores, page)
 
 
 def compare(
@@ -126,15 +148,15 @@ def compare(
     ],
     second: Annotated[Path, typer.Argument(help="The other's, of the same sounds.")],
     references: Annotated[Path, _References],
-    leave_out: Annotated[list[str] | None, _LeaveOut] = None,
-    sentence_model: Annotated[Path | None, _SentenceModel] = None,
-    fense_model: Annotated[Path | None, _FenseModel] = None,
-    error_detector: Annotated[Path | None, _ErrorDetector] = None,
-    encoding: Annotated[str | None, _Encoding] = None,
-    time_limit: Annotated[float, _TimeLimit] = 60.0,
-    resamples: Annotated[int, typer.Option(min=1, help="Paired draws of the bootstrap.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    as_json: Annotated[bool, _Json] = False,
+    leave_out: LeaveOut = None,
+    sentence_model: SentenceModelFolder = None,
+    fense_model: FenseModelFolder = None,
+    error_detector: ErrorDetectorFile = None,
+    encoding: Encoding = None,
+    time_limit: TimeLimit = 60.0,
+    resamples: PairedResamples = 1000,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """Score two systems' captions of the same sounds and say how sure their difference is."""
     from auricle.evaluation.captions import read_candidates, read_references
@@ -229,7 +251,7 @@ def _captioned(
     return captions, {file: references[file] for file in captions}
 
 
-def _print_scores(scores: "Scores") -> None:
+def _print_scores(scores: "Scores", page: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -250,6 +272,8 @@ def _print_scores(scores: "Scores") -> None:
         typer.echo(f"{TITLES[name]} is missing: {reason}")
     for note in scores.notes:
         typer.echo(f"note: {note}")
+    if page:
+        typer.echo(f"report: {page}")
 
 
 def _print_comparison(comparison: "Comparison", first: str, second: str) -> None:

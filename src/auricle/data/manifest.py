@@ -71,40 +71,53 @@ def read_manifest(
     if remarks:
         say(f"{path}: {'; '.join(remarks)}")
 
-    items: dict[str, Item] = {}
-    problems: list[str] = []
+    sounds = _Sounds(check_files, captioned, bad_clips)
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
-            problems.append(f"line {line}: not as many fields as the header has")
+            sounds.problems.append(f"line {line}: not as many fields as the header has")
             continue
         row = dict(zip(table.columns, cells, strict=True))
-        if splits is not None and row["split"].strip() not in splits:
-            continue
-        item = _item(path, row, texts)
-        if captioned and not item.captions:
-            problems.append(f"line {line}: {row['file'].strip() or 'the row'} has no caption")
-        if not row["file"].strip():
-            problems.append(f"line {line}: no file")
-            continue
-        key = os.path.abspath(item.file)  # `./x.ogg` is the sound of `x.ogg`
-        if check_files and key not in items and not item.file.is_file():
-            absent = problems if bad_clips is None else bad_clips
-            absent.append(f"line {line}: {item.file} is not there")
-            if bad_clips is not None:
-                continue
-        before = items.get(key)
-        if before and not _is_same_sound(before, item):
-            problems.append(
-                f"line {line}: {row['file'].strip()} stood before with another split, "
-                "label or group"
-            )
-        items[key] = _joined(before, item) if before else item
-    problems += _missing_splits(items.values(), splits)
+        if splits is None or row["split"].strip() in splits:
+            sounds.add(line, row["file"].strip(), _item(path, row, texts))
+    items = list(sounds.items.values())
+    problems = sounds.problems + _missing_splits(items, splits)
     if not items and not problems:
         problems.append("no rows")
     if problems:
         raise _invalid(path, problems)
-    return list(items.values())
+    return items
+
+
+class _Sounds:
+    """The sounds of the rows so far, and the problems of the rows."""
+
+    def __init__(self, check_files: bool, captioned: bool, bad_clips: list[str] | None) -> None:
+        self.items: dict[str, Item] = {}  # by absolute path: `./x.ogg` is the sound of `x.ogg`
+        self.problems: list[str] = []
+        self._check_files = check_files
+        self._captioned = captioned
+        self._bad_clips = bad_clips
+
+    def add(self, line: int, name: str, item: Item) -> None:
+        """Takes the sound of a row, or notes why not."""
+        if self._captioned and not item.captions:
+            self.problems.append(f"line {line}: {name or 'the row'} has no caption")
+        if not name:
+            self.problems.append(f"line {line}: no file")
+            return
+        key = os.path.abspath(item.file)
+        before = self.items.get(key)
+        if before is None and self._check_files and not item.file.is_file():
+            absent = f"line {line}: {item.file} is not there"
+            if self._bad_clips is not None:
+                self._bad_clips.append(absent)
+                return
+            self.problems.append(absent)
+        if before is not None and not _is_same_sound(before, item):
+            self.problems.append(
+                f"line {line}: {name} stood before with another split, label or group"
+            )
+        self.items[key] = item if before is None else _joined(before, item)
 
 
 def _read_table(path: Path) -> Table:

@@ -281,7 +281,8 @@ def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
         f'<line class="mean" x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height}">'
         f"<title>mean {mean:.4g}</title></line>"
         f'<text x="0" y="{height + 12}">{edges[0]:.3g}</text>'
-        f'<text x="{width}" y="{height + 12}" text-anchor="end">{edges[-1]:.3g}</text></svg></figure>'
+        f'<text x="{width}" y="{height + 12}" text-anchor="end">{edges[-1]:.3g}</text>'
+        "</svg></figure>"
     )
 
 
