@@ -61,7 +61,7 @@ def test_a_looping_caption_has_no_score_and_the_others_do(shared: Callable[[str]
     )
     assert looping == Unscored("SPICE took more than 3 s")
     assert other == 0
-    assert reports == [(1, 2), (2, 2)]
+    assert reports == [(0, 2), (1, 2), (2, 2)]
     assert spice(["a dog barks"], [["a dog barks"]]) == [1.0]
 
 

@@ -74,7 +74,7 @@ def score_in_chunks(
         items: the captions with their references, in the program's form.
         is_long: whether an item goes to the program alone.
         caption_seconds: the limit of one caption.
-        progress: is called after each chunk.
+        progress: is called at the start and after each chunk.
 
     Raises:
         JavaError: the program does not run, whatever the caption.
@@ -99,6 +99,8 @@ def score_in_chunks(
         if progress is not None:
             progress(len(results), len(items))
 
+    if progress is not None:
+        progress(0, len(items))
     ordinary = [number for number, item in enumerate(items) if not is_long(item)]
     size = _FIRST_CHUNK
     while ordinary:

@@ -342,7 +342,6 @@ def _notes(matched: Matched, tokenized: _Tokenized, task: Task) -> list[str]:
 def _note_on_unscored(title: str, files: Sequence[str], unscored: Mapping[int, str]) -> str:
     named = [f"{files[number]} ({reason})" for number, reason in unscored.items()]
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    return (
-        f"{title} is null for {', '.join(named[:SHOWN])}{more}; "
-        f"its corpus score is of the other {len(files) - len(named):,} captions"
-    )
+    others = len(files) - len(named)
+    counted = "1 other caption" if others == 1 else f"{others:,} other captions"
+    return f"{title} is null for {', '.join(named[:SHOWN])}{more}; its corpus score is of {counted}"

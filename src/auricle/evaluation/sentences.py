@@ -139,7 +139,7 @@ class ErrorDetector:
             model.load_state_dict(stored["state_dict"])
         except (OSError, ValueError, RuntimeError) as error:
             raise SentencesError(
-                f"{folder}: config.json is not that of {stored['model_type']}, "
+                f"{folder}: config.json is not of {stored['model_type']}, "
                 f"from which the detector was made ({_line(error)})"
             ) from None
         self._encoder, self._classifier = encoder.eval(), model["clf"]
@@ -224,7 +224,7 @@ def _check_layers(folder: Path) -> None:
     if others:
         raise SentencesError(
             f"{folder}: a model with {', '.join(others)}; "
-            "only models that take the mean over the tokens can be read"
+            "only the mean over the tokens can be computed here"
         )
 
 
