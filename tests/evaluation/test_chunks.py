@@ -43,6 +43,23 @@ def test_only_the_offenders_have_no_score() -> None:
     assert len(program.chunks) < 50
 
 
+def test_a_caption_that_failed_on_a_busy_machine_is_tried_again() -> None:
+    class Stalled(LengthProgram):
+        """Takes too long for the third caption until that has gone alone once."""
+
+        def score(self, items: Sequence[str], seconds: float) -> list[int]:
+            stalls = "ccc" in items and ("ccc",) not in self.chunks
+            scores = super().score(items, seconds)
+            if stalls:
+                raise JavaTimeoutError("stalled")
+            return scores
+
+    program = Stalled()
+    captions = ["a", "bb", "ccc", "dddd"]
+    assert score_in_chunks(program, captions, is_long=lambda _: False) == [1, 2, 3, 4]
+    assert program.chunks.count(("ccc",)) == 2
+
+
 def test_a_long_caption_goes_alone_after_the_others() -> None:
     program = LengthProgram()
     long = "word " * (LONG_WORDS + 1)

@@ -219,7 +219,7 @@ def test_a_detector_is_read_only_if_it_is_the_published_one(
     with pytest.raises(SentencesError, match=r"config\.json is not of bert-small"):
         ErrorDetector(path)
     (path.parent / "config.json").unlink()
-    with pytest.raises(SentencesError, match=r"no config\.json; put bert-small's beside"):
+    with pytest.raises(SentencesError, match=r"no config\.json; put that of bert-small there"):
         ErrorDetector(path)
     path.write_bytes(b"another")
     with pytest.raises(

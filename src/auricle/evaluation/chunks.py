@@ -2,8 +2,8 @@
 
 A parser needs minutes for a caption that repeats itself a hundred times, and another program runs
 out of memory on it. The captions therefore go to the program in chunks. A chunk that takes too
-long, or that stops the program, is halved until one caption is left. That caption has no score, and
-a reason.
+long, or that stops the program, is halved until one caption is left. That caption is tried once
+more at the end, because a busy machine can stall a program. Then it has no score, and a reason.
 """
 
 import time
@@ -18,6 +18,7 @@ Score = TypeVar("Score", covariant=True)
 
 CAPTION_SECONDS = 60.0  # the default limit of one caption
 LONG_WORDS = 50  # a longer text makes a chunk of its own: parsing takes the cube of its length
+_SMALLEST_CHUNK = 8
 _FIRST_CHUNK = 32
 _LARGEST_CHUNK = 256
 # A chunk may take this share of a caption's limit for each of its captions.
@@ -111,9 +112,10 @@ def score_in_chunks(
         if seconds < _QUICK_SECONDS:
             size = min(2 * size, _LARGEST_CHUNK)
         elif seconds > _SLOW_SECONDS:
-            size = max(size // 2, 1)
+            size = max(size // 2, _SMALLEST_CHUNK)
     for number, item in enumerate(items):
-        if is_long(item):
+        # No second try for a long caption: its length is the cause.
+        if is_long(item) or isinstance(results[number], Unscored):
             score([number])
     return [results[number] for number in range(len(items))]
 
