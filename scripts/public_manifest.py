@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 
 from auricle.captioning.captioner import load
-from auricle.data.audiocaps import read_captions
+from auricle.data.audiocaps import read_clips
 from auricle.data.leakage import find_leaks
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.training.tags import read_class_names
@@ -65,10 +65,12 @@ def main(
     captions = {key(text): text for item in items for text in item.captions}
     silent: dict[str, str] = {}
     if (data / "audiocaps/train.csv").is_file():
-        there = {item.file.stem for item in clips}
-        for name, texts in read_captions(data / "audiocaps/train.csv").items():
-            captions |= {key(text): text for text in texts}
-            silent |= {key(text): text for text in texts if name not in there}
+        there = {name for item in clips for name in (item.file.stem, item.file.name)}
+        for clip in read_clips(data / "audiocaps/train.csv"):
+            texts = {key(text): text for text in clip.captions}
+            captions |= texts
+            if there.isdisjoint(clip.names()):
+                silent |= texts
     pool = sorted(text for said, text in captions.items() if said not in secret)
     items += described(labelled, pool, read_class_names(classes))
 

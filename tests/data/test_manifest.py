@@ -1,11 +1,12 @@
 """The manifest: read whole, or refused with everything that is wrong in it."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
-from auricle.data.manifest import SHOWN, read_manifest
+from auricle.data.manifest import SHOWN, Item, read_manifest
 from auricle.errors import AuricleError
 
 
@@ -139,6 +140,7 @@ def test_every_problem_of_the_header_is_listed(tmp_path: Path):
         "no caption column",
         "'path'",
         "'captions'",
+        "line 1: ",
     ):
         assert problem in str(caught.value)
 
@@ -153,3 +155,114 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes):
         read_manifest(path)
     with pytest.raises(AuricleError, match="cannot be read as a manifest"):
         read_manifest(tmp_path / "none.csv")
+
+
+def raw(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "manifest.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+HEADER = "file,split,caption\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        # Closed by the quote of a later row, by the end of the file, and by a stray quote.
+        ('a.wav,x,One.\nb.wav,x,"Two.\nc.wav,x,"Three."\n', 3),
+        ('a.wav,x,"One.\nb.wav,x,Two.\n', 2),
+        ('a.wav,x,One.\nb.wav,x,"Two.\nc.wav,x,Three.\nd.wav,y,Four."\n', 3),
+        ('"a.wav,x,One.\nb.wav,x,Two.\nc.wav,x",Three.\nd.wav,x,Four.\n', 2),
+        ('a.wav,x,One.\nb.wav,x,"Go" shouts a man.\n', 3),
+    ],
+)
+def test_an_unclosed_quote_is_refused_at_its_line(tmp_path: Path, rows: str, line: int):
+    with pytest.raises(AuricleError, match=rf"manifest\.csv, line {line}: no CSV"):
+        read_manifest(raw(tmp_path, HEADER + rows), check_files=False)
+
+
+def test_the_manifest_of_a_bug_report_is_refused_at_its_line():
+    path = Path(__file__).parents[3] / "shared/faults/research/manifest_unclosed_quote.csv"
+    if not path.exists():
+        pytest.skip("no faults in ../shared: it is not part of the project")
+    with pytest.raises(AuricleError, match="line 6: no CSV: the quote that opens here"):
+        read_manifest(path, check_files=False)
+
+
+def test_a_caption_of_two_lines_is_no_unclosed_quote(tmp_path: Path):
+    text = HEADER + 'a.wav,x,"One,\ntwo, three, four."\nb.wav,x,Two.\n'
+    items = read_manifest(raw(tmp_path, text), check_files=False)
+    assert [item.captions for item in items] == [("One,\ntwo, three, four.",), ("Two.",)]
+
+
+@pytest.mark.parametrize("header", ["file,split,caption,caption", "File,split,caption,FILE"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, header: str):
+    with pytest.raises(AuricleError, match=r"line 1: two columns are called '(caption|file)'"):
+        read_manifest(raw(tmp_path, f"{header}\na.wav,x,One.,b.wav\n"), check_files=False)
+
+
+@pytest.mark.parametrize("other", ["./a.wav", "b/../a.wav", "{folder}/a.wav", " a.wav "])
+def test_one_sound_under_two_names_is_one_sound(tmp_path: Path, other: str):
+    other = other.format(folder=tmp_path)
+    text = f"{HEADER}a.wav,x,One.\n{other},x,Two.\n"
+    (item,) = read_manifest(raw(tmp_path, text), check_files=False)
+    assert item.captions == ("One.", "Two.")
+    with pytest.raises(AuricleError, match=r"line 3: .* stood before with another split"):
+        read_manifest(raw(tmp_path, f"{HEADER}a.wav,x,One.\n{other},y,Two.\n"), check_files=False)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "said"),
+    [
+        (";", "utf-8", "semicolons"),
+        ("\t", "utf-16", "UTF-16; .*tabs"),
+        (",", "utf-8-sig", "File_Na"),
+    ],
+)
+def test_tables_of_spreadsheets_are_read_and_one_line_says_how(
+    tmp_path: Path, delimiter: str, encoding: str, said: str
+):
+    rows = [["File_Name", "SPLIT ", "Caption_1", "Group"], [" a.wav", " x ", "One, two. ", " g "]]
+    text = "\n".join(delimiter.join(row) for row in rows)
+    if delimiter == ",":
+        text = text.replace("One, two. ", '"One, two. "')
+    said_lines: list[str] = []
+    (item,) = read_manifest(
+        raw(tmp_path, text, encoding), {"x"}, check_files=False, say=said_lines.append
+    )
+    assert item == Item(tmp_path / "a.wav", "x", ("One, two.",), group="g")
+    (line,) = said_lines
+    assert re.search(said, line)
+    assert "'File_Name' is read as 'file'" in line
+
+
+def test_further_columns_are_ignored_and_one_line_lists_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = raw(tmp_path, "file,split,caption,licence,,licence\na.wav,x,One.,CC0,,\n")
+    for _ in range(2):
+        read_manifest(path, check_files=False)
+    assert capsys.readouterr().err == (
+        f"auricle: {path}: columns ignored: licence, (no name), licence\n"
+    )
+
+
+def test_a_file_whose_name_begins_with_a_blank_is_found(tmp_path: Path):
+    rows = [["file", "split", "caption"], [" a.wav", "x", "One."]]
+    (item,) = read_manifest(write(tmp_path, rows, files=(" a.wav",)))
+    assert item.file == tmp_path / " a.wav"
+
+
+def test_clips_that_are_not_there_may_be_left_out_and_listed(tmp_path: Path):
+    rows = [["file", "split", "caption"], ["a", "x", "1"], ["gone", "x", "2"]]
+    bad_clips: list[str] = []
+    items = read_manifest(write(tmp_path, rows, files=("a",)), bad_clips=bad_clips)
+    assert [item.file.name for item in items] == ["a"]
+    assert bad_clips == [f"line 3: {tmp_path / 'gone'} is not there"]
+
+
+def test_another_encoding_is_refused_by_line(tmp_path: Path):
+    path = raw(tmp_path, HEADER + "a.wav,x,Café.\n", "latin-1")
+    with pytest.raises(AuricleError, match=r"line 2: not utf-8 .* save the manifest as UTF-8"):
+        read_manifest(path, check_files=False)

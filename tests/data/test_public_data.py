@@ -51,6 +51,22 @@ def wav(tmp_path: Path, hz: float) -> bytes:
     return write_wav(tmp_path / "made.wav", tone(0.1, hz, 8_000), 8_000).read_bytes()
 
 
+def esc50(tmp_path: Path) -> bytes:
+    """ESC-50's archive in miniature."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        esc = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
+        esc += [
+            ["1-77-A-0.wav", "1", "0", "dog", "True", "77", "A"],
+            ["2-78-A-1.wav", "2", "1", "rooster", "True", "78", "A"],
+        ]
+        archive.writestr("ESC-50-33c8/meta/esc50.csv", table(*esc))
+        archive.writestr("ESC-50-33c8/.gitignore", "x")
+        for row in esc[1:]:
+            archive.writestr(f"ESC-50-33c8/audio/{row[0]}", wav(tmp_path, 300))
+    return packed.getvalue()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """All four data sets in miniature."""
@@ -83,18 +99,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
             ["3", "-aA_9", "30", "Third."],
         ]
         files[f"{split}.csv"] = table(header, *rows, *more)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        esc = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
-        esc += [
-            ["1-77-A-0.wav", "1", "0", "dog", "True", "77", "A"],
-            ["2-78-A-1.wav", "2", "1", "rooster", "True", "78", "A"],
-        ]
-        archive.writestr("ESC-50-33c8/meta/esc50.csv", table(*esc))
-        archive.writestr("ESC-50-33c8/.gitignore", "x")
-        for row in esc[1:]:
-            archive.writestr(f"ESC-50-33c8/audio/{row[0]}", wav(tmp_path, 300))
-    files["ESC-50.zip"] = packed.getvalue()
+    files["ESC-50.zip"] = esc50(tmp_path)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         slices = [
@@ -258,7 +263,7 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
     remotes = {split: remote(server, f"{split}.csv") for split in audiocaps.SPLITS}
     audio = tmp_path / "audio" / "deep"
     audio.mkdir(parents=True)
-    with pytest.raises(AuricleError, match=r"names such as -aA_9_30\.wav are wanted"):
+    with pytest.raises(AuricleError, match=r"names such as -aA_9_30\.wav, Y-aA_9_30\.wav"):
         prepare_audiocaps(tmp_path / "caps", audio, remotes=remotes)
     for name in ("-aA_9_30.flac", "-b_B0_0.m4a", "other.wav"):
         (audio / name).touch()
@@ -271,13 +276,44 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "name",
+    "Y-aA_9_30.wav -aA_9_30_40.wav Y-aA_9_30.000_40.000.flac Y-aA_9_30000_40000.m4a "
+    "Y-aA_9_30.000 1.wav 3.opus".split(),
+)
+def test_audiocaps_clips_are_found_by_the_names_that_tools_give(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    remotes = {split: remote(server, f"{split}.csv") for split in audiocaps.SPLITS}
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / name).touch()
+    prepared = prepare_audiocaps(tmp_path / "caps", tmp_path / "audio", remotes=remotes)
+    assert prepared.counts()["train"] == (1, 2, 1)
+    assert prepared.items[0].file == tmp_path / "audio" / name
+    assert prepared.items[0].group == "-aA_9"
+
+
+def test_an_audiocaps_video_that_begins_with_y_is_no_other_video() -> None:
+    assert "Yab_30" not in set(audiocaps.Clip("ab", "40").names())
+    plain, with_y = audiocaps.Clip("ab", "30"), audiocaps.Clip("Yab", "30")
+    assert next(plain.names()) == "ab_30"
+    assert next(with_y.names()) == "Yab_30"
+
+
+@pytest.mark.parametrize(
     ("data_set", "sounds", "missing"),
     [
-        (labelled.ESC50, [("audio/1-77-A-0.wav", "fold1", "dog", "77"), ("audio/2-78-A-1.wav", "fold2", "rooster", "78")], 0),
+        (
+            labelled.ESC50,
+            [
+                ("audio/1-77-A-0.wav", "fold1", "dog", "77"),
+                ("audio/2-78-A-1.wav", "fold2", "rooster", "78"),
+            ],
+            0,
+        ),
         (labelled.URBANSOUND8K, [("audio/fold5/100-3-0-0.wav", "fold5", "dog_bark", "100")], 1),
     ],
     ids=["esc50", "urbansound8k"],
-)  # fmt: skip
+)
 def test_labelled_sets(
     server: Server,
     data_set: labelled.LabelledSet,

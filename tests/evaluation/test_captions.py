@@ -26,7 +26,11 @@ def test_candidates_as_auricle_caption_writes_them(tmp_path: Path) -> None:
     expected = {"a b.wav": 'A dog, "Rex", barks.', "sub/ü.ogg": ""}
     lines = write(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "captions.jsonl")
     assert read_candidates(lines) == expected
-    table = 'file,start,end,caption,score\na b.wav,0.0,5.0,"A dog, ""Rex"", barks.",-1.5\nsub/ü.ogg,0.0,2.5,,\n'
+    table = (
+        "file,start,end,caption,score\n"
+        'a b.wav,0.0,5.0,"A dog, ""Rex"", barks.",-1.5\n'
+        "sub/ü.ogg,0.0,2.5,,\n"
+    )
     assert read_candidates(write(tmp_path, table)) == expected
     assert read_candidates(write(tmp_path, table.replace("\n", "\r\n") + "\r\n")) == expected
     assert read_candidates(write(tmp_path, table.replace("file,", "file_name,", 1))) == expected
@@ -36,6 +40,12 @@ def test_candidates_as_auricle_caption_writes_them(tmp_path: Path) -> None:
 def test_encodings_that_say_what_they_are(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path, "file,caption\né.wav,Café noise\n".encode(encoding))
     assert read_candidates(path) == {"é.wav": "Café noise"}
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, delimiter: str) -> None:
+    table = f"File_Name{delimiter} Caption\na.wav{delimiter}rain, and wind\n"
+    assert read_candidates(write(tmp_path, table)) == {"a.wav": "rain, and wind"}
 
 
 def test_another_encoding_is_refused_until_it_is_named(tmp_path: Path) -> None:
@@ -62,13 +72,15 @@ def test_references_in_columns_and_in_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "a first line with 'file' and 'caption' is wanted"),
-        ("name;text\na.wav;rain\n", "the columns name;text; a first line"),
+        ("", "the first line must name the columns 'file' and 'caption'"),
+        ("name;text\na.wav;rain\n", "the columns name;text; the first line"),
         ("file,text\na.wav,rain\n", "line 2: no caption"),
         ("file,caption\n", "no captions"),
         ("file,caption,caption\na.wav,rain,rain\n", "the column 'caption' twice"),
         ("file,caption\na.wav,rain, and wind\n", "line 2: 3 fields, the first line has 2: quote"),
-        ('file,caption\na.wav,"rain\n', "no CSV"),
+        ('file,caption\na.wav,"rain\n', "line 2: no CSV: the quote that opens here"),
+        ('file,caption\na.wav,"rain\nb.wav,wind"\n', "line 2: no CSV: the quote that opens here"),
+        ('file,caption\na.wav,"rain\nb.wav,wind\nc.wav,"hail"\n', "line 2: no CSV: the quote"),
         ("file,caption\n,rain\n", "line 2: no file named"),
         (
             "file,caption\na.wav,rain\nb.wav,wind\na.wav,rain\n",

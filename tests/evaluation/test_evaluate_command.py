@@ -25,13 +25,16 @@ def files(
     """Captions of two systems in a folder; no Java, so that nothing takes long."""
     without_java(monkeypatch)
     (tmp_path / "a.jsonl").write_text(
-        '{"file": "1.wav", "caption": "A dog barks."}\n{"file": "2.wav", "caption": "Rain falls."}\n'
+        '{"file": "1.wav", "caption": "A dog barks."}\n'
+        '{"file": "2.wav", "caption": "Rain falls."}\n'
     )
     (tmp_path / "b.csv").write_text(
         "file,caption\n2.wav,rain falls on a roof\n1.wav,a dog is barking\n"
     )
     (tmp_path / "references.csv").write_text(
-        "file_name,caption_1,caption_2\n1.wav,A dog is barking,A dog barks\n2.wav,Rain falls on a roof,It rains\n"
+        "file_name,caption_1,caption_2\n"
+        "1.wav,A dog is barking,A dog barks\n"
+        "2.wav,Rain falls on a roof,It rains\n"
     )
     return tmp_path
 
@@ -45,14 +48,14 @@ def run(*arguments: object) -> str:
 
 
 def test_evaluate(files: Path) -> None:
-    wanted = [
+    arguments = [
         "evaluate",
         "--candidates",
         files / "a.jsonl",
         "--references",
         files / "references.csv",
     ]
-    printed = run(*wanted, "--report", files / "report", "--resamples", 50)
+    printed = run(*arguments, "--report", files / "report", "--resamples", 50)
     assert "CIDEr-D" in printed
     assert "SPICE is missing: Java is not installed" in printed
     assert f"report: {files / 'report' / 'report.html'}" in printed
@@ -63,22 +66,22 @@ def test_evaluate(files: Path) -> None:
         "scores.md",
     ]
     saved = json.loads((files / "report" / "scores.json").read_text())
-    assert json.loads(run(*wanted, "--json", "--resamples", 50)) == saved
+    assert json.loads(run(*arguments, "--json", "--resamples", 50)) == saved
 
 
 def test_compare(files: Path) -> None:
-    wanted = [
+    arguments = [
         "compare",
         files / "a.jsonl",
         files / "b.csv",
         "--references",
         files / "references.csv",
     ]
-    found = json.loads(run(*wanted, "--json"))
+    found = json.loads(run(*arguments, "--json"))
     cider = found["differences"]["cider_d"]
     assert cider["difference"] == cider["second"] - cider["first"] > 0
     assert found["captions"] == 2
-    printed = run(*wanted)
+    printed = run(*arguments)
     assert "a.jsonl" in printed
     assert "METEOR is missing" in printed
 
@@ -110,9 +113,11 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
     for name in ("1.wav", "2.wav"):
         write_wav(files / name, chirp(1.5, 200, 3000, 16_000), 16_000)
     (files / "manifest.csv").write_text(
-        "file,split,caption_1,caption_2\n1.wav,test,A dog barks.,A bird sings.\n2.wav,test,Rain falls.,Wind blows.\n"
+        "file,split,caption_1,caption_2\n"
+        "1.wav,test,A dog barks.,A bird sings.\n"
+        "2.wav,test,Rain falls.,Wind blows.\n"
     )
-    wanted = [
+    arguments = [
         "evaluate",
         "--checkpoint",
         tiny_checkpoint,
@@ -121,9 +126,51 @@ def test_a_checkpoint_is_captioned_with_first(files: Path, tiny_checkpoint: Path
         "--split",
         "test",
     ]
-    scores = json.loads(run(*wanted, "--resamples", 0, "--json"))
+    scores = json.loads(run(*arguments, "--resamples", 0, "--json"))
     assert scores["caption_length"] > 0
     with pytest.raises(
         AuricleError, match="--candidates and --references, or --manifest and --split"
     ):
         run("evaluate", "--manifest", files / "manifest.csv")
+
+
+def test_bad_clips_are_left_out_and_listed_where_asked(files: Path, tiny_checkpoint: Path) -> None:
+    names = ["1.wav", "2.wav", "damaged.wav", "gone.wav"]
+    for name in names[:2]:
+        write_wav(files / name, chirp(1.5, 200, 3000, 16_000), 16_000)
+    (files / "damaged.wav").write_bytes(b"RIFF")
+    rows = [f"{name},test,A dog barks." for name in names]
+    manifest = files / "manifest.csv"
+    manifest.write_text("\n".join(["file,split,caption", *rows]) + "\n", encoding="utf-8")
+    arguments = ["evaluate", "--checkpoint", tiny_checkpoint, "--manifest", manifest]
+    arguments += ["--split", "test", "--resamples", 0, "--json"]
+    with pytest.raises(AuricleError, match=r"line 5: .*gone\.wav is not there"):
+        run(*arguments)
+    result = CliRunner().invoke(app, [str(each) for each in (*arguments, "--skip-bad")])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["captions"] == 2
+    listed = result.stderr.split("2 clips left out:")[1]
+    assert "line 5:" in listed
+    assert "gone.wav" in listed
+    assert "damaged.wav" in listed
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_looping_caption_is_named_and_the_others_are_scored(
+    shared: Callable[[str], Path],
+) -> None:
+    candidates = shared("faults/research/loop_c.csv")
+    references = shared("faults/research/loop_r.csv")
+    arguments = ["evaluate", "--candidates", candidates, "--references", references]
+    arguments += ["--time-limit", 2, "--leave-out", "meteor", "--json"]
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == 0
+    scores = json.loads(result.stdout)
+    assert scores["unscored"][0] == {
+        "file": "a.wav",
+        "metric": "spice",
+        "score": None,
+        "reason": "SPICE took more than 2 s",
+    }
+    assert scores["spice"] == 0
+    assert "auricle: SPICE" in result.stderr

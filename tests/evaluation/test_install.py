@@ -92,7 +92,7 @@ def test_from_a_folder_that_lacks_something(
 ) -> None:
     del java
     jars = shared("reference/spice/jars")
-    with pytest.raises(InstallError, match=r"a folder with CoreNLP 3\.6\.0 is wanted"):
+    with pytest.raises(InstallError, match=r"no folder; give a folder with CoreNLP 3\.6\.0"):
         install(tmp_path / "none")
     source = tmp_path / "source"
     source.mkdir()
@@ -121,17 +121,18 @@ def test_without_java(
         install()
 
 
-def test_the_engine_is_what_its_source_says(java: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Engine", "Repeat"])
+def test_our_java_classes_are_what_their_sources_say(java: str, tmp_path: Path, name: str) -> None:
     compiler = Path(java).resolve().with_name("javac")
     if not compiler.exists():
         pytest.skip("no javac beside java")
     engine = Path(module.__file__).with_name("spice_engine")
     options = ["--release", "8", "-g:none", "-Xlint:-options", "-d", str(tmp_path)]
-    subprocess.run([compiler, *options, str(engine / "Engine.java")], check=True)
+    subprocess.run([compiler, *options, str(engine / f"{name}.java")], check=True)
     disassemble = [compiler.with_name("javap"), "-p", "-c"]
     made, shipped = (
         subprocess.run(
-            [*disassemble, folder / "auricle" / "Engine.class"], check=True, capture_output=True
+            [*disassemble, folder / "auricle" / f"{name}.class"], check=True, capture_output=True
         ).stdout
         for folder in (tmp_path, engine)
     )

@@ -40,7 +40,7 @@ def test_versions_are_read(fake_java: Callable[[str], str], said: str, version: 
     path = fake_java(f"echo '{said}' >&2")
     assert find_java(version) == path
     with pytest.raises(
-        MissingJavaError, match=f"is Java {version}, {version + 1} or newer is wanted"
+        MissingJavaError, match=f"is Java {version}: install Java {version + 1} or newer"
     ):
         find_java(version + 1)
 
@@ -60,7 +60,9 @@ def test_what_is_no_java(
 
 def test_a_failure_is_told_by_its_cause(fake_java: Callable[[str], str]) -> None:
     fake_java("""[ "$1" = -version ] && { echo 'openjdk version "21"' >&2; exit; }
-echo 'some chatter' >&2; echo 'java.lang.OutOfMemoryError: Java heap space' >&2; echo '  at Main.main(1)' >&2; exit 1""")
+echo 'some chatter' >&2
+echo 'java.lang.OutOfMemoryError: Java heap space' >&2
+echo '  at Main.main(1)' >&2; exit 1""")
     with pytest.raises(
         JavaError, match=r"exit status 1: java.lang.OutOfMemoryError: Java heap space$"
     ):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from auricle.evaluation import meteor as module
+from auricle.evaluation.chunks import Unscored
 from auricle.evaluation.java import JavaError
 from auricle.evaluation.meteor import Meteor, meteor, score_of_statistics
 
@@ -32,11 +33,9 @@ def test_one_process_is_kept() -> None:
     assert scores.captions[2] == 0.0
 
 
-def test_a_dead_process_is_an_error_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_process_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = Meteor()
-    dead._process.kill()
-    with pytest.raises(JavaError, match="METEOR stopped"):
-        dead.score(CANDIDATES, REFERENCES)
+    dead.close()
     monkeypatch.setattr(module, "_running", {os.getpid(): dead})
     fresh = meteor()
     assert fresh is not dead
@@ -44,15 +43,37 @@ def test_a_dead_process_is_an_error_and_replaced(monkeypatch: pytest.MonkeyPatch
     fresh.close()
 
 
+def test_a_program_that_does_not_run_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ARGUMENTS", ("-jar", "none.jar"))
+    with pytest.raises(JavaError, match="METEOR stopped"):
+        Meteor().score(CANDIDATES, REFERENCES)
+
+
+def test_a_caption_that_takes_too_long_has_no_score_and_the_others_do() -> None:
+    """METEOR's search grows with the square of a repeated word, until its memory is full."""
+    loop = "the " * 1500
+    process = Meteor()
+    scores = process.score(
+        [*CANDIDATES, loop], [*REFERENCES, [loop]], caption_seconds=2, progress=None
+    )
+    expected = process.score(CANDIDATES, REFERENCES)
+    process.close()
+    *others, last = scores.captions
+    assert others == expected.captions
+    assert isinstance(last, Unscored)
+    assert last.reason.startswith("METEOR ")
+    assert scores.corpus == expected.corpus
+    assert not scores.statistics[-1].any()
+
+
 def test_statistics_give_the_programs_scores() -> None:
     scores = meteor().score(CANDIDATES, REFERENCES)
-    np.testing.assert_allclose(
-        score_of_statistics(scores.statistics), scores.captions, rtol=0, atol=1e-15
-    )
+    captions = [score for score in scores.captions if isinstance(score, float)]
+    np.testing.assert_allclose(score_of_statistics(scores.statistics), captions, rtol=0, atol=1e-15)
     assert score_of_statistics(scores.statistics.sum(axis=0)) == pytest.approx(
         scores.corpus, rel=0, abs=1e-15
     )
-    assert scores.corpus != pytest.approx(np.mean(scores.captions), abs=1e-3)
+    assert scores.corpus != pytest.approx(np.mean(captions), abs=1e-3)
 
 
 def test_equals_pycocoevalcap_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +84,7 @@ def test_equals_pycocoevalcap_line_by_line(monkeypatch: pytest.MonkeyPatch) -> N
     # to start.
     monkeypatch.delattr(Theirs, "__del__")
     theirs = Theirs.__new__(Theirs)
-    theirs.meteor_p = ours._process
+    theirs.meteor_p = ours._program._process._process
     theirs.lock = ours._lock
     references = [[text.replace("|||", "") for text in texts] for texts in REFERENCES]
     corpus, scores = theirs.compute_score(

@@ -1,7 +1,5 @@
-"""The whole: equal to pycocoevalcap, to what was published, and honest about what it could not
-do."""
+"""Scores equal pycocoevalcap and the published ones; what could not be computed is named."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -88,17 +86,6 @@ def test_leave_one_out(java: str, clotho: dict[str, tuple[str, ...]]) -> None:
     expected = {"bleu_1": 0.6224, "bleu_2": 0.4556, "bleu_3": 0.3498, "bleu_4": 0.2765}
     expected |= {"rouge_l": 0.4740, "meteor": 0.2830, "cider_d": 0.8008}
     assert {name: round(scores.corpus[name], 4) for name in expected} == expected
-
-
-@pytest.mark.usefixtures("scored")
-def test_a_warm_process_scores_a_set_in_five_seconds(system: System) -> None:
-    best = float("inf")
-    for _ in range(2):
-        start = time.perf_counter()
-        evaluate(system.candidates, system.references, leave_out=["spice"])
-        best = min(best, time.perf_counter() - start)
-    # Twice what it takes on two free cores; a busy machine is no failure.
-    assert best < 10
 
 
 def test_intervals_hold_the_score_and_bootstrap_what_the_corpus_is_made_of(scored: Scores) -> None:
@@ -207,7 +194,7 @@ def test_empty_captions_score_nothing_and_are_noted(java: str) -> None:
     scores = evaluate(SMALL | {"b.wav": "", "c.wav": "..."}, SMALL_REFERENCES, leave_out=["spice"])
     assert "2 empty captions, which score 0" in scores.notes
     for caption in scores.captions[1:]:
-        assert all(score < 1e-3 for score in caption.scores.values()), caption
+        assert all((score or 0) < 1e-3 for score in caption.scores.values()), caption
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from auricle.evaluation.captions import read_candidates, read_references
+from auricle.evaluation.chunks import Unscored, is_long_text
 from auricle.evaluation.scores import evaluate
 from auricle.evaluation.spice import MissingSpiceError, spice
 from auricle.evaluation.tokenizer import ptb_tokenize
 from conftest import System
 
 
-def score(candidates: list[str], references: list[tuple[str, ...]]) -> list[float]:
+def score(candidates: list[str], references: list[tuple[str, ...]]) -> list[float | Unscored]:
     tokens, flat = ptb_tokenize(candidates, [text for texts in references for text in texts])
     remaining = iter(flat)
     return spice(tokens, [[next(remaining) for _ in texts] for texts in references])
@@ -30,6 +32,7 @@ def test_parsed_captions_are_kept(installed: Path) -> None:
     kept = installed / "metrics" / "parsed-captions" / "data.mdb"
     assert kept.stat().st_size > 0
     assert spice(["a dog barks"], [["a dog barks while rain falls", "a cat meows"]]) == first
+    assert isinstance(first[0], float)
     assert 0 < first[0] < 1
 
 
@@ -42,8 +45,34 @@ def test_empty_captions_and_other_letters_and_a_caption_too_long_for_the_cache()
         [["a dog"], ["a café", "a naïve ¿"], [long], [""]],
     )
     assert scores[0] == scores[3] == 0
-    assert scores[1] > 0
-    assert scores[2] > 0
+    assert all(isinstance(score, float) and score > 0 for score in scores[1:3])
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_looping_caption_has_no_score_and_the_others_do(shared: Callable[[str], Path]) -> None:
+    candidates = read_candidates(shared("faults/research/loop_c.csv"))
+    references = read_references(shared("faults/research/loop_r.csv"))
+    reports: list[tuple[int, int]] = []
+    looping, other = spice(
+        list(candidates.values()),
+        [references[file] for file in candidates],
+        caption_seconds=3,
+        progress=lambda done, total: reports.append((done, total)),
+    )
+    assert looping == Unscored("SPICE took more than 3 s")
+    assert other == 0
+    assert reports == [(0, 2), (1, 2), (2, 2)]
+    assert spice(["a dog barks"], [["a dog barks"]]) == [1.0]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_long_caption_within_its_limit_is_scored() -> None:
+    long = "a dog barks while rain falls on a roof and " * 5 + "birds sing near a road"
+    assert is_long_text(long)
+    found, other = spice([long, "a dog"], [["a dog barks while rain falls on a roof"], ["a dog"]])
+    assert isinstance(found, float)
+    assert 0 < found < 1
+    assert other == 1
 
 
 def test_not_installed_is_said() -> None:

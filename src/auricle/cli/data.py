@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.cli.progress import shown_progress
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.data.labelled import LabelledSet
-    from auricle.data.leakage import Heard
+    from auricle.data.leakage import Heard, Leak
     from auricle.data.manifest import Item
     from auricle.data.prepared import Prepared
     from auricle.storage.download import Progress
 
 data_app = typer.Typer(
-    help="Public data sets and weights: fetched, checked, described by manifests; and what they share.",
+    help="Fetch public data sets and weights, write their manifests, and find what they share.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
 
 class Weights(StrEnum):
-    """What others trained."""
+    """Published weights."""
 
     cnn10 = "cnn10"
     vggish = "vggish"
@@ -35,11 +36,13 @@ class Weights(StrEnum):
     bart_tokenizer = "bart-tokenizer"
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where the data go, and manifest.csv.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The folder for the data and manifest.csv.")
+]
 Mirror = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="Fetch the same files from here; checksums hold all the same."
+        metavar="URL", help="Fetch the same files from here; they are checked all the same."
     ),
 ]
 
@@ -54,12 +57,11 @@ def clotho(
         ),
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option(help="Where the sounds are already; only the CSVs are fetched.")
+        Path | None, typer.Option(help="A folder with the sounds; only the CSVs are fetched.")
     ] = None,
     mirror: Mirror = None,
 ) -> None:
-    """Fetch Clotho v2.1 (about 8 GB, unpacked 14 GB) and write its manifest, with the paper's
-    splits.
+    """Fetch Clotho v2.1 (8 GB, unpacked 14 GB) and write its manifest, with the paper's splits.
 
     After a stop, the same command goes on.
 
@@ -82,7 +84,8 @@ def audiocaps(
     audio: Annotated[
         Path | None,
         typer.Option(
-            help="Your copies of the clips, each named {youtube_id}_{start_time}, in any format."
+            help="Your copies of the clips, in any format, named {youtube_id}_{start_time}, "
+            "Y{youtube_id}_{start_time} or {audiocap_id}."
         ),
     ] = None,
     mirror: Mirror = None,
@@ -138,12 +141,13 @@ def _labelled(folder: Path, data_set: "LabelledSet", mirror: str | None) -> None
 
 @data_app.command()
 def weights(
-    name: Annotated[Weights, typer.Argument(help="Which.")],
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Where to.")] = Path("weights"),
+    name: Annotated[Weights, typer.Argument(help="The weights to fetch.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder for them.")] = Path("weights"),
     mirror: Mirror = None,
 ) -> None:
-    """Fetch published weights, check them, and keep them as safetensors; nothing in them is
-    executed.
+    """Fetch published weights, check them, and keep them as safetensors.
+
+    Nothing in them is executed.
 
     Examples:
 
@@ -168,26 +172,30 @@ def audit(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="LEAKS.csv", help="Where to list the pairs of sounds."
+            "--output", "-o", metavar="LEAKS.csv", help="A file for the list of pairs of sounds."
         ),
     ] = None,
     write: Annotated[
         Path | None,
         typer.Option(
-            metavar="MANIFEST.csv", help="A manifest without the leaking sounds to learn from."
+            metavar="MANIFEST.csv",
+            help="A file for a manifest without the leaking sounds of the other splits.",
         ),
     ] = None,
     listen: Annotated[
         bool, typer.Option(help="Compare sounds too, not only the manifest's groups.")
     ] = True,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Sounds at a time; one for each processor if left out."
+        ),
     ] = None,
 ) -> None:
-    """Find the recordings that are learnt from and scored on: by group, by equal files, and by
-    equal stretches of sound.
+    """Find recordings that are both learnt from and scored on.
 
-    Ends with exit code 1 where any is found and --write does not leave it out.
+    They are found by group, by equal files, and by equal stretches of sound. The exit code is 1
+    where any is found and --write does not leave it out.
 
     Examples:
 
@@ -202,58 +210,60 @@ def audit(
     if unknown := sorted(set(test) - {item.split for item in items}):
         splits = ", ".join(dict.fromkeys(item.split for item in items))
         raise AuricleError(f"{manifest}: no split '{unknown[0]}': it has {splits}")
-    heard, failed = _heard(items, jobs) if listen else ({}, 0)
+    heard, unheard = _heard(items, jobs) if listen else ({}, 0)
     leaks = find_leaks(items, test, heard)
     if output:
         write_leaks(output, leaks, manifest.parent)
-    learnt = {leak.train.file for leak in leaks}
-    scored = {leak.test.file for leak in leaks}
-    every = len({item.file for item in items if item.split in test})
-    for what, pairs in (
-        ("of one group", [leak for leak in leaks if leak.recording]),
-        ("equal files", [leak for leak in leaks if leak.copy]),
-        ("equal stretches of sound", [leak for leak in leaks if leak.similarity]),
-        (
-            "equal stretches, and not of one group",
-            [leak for leak in leaks if leak.similarity and not leak.recording],
-        ),
-    ):
-        print(f"{len(pairs):6,} pairs {what}")
-    print(
-        f"{len(scored):6,} of {every:,} sounds to score on, by {len(learnt):,} sounds to learn from"
-    )
-    if failed:
-        print(f"{failed:6,} sounds could not be heard")
+    _print_leaks(leaks, sounds_to_score_on=len({item.file for item in items if item.split in test}))
+    if unheard:
+        print(f"{unheard:6,} sounds could not be heard")
     if write:
+        learnt = {leak.train.file for leak in leaks}
         write_manifest(write, [item for item in items if item.file not in learnt])
         print(f"{write}: without {len(learnt):,} sounds to learn from")
-    if (leaks and not write) or failed:
+    if (leaks and not write) or unheard:
         raise typer.Exit(1)
 
 
-def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, Heard], int]":
-    """What could be heard, and how many files could not be."""
-    from rich.console import Console
-    from rich.progress import track
+def _print_leaks(leaks: "Sequence[Leak]", *, sounds_to_score_on: int) -> None:
+    counts = {
+        "of one group": sum(bool(leak.recording) for leak in leaks),
+        "equal files": sum(leak.copy for leak in leaks),
+        "equal stretches of sound": sum(bool(leak.similarity) for leak in leaks),
+        "equal stretches, and not of one group": sum(
+            bool(leak.similarity and not leak.recording) for leak in leaks
+        ),
+    }
+    for kind, count in counts.items():
+        print(f"{count:6,} pairs {kind}")
+    learnt = {leak.train.file for leak in leaks}
+    scored = {leak.test.file for leak in leaks}
+    print(
+        f"{len(scored):6,} of {sounds_to_score_on:,} sounds to score on, "
+        f"by {len(learnt):,} sounds to learn from"
+    )
 
+
+def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, Heard], int]":
+    """Returns the fingerprints by file, and the number of files without one."""
     from auricle.data.leakage import Heard, hear
 
     files = list(dict.fromkeys(item.file for item in items))
     heard: dict[Path, Heard] = {}
-    console = Console(stderr=True)
-    results = track(
-        hear(files, jobs=jobs), "Listening", len(files), console=console, transient=True
-    )
-    for file, result in zip(files, results, strict=True):
-        if isinstance(result, Heard):
-            heard[file] = result
-        else:
-            print(f"auricle: {result}", file=sys.stderr)
+    with shown_progress("sounds") as progress:
+        progress("Listening", 0, len(files))
+        results = zip(files, hear(files, jobs=jobs), strict=True)
+        for done, (file, result) in enumerate(results, start=1):
+            if isinstance(result, Heard):
+                heard[file] = result
+            else:
+                print(f"auricle: {result}", file=sys.stderr)
+            progress("Listening", done, len(files))
     return heard, len(files) - len(heard)
 
 
 def say(prepared: "Prepared") -> None:
-    """Prints where the manifest is, and what it holds."""
+    """Prints the path of the manifest, and the counts of its sounds and captions."""
     from rich.console import Console
     from rich.table import Table
 
@@ -277,30 +287,8 @@ def say(prepared: "Prepared") -> None:
 
 
 @contextmanager
-def shown(title: str) -> "Iterator[Progress | None]":
-    """A bar for one step on a terminal, and its name alone elsewhere."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        print(title, file=sys.stderr)
-        yield None
-        return
-    columns = (
-        TextColumn(title),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def shown(title: str) -> "Iterator[Progress]":
+    """Shows the progress of one step, in bytes."""
+    with shown_progress("bytes") as report:
+        report(title, 0, None)
+        yield lambda done, total: report(title, done, total)

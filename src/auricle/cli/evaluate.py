@@ -6,73 +6,107 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.cli.progress import Report, shown_progress
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.evaluation.scores import Comparison, Scores
 
-metrics_app = typer.Typer(help="What the metrics need beside Python.", no_args_is_help=True)
+metrics_app = typer.Typer(help="Install the programs that metrics need.", no_args_is_help=True)
 
-_Captions = typer.Option(help="CSV or JSON Lines with the columns file and caption.")
+CaptionsOption = Annotated[
+    Path | None, typer.Option(help="CSV or JSON Lines with the columns file and caption.")
+]
 _References = typer.Option(
     help="CSV with file and caption_1, caption_2, ..., or file and caption in several rows."
 )
-_LeaveOut = typer.Option(
-    help="A metric not wanted for its cost: meteor or spice; may be given twice."
-)
-_SentenceModel = typer.Option(
-    help="For sentence similarity: a sentence-transformers folder, or all-MiniLM-L6-v2 where its package is installed."
-)
-_FenseModel = typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6-v2.")
-_ErrorDetector = typer.Option(
-    help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, with bert-base-uncased's files beside it."
-)
-_Encoding = typer.Option(
-    help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."
-)
-_Resamples = typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
-_Json = typer.Option("--json", help="Print JSON instead of a table.")
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Instead of both: a manifest whose sounds are captioned first."),
+]
+Splits = Annotated[
+    list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them.")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
+]
+Sounds = Annotated[
+    Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")
+]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(help="A slow metric to skip: meteor or spice; may be given twice."),
+]
+SentenceModelFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="For sentence similarity: a sentence-transformers folder, "
+        "or all-MiniLM-L6-v2 where its package is installed."
+    ),
+]
+FenseModelFolder = Annotated[
+    Path | None, typer.Option(help="For FENSE: the folder of paraphrase-TinyBERT-L6-v2.")
+]
+ErrorDetectorFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="For FENSE and SPIDEr-FL: echecker_clotho_audiocaps_base.ckpt, "
+        "with bert-base-uncased's files in the same folder."
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        help="Seconds that METEOR or SPICE may take for one caption. "
+        "A caption that takes longer has no score there.",
+    ),
+]
+Resamples = Annotated[
+    int, typer.Option(min=0, help="Draws of the bootstrap for the 95 % intervals; 0 for none.")
+]
+PairedResamples = Annotated[int, typer.Option(min=1, help="Paired draws of the bootstrap.")]
+Seed = Annotated[int, typer.Option(help="Seed of the draws.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def evaluate(
-    candidates: Annotated[Path | None, _Captions] = None,
+    candidates: CaptionsOption = None,
     references: Annotated[Path | None, _References] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(help="Instead of both: a manifest whose sounds are captioned first."),
-    ] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="What to caption with: a checkpoint folder; the embedded model if left out."
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")
-    ] = None,
-    sounds: Annotated[
-        Path | None, typer.Option(help="Folder with the sounds, for the players of the page.")
-    ] = None,
-    leave_out: Annotated[list[str] | None, _LeaveOut] = None,
-    sentence_model: Annotated[Path | None, _SentenceModel] = None,
-    fense_model: Annotated[Path | None, _FenseModel] = None,
-    error_detector: Annotated[Path | None, _ErrorDetector] = None,
-    encoding: Annotated[str | None, _Encoding] = None,
-    resamples: Annotated[int, _Resamples] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    as_json: Annotated[bool, _Json] = False,
+    manifest: Manifest = None,
+    split: Splits = None,
+    checkpoint: Checkpoint = None,
+    skip_bad: SkipBad = False,
+    report: ReportFolder = None,
+    sounds: Sounds = None,
+    leave_out: LeaveOut = None,
+    sentence_model: SentenceModelFolder = None,
+    fense_model: FenseModelFolder = None,
+    error_detector: ErrorDetectorFile = None,
+    encoding: Encoding = None,
+    time_limit: TimeLimit = 60.0,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more
-    where models are given.
+    """Score captions: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more by given models.
 
     Examples:
 
         auricle evaluate --candidates captions.jsonl --references references.csv --report report/
 
-        auricle evaluate --checkpoint runs/paper/captioner --manifest data/clotho/manifest.csv --split evaluation
+        auricle evaluate --manifest data/clotho/manifest.csv --split evaluation
     """
     from auricle.evaluation.captions import read_candidates, read_references
     from auricle.evaluation.report import scores_json, write_report
@@ -80,27 +114,32 @@ def evaluate(
     from auricle.evaluation.sentences import SentenceModels
 
     models = SentenceModels.load(sentence_model, fense_model, error_detector)
-    if candidates and references and not (manifest or checkpoint or split):
-        wanted = read_candidates(candidates, encoding), read_references(references, encoding)
-        title = f"Scores of {candidates.name}"
-    elif manifest and split and not (candidates or references):
-        wanted = _captioned(manifest, split, checkpoint)
-        title = f"Scores of {checkpoint or 'the embedded model'} on {', '.join(split)}"
-        sounds = sounds or manifest.parent
-    else:
-        raise AuricleError(
-            "evaluate wants --candidates and --references, or --manifest and --split"
+    with shown_progress("captions") as progress:
+        if candidates and references and not (manifest or checkpoint or split):
+            captions = read_candidates(candidates, encoding), read_references(references, encoding)
+            title = f"Scores of {candidates.name}"
+        elif manifest and split and not (candidates or references):
+            captions = _captioned(manifest, split, checkpoint, progress, skip_bad=skip_bad)
+            title = f"Scores of {checkpoint or 'the embedded model'} on {', '.join(split)}"
+            sounds = sounds or manifest.parent
+        else:
+            raise AuricleError(
+                "evaluate needs --candidates and --references, or --manifest and --split"
+            )
+        scores = score(
+            *captions,
+            leave_out=leave_out or (),
+            models=models,
+            resamples=resamples,
+            seed=seed,
+            caption_seconds=time_limit,
+            progress=progress,
         )
-    scores = score(
-        *wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed
-    )
     page = write_report(scores, report, title=title, sounds=sounds) if report else None
     if as_json:
         typer.echo(scores_json(scores), nl=False)
     else:
-        _print_scores(scores)
-        if page:
-            typer.echo(f"report: {page}")
+        _print_scores(scores, page)
 
 
 def compare(
@@ -109,14 +148,15 @@ def compare(
     ],
     second: Annotated[Path, typer.Argument(help="The other's, of the same sounds.")],
     references: Annotated[Path, _References],
-    leave_out: Annotated[list[str] | None, _LeaveOut] = None,
-    sentence_model: Annotated[Path | None, _SentenceModel] = None,
-    fense_model: Annotated[Path | None, _FenseModel] = None,
-    error_detector: Annotated[Path | None, _ErrorDetector] = None,
-    encoding: Annotated[str | None, _Encoding] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Paired draws of the bootstrap.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    as_json: Annotated[bool, _Json] = False,
+    leave_out: LeaveOut = None,
+    sentence_model: SentenceModelFolder = None,
+    fense_model: FenseModelFolder = None,
+    error_detector: ErrorDetectorFile = None,
+    encoding: Encoding = None,
+    time_limit: TimeLimit = 60.0,
+    resamples: PairedResamples = 1000,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """Score two systems' captions of the same sounds and say how sure their difference is."""
     from auricle.evaluation.captions import read_candidates, read_references
@@ -126,10 +166,17 @@ def compare(
 
     models = SentenceModels.load(sentence_model, fense_model, error_detector)
     systems = read_candidates(first, encoding), read_candidates(second, encoding)
-    wanted = read_references(references, encoding)
-    comparison = score(
-        *systems, wanted, leave_out=leave_out or (), models=models, resamples=resamples, seed=seed
-    )
+    with shown_progress("captions") as progress:
+        comparison = score(
+            *systems,
+            read_references(references, encoding),
+            leave_out=leave_out or (),
+            models=models,
+            resamples=resamples,
+            seed=seed,
+            caption_seconds=time_limit,
+            progress=progress,
+        )
     if as_json:
         typer.echo(comparison_json(comparison), nl=False)
     else:
@@ -138,7 +185,7 @@ def compare(
 
 @metrics_app.callback()
 def _metrics() -> None:
-    """What the metrics need beside Python."""
+    """Install the programs that metrics need."""
 
 
 @metrics_app.command("install")
@@ -150,67 +197,66 @@ def install(
         ),
     ] = None,
 ) -> None:
-    """Put what SPICE needs into the user's cache: CoreNLP, fetched from its makers (500 MB, of
-    which 16 are kept).
-    """
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    """Put CoreNLP into the user's cache, for SPICE.
 
+    It is fetched from its makers: 500 MB, of which 16 are kept.
+    """
     from auricle.evaluation.install import install as put
 
-    columns = (
-        TextColumn("CoreNLP"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("CoreNLP", total=None, visible=source is None)
-        folder = put(
-            source, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
-    typer.echo(f"SPICE is ready; what it needs is in {folder}")
+    with shown_progress("bytes") as progress:
+        folder = put(source, progress=lambda done, total: progress("CoreNLP", done, total))
+    typer.echo(f"SPICE is ready: its files are in {folder}")
 
 
 def _captioned(
-    manifest: Path, splits: list[str], checkpoint: Path | None
+    manifest: Path,
+    splits: list[str],
+    checkpoint: Path | None,
+    progress: Report,
+    *,
+    skip_bad: bool,
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Captions of a manifest's sounds, and their references, by file; the windows of a long sound
-    are joined.
-    """
-    from rich.console import Console
-    from rich.progress import track
+    """Captions the sounds of a manifest; returns captions and references by file.
 
+    The captions of a long sound's windows are joined. Where `skip_bad`, clips that cannot be read
+    are left out and listed on standard error.
+    """
     from auricle.captioning.captioner import load
     from auricle.data.manifest import read_manifest
 
+    bad_clips: list[str] = []
     references = {
         os.path.relpath(item.file, manifest.parent): list(item.captions)
-        for item in read_manifest(manifest, splits)
+        for item in read_manifest(manifest, splits, bad_clips=bad_clips if skip_bad else None)
     }
+    progress("Captioning", 0, len(references))
     rows = load(checkpoint).caption_files((name, manifest.parent / name) for name in references)
-    said: dict[str, list[str]] = {}
-    console = Console(stderr=True)
-    for row in track(rows, "Captioning", len(references), console=console, transient=True):
-        if row.caption is None:
+    texts: dict[str, list[str]] = {}
+    unread = 0
+    for row in rows:
+        if row.caption is not None:
+            texts.setdefault(row.file, []).append(row.caption.text)
+        elif skip_bad and row.error is not None:
+            bad_clips.append(str(row.error))
+            texts.pop(row.file, None)  # of its windows before the error
+            unread += 1
+        else:
             raise row.error or AuricleError(f"{row.file}: no caption")
-        said.setdefault(row.file, []).append(row.caption.text)
-    return {file: " ".join(texts) for file, texts in said.items()}, references
+        progress("Captioning", len(texts) + unread, len(references))
+    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
+    if bad_clips:
+        typer.echo(f"auricle: {len(bad_clips):,} clips left out:", err=True)
+        for problem in bad_clips:
+            typer.echo(f"  {problem}", err=True)
+    return captions, {file: references[file] for file in captions}
 
 
-def _print_scores(scores: "Scores") -> None:
+def _print_scores(scores: "Scores", page: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from auricle.evaluation.metrics import TITLES
     from auricle.evaluation.report import number
-    from auricle.evaluation.scores import TITLES
 
     table = Table("metric", box=None)
     table.add_column("score", justify="right")
@@ -226,6 +272,8 @@ def _print_scores(scores: "Scores") -> None:
         typer.echo(f"{TITLES[name]} is missing: {reason}")
     for note in scores.notes:
         typer.echo(f"note: {note}")
+    if page:
+        typer.echo(f"report: {page}")
 
 
 def _print_comparison(comparison: "Comparison", first: str, second: str) -> None:
@@ -233,8 +281,8 @@ def _print_comparison(comparison: "Comparison", first: str, second: str) -> None
     from rich.markup import escape
     from rich.table import Table
 
+    from auricle.evaluation.metrics import TITLES
     from auricle.evaluation.report import number
-    from auricle.evaluation.scores import TITLES
 
     table = Table("metric", box=None)
     for heading in (escape(first), escape(second), "difference", "95 % interval", "draws above"):
@@ -251,5 +299,6 @@ def _print_comparison(comparison: "Comparison", first: str, second: str) -> None
     Console().print(table)
     for name, reason in (comparison.first.missing | comparison.second.missing).items():
         typer.echo(f"{TITLES[name]} is missing: {reason}")
-    for note in dict.fromkeys((*comparison.first.notes, *comparison.second.notes)):
+    notes = (*comparison.first.notes, *comparison.second.notes, *comparison.notes)
+    for note in dict.fromkeys(notes):
         typer.echo(f"note: {note}")

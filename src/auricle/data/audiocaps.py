@@ -1,10 +1,11 @@
-"""AudioCaps (Kim et al. 2019): captions of ten seconds of videos; the sounds are the user's own
-copies.
+"""AudioCaps (Kim et al. 2019): captions of ten seconds of videos.
+
+The sounds are the user's own copies.
 """
 
 import csv
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from auricle.data.manifest import Item, write_manifest
@@ -14,7 +15,9 @@ from auricle.storage.download import Remote
 
 SPLITS = ("train", "val", "test")
 LICENCE = "captions MIT, for academic use as its authors ask; sounds as their makers say"
-_BASE = "https://raw.githubusercontent.com/cdjkim/audiocaps/80fb3ade6d400d4311354a360db25da051a48cc1/dataset"
+_COMMIT = "80fb3ade6d400d4311354a360db25da051a48cc1"
+_BASE = f"https://raw.githubusercontent.com/cdjkim/audiocaps/{_COMMIT}/dataset"
+_CLIP_SECONDS = 10
 
 REMOTES = {
     split: Remote(f"{split}.csv", f"{_BASE}/{split}.csv", f"sha256:{checksum}")
@@ -26,6 +29,38 @@ REMOTES = {
 }
 
 
+@dataclass
+class Clip:
+    """Ten seconds of a video, with their captions."""
+
+    youtube_id: str
+    start_time: str  # seconds, as the CSV has it: "130"
+    audiocap_ids: list[str] = field(default_factory=list)  # one for each caption
+    captions: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name that the CSV's columns give."""
+        return f"{self.youtube_id}_{self.start_time}"
+
+    def names(self) -> Iterator[str]:
+        """The names that copies of the clip have, without ending, the most exact first.
+
+        Tools that fetch clips write a Y before the video, the end after the start, three decimals,
+        or milliseconds; others name clips by `audiocap_id`.
+        """
+        yield self.name
+        times = [self.start_time]
+        if self.start_time.isdecimal():
+            start, end = int(self.start_time), int(self.start_time) + _CLIP_SECONDS
+            times += [f"{start}_{end}", f"{start}.000", f"{start}.000_{end}.000"]
+            times += [f"{start}000_{end}000"]
+        for prefix in ("", "Y"):
+            for time in times:
+                yield f"{prefix}{self.youtube_id}_{time}"
+        yield from self.audiocap_ids
+
+
 def fetch_captions(
     folder: Path,
     *,
@@ -33,7 +68,7 @@ def fetch_captions(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> dict[str, Path]:
-    """The CSV of each split, fetched unless it is there."""
+    """Returns the CSV of each split; fetches those that are not there."""
     paths = {}
     for split in SPLITS:
         with monitor(f"AudioCaps {split}: captions") as progress:
@@ -41,20 +76,23 @@ def fetch_captions(
     return paths
 
 
-def read_captions(path: Path) -> dict[str, list[str]]:
-    """A CSV's captions by the names of their clips, {youtube_id}_{start_time}.
+def read_clips(path: Path) -> list[Clip]:
+    """Reads a CSV's clips with their captions.
 
     Raises:
         AuricleError: it cannot be read.
     """
-    captions: dict[str, list[str]] = defaultdict(list)
+    clips: dict[str, Clip] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                captions[f"{row['youtube_id']}_{row['start_time']}"].append(row["caption"].strip())
+            for row in csv.DictReader(file, strict=True):
+                clip = Clip(row["youtube_id"], row["start_time"])
+                clip = clips.setdefault(clip.name, clip)
+                clip.audiocap_ids.append(row["audiocap_id"])
+                clip.captions.append(row["caption"].strip())
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise AuricleError(f"{path}: cannot be read as AudioCaps' captions: {error!r}") from None
-    return captions
+    return list(clips.values())
 
 
 def prepare_audiocaps(
@@ -65,34 +103,44 @@ def prepare_audiocaps(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> Prepared:
-    """Fetches the three CSVs and writes `manifest.csv` of the clips that are there.
+    """Fetches the three CSVs and writes `manifest.csv` with the clips that are there.
 
     Args:
         folder: for the CSVs and the manifest.
-        audio: the clips, at any depth and in any format, each named {youtube_id}_{start_time}.
-        remotes: what is fetched, by split.
+        audio: the clips, at any depth and in any format, with one of the names of `Clip.names`.
+        remotes: the files to fetch, by split.
         mirror: an address with the same files.
-        monitor: shown what goes on.
+        monitor: shows the progress.
 
     Raises:
-        AuricleError: a CSV that cannot be fetched or read; no clip is there.
+        AuricleError: a CSV cannot be fetched or read, or no clip is there.
     """
-    there = {file.stem: file for file in sorted(audio.rglob("*")) if file.is_file()}
+    there = _files_by_name(audio)
     items: list[Item] = []
     missing: dict[str, list[str]] = {}
-    for split, path in fetch_captions(
-        folder, remotes=remotes, mirror=mirror, monitor=monitor
-    ).items():
-        captions = read_captions(path)
-        missing[split] = [name for name in captions if name not in there]
-        for name, texts in captions.items():
-            if name in there:
-                items.append(Item(there[name], split, tuple(texts), group=name.rpartition("_")[0]))
+    paths = fetch_captions(folder, remotes=remotes, mirror=mirror, monitor=monitor)
+    for split, path in paths.items():
+        missing[split] = []
+        for clip in read_clips(path):
+            name = next((name for name in clip.names() if name in there), None)
+            if name is None:
+                missing[split].append(clip.name)
+            else:
+                captions = tuple(clip.captions)
+                items.append(Item(there[name], split, captions, group=clip.youtube_id))
     if not items:
         example = next(iter(missing["train"]), "youtube-id_30")
         raise AuricleError(
-            f"{audio}: none of AudioCaps' clips are there: names such as {example}.wav are wanted"
+            f"{audio}: none of AudioCaps' clips are there: give them names such as {example}.wav, "
+            f"Y{example}.wav, or their audiocap_id"
         )
     manifest = folder / "manifest.csv"
     write_manifest(manifest, items)
     return Prepared("AudioCaps", manifest, items, missing, LICENCE)
+
+
+def _files_by_name(audio: Path) -> dict[str, Path]:
+    """The files below a folder by their names, with and without ending."""
+    files = [file for file in sorted(audio.rglob("*")) if file.is_file()]
+    # "Yabc_30.000" has no ending, though ".000" looks like one.
+    return {file.name: file for file in files} | {file.stem: file for file in files}

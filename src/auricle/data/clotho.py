@@ -1,4 +1,4 @@
-"""Clotho v2.1 (Drossos et al. 2020): its files, fetched and unpacked, and its manifest.
+"""Clotho v2.1 (Drossos et al. 2020): fetches and unpacks its files, and writes its manifest.
 
 The paper learns from `development` and `validation` together and is scored on `evaluation`; `test`
 has no captions.
@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 SPLITS = ("development", "validation", "evaluation", "test")
 CAPTIONS = tuple(f"caption_{n}" for n in range(1, 6))
-LICENCE = "Tampere University's non-commercial licence; each sound its own Creative Commons licence (metadata CSV)"
+LICENCE = (
+    "Tampere University's non-commercial licence; "
+    "each sound its own Creative Commons licence (metadata CSV)"
+)
 
 
 def _remote(name: str, md5: str, *, record: int = 4783391, size: int | None = None) -> Remote:
@@ -63,21 +66,19 @@ def prepare_clotho(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> Prepared:
-    """Fetches what is missing of Clotho and writes `manifest.csv`: again after a stop, it goes on
-    where it was.
+    """Fetches the missing files of Clotho and writes `manifest.csv`; goes on after a stop.
 
     Args:
         folder: for `<split>/*.wav`, the CSVs and the manifest.
-        splits: which of `SPLITS`.
-        audio: where the sounds are already, at any depth, in folders named after the splits if
-            those are several; then none is fetched. `test` is taken if there is such a folder.
-        remotes: what is fetched, by name.
+        splits: some of `SPLITS`.
+        audio: a folder with the sounds, at any depth; then none is fetched. Several splits are in
+            folders named after them. `test` is taken if there is such a folder.
+        remotes: the files to fetch, by name.
         mirror: an address with the same files.
-        monitor: shown what goes on.
+        monitor: shows the progress.
 
     Raises:
-        AuricleError: an unknown split; a file that cannot be fetched or read; no sound of any
-            split.
+        AuricleError: a split is unknown, a file cannot be fetched or read, or there is no sound.
     """
     if unknown := sorted(set(splits) - set(SPLITS)):
         raise AuricleError(f"Clotho has no split '{unknown[0]}': choose of {', '.join(SPLITS)}")
@@ -111,9 +112,9 @@ def prepare_clotho(
 def _fetch_sounds(
     folder: Path, split: str, remote: Remote, mirror: str | None, monitor: Monitor
 ) -> None:
-    """One split's sounds, in a folder of its name that is whole as soon as it is there."""
+    """Fetches the sounds of a split; its folder appears when all are unpacked."""
     if (folder / split).is_dir():
-        (folder / remote.name).unlink(missing_ok=True)  # where the stop came between
+        (folder / remote.name).unlink(missing_ok=True)  # after a stop between the two steps
         return
     with monitor(f"Clotho {split}: sounds") as progress:
         archive = remote.fetch(folder, mirror=mirror, progress=progress)
@@ -128,7 +129,7 @@ def _wav(member: str) -> str | None:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV; the metadata are ISO-8859-1."""
+    """Reads the rows of a CSV; the metadata are in ISO-8859-1."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -141,19 +142,20 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _sounds(audio: Path, split: str) -> list[Path]:
-    """The files that are one split's: those below a folder named after it, or those that are below
-    none.
+    """Returns the files of a split.
+
+    They are below a folder named after it, or, if no folder is, below none named after a split.
     """
     files = sorted(file for file in audio.rglob("*") if file.is_file())
     if not files:
         raise AuricleError(f"{audio}: no files are there")
-    of: dict[str, list[Path]] = defaultdict(list)
+    by_split: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         folders = "/".join(file.relative_to(audio).parts[:-1]).lower()
-        of[next((name for name in SPLITS if name in folders), "")].append(file)
-    if split == "test" or split in of:
-        return of[split]
-    return of[""]
+        by_split[next((name for name in SPLITS if name in folders), "")].append(file)
+    if split == "test" or split in by_split:
+        return by_split[split]
+    return by_split[""]
 
 
 def _items(
@@ -162,7 +164,7 @@ def _items(
     metadata: Sequence[dict[str, str]],
     files: Sequence[Path],
 ) -> tuple[list[Item], list[str]]:
-    """The sounds that are there, and the names of those that are not."""
+    """Returns the sounds that are there, and the names of the others."""
     names = [row["file_name"] for row in captions]
     sounds = match_names(names, {file.name: file for file in files})
     recordings = match_names(
@@ -174,7 +176,7 @@ def _items(
         texts = tuple(text for text in (row.get(column, "").strip() for column in CAPTIONS) if text)
         recording = recordings.get(name, "")
         if name in sounds:
-            # A few recordings have left Freesound, and their number reads "Not found".
+            # The number of a recording that has left Freesound reads "Not found".
             items.append(
                 Item(sounds[name], split, texts, group=recording if recording.isdigit() else "")
             )
@@ -182,23 +184,22 @@ def _items(
 
 
 def match_names(names: Iterable[str], there: Mapping[str, T]) -> dict[str, T]:
-    """What is there under each name, or under one that has been through an archive, a disk or a
-    shell.
+    """Finds the entry of each name, also where an archive, a disk or a shell has changed the name.
 
-    Clotho has names with spaces at their ends, names with `&amp;` in them, and names that differ in
-    a space, a capital or an underscore only. So a name counts as it is written first, and less and
-    less exactly for those that are left over, as long as one name and one file are alike.
+    Clotho has names with spaces at their ends, names with `&amp;` in them, and names that differ
+    only in a space, a capital or an underscore. So names are first compared exactly. The names that
+    are left over are compared less and less exactly, as long as one name and one file are alike.
     """
     matched: dict[str, T] = {}
     names, rest = set(names), dict(there)
     forms: tuple[Callable[[str], str], ...] = (str, _stem, _plain, _loose)
     for form in forms:
-        wanted, present = defaultdict(list), defaultdict(list)
+        sought, present = defaultdict(list), defaultdict(list)
         for name in names:
-            wanted[form(name)].append(name)
+            sought[form(name)].append(name)
         for name in rest:
             present[form(name)].append(name)
-        for key, (name, *others) in wanted.items():
+        for key, (name, *others) in sought.items():
             if not others and len(present.get(key, ())) == 1:
                 matched[name] = rest.pop(present[key][0])
                 names.remove(name)
@@ -206,15 +207,15 @@ def match_names(names: Iterable[str], there: Mapping[str, T]) -> dict[str, T]:
 
 
 def _stem(name: str) -> str:
-    """As it is, in whatever format the sound is kept."""
+    """The name without the ending of its format."""
     return unicodedata.normalize("NFC", name.rpartition(".")[0] or name)
 
 
 def _plain(name: str) -> str:
-    """Without spaces at its ends, and with the characters that entities stand for."""
+    """The stem without spaces at its ends, and with entities replaced by their characters."""
     return unicodedata.normalize("NFC", html.unescape(_stem(name))).strip()
 
 
 def _loose(name: str) -> str:
-    """Letters and digits alone."""
+    """The letters and digits of the name."""
     return re.sub(r"[\W_]+", " ", _plain(name).casefold()).strip()

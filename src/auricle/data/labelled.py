@@ -1,9 +1,8 @@
-"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with a label and without
-captions.
+"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with labels, no captions.
 
-Both are cut from Freesound's recordings, as Clotho is: `group` says from which, and `auricle data
-audit` finds what they share. Their folds keep a recording together, and so become the splits
-`fold1`, `fold2`, ...
+Both are cut from Freesound's recordings, as Clotho is. `group` names the recording, and
+`auricle data audit` finds shared ones. Their folds keep a recording together, so they become the
+splits `fold1`, `fold2`, ...
 """
 
 import csv
@@ -19,11 +18,11 @@ from auricle.storage.download import Remote
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """A data set that is one archive with one table of all sounds."""
+    """A data set of one archive, with one table of all sounds."""
 
     name: str
     remote: Remote
-    table: str  # where in the unpacked folder
+    table: str  # its path in the unpacked folder
     file: str  # a sound's path in the unpacked folder, from its row
     label: str  # columns
     group: str
@@ -32,7 +31,7 @@ class LabelledSet:
 
 ESC50 = LabelledSet(
     "ESC-50",
-    # Of this commit, by which the archive is the same as long as its host packs it alike.
+    # The archive of this commit is the same as long as its host packs it alike.
     Remote(
         "ESC-50.zip",
         "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
@@ -68,9 +67,9 @@ def prepare_labelled(
 
     Args:
         folder: for the sounds, in a folder named after the data set, and the manifest.
-        data_set: which.
+        data_set: the set to prepare.
         mirror: an address with the same archive.
-        monitor: shown what goes on.
+        monitor: shows the progress.
 
     Raises:
         AuricleError: it cannot be fetched, unpacked or read.
@@ -107,7 +106,8 @@ def prepare_labelled(
     there = [item for item in items if item.file.is_file()]
     if not there:
         raise AuricleError(
-            f"{unpacked}: none of {data_set.name}'s sounds are there: remove the folder and try again"
+            f"{unpacked}: none of {data_set.name}'s sounds are there: "
+            "remove the folder and try again"
         )
     manifest = folder / "manifest.csv"
     write_manifest(manifest, there)
@@ -115,7 +115,7 @@ def prepare_labelled(
 
 
 def _below_top(member: str) -> str | None:
-    """All but what a Mac or git adds, without the folder that all of it lies in."""
+    """Removes the top folder; leaves out hidden files, which a Mac or git adds."""
     path = member.replace("\\", "/").partition("/")[2]
     hidden = any(part.startswith(".") for part in path.split("/"))
     return None if not path or hidden else path

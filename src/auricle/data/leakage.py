@@ -1,16 +1,17 @@
-"""Which recordings stand on both sides of a split: by their names, by their bytes, and by how they
-sound.
+"""Finds recordings on both sides of a split: by their groups, their bytes, and their sound.
 
-Data sets cut from the same archive, as Clotho, ESC-50 and UrbanSound8K are from Freesound, share
-recordings, and archives hold recordings twice. A score on what was learnt from is no score.
+Data sets cut from the same archive share recordings, as Clotho, ESC-50 and UrbanSound8K do, which
+are cut from Freesound. Archives hold recordings twice. A score on training data is worthless.
 
 A sound's fingerprint is that of Haitsma and Kalker (A Highly Robust Audio Fingerprinting System,
 ISMIR 2002): a 32-bit number for each 13 ms that says between which neighbouring bands the energy
 grows. Two copies of a moment of sound, in other formats, at other levels, with a little noise,
 differ in few bits; other moments, however alike they sound to people, differ in half of them.
 
-    file -> 5 kHz mono -> spectra of .41 s -> 33 bands, 300-2000 Hz -> signs of differences -> numbers
-    numbers of a sound to score on -> equal ones of sounds to learn from, at one offset -> share of equal bits
+    file -> 5 kHz mono -> spectra of .41 s -> 33 bands, 300-2000 Hz -> signs of differences
+         -> numbers
+    numbers of a sound to score on -> equal ones of sounds to learn from, at one offset
+         -> share of equal bits
 """
 
 import csv
@@ -49,7 +50,7 @@ _BITS = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 @dataclass(frozen=True)
 class Leak:
-    """A sound to learn from and a sound to score on that are of one recording."""
+    """A sound to learn from and a sound to score on, of one recording."""
 
     train: Item
     test: Item
@@ -61,7 +62,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Heard:
-    """A file as the audit knows it."""
+    """The digest and the fingerprint of a file."""
 
     digest: str
     fingerprint: np.ndarray  # (frames,) uint32
@@ -97,9 +98,7 @@ def hear(
 
 
 def fingerprint(samples: np.ndarray) -> np.ndarray:
-    """(samples,) mono at 5 kHz -> (frames,) uint32, one for each 12.8 ms; 0 where there is nothing
-    to hear.
-    """
+    """(samples,) mono at 5 kHz -> (frames,) uint32, one for each 12.8 ms; 0 where it is silent."""
     if len(samples) < WINDOW + HOP:
         samples = np.pad(samples, (0, WINDOW + HOP - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
@@ -130,19 +129,21 @@ class Index:
             [np.arange(length) for length in lengths] or [np.zeros(0, int)]
         )[order]
 
-    def search(self, wanted: np.ndarray) -> dict[int, tuple[float, float]]:
-        """The sounds that share a stretch with this one: number -> (seconds, share of equal
-        bits).
+    def search(self, numbers: np.ndarray) -> dict[int, tuple[float, float]]:
+        """Finds the sounds that share a stretch with this one.
+
+        Returns:
+            number of a sound -> (shared seconds, share of equal bits)
         """
-        first, last = (np.searchsorted(self._numbers, wanted, side) for side in ("left", "right"))
-        counts = np.where((wanted != 0) & (last - first <= COMMON), last - first, 0)
+        first, last = (np.searchsorted(self._numbers, numbers, side) for side in ("left", "right"))
+        counts = np.where((numbers != 0) & (last - first <= COMMON), last - first, 0)
         places = (
             np.repeat(first, counts)
             + np.arange(counts.sum())
             - np.repeat(np.cumsum(counts) - counts, counts)
         )
-        frames = np.repeat(np.arange(len(wanted)), counts)
-        reach = len(wanted)
+        frames = np.repeat(np.arange(len(numbers)), counts)
+        reach = len(numbers)
         # One number for sound and offset; an offset may be as low as -reach.
         longest = max((len(each) for each in self.fingerprints), default=0) + reach
         keys = self._sound[places] * (longest + 1) + self._frame[places] - frames + reach
@@ -152,17 +153,18 @@ class Index:
             : int((hits >= HITS).sum())
         ]:
             sound, offset = int(key) // (longest + 1), int(key) % (longest + 1) - reach
-            shared = compare(self.fingerprints[sound], wanted, offset)
+            shared = compare(self.fingerprints[sound], numbers, offset)
             if shared is not None and shared > found.get(sound, (0.0, 0.0)):
                 found[sound] = shared
         return found
 
 
 def compare(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, float] | None:
-    """How long two sounds are the same where the other begins `offset` frames into the one, and how
-    many bits are equal.
+    """Compares two sounds where the other begins `offset` frames into the one.
 
-    None where what they share is too short, too uniform, or not the same.
+    Returns:
+        The shared seconds and the share of equal bits; None where the shared stretch is too short,
+        too uniform, or not the same.
     """
     start, end = max(offset, 0), min(len(one), len(other) + offset)
     if end - start < SHORTEST:
@@ -179,13 +181,12 @@ def compare(one: np.ndarray, other: np.ndarray, offset: int) -> tuple[float, flo
 def find_leaks(
     items: Sequence[Item], test: Collection[str], heard: Mapping[Path, Heard]
 ) -> list[Leak]:
-    """All pairs of a sound of another split and a sound of a split to score on that are of one
-    recording.
+    """Finds all pairs of a sound to learn from and a sound to score on, of one recording.
 
     Args:
         items: of all splits.
-        test: the splits to score on.
-        heard: the files that could be heard; without them, recordings count by their group alone.
+        test: the splits to score on; the others are learnt from.
+        heard: the fingerprints by file; sounds without one are compared by their group alone.
     """
     learnt = [item for item in items if item.split not in test]
     scored = [item for item in items if item.split in test]
@@ -223,11 +224,14 @@ def find_leaks(
 
 
 def write_leaks(path: Path, leaks: Sequence[Leak], base: Path) -> None:
-    """A CSV with a row for each pair; files are named relative to `base`."""
+    """Writes a CSV with a row for each pair; files are named relative to `base`."""
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            "train_file train_split test_file test_split recording equal_files equal_seconds equal_bits".split()
+            [
+                *("train_file", "train_split", "test_file", "test_split"),
+                *("recording", "equal_files", "equal_seconds", "equal_bits"),
+            ]
         )
         for leak in leaks:
             sides = [

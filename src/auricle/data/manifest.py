@@ -1,28 +1,37 @@
 """The data as a CSV: one sound a row, with its split and captions."""
 
 import csv
+import functools
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.storage.csv_table import EncodingError, Table, TableError, parse_table, read_text
 from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "split", "caption", "label", "group")
-SHOWN = 20  # problems printed before the rest is counted only
+SHOWN = 20  # problems that an error lists; it counts the others
 
 
 @dataclass(frozen=True)
 class Item:
-    """A sound and what people said of it."""
+    """A sound and its captions."""
 
     file: Path
     split: str
     captions: tuple[str, ...]
-    label: str = ""  # what can be heard, where a data set says so
+    label: str = ""  # the kind of sound, where the data set says it
     group: str = ""  # the recording it was cut from
-    task: int = 0  # which data set's way of captioning it is described in
+    task: int = 0  # the number of the data set in whose manner it is captioned
+
+
+@functools.cache
+def print_once(remark: str) -> None:
+    """Prints a remark on standard error, unless this process has printed it before."""
+    print(f"auricle: {remark}", file=sys.stderr)
 
 
 def read_manifest(
@@ -31,90 +40,154 @@ def read_manifest(
     *,
     check_files: bool = True,
     captioned: bool = True,
+    bad_clips: list[str] | None = None,
+    say: Callable[[str], None] = print_once,
 ) -> list[Item]:
     """Reads a manifest and checks all of it.
 
-    Columns: `file` (relative to the manifest's folder), `split`, `caption` or `caption_1`,
-        `caption_2`, ...; optional `label` and `group`. A file may stand in several rows: their
-        captions are joined.
+    Columns: `file` (relative to the manifest's folder) or `file_name`, `split`, `caption` or
+        `caption_1`, `caption_2`, ...; optional `label` and `group`. Others are ignored. A file may
+        stand in several rows: their captions are joined. Blanks around cells are removed.
 
     Args:
-        path: a CSV, UTF-8.
-        splits: the splits wanted; all if None.
+        path: a CSV, UTF-8, or UTF-16 with a byte-order mark; with commas, semicolons or tabs.
+        splits: the splits to read; all if None.
         check_files: whether the sounds must be there.
         captioned: whether each row must have a caption.
+        bad_clips: if given, sounds that are not there are left out, and added here by line.
+        say: is called with one line if the file is read in another way than as written above, or
+            has columns that are ignored.
 
     Raises:
         AuricleError: with every problem, a line each.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [column or "" for column in reader.fieldnames or []]
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AuricleError(f"{path}: cannot be read as a manifest: {error}") from None
-    numbered = sorted(
-        (c for c in columns if c.startswith("caption_") and c[8:].isdigit()),
-        key=lambda c: int(c[8:]),
-    )
-    texts = ["caption"] * ("caption" in columns) + numbered
-    problems = [
-        f"the column '{name}' is missing" for name in ("file", "split") if name not in columns
-    ]
-    problems += [] if texts else ["no caption column: 'caption', or 'caption_1', 'caption_2', ..."]
-    problems += [f"unknown column '{c}'" for c in columns if c not in COLUMNS and c not in numbered]
-    if problems:
-        raise _invalid(path, problems)
+    table = _read_table(path)
+    texts = _caption_columns(table)
+    _check_columns(path, table, texts)
+    ignored = [name for name in table.columns if name not in (*COLUMNS, *texts)]
+    remarks = list(table.remarks)
+    if ignored:
+        remarks.append(f"columns ignored: {', '.join(name or '(no name)' for name in ignored)}")
+    if remarks:
+        say(f"{path}: {'; '.join(remarks)}")
 
-    items: dict[str, Item] = {}
-    for number, row in rows:
-        if None in row or None in row.values():
-            problems.append(f"line {number}: not as many fields as the header has")
+    sounds = _Sounds(check_files, captioned, bad_clips)
+    for line, cells in table.rows:
+        if len(cells) != len(table.columns):
+            sounds.problems.append(f"line {line}: not as many fields as the header has")
             continue
-        if splits is not None and row["split"] not in splits:
-            continue
-        name = row["file"]
-        captions = tuple(text for column in texts if (text := row[column].strip()))
-        item = Item(
-            path.parent / name, row["split"], captions, row.get("label", ""), row.get("group", "")
-        )
-        if captioned and not captions:
-            problems.append(f"line {number}: {name or 'the row'} has no caption")
-        if not name:
-            problems.append(f"line {number}: no file")
-        elif check_files and name not in items and not item.file.is_file():
-            problems.append(f"line {number}: {item.file} is not there")
-        if name in items:
-            before = items[name]
-            if (before.split, before.label, before.group) != (item.split, item.label, item.group):
-                problems.append(
-                    f"line {number}: {name} stood before with another split, label or group"
-                )
-            item = Item(
-                item.file, item.split, before.captions + item.captions, item.label, item.group
-            )
-        items[name] = item
-    if splits is not None:
-        found = {item.split for item in items.values()}
-        problems += [f"no row has the split '{split}'" for split in splits if split not in found]
+        row = dict(zip(table.columns, cells, strict=True))
+        if splits is None or row["split"].strip() in splits:
+            sounds.add(line, row["file"].strip(), _item(path, row, texts))
+    items = list(sounds.items.values())
+    problems = sounds.problems + _missing_splits(items, splits)
     if not items and not problems:
         problems.append("no rows")
     if problems:
         raise _invalid(path, problems)
-    return list(items.values())
+    return items
+
+
+class _Sounds:
+    """The sounds of the rows so far, and the problems of the rows."""
+
+    def __init__(self, check_files: bool, captioned: bool, bad_clips: list[str] | None) -> None:
+        self.items: dict[str, Item] = {}  # by absolute path: `./x.ogg` is the sound of `x.ogg`
+        self.problems: list[str] = []
+        self._check_files = check_files
+        self._captioned = captioned
+        self._bad_clips = bad_clips
+
+    def add(self, line: int, name: str, item: Item) -> None:
+        """Takes the sound of a row, or notes why not."""
+        if self._captioned and not item.captions:
+            self.problems.append(f"line {line}: {name or 'the row'} has no caption")
+        if not name:
+            self.problems.append(f"line {line}: no file")
+            return
+        key = os.path.abspath(item.file)
+        before = self.items.get(key)
+        if before is None and self._check_files and not item.file.is_file():
+            absent = f"line {line}: {item.file} is not there"
+            if self._bad_clips is not None:
+                self._bad_clips.append(absent)
+                return
+            self.problems.append(absent)
+        if before is not None and not _is_same_sound(before, item):
+            self.problems.append(
+                f"line {line}: {name} stood before with another split, label or group"
+            )
+        self.items[key] = item if before is None else _joined(before, item)
+
+
+def _read_table(path: Path) -> Table:
+    try:
+        return parse_table(path, *read_text(path))
+    except EncodingError as error:
+        raise AuricleError(f"{error}: save the manifest as UTF-8") from None
+    except TableError as error:
+        raise AuricleError(f"{error}; {path.name} cannot be read as a manifest") from None
+
+
+def _caption_columns(table: Table) -> list[str]:
+    """The columns of captions, in the order of their numbers."""
+    numbered = [
+        name for name in table.columns if name.startswith("caption_") and name[8:].isdecimal()
+    ]
+    alone = [name for name in table.columns if name == "caption"]
+    return [*alone, *sorted(numbered, key=lambda name: int(name[8:]))]
+
+
+def _check_columns(path: Path, table: Table, texts: Sequence[str]) -> None:
+    given = ", ".join(f"'{name}'" for name in table.columns) or "none"
+    problems = [
+        f"line 1: the column '{name}' is missing (the columns are {given})"
+        for name in ("file", "split")
+        if name not in table.columns
+    ]
+    if not texts:
+        problems.append("line 1: no caption column: 'caption', or 'caption_1', 'caption_2', ...")
+    problems += [
+        f"line 1: two columns are called '{name}'"
+        for name in table.repeated()
+        if name in (*COLUMNS, *texts)
+    ]
+    if problems:
+        raise _invalid(path, problems)
+
+
+def _item(path: Path, row: Mapping[str, str], texts: Sequence[str]) -> Item:
+    file = path.parent / row["file"]
+    if row["file"] != row["file"].strip() and not file.is_file():
+        file = path.parent / row["file"].strip()
+    captions = tuple(text for column in texts if (text := row[column].strip()))
+    return Item(
+        file=file,
+        split=row["split"].strip(),
+        captions=captions,
+        label=row.get("label", "").strip(),
+        group=row.get("group", "").strip(),
+    )
+
+
+def _is_same_sound(one: Item, other: Item) -> bool:
+    return (one.split, one.label, one.group) == (other.split, other.label, other.group)
+
+
+def _joined(before: Item, item: Item) -> Item:
+    return replace(item, file=before.file, captions=before.captions + item.captions)
+
+
+def _missing_splits(items: Collection[Item], splits: Collection[str] | None) -> list[str]:
+    found = {item.split for item in items}
+    return [f"no row has the split '{split}'" for split in splits or () if split not in found]
 
 
 def write_manifest(path: Path, items: Sequence[Item]) -> None:
     """Writes a manifest, whole or not at all; files are named relative to its folder."""
     most = max((len(item.captions) for item in items), default=0)
-    header = [
-        "file",
-        "split",
-        "label",
-        "group",
-        *(f"caption_{n}" for n in range(1, max(most, 1) + 1)),
-    ]
+    captions = [f"caption_{number}" for number in range(1, max(most, 1) + 1)]
+    header = ["file", "split", "label", "group", *captions]
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -1,4 +1,4 @@
-"""What the commands that prepare public data sets have in common."""
+"""The result of preparing a public data set, and the monitor of its progress."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,22 +9,22 @@ from pathlib import Path
 from auricle.data.manifest import Item
 from auricle.storage.download import Progress
 
-# A context for one step of the work, which gives what is told of its bytes.
+# Takes the title of a step; its context yields the function to call with the bytes done.
 Monitor = Callable[[str], AbstractContextManager[Progress | None]]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set whose manifest is written."""
+    """A data set with its manifest."""
 
     name: str
     manifest: Path
     items: Sequence[Item]
-    missing: Mapping[str, Sequence[str]]  # split -> the names of sounds that are not there
+    missing: Mapping[str, Sequence[str]]  # split -> names of the missing sounds
     licence: str
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """For each split: sounds, captions, and sounds that are missing."""
+        """Returns for each split the numbers of sounds, captions, and missing sounds."""
         sounds = Counter(item.split for item in self.items)
         captions = Counter[str]()
         for item in self.items:

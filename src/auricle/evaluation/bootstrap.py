@@ -1,8 +1,7 @@
-"""How far a score may lie from another set of captions of the same kind: the bootstrap (Efron,
-1979).
+"""Confidence intervals of scores by the bootstrap (Efron, 1979).
 
-Captions are drawn with replacement and the corpus score of every draw is computed from what the
-captions add to it, so that BLEU and METEOR, which are no means, are resampled exactly. CIDEr-D
+Captions are drawn with replacement, and each draw gets its corpus score. It is computed from sums
+over the drawn captions, so BLEU and METEOR, which are not means, are resampled exactly. CIDEr-D
 keeps the document frequencies of all files.
 """
 
@@ -18,9 +17,9 @@ _BLOCK = 100  # draws at a time, which bounds the memory
 
 @dataclass(frozen=True)
 class Statistic:
-    """What a corpus score is made of."""
+    """The parts of a corpus score, one row for each caption."""
 
-    values: NDArray[np.float64]  # (captions, columns), which add up
+    values: NDArray[np.float64]  # (captions, columns), to be summed
     # (..., columns) sums -> (...) scores
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -34,15 +33,23 @@ class Interval:
 
 
 def mean(values: NDArray[np.float64]) -> Statistic:
-    """The statistic of a plain mean."""
+    """Returns the statistic of a plain mean; NaN stands for a caption without a score."""
+    scored = ~np.isnan(values)
     return Statistic(
-        np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[..., 0] / sums[..., 1]
+        np.stack([np.where(scored, values, 0.0), scored.astype(np.float64)], axis=1), _quotient
     )
 
 
+def _quotient(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of (..., 2) sums of scores and of counts; NaN where a draw holds no score."""
+    with np.errstate(invalid="ignore"):
+        return sums[..., 0] / sums[..., 1]
+
+
 def grouped(statistic: Statistic, groups: Sequence[str]) -> Statistic:
-    """The same, to be drawn by whole groups: captions of one recording are alike, and drawn singly
-    would seem surer.
+    """Sums a statistic over groups, so that whole groups are drawn.
+
+    Captions of one recording are alike; drawn singly, they would give too narrow an interval.
     """
     numbers = np.unique(np.array(groups), return_inverse=True)[1]
     sums = np.zeros((numbers.max() + 1, statistic.values.shape[1]))
@@ -53,8 +60,9 @@ def grouped(statistic: Statistic, groups: Sequence[str]) -> Statistic:
 def resample(
     statistics: Mapping[str, Statistic], resamples: int, seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """The corpus scores of `resamples` draws, by metric. The same number of captions and seed give
-    the same draws.
+    """Returns the corpus scores of `resamples` draws, by metric.
+
+    The same number of captions and seed give the same draws.
     """
     if not statistics or not resamples:
         return {}
@@ -72,6 +80,7 @@ def resample(
 
 
 def interval(drawn: NDArray[np.float64]) -> Interval:
-    """The interval that `drawn` scores give."""
+    """Returns the interval of `drawn` scores; draws without a score (NaN) do not count."""
+    drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))

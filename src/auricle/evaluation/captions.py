@@ -1,7 +1,5 @@
-"""Candidates and references from files, and which belong together."""
+"""Reads candidates and references from files, and pairs them."""
 
-import csv
-import io
 import json
 import re
 from collections import defaultdict
@@ -10,15 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from auricle.errors import AuricleError
+from auricle.storage.csv_table import (
+    FILE_COLUMNS,
+    EncodingError,
+    Table,
+    TableError,
+    parse_table,
+    read_text,
+)
 
-_FILE_COLUMNS = ("file", "file_name")  # file_name is Clotho's
 _SHOWN = 3
 
 
 class CaptionsError(AuricleError):
-    """Captions that cannot be read or matched; the message begins with the file they came from,
-    where there is one.
-    """
+    """Captions cannot be read or matched; the message begins with their file, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Matched:
     unused: int  # files with references and no candidate
 
     def in_order_of(self, other: "Matched") -> "Matched":
-        """The same, in the order in which `other` has the same files."""
+        """Returns this in the order in which `other` has the same files."""
         place = {file: number for number, file in enumerate(self.reference_files)}
         order = [place[file] for file in other.reference_files]
         return Matched(
@@ -45,11 +48,16 @@ class Matched:
 
 
 def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
-    """Read `{file: caption}` from CSV or JSON Lines with `file` (or `file_name`) and `caption`; the
-    rest is ignored.
+    """Reads `{file: caption}` from CSV or JSON Lines with `file` (or `file_name`) and `caption`.
 
-    An empty caption is kept, and scores 0. UTF-8 or, with a byte-order mark, UTF-16; another
-    encoding must be named. Raises CaptionsError, also where a file has two captions.
+    Other columns are ignored. An empty caption is kept, and scores 0.
+
+    Args:
+        path: CSV with commas, semicolons or tabs, or JSON Lines.
+        encoding: of the file; if None, UTF-8, or UTF-16 where there is a byte-order mark.
+
+    Raises:
+        CaptionsError: the file cannot be read, or one sound has two captions.
     """
     places: dict[str, int] = {}
     captions: dict[str, str] = {}
@@ -63,7 +71,7 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
         if file in captions:
             raise CaptionsError(
                 f"{path}: two captions of {file}, line {places[file]} and {place}: "
-                "one caption of the whole sound is wanted"
+                "give one caption of the whole sound"
             )
         places[file] = place
         captions[file] = caption.strip()
@@ -73,11 +81,13 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
 
 
 def read_references(path: Path, encoding: str | None = None) -> dict[str, tuple[str, ...]]:
-    """Read `{file: its captions}` from CSV or JSON Lines: `caption_1`, `caption_2`, ... or
-    `caption` in several rows.
+    """Reads `{file: its captions}` from CSV or JSON Lines.
 
-    Empty cells are passed over. Encodings as in `read_candidates`. Raises CaptionsError, also where
-    a file has none.
+    The captions are in `caption_1`, `caption_2`, ..., or in `caption` in several rows. Empty cells
+    are skipped. The arguments are those of `read_candidates`.
+
+    Raises:
+        CaptionsError: the file cannot be read, or a sound has no caption.
     """
     references: dict[str, list[str]] = {}
     for place, row in _rows(path, encoding):
@@ -103,10 +113,10 @@ def read_references(path: Path, encoding: str | None = None) -> dict[str, tuple[
 
 
 def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Matched:
-    """Bring candidates and references together: by path, else by a base name that stands once on
-    either side.
+    """Pairs candidates and references by path, else by a name that is unique on both sides.
 
-    Raises CaptionsError if a candidate has no references, or could have those of two files.
+    Raises:
+        CaptionsError: a candidate has no references, or could have those of two files.
     """
     by_path = {_path(file): file for file in references}
     if len(by_path) < len(references):
@@ -126,7 +136,7 @@ def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
             chosen[file] = named[0]
         elif named:
             raise CaptionsError(
-                f"{file}: references of {_some(named)} could be meant: give paths, not names alone"
+                f"{file}: references of {_some(named)} could be meant: give paths, not only names"
             )
         else:
             without.append(file)
@@ -151,12 +161,17 @@ def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
 
 
 def _rows(path: Path, encoding: str | None) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """Each row as (its line, {column: cell}); JSON Lines where the file begins with a brace."""
-    text = _text(path, encoding)
-    if text.lstrip().startswith("{"):
-        yield from _json_rows(path, text)
-    else:
-        yield from _csv_rows(path, text)
+    """Yields each row as (its line, {column: cell}); JSON Lines where the file begins with {."""
+    try:
+        text, used = read_text(path, encoding)
+        if text.lstrip().startswith("{"):
+            yield from _json_rows(path, text)
+        else:
+            yield from _csv_rows(path, parse_table(path, text, used))
+    except EncodingError as error:
+        raise CaptionsError(f"{error}: name the encoding, as --encoding latin-1") from None
+    except TableError as error:
+        raise CaptionsError(str(error)) from None
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -174,62 +189,25 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
         yield number, row
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        repeated = [
-            name for name in _twice(header) if name in _FILE_COLUMNS or name.startswith("caption")
-        ]
-        if not any(name in header for name in _FILE_COLUMNS) or repeated:
-            what = (
-                f"the column {repeated[0]!r} twice"
-                if repeated
-                else f"the columns {', '.join(header)[:80] or 'none'}"
-            )
-            raise CaptionsError(
-                f"{path}: {what}; a first line with 'file' and 'caption' is wanted (CSV, commas)"
-            )
-        for cells in reader:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise CaptionsError(
-                    f"{path}, line {reader.line_num}: {len(cells)} fields, the first line has {len(header)}: "
-                    "quote captions that hold a comma"
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise CaptionsError(f"{path}, line {reader.line_num}: no CSV ({error})") from None
-
-
-def _text(path: Path, encoding: str | None) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CaptionsError(f"{path}: cannot be read ({error.strerror})") from None
-    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        text = content.decode(encoding or ("utf-16" if marked else "utf-8"))
-    except LookupError:
+def _csv_rows(path: Path, table: Table) -> Iterator[tuple[int, Mapping[str, object]]]:
+    repeated = [name for name in table.repeated() if name == "file" or name.startswith("caption")]
+    if "file" not in table.columns or repeated:
+        columns = ", ".join(table.columns)[:80] or "none"
+        found = f"the column {repeated[0]!r} twice" if repeated else f"the columns {columns}"
         raise CaptionsError(
-            f"{path}: there is no encoding {encoding!r}; utf-8, utf-16 or latin-1, perhaps?"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise CaptionsError(
-            f"{path}, line {line}: not {error.encoding} "
-            f"(byte 0x{content[error.start]:02x}): name the encoding, as --encoding latin-1"
-        ) from None
-    if "\x00" in text:
-        raise CaptionsError(
-            f"{path}: no text in {encoding or 'utf-8'} (it holds zero bytes): name the encoding"
+            f"{path}: {found}; the first line must name the columns 'file' and 'caption' (CSV)"
         )
-    return text.removeprefix("\ufeff")
+    for line, cells in table.rows:
+        if len(cells) != len(table.columns):
+            raise CaptionsError(
+                f"{path}, line {line}: {len(cells)} fields, the first line has "
+                f"{len(table.columns)}: quote captions that hold a comma"
+            )
+        yield line, dict(zip(table.columns, cells, strict=True))
 
 
 def _file_of(path: Path, place: int, row: Mapping[str, object]) -> str:
-    named = next((row[column] for column in _FILE_COLUMNS if column in row), None)
+    named = next((row[column] for column in FILE_COLUMNS if column in row), None)
     if not isinstance(named, str) or not named.strip():
         raise CaptionsError(f"{path}, line {place}: no file named")
     return named

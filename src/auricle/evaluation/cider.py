@@ -1,8 +1,8 @@
-"""CIDEr-D (Vedantam et al., 2015): n = 4, sigma = 6, document frequencies of a fixed set of
-references.
+"""CIDEr-D (Vedantam et al., 2015) with n = 4 and sigma = 6.
 
-Fast enough for a training loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: every
-sum is taken in its order, and n-grams that a reference lacks, which add nothing, are never visited.
+The document frequencies are those of a fixed set of references. It is fast enough for a training
+loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: every sum is taken in its order,
+and n-grams that a reference lacks, which add nothing, are never visited.
 """
 
 import math
@@ -28,11 +28,11 @@ class _Vector:
 
 
 class CiderD:
-    """CIDEr-D against fixed references, `{file: its tokenized references}`; `scorer(file,
-    candidate)` scores one.
+    """CIDEr-D against fixed references, `{file: its tokenized references}`.
 
-    Scored against all files of a set, the mean is the set's CIDEr-D; in training the set is the
-    training data.
+    `scorer(file, candidate)` scores one caption. The mean over all files of a set is the set's
+    CIDEr-D; in training the set is the training data. With one file every score is 0, because the
+    logarithm of one document's frequency is.
     """
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:

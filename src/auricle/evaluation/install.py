@@ -1,9 +1,9 @@
-"""`auricle metrics install`: what SPICE lacks beside pycocoevalcap, into the user's cache.
+"""Puts CoreNLP into the user's cache, for SPICE: `auricle metrics install`.
 
-CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models the 9 MB that SPICE
-reads are kept. SPICE also asks for named entities and never looks at them: in place of 70 MB of
-models stands a stub that CoreNLP trains here on four sentences of ours, with the same scores. The
-JavaScript engine that newer Javas lack is ours (`spice_engine`).
+CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models, the 9 MB that SPICE
+reads are kept. SPICE also loads models of named entities and never uses them. A stub replaces their
+70 MB: CoreNLP trains it here on four sentences of ours, and the scores are the same. Newer Javas
+lack a JavaScript engine; ours is in `spice_engine`.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from auricle.errors import AuricleError
+from auricle.evaluation.chunks import Unscored
 from auricle.evaluation.java import OLDEST_FOR_SPICE, find_java, run_java
 from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, classpath, metrics_folder, run_spice
 from auricle.evaluation.toolkit import toolkit_folder
@@ -26,23 +27,27 @@ _MOST_BYTES = 1 << 30
 
 _CODE_SHA256 = "d341d5863276f55782c5ef73212222d6b3b48e02ae1951ab6de7618d28b12742"
 _MODELS = "edu/stanford/nlp/models/"
+# Each file's SHA-256, then its name.
+_MODEL_FILES = """
+ed674cce7311f76c018806e61cdb045e219258ee30014da4e3e686b9230ebea9 lexparser/englishPCFG.ser.gz
+46ba13e43fe7312039fcb02d01cc00ead71de36070084b59c6f488f51da630ae sutime/defs.sutime.txt
+424d04e255509d22bfdd1e8debd91fe67c494f7286faf078a21a915dade662da sutime/jollyday/Holidays_sutime.xml
+044e81b5cf93c919ce53f8657399afd00b47557a86729c3790367b1911baf0c5 sutime/english.sutime.txt
+c9679758bf8fb8a8080380088bffbcbb5db4444fbf7b73f47d41594550d0330b sutime/english.holidays.sutime.txt
+59d6f108e8d9d7511f386a76c8aacf1ae67a8a1d0635d91b82fdb27da15ac5f2 dcoref/demonyms.txt
+390bf299f876b557ecf7d383059b77957466b172e1c6d953b0479594d7424430 dcoref/state-abbreviations.txt
+5b186bd60d88cdf7cb6fda51ec6bcb24975d503e155283b1b1e49f30b393ae76 dcoref/gender.map.ser.gz
+00cd22f600bb20c7906e754322486968b8d76d8905b02e634a2142c8083d2484 dcoref/statesandprovinces
+f098d0dec513de3729b4274d16bb0cc35c4bf2b801219885ee3c7e7fbbf56374 dcoref/animate.unigrams.txt
+3e4bcd3c30f80138bafb4c7995b358f84d698632246b552286cad629592b3754 dcoref/inanimate.unigrams.txt
+aca387cfc0033623bcdf6d0d876e850abcda0d88cdef58ea6dc6dccf7caaae87 dcoref/countries
+"""
 _MODELS_SHA256 = {
-    "lexparser/englishPCFG.ser.gz": "ed674cce7311f76c018806e61cdb045e219258ee30014da4e3e686b9230ebea9",
-    "sutime/defs.sutime.txt": "46ba13e43fe7312039fcb02d01cc00ead71de36070084b59c6f488f51da630ae",
-    "sutime/jollyday/Holidays_sutime.xml": "424d04e255509d22bfdd1e8debd91fe67c494f7286faf078a21a915dade662da",
-    "sutime/english.sutime.txt": "044e81b5cf93c919ce53f8657399afd00b47557a86729c3790367b1911baf0c5",
-    "sutime/english.holidays.sutime.txt": "c9679758bf8fb8a8080380088bffbcbb5db4444fbf7b73f47d41594550d0330b",
-    "dcoref/demonyms.txt": "59d6f108e8d9d7511f386a76c8aacf1ae67a8a1d0635d91b82fdb27da15ac5f2",
-    "dcoref/state-abbreviations.txt": "390bf299f876b557ecf7d383059b77957466b172e1c6d953b0479594d7424430",
-    "dcoref/gender.map.ser.gz": "5b186bd60d88cdf7cb6fda51ec6bcb24975d503e155283b1b1e49f30b393ae76",
-    "dcoref/statesandprovinces": "00cd22f600bb20c7906e754322486968b8d76d8905b02e634a2142c8083d2484",
-    "dcoref/animate.unigrams.txt": "f098d0dec513de3729b4274d16bb0cc35c4bf2b801219885ee3c7e7fbbf56374",
-    "dcoref/inanimate.unigrams.txt": "3e4bcd3c30f80138bafb4c7995b358f84d698632246b552286cad629592b3754",
-    "dcoref/countries": "aca387cfc0033623bcdf6d0d876e850abcda0d88cdef58ea6dc6dccf7caaae87",
+    name: sha256 for sha256, name in (line.split() for line in _MODEL_FILES.split("\n") if line)
 }
 _NER_MODELS = ("all.3class", "muc.7class", "conll.4class")
 
-# One word and its entity a line: each kind of entity once, and words that are none.
+# Words with their entity: each kind of entity once, and words without one.
 _NER_SENTENCES = (
     "A/O cat/O meows/O ./O",
     "Ann/PERSON whistles/O ./O",
@@ -62,17 +67,25 @@ readerAndWriter = edu.stanford.nlp.sequences.ColumnDocumentReaderAndWriter
 
 
 class InstallError(AuricleError):
-    """What SPICE needs could not be put into the cache."""
+    """CoreNLP could not be put into the cache."""
 
 
 def install(
     source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None
 ) -> Path:
-    """Put CoreNLP for SPICE into the user's cache and score a caption with it; returns the folder.
+    """Puts CoreNLP into the user's cache, scores a caption with it, and returns the folder.
 
-    `source` is a folder with CoreNLP's archive, its two jars, or the jars of another installation;
-    without it, 500 MB are fetched from `url`, where a broken download goes on at the next call.
-    Raises MissingJavaError, MissingToolkitError, DownloadError or InstallError.
+    Args:
+        source: a folder with CoreNLP's archive, its two jars, or the jars of another installation.
+            If None, 500 MB are fetched; a broken download goes on at the next call.
+        url: the archive's address.
+        progress: is called with the bytes fetched and all bytes.
+
+    Raises:
+        MissingJavaError: there is no Java for SPICE.
+        MissingToolkitError: the extra `metrics` is not installed.
+        DownloadError: the archive could not be fetched.
+        InstallError: a file is damaged or missing, or SPICE does not run.
     """
     find_java(OLDEST_FOR_SPICE)
     toolkit_folder("spice")
@@ -93,10 +106,10 @@ def install(
             archive = None
             _take(source, work)
         _add_entities(work)
-        score = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
-        if not 0 < score[0] < 1:
+        (score,) = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
+        if isinstance(score, Unscored) or not 0 < score < 1:
             raise InstallError(
-                f"SPICE runs but gives {score[0]} for a caption that half fits: please report this"
+                f"SPICE runs but gives {score} for a caption that half fits: please report this"
             )
         for jar in (CODE_JAR, MODELS_JAR):
             (work / jar).replace(folder / jar)
@@ -106,7 +119,7 @@ def install(
 
 
 def _checked(unpack: Callable[[Path], None]) -> Callable[[Path], str | None]:
-    """Unpacking, which compares checksums, as the check of a download."""
+    """Turns `unpack`, which compares checksums, into the check of a download."""
 
     def check(path: Path) -> str | None:
         try:
@@ -119,9 +132,9 @@ def _checked(unpack: Callable[[Path], None]) -> Callable[[Path], str | None]:
 
 
 def _take(source: Path, work: Path) -> None:
-    """Take both jars from a folder into `work`."""
+    """Takes both jars from a folder into `work`."""
     if not source.is_dir():
-        raise InstallError(f"{source}: a folder with CoreNLP 3.6.0 is wanted")
+        raise InstallError(f"{source}: no folder; give a folder with CoreNLP 3.6.0")
     if (source / _ARCHIVE).is_file():
         _unpack(source / _ARCHIVE, work)
         return
@@ -139,7 +152,7 @@ def _take(source: Path, work: Path) -> None:
 
 
 def _unpack(archive: Path, work: Path) -> None:
-    """Take both jars from CoreNLP's archive into `work`."""
+    """Takes both jars from CoreNLP's archive into `work`."""
     try:
         with zipfile.ZipFile(archive) as whole:
             for jar in (CODE_JAR, _WHOLE_MODELS_JAR):
@@ -162,7 +175,7 @@ def _check_code(jar: Path) -> None:
 
 
 def _keep_models(whole: Path, kept: Path) -> None:
-    """Copy the entries that SPICE reads."""
+    """Copies the entries that SPICE reads."""
     try:
         with (
             zipfile.ZipFile(whole) as jar,
@@ -184,9 +197,7 @@ def _keep_models(whole: Path, kept: Path) -> None:
 
 
 def _add_entities(work: Path) -> None:
-    """Train the stub of a named-entity model and put it where SPICE looks for the three real
-    ones.
-    """
+    """Trains the stub of a named-entity model and stores it in place of the three real ones."""
     sentences = (
         "\n".join(word.replace("/", "\t") for word in line.split()) for line in _NER_SENTENCES
     )

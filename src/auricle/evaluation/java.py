@@ -1,12 +1,16 @@
-"""Java, which METEOR, SPICE and the PTB tokenizer are written in: found, its version checked,
-run.
+"""Finds Java, checks its version, and runs programs in it.
+
+METEOR, SPICE and the PTB tokenizer are Java programs.
 """
 
+import contextlib
 import functools
 import os
 import re
 import shutil
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +23,125 @@ LOCALE = ("-Duser.country=US", "-Duser.language=en", "-Dfile.encoding=UTF-8")
 
 
 class MissingJavaError(AuricleError):
-    """No usable Java; the message says what was looked for."""
+    """There is no usable Java; the message says where it was sought."""
 
 
 class JavaError(AuricleError):
-    """A Java program that did not do what it was run for."""
+    """A Java program failed."""
+
+
+class JavaTimeoutError(JavaError):
+    """A Java program took longer than its limit."""
+
+
+class JavaProcess:
+    """A Java program that stays alive and answers each line with a line.
+
+    Close it, or let the program end with this process. Not for several threads at once.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, oldest: int, folder: Path | None = None
+    ) -> None:
+        """Starts Java; returns before the program is ready.
+
+        Args:
+            name: the program's name, for messages.
+            arguments: of Java.
+            oldest: the oldest Java that runs the program.
+            folder: the working folder.
+
+        Raises:
+            MissingJavaError: there is no such Java.
+        """
+        self.name = name
+        command = [find_java(oldest), *LOCALE, *arguments]
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program still runs."""
+        return self._process.poll() is None
+
+    def ask(self, lines: Sequence[str], seconds: float, *, answers: int | None = None) -> list[str]:
+        """Writes lines and returns the answers.
+
+        Args:
+            lines: without line breaks.
+            seconds: the limit of all answers together.
+            answers: how many lines the program answers; as many as `lines` if None.
+
+        Raises:
+            JavaTimeoutError: it took longer. The process is closed then.
+            JavaError: the program stopped. The process is closed then.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        stdin, stdout = self._process.stdin, self._process.stdout
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self._process.kill()
+
+        def write() -> None:
+            # The reader finds a broken pipe, and reads the program's last words.
+            with contextlib.suppress(OSError, ValueError):
+                stdin.write("".join(line + "\n" for line in lines).encode("utf-8"))
+                stdin.flush()
+
+        # Lines are written while answers are read: neither side waits on a full pipe.
+        writer = threading.Thread(target=write, daemon=True)
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        writer.start()
+        timer.start()
+        expected = len(lines) if answers is None else answers
+        read: list[str] = []
+        try:
+            while len(read) < expected:
+                answer = stdout.readline()
+                if not answer.endswith(b"\n"):
+                    break
+                read.append(answer.decode("utf-8").strip())
+        except BaseException:  # an interrupt: the next answers would be those of these lines
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+        if len(read) == expected and not expired.is_set():
+            writer.join()
+            return read
+        said = self._last_words()
+        writer.join()
+        self.close()
+        if expired.is_set():
+            raise JavaTimeoutError(f"{self.name} took more than {seconds:g} s")
+        raise JavaError(f"{self.name} stopped: {_cause(said)}")
+
+    def _last_words(self) -> bytes:
+        self._process.kill()
+        self._process.wait()
+        self._complaints.seek(0)
+        return self._complaints.read()
+
+    def close(self) -> None:
+        """Ends the program."""
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            # Closing flushes, which fails on a pipe whose reader is gone.
+            with contextlib.suppress(OSError):
+                assert stream is not None
+                stream.close()
+        self._process.wait()
+        self._complaints.close()
 
 
 @functools.cache
@@ -47,28 +165,34 @@ def _version(java: str) -> int:
 
 
 def find_java(oldest: int = OLDEST) -> str:
-    """The path of `$JAVA_HOME/bin/java` or of `java` on the PATH; MissingJavaError if neither is
-    new enough.
+    """Returns the path of `$JAVA_HOME/bin/java`, else of `java` on the PATH.
+
+    Raises:
+        MissingJavaError: there is none, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else None
     java = java or shutil.which("java")
     if java is None:
+        named = "JAVA_HOME holds none" if home else "JAVA_HOME not set"
         raise MissingJavaError(
-            f"Java is not installed (no `java` on the PATH, JAVA_HOME {'holds none' if home else 'not set'}): "
+            f"Java is not installed (no `java` on the PATH, {named}): "
             f"install Java {OLDEST_FOR_SPICE} or newer"
         )
     version = _version(java)
     if version < oldest:
         raise MissingJavaError(
-            f"{java} is Java {version}, {oldest} or newer is wanted: install it or set JAVA_HOME"
+            f"{java} is Java {version}: install Java {oldest} or newer, or set JAVA_HOME to it"
         )
     return java
 
 
 def run_java(arguments: Sequence[str], *, oldest: int = OLDEST, folder: Path | None = None) -> str:
-    """Run Java to its end in `folder` and return what it printed; JavaError with the cause if it
-    failed.
+    """Runs Java to its end in `folder` and returns its output.
+
+    Raises:
+        MissingJavaError: there is no such Java.
+        JavaError: the program failed; the message gives the cause.
     """
     command = [find_java(oldest), *LOCALE, *arguments]
     done = subprocess.run(command, capture_output=True, cwd=folder, check=False)
@@ -78,7 +202,7 @@ def run_java(arguments: Sequence[str], *, oldest: int = OLDEST, folder: Path | N
 
 
 def _cause(stderr: bytes) -> str:
-    """The line of a stack trace that names the exception, or the last words before the end."""
+    """Returns the line that names the exception, else the last line."""
     lines = [
         line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()
     ]

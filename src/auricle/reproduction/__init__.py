@@ -1,3 +1,1 @@
-"""The paper's tables by one command: `auricle reproduce` plans trainings, carries them out, and
-reports.
-"""
+"""Reproduces the paper's tables: plans trainings, carries them out, and reports."""

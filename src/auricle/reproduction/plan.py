@@ -1,5 +1,6 @@
-"""What is to be trained and scored, for the paper's tables or on the development corpus, and what
-that will cost.
+"""Plans the trainings and scores of the paper's tables, and estimates their cost.
+
+The data are Clotho's or those of the development corpus.
 """
 
 import csv
@@ -23,23 +24,16 @@ from auricle.training.run import check_recipe
 from auricle.training.train import build_captioner
 
 ScaleName = Literal["full", "small"]
-# Table 2's columns, as our metrics are called.
+# The columns of Table 2, by the names of our metrics.
 COLUMNS = (
-    "bleu_1",
-    "bleu_2",
-    "bleu_3",
-    "bleu_4",
-    "rouge_l",
-    "meteor",
-    "cider_d",
-    "spice",
-    "spider",
+    *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l"),
+    *("meteor", "cider_d", "spice", "spider"),
 )
 
 
 @dataclass(frozen=True)
 class System:
-    """One of the systems that the paper compares, or that came before it."""
+    """A system of the paper, or one that came before it."""
 
     title: str
     table_1: float | None = None  # million parameters in the paper's Table 1
@@ -77,7 +71,7 @@ PAIRS = (
     ("cnn10-scratch", "cnn10-exp2"),
 )
 PRE_ENCODER_TABLE_1 = 6  # million
-CNN10_SHARE = 6  # one recording in so many is what CNN10 learns from on the corpus
+CNN10_SHARE = 6  # on the corpus, CNN10 learns from one recording in six
 REFERENCES = 5  # of a label
 HUMAN = ("human_train", "human_valid")
 
@@ -89,7 +83,7 @@ class ScoredSet:
     name: str
     items: Sequence[Item]  # with the references as captions
     note: str = ""
-    # those that name each label, where that is scored
+    # the words that name each label, where that is scored
     label_words: Mapping[str, frozenset[str]] | None = None
 
 
@@ -101,16 +95,16 @@ class PlannedRun:
     seed: int
     recipe: Recipe
     config: str  # the recipe's name
-    settings: tuple[str, ...] = ()  # what was asked for in place of what all recipes say
+    settings: tuple[str, ...] = ()  # `section.key=value`, in place of the recipe's own
 
     @property
     def name(self) -> str:
-        """What it is called in tables and folders."""
+        """Its name in tables and folders."""
         return f"{self.system}-{self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Where it writes."""
+        """The folder for its files."""
         return Path(self.recipe.output)
 
     @property
@@ -124,10 +118,10 @@ class PlannedRun:
         return pre | {"train": self.recipe.captioner_folder}
 
     def is_done(self, stage: str) -> bool:
-        """Whether a stage came to its end.
+        """Whether a stage has ended.
 
         Raises:
-            AuricleError: what is in its folder was trained by another recipe.
+            AuricleError: its folder was trained by another recipe.
         """
         folder = self.stages()[stage]
         if (folder / "recipe.json").exists():
@@ -137,7 +131,7 @@ class PlannedRun:
         return (folder / "state" / f"epoch-{self.recipe.pretrain.epochs:04d}").exists()
 
     def commands(self) -> list[str]:
-        """The same by hand."""
+        """The commands that train it by hand."""
         own = (
             f"data.manifest={self.recipe.data.manifest}",
             f"seed={self.seed}",
@@ -149,7 +143,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs, and what they are scored on."""
+    """Runs, and the sets on which they are scored."""
 
     scale: ScaleName
     runs: tuple[PlannedRun, ...]
@@ -157,7 +151,7 @@ class Plan:
 
     @property
     def systems(self) -> dict[str, System]:
-        """Those that take part, in the order of the tables."""
+        """The systems that take part, in the order of the tables."""
         there = {run.system for run in self.runs}
         return {name: system for name, system in (SYSTEMS | CNN10).items() if name in there}
 
@@ -179,10 +173,10 @@ def make_plan(
         systems: keys of `SYSTEMS`, and on the corpus of `CNN10`.
         seeds: runs of each system, from seed 0 on; CNN10 on the corpus has one.
         runs: the folder of the trainings.
-        settings: `section.key=value` in place of what all recipes say.
+        settings: `section.key=value`, in place of the recipes' own.
 
     Raises:
-        AuricleError: a system that there is not, or data or weights that are not there.
+        AuricleError: a system is unknown, or data or weights are not there.
     """
     known = SYSTEMS | (CNN10 if scale == "small" else {})
     if unknown := [name for name in systems if name not in known]:
@@ -210,7 +204,7 @@ def make_plan(
 
 
 def check_weights(recipe: Recipe) -> None:
-    """Raises AuricleError if the weights that a recipe begins with are not there."""
+    """Raises AuricleError if the initial weights of a recipe are not there."""
     for stage in (recipe.pretrain, recipe.train):
         if stage.initial == "weights" and not Path(stage.weights).exists():
             raise AuricleError(
@@ -218,26 +212,29 @@ def check_weights(recipe: Recipe) -> None:
             )
     if recipe.data.tokenizer and not Path(recipe.data.tokenizer).exists():
         raise AuricleError(
-            f"{recipe.data.tokenizer} is not there: `auricle data weights bart-tokenizer` fetches it; "
-            "or add --set data.tokenizer= for words in the place of its pieces"
+            f"{recipe.data.tokenizer} is not there: `auricle data weights bart-tokenizer` "
+            "fetches it; or add --set data.tokenizer= to use words in place of its subwords"
         )
 
 
 def clotho_set(manifest: Path) -> ScoredSet:
-    """Clotho's evaluation split."""
+    """Returns Clotho's evaluation split."""
     return ScoredSet("evaluation", read_manifest(manifest, {"evaluation"}))
 
 
 def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
-    """The development corpus: sounds with labels and pseudo-references, and apart from them sounds
-    that people captioned.
+    """Returns two sets of the development corpus.
+
+    The first has sounds with labels and pseudo-references; the second has sounds that people
+    captioned.
 
     Raises:
         AuricleError: the manifest or the corpus is not there.
     """
     if not manifest.exists():
         raise AuricleError(
-            f"{manifest} is not there: python scripts/corpus_manifest.py {corpus} {manifest.parent} --heldout"
+            f"{manifest} is not there: "
+            f"python scripts/corpus_manifest.py {corpus} {manifest.parent} --heldout"
         )
     try:
         pool = _pool(corpus)
@@ -251,7 +248,7 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
     references: dict[str, tuple[str, ...]] = {}
     for label, texts in pool.items():
         drawn = random.Random(label).sample(texts, len(texts))
-        # Those that were not learnt from come first; thin labels have no others.
+        # Captions that were not learnt from come first; some labels have no others.
         references[label] = tuple(sorted(drawn, key=lambda text: _key(text) in learnt)[:REFERENCES])
     labelled = [item for item in read_manifest(manifest, {"label_valid"}) if item.label in words]
     labelled = [
@@ -263,9 +260,11 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
         for text in references.get(label, ())
     )
     note = (
-        f"Pseudo-references: up to {REFERENCES} captions a label, drawn once from class_caption_pool.csv, the same for every "
-        f"sound of the label; {seen} of them could not be kept from the training, where the pool holds no others. They tell "
-        "systems apart; they are no measure of how well a sound is described, and no score on Clotho."
+        f"Pseudo-references: up to {REFERENCES} captions a label, drawn once from "
+        "class_caption_pool.csv, the same for every sound of the label; "
+        f"{seen} of them are in the training data too, because the pool holds no others. "
+        "They tell systems apart; they do not measure how well a sound is described, "
+        "and they are no score on Clotho."
     )
     people = ScoredSet(
         "people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from."
@@ -274,7 +273,7 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
 
 
 def _pool(corpus: Path) -> dict[str, list[str]]:
-    """Captions that fit a label, by label; those of the sounds with captions by people left out."""
+    """Captions that fit a label, by label, without the sounds that people captioned."""
     aside = {row["file_name"] for row in _rows(corpus / "captions" / "exclude.csv")}
     pool: dict[str, list[str]] = defaultdict(list)
     for row in _rows(corpus / "captions" / "class_caption_pool.csv"):
@@ -297,8 +296,9 @@ def _key(text: str) -> str:
 
 
 def thinned_manifest(manifest: Path, target: Path) -> Path:
-    """Writes a manifest of one recording in `CNN10_SHARE` of each label's, drawn once; what is not
-    learnt from is kept whole.
+    """Writes a manifest with one in `CNN10_SHARE` training recordings of each label, drawn once.
+
+    The other splits are kept whole.
     """
     items = read_manifest(manifest, check_files=False)
     recordings: dict[str, list[str]] = defaultdict(list)
@@ -310,14 +310,18 @@ def thinned_manifest(manifest: Path, target: Path) -> Path:
     for label, names in recordings.items():
         chosen = random.Random(label).sample(names, -(-len(names) // CNN10_SHARE))
         kept |= {(label, name) for name in chosen}
-    wanted = [i for i in items if i.split != "train" or (i.label, i.group or str(i.file)) in kept]
-    write_manifest(target, wanted)
+    thinned = [
+        item
+        for item in items
+        if item.split != "train" or (item.label, item.group or str(item.file)) in kept
+    ]
+    write_manifest(target, thinned)
     return target
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage is going to take."""
+    """The time and memory that a stage will take."""
 
     run: str
     stage: str
@@ -327,8 +331,9 @@ class Estimate:
 
 
 def estimates(plan: Plan) -> list[Estimate]:
-    """The stages of all runs: operations counted, over the operations a second that each system's
-    network comes to here.
+    """Estimates the stages of all runs.
+
+    A stage takes its operations, divided by the operations a second of the system's network here.
     """
     found: list[Estimate] = []
     known: dict[str, list[tuple[str, Cost, int, int, float]]] = {}
@@ -359,7 +364,7 @@ def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
 
 
 def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> float:
-    """The mean length of some of the sounds, by what their files say."""
+    """The mean length of some of the sounds, by the headers of their files."""
     import av
 
     lengths = []
@@ -371,8 +376,9 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
 
 @torch.inference_mode()
 def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
-    """Operations a second of the captioner, hearing and speaking: the best of a few, for others use
-    the machine as well.
+    """Operations a second of the captioner, encoder and decoder together.
+
+    It is the best of a few, because other programs use the machine too.
     """
     from auricle.checkpoint.vocabulary import UNKNOWN
     from auricle.sound.features import front_end

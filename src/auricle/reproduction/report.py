@@ -1,5 +1,6 @@
-"""The report of a reproduction: tables beside the paper's, curves, captions side by side, machine,
-time and commands.
+"""Writes the report of a reproduction.
+
+It holds tables next to the paper's, curves, captions side by side, machine, time and commands.
 """
 
 import csv
@@ -17,36 +18,40 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.evaluation.scores import TITLES, Difference
+from auricle.evaluation.metrics import TITLES
+from auricle.evaluation.scores import Difference
 from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
 from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
 from auricle.storage.files import written_whole
 
-SHOWN = 15  # sounds whose captions stand side by side
+SHOWN = 15  # sounds in the table of captions
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}
 COMPARED = ("cider_d", "meteor", "spice", "spider", "label_named")
 WHAT = {
     "full": (
-        "Trained on Clotho v2.1, development and validation merged (the baseline: development, its best epoch chosen on "
-        "validation), and scored on its evaluation split. The paper's figures stand beneath ours."
+        "Trained on Clotho v2.1, development and validation merged (the baseline: development, "
+        "its best epoch chosen on validation), and scored on its evaluation split. "
+        "The paper's figures stand beneath ours."
     ),
     "small": (
-        "**Nothing here is a score on Clotho.** The systems were trained for minutes on the development corpus, which is no part "
-        "of this repository: sounds with labels, and captions that fit a label. The paper's Table 2 needs Clotho's audio, the "
-        "weights of PANNs and VGGish, and a GPU: with them `auricle reproduce` does the same. What differs here: mn04 stands in "
-        "the place of CNN10 (scratch, Experiments 1 and 2) and of VGGish (the baseline's features, frozen); the baseline is "
-        "reduced (3 + 3 layers of 256; words in the place of BART's pieces of words); Experiments 1 and 2 leave their encoder as "
-        "it begins, so that more epochs fit in; CNN10 of half width learnt from a sixth of the recordings, with two decoder "
-        "layers, from random weights, since PANNs' are not there and would not fit: so Experiment 1 has no CNN10 (-). "
-        "Depth, epochs and the frozen encoder of the experiments were chosen by the labels that seed 0 names on `label_valid`; "
-        "the baseline was tuned less. The recipes are in `configs/small`."
+        "**Nothing here is a score on Clotho.** The systems were trained for minutes on the "
+        "development corpus, which is no part of this repository: sounds with labels, and captions "
+        "that fit a label. The paper's Table 2 needs Clotho's audio, the weights of PANNs and "
+        "VGGish, and a GPU; with them `auricle reproduce` makes it. The differences: mn04 replaces "
+        "CNN10 (scratch, Experiments 1 and 2) and VGGish (the baseline's features, frozen). The "
+        "baseline is reduced (3 + 3 layers of 256; words in place of BART's subwords). Experiments "
+        "1 and 2 do not train their encoder, so more epochs fit in. CNN10 of half width learnt "
+        "from a sixth of the recordings, with two decoder layers, from random weights: PANNs' "
+        "weights are not there and would not fit. So Experiment 1 has no CNN10 (-). Depth, epochs "
+        "and the frozen encoder of the experiments were chosen by the labels that seed 0 names on "
+        "`label_valid`; the baseline was tuned less. The recipes are in `configs/small`."
     ),
 }
 
 
 @dataclass(frozen=True)
 class Results:
-    """What was found on one set of sounds."""
+    """The results on one set of sounds."""
 
     scored: ScoredSet
     captions: Mapping[str, Captions]  # by run
@@ -57,16 +62,16 @@ class Results:
 def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: str) -> Path:
     """Writes `README.md`, `scores.json`, `curves.png` and a table of captions for each set.
 
-    References by people are nowhere in it.
+    It holds no references by people.
 
     Args:
         plan: its runs are trained.
-        results: what they scored.
-        folder: where to.
-        command: what was typed.
+        results: the scores of the runs, one for each set.
+        folder: for the files.
+        command: the command line of this reproduction.
 
     Returns:
-        `README.md`.
+        The path of `README.md`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draw_systems(plan, folder / "curves.png")
@@ -92,13 +97,13 @@ def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: 
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and, of several, standard deviation."""
+    """Returns the mean and, of several values, the standard deviation."""
     mean = f"{np.mean(values):.3f}"
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown."""
+    """Returns the lines of a table in Markdown."""
     lines = [list(header), ["---"] * len(header), *rows]
     return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
 
@@ -114,7 +119,10 @@ def _table_1(plan: Plan) -> list[str]:
         rows.append(
             [system.title, *cells, "-" if system.table_1 is None else f"{system.table_1:g}"]
         )
-    about = f"Million parameters; the paper's pre-encoder has {PRE_ENCODER_TABLE_1}. Frozen encoders are counted."
+    about = (
+        f"Million parameters; the paper's pre-encoder has {PRE_ENCODER_TABLE_1}. "
+        "Frozen encoders are counted."
+    )
     return [
         "## Table 1",
         "",
@@ -152,7 +160,10 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     if found.scored.label_words is not None:
         heading += ", against *pseudo-references*"
     recordings = len({item.group or item.file for item in found.scored.items})
-    about = f"{len(found.scored.items)} sounds of {recordings} recordings. Mean and standard deviation over seeds."
+    about = (
+        f"{len(found.scored.items)} sounds of {recordings} recordings. "
+        "Mean and standard deviation over seeds."
+    )
     lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
     lines += table(("system", "seeds", *titles), rows)
@@ -182,8 +193,8 @@ def _differences(plan: Plan, found: Results) -> list[str]:
                     ]
                 )
     about = (
-        "Paired bootstrap, 1,000 draws of whole recordings with all their sounds and seeds: an interval (95 %) tells of other "
-        "sounds, not of other seeds."
+        "Paired bootstrap, 1,000 draws of whole recordings with all their sounds and seeds: "
+        "an interval (95 %) tells of other sounds, not of other seeds."
     )
     heading = f"### Paired differences on `{found.scored.name}`"
     return [
@@ -206,7 +217,8 @@ def _side_by_side(plan: Plan, found: Results) -> list[str]:
         ]
         for item in chosen
     ]
-    about = f"Drawn once, not chosen; all are in [captions_{found.scored.name}.csv](captions_{found.scored.name}.csv). Seed 0."
+    file = f"captions_{found.scored.name}.csv"
+    about = f"Drawn once, not chosen; all are in [{file}]({file}). Seed 0."
     header = ("sound", "label", *(run.system for run in runs))
     return [
         f"## Captions on `{found.scored.name}` side by side",
@@ -224,7 +236,10 @@ def _machine(plan: Plan) -> list[str]:
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("auricle", "torch", "numpy", "onnxruntime")
     )
-    described = f"{gpu}{_processor()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads; {versions}"
+    described = (
+        f"{gpu}{_processor()}, {os.cpu_count()} processors, "
+        f"{torch.get_num_threads()} threads; {versions}"
+    )
     commit = f"; commit {found}" if (found := _commit()) else ""
     seconds = {run.name: trained_seconds(run) for run in plan.runs}
     rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
@@ -244,7 +259,7 @@ def _machine(plan: Plan) -> list[str]:
 
 
 def _commit() -> str:
-    """That of the folder one is in; empty where there is none."""
+    """The commit of the current folder; empty where there is none."""
     git = shutil.which("git")
     if git is None:
         return ""
@@ -277,8 +292,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def draw_systems(plan: Plan, path: Path) -> None:
-    """The loss of each epoch: pre-encoders on the left, captioners on the right, a colour a
-    system.
+    """Draws the loss of each epoch, in one colour for each system.
+
+    Pre-encoders are on the left, captioners on the right.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,6 +1,4 @@
-"""Carries out a plan: trains what is not trained, goes on with what was cut, captions and
-scores.
-"""
+"""Carries out a plan: trains, captions and scores; an interrupted training goes on."""
 
 import json
 from collections.abc import Mapping
@@ -24,21 +22,21 @@ from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
 from auricle.training.train import train
 
-FIRST_WORDS = 15  # of a caption among which one must name the label
+FIRST_WORDS = 15  # of a caption; one of them must name the label
 STAGES = {"pretrain": pretrain, "train": train}
 
 Captions = dict[str, str]  # by file
 
 
 def train_run(run: PlannedRun, progress: bool) -> None:
-    """Brings a run's training to its end."""
+    """Trains a run to its end."""
     for name in run.stages():
         if not run.is_done(name):
             STAGES[name](run.recipe, resume=True, progress=progress)
 
 
 def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
-    """A run's captions of a set, made once and kept in its folder as `SET.jsonl`.
+    """Captions a set by a run; the captions are kept in its folder as `SET.jsonl`.
 
     Raises:
         AuricleError: a sound cannot be read.
@@ -52,12 +50,12 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
         }
         if list(kept) == names:
             return kept
-    said: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for row in load(run.recipe.captioner_folder).caption_files((name, name) for name in names):
         if row.caption is None:
             raise row.error or AuricleError(f"{row.file}: no caption")
-        said.setdefault(row.file, []).append(row.caption.text)
-    captions = {file: " ".join(texts) for file, texts in said.items()}
+        texts.setdefault(row.file, []).append(row.caption.text)
+    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
     with written_whole(path) as part:
         rows = (
             json.dumps({"file": file, "caption": text}, ensure_ascii=False)
@@ -69,12 +67,12 @@ def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run scored on a set."""
+    """The scores of a run on a set."""
 
     # by metric; `label_named` and `retrieval_map_10` among them, where they apply
     scores: dict[str, float]
-    missing: dict[str, str]  # metrics that could not be had, and why
-    statistics: dict[str, Statistic]  # what the metrics are made of, for resampling
+    missing: dict[str, str]  # metrics that could not be computed, and why
+    statistics: dict[str, Statistic]  # the parts of the metrics, for resampling
 
 
 def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
@@ -103,8 +101,9 @@ def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
 
 
 def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
-    """mAP@10 of the pre-encoder among the sounds of a set and their references, the mean of both
-    directions.
+    """Computes mAP@10 of the pre-encoder among the sounds of a set and their references.
+
+    It is the mean of both directions.
 
     A caption is right if recording, caption or label are the sound's.
     """
@@ -121,7 +120,7 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
 def compare_systems(
     plan: Plan, scored: ScoredSet, found: Mapping[str, Scored], first: str, second: str
 ) -> dict[str, Difference]:
-    """How much the second system scored above the first, by metric, over the seeds that both have.
+    """Compares two systems by metric, over the seeds that both have.
 
     Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference
     is the mean of the seeds'.
@@ -156,7 +155,7 @@ def compare_systems(
 
 
 def sizes(run: PlannedRun) -> dict[str, int]:
-    """Parameters of a run's networks."""
+    """Returns the numbers of parameters of a run's networks."""
     vocabulary = Vocabulary.load(run.recipe.captioner_folder / "vocabulary.txt")
     return {
         name: sum(parts.values()) for name, parts in part_sizes(run.recipe, len(vocabulary)).items()
@@ -164,10 +163,10 @@ def sizes(run: PlannedRun) -> dict[str, int]:
 
 
 def training_log(folder: Path) -> list[dict[str, float]]:
-    """A stage's epochs."""
+    """Returns the log of a stage, one entry for each epoch."""
     return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
 
 
 def trained_seconds(run: PlannedRun) -> float:
-    """The seconds that a run's steps took, all sittings together."""
+    """Returns the seconds of a run's training steps, over all sessions."""
     return sum(line["seconds"] for folder in run.stages().values() for line in training_log(folder))

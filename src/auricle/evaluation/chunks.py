@@ -1,0 +1,125 @@
+"""Scores many captions by a program that one bad caption can stop.
+
+A parser needs minutes for a caption that repeats itself a hundred times, and another program runs
+out of memory on it. The captions therefore go to the program in chunks. A chunk that takes too
+long, or that stops the program, is halved until one caption is left. That caption is tried once
+more at the end, because a busy machine can stall a program. Then it has no score, and a reason.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from auricle.evaluation.java import JavaError
+
+Item = TypeVar("Item", contravariant=True)
+Score = TypeVar("Score", covariant=True)
+
+CAPTION_SECONDS = 60.0  # the default limit of one caption
+LONG_WORDS = 50  # a longer text makes a chunk of its own: parsing takes the cube of its length
+_SMALLEST_CHUNK = 8
+_FIRST_CHUNK = 32
+_LARGEST_CHUNK = 256
+# A chunk may take this share of a caption's limit for each of its captions.
+_SHARE_OF_LIMIT = 1 / 16
+_QUICK_SECONDS = 3.0  # the next chunk is twice as large where one took less
+_SLOW_SECONDS = 15.0  # the next chunk is half as large where one took more
+
+Progress = Callable[[int, int], None]  # captions done, all captions
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """Stands in place of the score of a caption that could not be scored."""
+
+    reason: str
+
+
+class Program(Protocol[Item, Score]):
+    """A program that scores captions and can be started again."""
+
+    def score(self, items: Sequence[Item], seconds: float) -> Sequence[Score]:
+        """Scores a chunk; starts the program where it does not run.
+
+        Raises:
+            JavaError: it took longer than `seconds`, or the program stopped.
+        """
+        ...
+
+    def restart(self) -> None:
+        """Starts the program anew and scores a short caption.
+
+        Raises:
+            JavaError: the program does not score even that.
+        """
+        ...
+
+
+AnItem = TypeVar("AnItem")
+AScore = TypeVar("AScore")
+
+
+def score_in_chunks(
+    program: Program[AnItem, AScore],
+    items: Sequence[AnItem],
+    *,
+    is_long: Callable[[AnItem], bool],
+    caption_seconds: float = CAPTION_SECONDS,
+    progress: Progress | None = None,
+) -> list[AScore | Unscored]:
+    """Scores all items; `Unscored` stands for each that the program could not score.
+
+    Args:
+        program: scores one chunk.
+        items: the captions with their references, in the program's form.
+        is_long: whether an item goes to the program alone.
+        caption_seconds: the limit of one caption.
+        progress: is called at the start and after each chunk.
+
+    Raises:
+        JavaError: the program does not run, whatever the caption.
+    """
+    results: dict[int, AScore | Unscored] = {}
+
+    def score(chunk: Sequence[int]) -> None:
+        limit = caption_seconds * max(1.0, len(chunk) * _SHARE_OF_LIMIT)
+        try:
+            scores = program.score([items[number] for number in chunk], limit)
+        except JavaError as error:
+            if not results:
+                program.restart()  # raises if the captions are not the cause
+            if len(chunk) == 1:
+                results[chunk[0]] = Unscored(str(error))
+            else:
+                middle = len(chunk) // 2
+                score(chunk[:middle])
+                score(chunk[middle:])
+        else:
+            results.update(zip(chunk, scores, strict=True))
+        if progress is not None:
+            progress(len(results), len(items))
+
+    if progress is not None:
+        progress(0, len(items))
+    ordinary = [number for number, item in enumerate(items) if not is_long(item)]
+    size = _FIRST_CHUNK
+    while ordinary:
+        chunk, ordinary = ordinary[:size], ordinary[size:]
+        started = time.monotonic()
+        score(chunk)
+        seconds = time.monotonic() - started
+        if seconds < _QUICK_SECONDS:
+            size = min(2 * size, _LARGEST_CHUNK)
+        elif seconds > _SLOW_SECONDS:
+            size = max(size // 2, _SMALLEST_CHUNK)
+    for number, item in enumerate(items):
+        # No second try for a long caption: its length is the cause.
+        if is_long(item) or isinstance(results[number], Unscored):
+            score([number])
+    return [results[number] for number in range(len(items))]
+
+
+def is_long_text(text: str) -> bool:
+    """Whether a text is too long to share a chunk with others."""
+    return len(text.split()) > LONG_WORDS

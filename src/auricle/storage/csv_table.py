@@ -1,0 +1,163 @@
+"""Reads CSV files as people and spreadsheets write them, and refuses damaged ones by line."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from auricle.errors import AuricleError
+
+FILE_COLUMNS = ("file", "file_name")  # file_name is Clotho's
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+class TableError(AuricleError):
+    """A file is not a table; the message begins with its path."""
+
+
+class EncodingError(TableError):
+    """A file is in another encoding."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file whose first line names its columns."""
+
+    columns: tuple[str, ...]  # trimmed, in lower case; `file_name` is called `file`
+    rows: tuple[tuple[int, tuple[str, ...]], ...]  # the line on which a row begins, its cells
+    remarks: tuple[str, ...]  # how the file departs from UTF-8, commas and our column names
+
+    def repeated(self) -> list[str]:
+        """The names that two columns have."""
+        return [name for name in dict.fromkeys(self.columns) if self.columns.count(name) > 1]
+
+
+def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
+    """Returns a file's text and its encoding.
+
+    Without `encoding` it is UTF-8, or UTF-16 where the file begins with a byte-order mark.
+
+    Raises:
+        TableError: the file cannot be read.
+        EncodingError: the file cannot be decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+    is_utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    used = encoding or ("utf-16" if is_utf_16 else "utf-8")
+    try:
+        text = content.decode(used)
+    except LookupError:
+        raise TableError(
+            f"{path}: there is no encoding {encoding!r}: try utf-8, utf-16 or latin-1"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise EncodingError(
+            f"{path}, line {line}: not {error.encoding} (byte 0x{content[error.start]:02x})"
+        ) from None
+    if "\x00" in text:
+        raise EncodingError(f"{path}: not a text in {used}: it holds zero bytes")
+    return text.removeprefix("\ufeff"), used
+
+
+def parse_table(path: Path, text: str, encoding: str = "utf-8") -> Table:
+    """Parses the text of a CSV file; blank rows are left out.
+
+    Args:
+        path: the file, for messages.
+        text: its content.
+        encoding: its encoding, for the remarks.
+
+    Raises:
+        TableError: a quote is not closed, or text follows a closing quote; the message names the
+            line.
+    """
+    first = next(iter(text.splitlines()), "")
+    delimiter = _delimiter(first)
+    rows = list(_rows(path, text, delimiter))
+    written = rows.pop(0)[1] if rows else ()
+    names = [name.strip().lower() for name in written]
+    columns = tuple(
+        "file" if name == "file_name" and "file" not in names else name for name in names
+    )
+    _refuse_swallowed_rows(path, columns, rows, delimiter)
+    remarks = []
+    if encoding.lower().replace("-", "") not in ("utf8", "ascii"):
+        remarks.append(f"read as {encoding.upper()}")
+    if delimiter != ",":
+        remarks.append(f"columns are separated by {_DELIMITERS[delimiter]}")
+    renamed = [
+        f"{given!r} is read as {name!r}"
+        for given, name in zip(written, columns, strict=True)
+        if given.strip() and given != name
+    ]
+    return Table(columns, tuple(rows), (*remarks, *renamed))
+
+
+def _delimiter(header: str) -> str:
+    """Returns the delimiter that gives the header a column of files, else a comma."""
+    for delimiter in _DELIMITERS:
+        names = next(csv.reader([header], delimiter=delimiter), [])
+        if any(name.strip().lower() in FILE_COLUMNS for name in names):
+            return delimiter
+    return ","
+
+
+def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cells):
+                yield line, tuple(cells)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if reader.line_num > line or "end of data" in str(error):
+            reason = "the quote that opens here is not closed"
+            if reader.line_num > line:
+                reason += f" (noticed in line {reader.line_num})"
+        else:
+            reason = f"{error}; double each quote inside a quoted cell"
+        raise TableError(f"{path}, line {line}: no CSV: {reason}") from None
+
+
+def _refuse_swallowed_rows(
+    path: Path,
+    columns: Sequence[str],
+    rows: Sequence[tuple[int, Sequence[str]]],
+    delimiter: str,
+) -> None:
+    """Refuses a cell that holds further rows: its quote is closed by that of a later row.
+
+    A line inside a cell is taken for a row where its file has the ending of another row's file.
+    """
+    if "file" not in columns:
+        return
+    place = columns.index("file")
+    endings = {
+        ending for _, cells in rows if place < len(cells) and (ending := _ending(cells[place]))
+    }
+    for line, cells in rows:
+        for cell in cells:
+            for inner in cell.splitlines()[1:]:
+                inner_cells = inner.split(delimiter)
+                if len(inner_cells) < 2 or place >= len(inner_cells):
+                    continue
+                is_row = (
+                    _ending(inner_cells[place]) in endings
+                    if endings
+                    else len(inner_cells) == len(columns)
+                )
+                if is_row:
+                    raise TableError(
+                        f"{path}, line {line}: no CSV: the quote that opens here is not closed "
+                        f"(its cell holds the row {inner[:40]!r})"
+                    )
+
+
+def _ending(file: str) -> str:
+    return PurePosixPath(file.strip()).suffix.lower()
