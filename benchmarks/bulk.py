@@ -1,5 +1,4 @@
-"""What `auricle bulk` makes of its workers: hours of sound an hour, against one worker, and memory
-from first to last.
+"""Throughput of `auricle bulk` by workers, and its memory from the first sound to the last.
 
     python benchmarks/bulk.py
     python benchmarks/bulk.py --sounds 20000 --workers 2
@@ -37,8 +36,9 @@ def memory() -> tuple[float, float]:
 
 
 def measure(folder: Path, workers: int, shard: int) -> tuple[float, list[tuple[int, float, float]]]:
-    """Seconds of sound a second, and memory at every tenth of the work: sounds done, MB here, MB of
-    a captioner.
+    """The speed, in seconds of sound per second, and the memory at every tenth of the work.
+
+    A row holds the sounds done, MB of this process, and MB of a captioner.
     """
     with tempfile.TemporaryDirectory() as out, cluster(None, workers):
         origin, output = place(str(folder)), Output(place(out), Options())
@@ -65,7 +65,8 @@ def main(
 ) -> None:
     """Captions the same sounds with one worker and with several."""
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as made:
         if folder is None:
@@ -78,11 +79,13 @@ def main(
             one = one or rate
             share = rate / (one * number)
             print(
-                f"{number} workers: {rate:.0f} h of sound an hour, {share:.2f} of {number} times one worker's"
+                f"{number} workers: {rate:.0f} h of sound an hour, {share:.2f} of {number} times "
+                f"one worker's"
             )
             for done, here, there in held:
                 print(
-                    f"    {done:7} sounds: {here:5.0f} MB here, {there:5.0f} MB the largest captioner"
+                    f"    {done:7} sounds: {here:5.0f} MB here, {there:5.0f} MB the largest "
+                    f"captioner"
                 )
 
 

@@ -1,9 +1,10 @@
-"""What captioning costs, and where it goes: stages, the machine's limit, other architectures,
-throughput, memory.
+"""The cost of captioning: stages, throughput, memory, and other architectures for comparison.
 
-    python benchmarks/inference.py --figure docs/speed.png > speed.txt    # the tables of docs/speed.md, about 20 minutes
+    # the tables of docs/speed.md, about 20 minutes
+    python benchmarks/inference.py --figure docs/speed.png > speed.txt
     python benchmarks/inference.py --clips 4 --longest 60 --repeats 1 --no-peers
-    python benchmarks/inference.py --hours 10                             # only the memory of hours from a pipe
+    # only the memory of hours from a pipe
+    python benchmarks/inference.py --hours 10
 
 Sounds are the examples, repeated, as 44.1-kHz stereo mp3. Beside the embedded model stands one of
 the paper's sizes at random weights (CNN10, 4 layers of 128; extra `train`), which says ten words of
@@ -147,9 +148,7 @@ def make_cnn10(folder: Path) -> Captioner:
 def child(
     arguments: list[str], write: Callable[[IO[bytes]], None] | None = None
 ) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process that captions, or what is written to its standard
-    input.
-    """
+    """The seconds and peak megabytes of a process that captions; or an error with its output."""
     began = time.perf_counter()
     # As pip leaves it: with bytecode, which a development environment may forbid.
     environment = os.environ | {
@@ -193,9 +192,7 @@ def write_hours(pipe: IO[bytes], hours: float) -> None:
 
 
 def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The least processor seconds of each call on this thread, one after the other so many times; a
-    first does not count.
-    """
+    """The least processor seconds of each call on this thread; a first call does not count."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + 1):
         for name, work in works.items():
@@ -206,9 +203,7 @@ def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def matrix_rate(repeats: int) -> float:
-    """Operations a second of a product of matrices of 1024 x 1024 in ONNX Runtime, on one
-    thread.
-    """
+    """Operations per second of products of 1024 x 1024 matrices in ONNX Runtime on one thread."""
     size = 1024
     value = partial(
         onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=[size, size]
@@ -335,9 +330,7 @@ def peer(name: str, seconds: float) -> Cost | None:
 def times_real(
     captioner: Captioner, files: list[str], seconds: float, most: int, repeats: int
 ) -> dict[int, float]:
-    """Seconds of sound captioned in a second of the clock, one file at a time and so many; the
-    median.
-    """
+    """The median seconds of sound captioned per second, one file at a time and `jobs` at a time."""
     pairs, times = [(file, file) for file in files], {1: [], most: []}
     for _ in range(repeats + 1):
         for jobs, each in times.items():
@@ -426,12 +419,16 @@ def main(
     ] = 0,
 ) -> None:
     """Measures and prints tables."""
-    print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
-          f"Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, av {av.__version__}")  # fmt: skip
+    print(
+        f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, "
+        f"av {av.__version__}"
+    )
     if hours:
         seconds, memory = child(["-"], write=lambda pipe: write_hours(pipe, hours))
         print(
-            f"{hours:g} h from a pipe: {hours * 3600 / seconds:.0f} x real time on one thread, at most {memory:.0f} MB"
+            f"{hours:g} h from a pipe: {hours * 3600 / seconds:.0f} x real time on one thread, at "
+            f"most {memory:.0f} MB"
         )
         return
     with tempfile.TemporaryDirectory() as temporary:
@@ -445,8 +442,11 @@ def main(
 
         starts = [child([files[0]]) for _ in range(repeats + 1)][1:]
         times, memory = [s for s, _ in starts], [m for _, m in starts]
-        print(f"\nA cold `auricle caption` of {SECONDS:g} s of mp3, whole process: median {statistics.median(times):.2f} s "
-              f"(least {min(times):.2f}), at most {max(memory):.0f} MB, no torch.")  # fmt: skip
+        print(
+            f"\nA cold `auricle caption` of {SECONDS:g} s of mp3, whole process: median "
+            f"{statistics.median(times):.2f} s "
+            f"(least {min(times):.2f}), at most {max(memory):.0f} MB, no torch."
+        )
 
         rate = matrix_rate(repeats)
         costs = [
@@ -477,7 +477,8 @@ def main(
             ]
         first = {c.sound: c.whole for c in reversed(costs) if c.name == next(iter(captioners))}
         show(
-            f"Products of matrices run at {rate / 1e9:.0f} GFLOP/s on one thread: the limit. Peers are given the spectrogram.",
+            f"Products of matrices run at {rate / 1e9:.0f} GFLOP/s on one thread: the limit. "
+            f"Peers are given the spectrogram.",
             [
                 "architecture",
                 "sound",
@@ -521,10 +522,16 @@ def main(
             f"Times real time from stereo mp3, by the clock: one at a time, {jobs} at a time.",
             ["sounds", *speeds],
             [
-                [sounds, *(", ".join(f"{speed:.0f}" for speed in by_sounds[sounds].values()) for by_sounds in speeds.values())]
+                [
+                    sounds,
+                    *(
+                        ", ".join(f"{speed:.0f}" for speed in by_sounds[sounds].values())
+                        for by_sounds in speeds.values()
+                    ),
+                ]
                 for sounds in next(iter(speeds.values()))
             ],
-        )  # fmt: skip
+        )
         if figure is not None:
             draw(figure, costs, rate, speeds)
 

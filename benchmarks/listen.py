@@ -1,8 +1,8 @@
-"""What live listening costs, and how late it is: latency, the share of a processor, the memory of
-hours.
+r"""The cost of live listening: latency, share of a processor, and memory over hours.
 
     export OMP_NUM_THREADS=1
-    python benchmarks/listen.py latency data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
+    python benchmarks/listen.py latency data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv ../shared/corpus
     python benchmarks/listen.py memory --hours 6
 
 `latency` plays sequences of known sounds, and takes the time from a true change to the first row
@@ -107,9 +107,7 @@ def latency(
     count: Annotated[int, typer.Option(help="Sequences.")] = 60,
     fast: Annotated[bool, typer.Option("--fast", help="Not at real-time pace.")] = False,
 ) -> None:
-    """Time from a true change to the first row that names the new label, and the share of a
-    core.
-    """
+    """The time from a true change to the first row with the new label, and the share of a core."""
     # The sequences, and what names a label, are those of the segmenter's figures.
     sys.path.append(str(SCRIPTS))
     named, read_label_words = (
@@ -150,7 +148,8 @@ def latency(
     middle, most = np.percentile(late, [50, 95])
     typer.echo(f"pace                  {'as fast as it is heard' if fast else 'real time'}")
     typer.echo(
-        f"sequences             {len(scenes)}, {seconds / 60:.1f} minutes, {len(late) + missed} changes to a new label"
+        f"sequences             {len(scenes)}, {seconds / 60:.1f} minutes, {len(late) + missed} "
+        f"changes to a new label"
     )
     typer.echo(f"change to its name    median {middle:.2f} s, 95th percentile {most:.2f} s")
     typer.echo(f"never named           {missed} ({missed / (len(late) + missed):.0%})")
@@ -195,7 +194,8 @@ def memory(
     count(listen(captioner, pieces(), Watch(captioner, [Wanted(sentence) for sentence in ALERTS])))
     computed, taken = time.process_time() - processor, time.perf_counter() - clock
     typer.echo(
-        f"{heard / rate / taken:.0f} times faster than real time, {computed * rate / heard:.1%} of a core at its pace"
+        f"{heard / rate / taken:.0f} times faster than real time, {computed * rate / heard:.1%} "
+        f"of a core at its pace"
     )
 
 

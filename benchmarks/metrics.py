@@ -89,7 +89,8 @@ def main() -> None:
     matched = match(candidates, references)
     flat = [text for texts in matched.references for text in texts]
     print(
-        f"{len(matched.files):,} candidates, {len(flat):,} references; load {os.getloadavg()[0]:.1f}"
+        f"{len(matched.files):,} candidates, {len(flat):,} references; load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     print(f"{'':<44}{'auricle':>12}{'pycocoevalcap':>16}{'ratio':>11}")
 
@@ -141,7 +142,8 @@ def main() -> None:
     warm, _ = timed(lambda: evaluate(candidates, references, leave_out=["spice"]), repeats=3)
     meteor().close()
     print(
-        f"all less SPICE, with intervals, cold: {cold:.1f} s (METEOR's start + {cold - our_start:.1f} s)"
+        f"all less SPICE, with intervals, cold: {cold:.1f} s (METEOR's start + "
+        f"{cold - our_start:.1f} s)"
     )
     print(f"all less SPICE, with intervals, warm: {warm:.1f} s")
     print(f"load {os.getloadavg()[0]:.1f}")

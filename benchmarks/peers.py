@@ -1,5 +1,4 @@
-"""What the architectures of other captioners cost on the same sound, at random weights: time,
-memory and arithmetic.
+"""The cost of other captioners' architectures, at random weights: time, memory, arithmetic.
 
     OMP_NUM_THREADS=1 python benchmarks/peers.py whisper-tiny 10
 
@@ -68,8 +67,7 @@ class Whisper(nn.Module):
 
 
 class Tower(nn.Module):
-    """An encoder of images on the log-mel spectrogram, and a Transformer decoder of 6 layers as
-    CoNeTTE's.
+    """An image encoder on the log-mel spectrogram, and CoNeTTE's Transformer decoder of 6 layers.
 
     Args:
         network: (1, 1, frames, mels) -> `last_hidden_state`, (1, 768, ..., ...).

@@ -40,9 +40,7 @@ REPEATS = 30
 
 
 def folded(source: Path, folder: Path) -> Path:
-    """The same network with its weights in single precision and batch norms folded, which can be
-    quantised.
-    """
+    """The network with single-precision weights and folded batch norms, ready to be quantised."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     target = folder / source.name

@@ -94,10 +94,12 @@ def main(
                 name = f"/sounds/{number}.wav"
                 index.put(File(name, 1, 1), name.encode(), made.captions())
         print(
-            f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; seed {seed}"
+            f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; "
+            f"seed {seed}"
         )
         print(
-            f"{windows} windows made in {time.perf_counter() - began:.0f} s: {path.stat().st_size / 1e6:.0f} MB"
+            f"{windows} windows made in {time.perf_counter() - began:.0f} s: "
+            f"{path.stat().st_size / 1e6:.0f} MB"
         )
         sentences = [made.text(QUERY_WORDS) for _ in range(queries)]
         with SoundIndex(path, captioner) as index:
@@ -114,7 +116,8 @@ def main(
             milliseconds(lambda q=query: captioner.embed_sentences([q])) for query in sentences
         ]
         print(
-            f"\n| {queries} queries, the best {top} | median, ms | slowest, ms |\n| --- | --- | --- |"
+            f"\n| {queries} queries, the best {top} | median, ms | slowest, ms |\n| --- | --- | "
+            f"--- |"
         )
         for way, times in rows.items():
             print(f"| {way} | {statistics.median(times):.1f} | {max(times):.1f} |")

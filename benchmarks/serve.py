@@ -1,5 +1,4 @@
-"""What the server costs: latency and throughput of many clients at once, beside `auricle caption`
-on the same sounds.
+"""Latency and throughput of the server with many clients, next to `auricle caption`.
 
     OMP_NUM_THREADS=1 python benchmarks/serve.py
     OMP_NUM_THREADS=1 python benchmarks/serve.py --seconds 5 --clients 10
@@ -59,9 +58,7 @@ def memory(server: int) -> float:
 
 
 def by_command(files: list[str], jobs: int) -> tuple[dict[str, list[dict[str, object]]], float]:
-    """Captions of each file by the command line, and how many sounds a second, once it has
-    started.
-    """
+    """The captions of each file by the command line, and its sounds per second after the start."""
 
     def run(some: list[str]) -> tuple[float, str]:
         began = time.perf_counter()
@@ -141,8 +138,11 @@ def main(
     queue: Annotated[int, typer.Option(help="Requests that may wait.")] = 64,
 ) -> None:
     """Measures and prints a table."""
-    print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
-          f"Python {platform.python_version()}; {clients} clients, {seconds:g} s, {jobs} workers, queue {queue}")  # fmt: skip
+    print(
+        f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}; {clients} clients, {seconds:g} s, {jobs} workers, "
+        f"queue {queue}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         files = make_sounds(Path(folder), sounds)
         captions, rate = by_command(files, jobs)
@@ -173,16 +173,22 @@ def main(
     served = len(times) / sum(took for _, took in halves)
     statuses = sum((outcome.statuses for outcome, _ in halves), Counter[int]())
     print(
-        f"answers            {', '.join(f'{count} x {status}' for status, count in sorted(statuses.items()))}"
+        f"answers            "
+        f"{', '.join(f'{count} x {status}' for status, count in sorted(statuses.items()))}"
     )
     print(f"not the command's  {sum(outcome.wrong for outcome, _ in halves)}")
-    print(f"latency            median {statistics.median(times):.2f} s, 95 % {times[int(0.95 * len(times))]:.2f} s, "
-          f"99 % {times[int(0.99 * len(times))]:.2f} s, longest {times[-1]:.2f} s")  # fmt: skip
     print(
-        f"throughput         {served:.1f} sounds of {SECONDS} s a second; auricle caption {rate:.1f}; ratio {served / rate:.2f}"
+        f"latency            median {statistics.median(times):.2f} s, 95 % "
+        f"{times[int(0.95 * len(times))]:.2f} s, "
+        f"99 % {times[int(0.99 * len(times))]:.2f} s, longest {times[-1]:.2f} s"
     )
     print(
-        f"memory             {before:.0f} MB before, {after:.0f} MB after (server and workers, proportional)"
+        f"throughput         {served:.1f} sounds of {SECONDS} s a second; auricle caption "
+        f"{rate:.1f}; ratio {served / rate:.2f}"
+    )
+    print(
+        f"memory             {before:.0f} MB before, {after:.0f} MB after (server and workers, "
+        f"proportional)"
     )
 
 

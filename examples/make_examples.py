@@ -1,5 +1,6 @@
-"""Make the five example sounds beside this file: synthesised, so free of anyone's rights, and the
-same on every run.
+"""Make the five example sounds in this folder.
+
+They are synthesised, so nobody has rights in them, and they are the same on every run.
 
 python examples/make_examples.py
 """
@@ -18,9 +19,7 @@ def timeline(seconds: float) -> np.ndarray:
 
 
 def band(noise: np.ndarray, low: float, high: float, slope: float = 0.0) -> np.ndarray:
-    """Keep the band from `low` to `high` Hz; above `low` its amplitude falls as frequency **
-    -slope.
-    """
+    """Keep the band from `low` to `high` Hz; above it amplitude falls as frequency^-slope."""
     frequencies = np.fft.rfftfreq(len(noise), 1 / RATE)
     gain = 1 / (1 + (low / np.maximum(frequencies, 1)) ** 4) / (1 + (frequencies / high) ** 4)
     gain *= (np.maximum(frequencies, low) / low) ** -slope
@@ -78,9 +77,7 @@ def clock(rng: np.random.Generator) -> np.ndarray:
 
 
 def rain(rng: np.random.Generator) -> np.ndarray:
-    """Steady rain: the hiss of drops too many to tell apart, and near ones that patter on leaves
-    and in puddles.
-    """
+    """Steady rain: the hiss of countless drops, and near ones that patter on leaves and puddles."""
     track = band(rng.standard_normal(5 * RATE), 1_200, 14_000, 0.2)
     track *= 0.25 / np.std(track)
     t = timeline(0.03)
@@ -95,14 +92,12 @@ def rain(rng: np.random.Generator) -> np.ndarray:
 
 
 def bell(rng: np.random.Generator) -> np.ndarray:
-    """A church bell struck twice: hum, prime, tierce, quint, nominal and above, each split in two
-    that beat.
-    """
+    """A church bell, struck twice: its partials, each split in two that beat."""
     track = np.zeros(5 * RATE)
     t = timeline(5)
     partials = (  # ratio to the prime, level, seconds to fall by 60 dB
-        (0.5, 0.5, 14), (1.0, 0.7, 9), (1.2, 0.8, 7), (1.5, 0.3, 5), (2.0, 1.0, 5), (2.5, 0.35, 3), (2.67, 0.3, 2.6),
-        (3.0, 0.45, 2.4), (4.1, 0.4, 1.6), (5.4, 0.3, 1.1), (6.8, 0.2, 0.8),
+        (0.5, 0.5, 14), (1.0, 0.7, 9), (1.2, 0.8, 7), (1.5, 0.3, 5), (2.0, 1.0, 5), (2.5, 0.35, 3),
+        (2.67, 0.3, 2.6), (3.0, 0.45, 2.4), (4.1, 0.4, 1.6), (5.4, 0.3, 1.1), (6.8, 0.2, 0.8),
     )  # fmt: skip
     strike = band(rng.standard_normal(len(t)), 800, 7_000) * np.exp(-t * 60)
     ring = 1.2 * strike

@@ -1,5 +1,4 @@
-"""What pre-training, transfer and tag guidance are worth: nine small trainings with tags and nine
-without, at one budget.
+"""The value of pre-training, transfer and tags: 18 small trainings at one budget.
 
     python scripts/ablation.py ../shared/reference/label_words.csv --output runs/ablation
 

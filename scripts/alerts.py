@@ -1,6 +1,7 @@
-"""How well alerts do that are worded before anything is heard: the table of docs/alerts.md.
+r"""How well alerts do that are worded before anything is heard: the table of docs/alerts.md.
 
-    python scripts/alerts.py data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
+    python scripts/alerts.py data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv ../shared/corpus
 
 Twenty sentences, over the sounds of one split. A threshold is chosen on one half of the recordings,
 by the best F1, and tried on the other, and the other way round. An alert in a sequence is false
@@ -121,9 +122,7 @@ def common_threshold(trials: Sequence[Trial]) -> float:
 
 
 def outcomes(tried: Tried, thresholds: dict[str, tuple[float, float]]) -> NDArray[np.float64]:
-    """(sounds, sentences, 3): heard rightly, heard wrongly, missed; each half by the other's
-    threshold.
-    """
+    """(sounds, sentences, 3) hits, false alarms, misses; thresholds come from the other half."""
     found = np.zeros((len(tried.items), len(SENTENCES), 3))
     for column, sentence in enumerate(SENTENCES):
         for row, (item, half, compared) in enumerate(
@@ -136,9 +135,7 @@ def outcomes(tried: Tried, thresholds: dict[str, tuple[float, float]]) -> NDArra
 
 
 def shares(sums: NDArray[np.float64], missed: bool) -> NDArray[np.float64]:
-    """(..., sentences * 3) sums -> the sentences' mean precision, or recall if `missed`; those
-    without any are left out.
-    """
+    """(..., sentences * 3) sums -> mean precision of the sentences, or recall if `missed`."""
     cells = sums.reshape(*sums.shape[:-1], len(SENTENCES), 3)
     of = cells[..., 0] + cells[..., 2 if missed else 1]
     with np.errstate(invalid="ignore"):
@@ -186,9 +183,7 @@ def main(
         int | None, typer.Option(help="Only so many sounds, to try the script.")
     ] = None,
 ) -> None:
-    """Prints precision and recall over two halves of the recordings, and false alarms an hour of
-    sequences.
-    """
+    """Prints precision and recall over two halves, and false alarms per hour of sequences."""
     captioner = load(checkpoint)
     tried = listen(captioner, read_manifest(manifest, [split])[:limit])
     trials = {

@@ -1,5 +1,4 @@
-"""Builds the embedded model, or the one like it that is scored, from the development corpus: one
-command, which can be stopped.
+"""Builds the embedded model, or its held-out twin, by one resumable command.
 
     python scripts/build_embedded.py ../shared/corpus
     python scripts/build_embedded.py ../shared/corpus --heldout

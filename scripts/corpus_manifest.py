@@ -3,7 +3,7 @@
     python scripts/corpus_manifest.py ../shared/corpus data/embedded --attribution ATTRIBUTION.csv
     python scripts/corpus_manifest.py ../shared/corpus data/heldout --heldout
 
-    captions.csv   the captions of Clotho's development and validation and of AudioCaps' training split
+    captions.csv   the captions of Clotho's development and validation and AudioCaps' training split
     sounds.csv     the manifest; its splits:
         train                       what is learnt from: recordings with labels or captions, and
         made sounds label_valid, made_valid     sounds to select by: recordings and parameters that
@@ -86,8 +86,7 @@ def main(
 
 
 def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
-    """The metadata of the sounds to learn from, to select by and to score on; what is learnt from
-    has the split `train`.
+    """The metadata of all sounds; those to learn from have the split `train`.
 
     Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and
     sounds to learn from whose licence forbids it or is not known.

@@ -1,10 +1,12 @@
-"""What the embedded model is worth, on sounds whose recordings it never learnt from: the tables of
-its card.
+r"""Scores of the embedded model on held-out recordings: the tables of its card.
 
-    python scripts/embedded_scores.py labels data/heldout/sounds.csv ../shared/reference/label_words.csv
+    python scripts/embedded_scores.py labels data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv
     python scripts/embedded_scores.py human data/heldout/sounds.csv
-    python scripts/embedded_scores.py mixtures ../shared/corpus data/heldout/sounds.csv ../shared/reference/label_words.csv
-    python scripts/embedded_scores.py calibrate data/heldout/sounds.csv ../shared/reference/label_words.csv
+    python scripts/embedded_scores.py mixtures ../shared/corpus data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv
+    python scripts/embedded_scores.py calibrate data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv
     python scripts/embedded_scores.py examples data/heldout/sounds.csv
 
 `scripts/mixtures.csv` was drawn once by `draw-mixtures`. Sounds cut from one recording are alike:
@@ -193,9 +195,7 @@ def print_labels(
     split: str = LABELLED,
     show: Annotated[int, typer.Option(help="Captions to print.")] = 0,
 ) -> None:
-    """How often a caption names the label of its sound, with one of the label's words among its
-    first fifteen.
-    """
+    """The share of captions that name the label of their sound within the first fifteen words."""
     wanted = read_label_words(label_words)
     labelled = caption_labelled(manifest, wanted, checkpoint, split)
     items, hits, by_label = labelled.items, labelled.right, labelled.by_label()
@@ -239,25 +239,19 @@ def print_labels(
 
 
 def content_words(text: str) -> set[str]:
-    """The different words of a caption that are no stop words, as they are written: "barks" is not
-    "barking".
-    """
+    """The distinct content words of a caption, as written: "barks" differs from "barking"."""
     return set(words(text)) - STOP_WORDS
 
 
 def content_overlap(text: str, references: Texts) -> tuple[float, float]:
-    """Of the caption's content words the share that any reference has; of all the references' the
-    share that it has.
-    """
+    """Precision and recall of a caption's content words against those of all references."""
     ours, theirs = content_words(text), set().union(*map(content_words, references))
     shared = len(ours & theirs)
     return shared / max(1, len(ours)), shared / max(1, len(theirs))
 
 
 class HumanScores:
-    """Scores captions of the same sounds by every measure of the table; the sentence model is
-    loaded once.
-    """
+    """Scores captions of the same sounds by every measure; loads the sentence model once."""
 
     def __init__(self, groups: Sequence[str]) -> None:
         from auricle.evaluation.sentences import SentenceModel, SentenceModels
@@ -266,9 +260,7 @@ class HumanScores:
         self._models = SentenceModels(SentenceModel(Path(SENTENCES)))
 
     def __call__(self, runs: Sequence[tuple[Texts, Sequence[Texts]]]) -> dict[str, Estimate]:
-        """Estimates by measure: the mean over runs of (captions, references), one of each for a
-        sound.
-        """
+        """Estimates by measure: the mean over runs of (captions, references)."""
         scored = [estimates(self._statistics(*run), self._groups) for run in runs]
         return {
             name: Estimate(
@@ -298,9 +290,7 @@ class HumanScores:
 
 @app.command("human")
 def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
-    """Captions beside five by people: the field's scores, two controls, and people's own against
-    each other.
-    """
+    """Scores captions against five by people, with two controls and people's own agreement."""
     items = [item for item in read_manifest(manifest, HUMAN) if len(item.captions) == REFERENCES]
     captions = load(checkpoint).caption([item.file for item in items])
     texts, groups = [caption.text for caption in captions], recordings(items)
@@ -338,9 +328,12 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
     ]
     typer.echo(table(("captions (95 %)", *MEASURES.values()), rows))
     typer.echo(
-        f"\nSimilarity: mean cosine to the references by {SENTENCES}. CIDEr-D: document frequencies of the references scored.\n"
-        "Precision: the share of a caption's different content words that any reference has; recall: the share of all the"
-        " references' that it has.\nMore references score higher: people's captions compare with ours against four, each of"
+        f"\nSimilarity: mean cosine to the references by {SENTENCES}. CIDEr-D: document "
+        f"frequencies of the references scored.\n"
+        "Precision: the share of a caption's different content words that any reference has; "
+        "recall: the share of all the"
+        " references' that it has.\nMore references score higher: people's captions compare with "
+        "ours against four, each of"
         " the five left out in turn.\n"
     )
     rows = [
@@ -361,9 +354,7 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
 def draw_pairs(
     items: Sequence[Item], wanted: dict[str, set[str]], count: int, seed: int
 ) -> list[tuple[Item, Item]]:
-    """Pairs of sounds whose labels share no word, the labels as evenly as can be; no pair of labels
-    twice.
-    """
+    """Pairs of sounds whose labels share no word; labels come evenly, and no pair of them twice."""
     rng = random.Random(seed)
     used: Counter[str] = Counter()  # labels, and files
     pairs: dict[frozenset[str], tuple[Item, Item]] = {}
@@ -389,9 +380,7 @@ def draw_pairs(
 
 
 def mix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Two sounds at once, cut to the shorter: the fainter raised to the other's RMS, the sum turned
-    down if it would clip.
-    """
+    """Mixes two sounds, cut to the shorter, at equal RMS; turned down if the sum would clip."""
     length = min(len(first), len(second))
     both = np.stack([first[:length], second[:length]]).astype(np.float64)
     level = np.sqrt(np.mean(both**2, axis=1, keepdims=True))
@@ -494,8 +483,7 @@ def probabilities(
 
 
 def fit_logistic(features: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logistic regression with a penalty on the squared coefficients, by Newton's method (Bishop,
-    2006, 4.3.3).
+    """L2-regularised logistic regression by Newton's method (Bishop, 2006, 4.3.3).
 
     Returns:
         The intercept and a coefficient for each feature, of features as they are given.
@@ -535,9 +523,7 @@ def calibration_error(probability: NDArray[np.float64], right: NDArray[np.float6
 def draw_reliability(
     path: Path, probability: NDArray[np.float64], right: NDArray[np.float64]
 ) -> None:
-    """A reliability diagram: how often captions of a confidence are right, with the number of
-    captions in each bin.
-    """
+    """A reliability diagram: accuracy by confidence, with the number of captions in each bin."""
     from matplotlib.figure import Figure
 
     which = bins_of(probability)
@@ -576,9 +562,7 @@ def calibrate(
     split: str = LABELLED,
     diagram: Path = DIAGRAM,
 ) -> None:
-    """Fits the confidence that a caption names the label of its sound, and says how far it can be
-    trusted.
-    """
+    """Fits the confidence that a caption names its label, and measures its calibration."""
     labelled = caption_labelled(manifest, read_label_words(label_words), checkpoint, split)
     items, right = labelled.items, labelled.right
     features = np.array([confidence_features(caption) for caption in labelled.captions], float)

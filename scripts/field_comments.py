@@ -1,5 +1,6 @@
-"""Comments of fields for the site's reference: ours stand beside the fields or above, where griffe
-looks for docstrings below.
+"""Shows comments of fields in the reference.
+
+Ours stand next to or above the fields, where griffe looks for docstrings below.
 """
 
 import ast

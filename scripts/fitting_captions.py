@@ -1,6 +1,6 @@
 """Which captions, written by people of other sounds, fit a sound of which only the label is known.
 
-    captions -> those that name the label, and mean it -> those that fit the sound's tags and tell of nothing else -> a few, drawn
+    captions -> name the label, and mean it -> fit the tags, mention nothing else -> a few, drawn
 
 A caption names a label by one of its exact words, holds no word of another label, and is nearer to
 the label's sentences than to those of other labels, by the cosine of sentence embeddings. The tags
@@ -35,7 +35,9 @@ MOST_SURPLUS = 0.2
 
 # Words of one label that captions of others may well hold.
 COMMON = set(
-    "break breaks broken can crowd drop drops fired flies fly keys machine people saw shot shots street type types".split()
+    "break breaks broken can crowd drop drops fired flies fly keys machine people saw shot shots "
+    "street "
+    "type types".split()
 )
 # A sound of some seconds is one event rather than a story, and has no jokes in it.
 STORY = set(
@@ -43,9 +45,12 @@ STORY = set(
     "belch belches belching burp burps burping fart farts farting gas video clip".split()
 )
 SPEECH = set(
-    "talk talks talking talked speak speaks speaking spoke speech conversation conversations converse conversing chat chats "
-    "chatting chatter chattering announcer announcement announces says saying narrates narrating voice voices "
-    "man men woman women male males female females boy boys girl girls guy lady he she his her him".split()
+    "talk talks talking talked speak speaks speaking spoke speech conversation conversations "
+    "converse conversing chat chats "
+    "chatting chatter chattering announcer announcement announces says saying narrates narrating "
+    "voice voices "
+    "man men woman women male males female females boy boys girl girls guy lady he she his her "
+    "him".split()
 )
 SPOKEN = {"children_playing", "coffee-shop"}  # labels that tell of speech
 
@@ -118,9 +123,7 @@ def find_candidates(
     names: dict[str, set[str]],
     classes: np.ndarray,
 ) -> dict[str, Candidates]:
-    """For each label, the captions of a fit length that name it and no other label, and mean it by
-    that word.
-    """
+    """For each label, captions of a good length that name it, mean it, and name no other label."""
     foreign = {  # labels that share a word, as dog and dog_bark, do not exclude each other
         label: {
             word
@@ -167,9 +170,7 @@ def find_candidates(
 def in_order_of_fit(
     candidates: Candidates, tags: dict[int, float], classes: np.ndarray
 ) -> list[str]:
-    """The candidates of a sound's label that tell of no other sound, those first that fit its label
-    and tags best.
-    """
+    """The candidates for a sound that mention no other sound, the best fitting first."""
     heard = np.array(list(tags.values())) @ classes[list(tags)] / sum(tags.values())
     surplus = np.delete(candidates.surplus, list(tags), axis=1).max(axis=1)
     bonus = LENGTH_BONUS * np.minimum(candidates.lengths, 10)

@@ -1,5 +1,4 @@
-"""Sounds made from formulas, with our own words for them: what no data set of recordings holds, and
-people try first.
+"""Sounds made from formulas, with our own captions: the first sounds that people try.
 
 A tone, a hum, hiss or a clipped signal would else be heard as the nearest thing in the corpus: a
 siren, a vacuum cleaner, rain.
@@ -138,11 +137,24 @@ BUSY_TONES = (
 
 TRAIN: dict[str, Any] = {  # kind -> its parameters, a sound each
     "tones": (110, 180, 330, 440, 700, 1000, 2500, 4000, 7500),
-    "beeps": ((880, 0.2, 0.5), (1000, 0.5, 1.0), (2000, 0.08, 0.2), (3000, 0.1, 0.6), (440, 0.3, 1.2), (1500, 0.06, 0.15)),
+    "beeps": (
+        (880, 0.2, 0.5),
+        (1000, 0.5, 1.0),
+        (2000, 0.08, 0.2),
+        (3000, 0.1, 0.6),
+        (440, 0.3, 1.2),
+        (1500, 0.06, 0.15),
+    ),
     "sweeps": ((100, 4000), (200, 8000), (60, 1000), (6000, 150), (9000, 500), (1500, 100)),
     "warbles": ((500, 900, 0.7), (800, 2400, 2.5)),
     "hums": (50, 60, 100),
-    "buzzes": ((90, "square"), (150, "sawtooth"), (440, "square"), (300, "sawtooth"), (1200, "square")),
+    "buzzes": (
+        (90, "square"),
+        (150, "sawtooth"),
+        (440, "square"),
+        (300, "sawtooth"),
+        (1200, "square"),
+    ),
     "white": (0.3, 0.08, 0.02, 0.003),
     "pink": (0.3, 0.05, 0.005),
     "brown": (0.3, 0.05, 0.008),
@@ -153,7 +165,7 @@ TRAIN: dict[str, Any] = {  # kind -> its parameters, a sound each
     "keys": ("5550172", "0#19", "8426"),
     "dial_tones": ((350, 440), (410, 425)),
     "busy_tones": ((480, 620, 1.0),),
-}  # fmt: skip
+}
 VALID: dict[str, Any] = {
     "tones": (260, 1800),
     "beeps": ((1200, 0.15, 0.4),),

@@ -1,5 +1,4 @@
-"""Writes what a model like the embedded one is trained on, from public data alone, as `auricle data
-...` has fetched them.
+r"""Writes the training data for a model like the embedded one, from public data alone.
 
     auricle data clotho data/clotho --split development --split validation --split evaluation
     auricle data esc50 data/esc50
@@ -7,7 +6,8 @@
     auricle data audiocaps data/audiocaps
     auricle data weights mn04
     python scripts/public_manifest.py data data/public
-    auricle data audit data/public/sounds.csv --test validation --test evaluation --write data/public/clean.csv
+    auricle data audit data/public/sounds.csv --test validation --test evaluation \
+        --write data/public/clean.csv
     auricle pretrain configs/public.toml && auricle train configs/public.toml
 
     sounds.csv     the manifest; its splits:
@@ -98,7 +98,8 @@ def main(
     for split in ("train", *HELD_OUT):
         sounds = [item for item in items if item.split == split]
         console.print(
-            f"{split}: {len(sounds):,} sounds, {sum(len(item.captions) for item in sounds):,} captions"
+            f"{split}: {len(sounds):,} sounds, {sum(len(item.captions) for item in sounds):,} "
+            f"captions"
         )
     console.print(
         f"{len(learnt):,} sounds are left out: their recordings are in {' or '.join(HELD_OUT)}"

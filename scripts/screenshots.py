@@ -1,5 +1,4 @@
-"""The pictures of docs/serve.md: `auricle serve` runs, Chromium looks at it, wide and narrow, light
-and dark.
+"""Takes the pictures of docs/serve.md with Chromium: wide and narrow, light and dark.
 
     auricle serve &
     python scripts/screenshots.py --url http://127.0.0.1:8000 docs/

@@ -1,5 +1,4 @@
-"""How well sounds are found by the names of their labels: by embedding, by words, by both, and at
-random.
+"""Search quality by label names: by embedding, by words, by both, and at random.
 
     python scripts/search_scores.py data/heldout/sounds.csv --checkpoint runs/heldout/captioner
 
@@ -77,7 +76,8 @@ def main(
         for name in names
     ]
     print(
-        f"{len(labels)} sounds, {len(names)} labels\n\n| search | mAP@10 | 95 % |\n| --- | --- | --- |"
+        f"{len(labels)} sounds, {len(names)} labels\n\n| search | mAP@10 | 95 % |\n| --- | --- | "
+        f"--- |"
     )
     for way, values in scores.items():
         drawn = interval(resample({way: mean(np.array(values))}, RESAMPLES, SEED)[way])

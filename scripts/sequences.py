@@ -1,8 +1,9 @@
-"""Sequences of sounds whose changes are known, and how well the segmenter finds them: its figures,
-and its weights.
+r"""Measures the segmenter on sequences with known changes, and fits its weights.
 
-    python scripts/sequences.py table data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
-    python scripts/sequences.py tune data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus
+    python scripts/sequences.py table data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv ../shared/corpus
+    python scripts/sequences.py tune data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv ../shared/corpus
 
 `table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it
 learnt from and prints the weights for `auricle.captioning.segmenter.Change`. Both also test a bed
@@ -73,9 +74,7 @@ class Scene:
 
     @property
     def changes(self) -> list[tuple[float, str]]:
-        """When the sound changes, in seconds, and how it does; ambience between two sounds makes
-        two changes.
-        """
+        """The times, in seconds, and kinds of changes; ambience in between makes two."""
         found = []
         for (before, after), join in zip(
             itertools.pairwise(self.stretches), self.joins, strict=True
@@ -110,9 +109,7 @@ def draw_scenes(
     seed: int,
     rate: int,
 ) -> list[Scene]:
-    """Sequences of sounds no two of which have labels that share a word; all sounds come equally
-    often, and all joins.
-    """
+    """Sequences of sounds whose labels share no word; sounds and joins come evenly."""
     rng = random.Random(seed)
     deck: list[int] = []
     plans: list[list[int]] = []
@@ -188,9 +185,7 @@ def read_scenes(
     rate: int,
     seed: int = SEED,
 ) -> list[Scene]:
-    """Sequences of the sounds of a split: long enough, without silence, no label much more often
-    than others.
-    """
+    """Sequences of a split's sounds: long enough, without silence, labels balanced."""
     wanted = read_label_words(label_words)
     folder = corpus / "audio" / "blanket"
     items = [
@@ -227,9 +222,7 @@ def over_ambience(scenes: Sequence[Scene], corpus: Path, rate: int) -> list[Scen
 
 
 def matched(found: Sequence[float], true: Sequence[float]) -> list[int | None]:
-    """For every true change the place of the one that was found for it, if any; nearest pairs
-    first, none twice.
-    """
+    """For every true change the index of the change that was found, or None; each used once."""
     pairs = sorted(
         (abs(f - t), i, j)
         for i, f in enumerate(found)
@@ -271,9 +264,7 @@ def segmented(captioner: Captioner, scene: Scene) -> Said:
 
 
 def loud(scene: Scene, rate: int, threshold: float) -> list[float]:
-    """The control's changes: where the level of two hops one after the other crosses a
-    threshold.
-    """
+    """The control: changes where the level between two hops crosses a threshold."""
     hop = round(HOP_SECONDS * rate)
     above = [
         level(scene.samples[at : at + 2 * hop]) > threshold
@@ -379,9 +370,7 @@ def print_table(
     checkpoint: Checkpoint = None,
     count: int = 60,
 ) -> None:
-    """How many changes are found, and whether what sounds between them is named; a control by
-    level, and the true changes.
-    """
+    """Prints the share of changes found and of stretches named, with controls."""
     captioner, wanted = load(checkpoint), read_label_words(label_words)
     rate = captioner.rate
     scenes = read_scenes(manifest, label_words, corpus, split=LABELLED, count=count, rate=rate)
@@ -421,7 +410,8 @@ def print_table(
     minutes = sum(len(scene.samples) for scene in scenes) / rate / 60
     changes, stretches = sum(len(s.changes) for s in scenes), sum(len(s.stretches) for s in scenes)
     typer.echo(
-        f"{count} sequences, {minutes:.1f} minutes, {stretches} sounds, {changes} changes; seed {SEED}.\n"
+        f"{count} sequences, {minutes:.1f} minutes, {stretches} sounds, {changes} changes; seed "
+        f"{SEED}.\n"
     )
     typer.echo(table(header, rows))
 
@@ -438,9 +428,7 @@ class Looks:
     levels: list[NDArray[np.float32]]
 
     def differences(self, start: int, now: int) -> NDArray[np.float64] | None:
-        """Of the second before `now` from an event since `start`, in hops; None where there is too
-        little of it.
-        """
+        """The features of the second before `now`, or None where the event is too short."""
         frames = self.frames[
             max(start + HOPS_PER_LOOK - 1, now - MEMORY_HOPS - HOPS_PER_LOOK) : now
         ]
@@ -459,9 +447,7 @@ def heard(captioner: Captioner, scene: Scene) -> Looks:
 
 
 def examples(looks: Looks) -> tuple[list[NDArray[np.float64]], list[bool]]:
-    """Differences from what really began last, and whether the second is something else; what is
-    neither is left out.
-    """
+    """Features and targets: whether a second belongs to another event than the one before it."""
     changes = [at for at, _ in looks.scene.changes]
     found, labels = [], []
     for now in range(2 * HOPS_PER_LOOK, len(looks.frames) + 1):
@@ -509,9 +495,7 @@ def tune(
     checkpoint: Checkpoint = None,
     count: int = 60,
 ) -> None:
-    """Fits the weights by which a change is told, and the threshold at which few changes are
-    none.
-    """
+    """Fits the weights of `Change` and prints recall by threshold."""
     captioner = load(checkpoint)
     scenes = read_scenes(
         manifest, label_words, corpus, split="train", count=count, rate=captioner.rate
@@ -530,7 +514,8 @@ def tune(
         recall, false = recall_and_false(scenes, changes[:count], captioner.rate)
         masked = recall_and_false(beds, changes[count:], captioner.rate)
         typer.echo(
-            f"{threshold:4.1f}: {recall:.1%}, {false:.2f} false a minute; over a bed {masked[0]:.1%}, {masked[1]:.2f}"
+            f"{threshold:4.1f}: {recall:.1%}, {false:.2f} false a minute; over a bed "
+            f"{masked[0]:.1%}, {masked[1]:.2f}"
         )
         if false <= MOST_FALSE:
             break

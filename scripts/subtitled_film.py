@@ -1,7 +1,7 @@
-"""A film of known sounds and synthetic speech, its spoken lines as subtitles, and a picture of what
-is put between them.
+r"""Makes a film of known sounds and synthetic speech, with subtitles and a picture.
 
-    python scripts/subtitled_film.py make data/heldout/sounds.csv ../shared/reference/label_words.csv ../shared/corpus film/
+    python scripts/subtitled_film.py make data/heldout/sounds.csv \
+        ../shared/reference/label_words.csv ../shared/corpus film/
     auricle subtitle film/film.mkv --merge film/film.en.srt -o film/film.sdh.srt --no-speech
     python scripts/subtitled_film.py draw film/ docs/subtitles.png
 

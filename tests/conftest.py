@@ -14,7 +14,10 @@ from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.sound.features import FRONT_ENDS, log_mel
 from sounds import chirp
 
-WORDS = "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles rings wails ticks while"
+WORDS = (
+    "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles "
+    "rings wails ticks while"
+)
 
 
 def pytest_configure() -> None:

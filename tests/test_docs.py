@@ -46,19 +46,26 @@ SHOWN = ("README.md", "docs/index.md", "docs/caption.md", "docs/search.md")
 
 # Commands of ours that are not run, and why. The first that fits counts.
 NOT_RUN = {
-    r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not end: tests/live, tests/serving",
+    r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not "
+    r"end: tests/live, tests/serving",
     r"auricle listen( --|$)": "it wants a microphone: tests/live",
-    r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in tests/alerts",
+    r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in "
+    r"tests/alerts",
     r"auricle listen scene.wav": "it is played in real time: tests/live",
     r"auricle bulk": "a cluster takes long to start: tests/bulk/test_bulk.py",
-    r"auricle data (?!audit)": "it fetches gigabytes: tests/data/test_public_data.py does so from this machine",
+    r"auricle data (?!audit)": "it fetches gigabytes: tests/data/test_public_data.py does so from "
+    r"this machine",
     r"auricle data audit": "its data were fetched: tests/data/test_leakage.py",
     r"auricle metrics install": "it fetches half a gigabyte: tests/evaluation/test_install.py",
-    r"auricle (evaluate|compare)": "METEOR takes long to start: tests/evaluation/test_evaluate_command.py",
-    r"auricle (pretrain|train|reproduce|export)": "it trains, or wants what was trained: tests/training, tests/reproduction",
-    r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: tests/checkpoint/test_hub.py",
+    r"auricle (evaluate|compare)": "METEOR takes long to start: "
+    r"tests/evaluation/test_evaluate_command.py",
+    r"auricle (pretrain|train|reproduce|export)": "it trains, or wants what was trained: "
+    r"tests/training, tests/reproduction",
+    r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: "
+    r"tests/checkpoint/test_hub.py",
     r"--checkpoint runs/": "it wants what was trained: tests/training/test_end_to_end.py",
-    r"auricle alert-test .*--positives shots/": "it wants recordings that are not part of the repository",
+    r"auricle alert-test .*--positives shots/": "it wants recordings that are not part of the "
+    r"repository",
     r"ffmpeg .*\| auricle": "it wants FFmpeg's program",
 }
 # Programs that are not ours, and not run.
@@ -261,7 +268,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_media(place / "film.mkv", chirp(2, 3_000, 10, 48_000), 48_000, "aac", video=True)
         (place / "film.en.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nListen!\n")
     (tmp_path / "clotho_captions_evaluation.csv").write_text(
-        "file_name,caption_1,caption_2\nSanta Motor.wav,A machine hums.,A motor is running.\nb.wav,A dog barks.,A dog yaps.\n"
+        "file_name,caption_1,caption_2\nSanta Motor.wav,A machine hums.,A motor is "
+        "running.\nb.wav,A dog barks.,A dog yaps.\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # it would look for fonts anew

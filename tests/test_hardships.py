@@ -99,8 +99,10 @@ def test_a_file_that_cannot_grow_does_not_get_its_name(
 
 
 SAVES = {
-    "array": "from auricle.storage.arrays import ArrayStore; save = lambda path, data: ArrayStore(path, np.float32, 1).add({'a': data}); data = np.zeros(9999)",
-    "weights": "import torch; from auricle.training.weights import save_weights as save; data = {'a': torch.ones(9999)}",
+    "array": "from auricle.storage.arrays import ArrayStore; save = lambda path, data: "
+    "ArrayStore(path, np.float32, 1).add({'a': data}); data = np.zeros(9999)",
+    "weights": "import torch; from auricle.training.weights import save_weights as save; data = "
+    "{'a': torch.ones(9999)}",
 }
 SAVE = """
 import resource

@@ -46,12 +46,13 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_functions_are_short():
-    long = set()
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if code_lines(node) > MOST_FUNCTION_LINES:
-                    long.add(f"{path.relative_to(SOURCE).as_posix()}:{node.name}")
+    long = {
+        f"{path.relative_to(SOURCE).as_posix()}:{node.name}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and code_lines(node) > MOST_FUNCTION_LINES
+    }
     assert long == LONG_FUNCTIONS.keys()
 
 

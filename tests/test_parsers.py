@@ -108,7 +108,9 @@ def names(cls: type, at: str = "") -> list[str]:
 @given(
     st.sampled_from(names(Recipe)),
     st.one_of(
-        st.sampled_from(["1", "-1", "1e400", "nan", "true", '""', "[]", "{}", "[1, [2]]", "{a = 1}", "1979-05-27", "'a'", "="]),
+        st.sampled_from(
+            """1 -1 1e400 nan true "" [] {} [1,[2]] {a=1} 1979-05-27 'a' =""".split()
+        ),
         st.integers().map(str),
         st.floats().map(str),
         st.text(max_size=10),

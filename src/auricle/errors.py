@@ -2,8 +2,9 @@
 
 
 class AuricleError(Exception):
-    """Base of all expected errors; the command line prints its message as one line and exits with
-    1.
+    """Base of all expected errors.
+
+    The command line prints the message as one line and exits with 1.
     """
 
 

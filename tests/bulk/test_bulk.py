@@ -550,7 +550,8 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
     server = shutil.which("moto_server")
     if server is None:
         pytest.skip(
-            "no S3 server: what moto requires clashes with ours: .ci/run puts it into an environment of its own"
+            "no S3 server: what moto requires clashes with ours: .ci/run puts it into an "
+            "environment of its own"
         )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -376,8 +376,8 @@ def test_errors_are_a_line_on_the_command_line_too(folder: Path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert (
-        result.stderr
-        == f"auricle: {folder}/tags.txt is a link that leaves the folder: put the file itself there\n"
+        result.stderr == f"auricle: {folder}/tags.txt is a link that leaves the folder: "
+        "put the file itself there\n"
     )
 
 

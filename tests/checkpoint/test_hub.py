@@ -254,7 +254,8 @@ def test_what_cannot_be_had_is_a_line(stored: Hub, auricle: Callable[..., tuple[
     code, out, errors = auricle("info", "owner/other")
     assert (code, out) == (1, "")
     assert errors == (
-        f"auricle: owner/other is no folder, and no repository on {stored.url} that you may see: `hf auth login` logs you in\n"
+        f"auricle: owner/other is no folder, and no repository on {stored.url} that you may see: "
+        f"`hf auth login` logs you in\n"
     )
     stored.repositories["owner/other"] = {"config.json": b"{}", "model.bin": b"x"}
     assert "is no checkpoint: vocabulary.txt is not there" in auricle("info", "owner/other")[2]

@@ -98,7 +98,8 @@ def test_sentences(run: Run, film: Path) -> None:
 def test_merging_keeps_what_is_there_and_fills_gaps(run: Run, film: Path, tmp_path: Path) -> None:
     spoken, output = tmp_path / "film.en.srt", tmp_path / "film.sdh.srt"
     spoken.write_bytes(
-        b"1\r\n00:00:00,500 --> 00:00:05,000\r\n<i>H\xe4llo</i>\r\n\r\n2\r\n00:00:09,000 --> 00:00:13,900\r\nBye"
+        b"1\r\n00:00:00,500 --> 00:00:05,000\r\n<i>H\xe4llo</i>\r\n\r\n2\r\n00:00:09,000 --> "
+        b"00:00:13,900\r\nBye"
     )
     before = spoken.read_bytes()
     result = run(film, "--merge", spoken, "-o", output)

@@ -75,7 +75,8 @@ def small_corpus(tmp_path: Path) -> Path:
     set."""
     corpus = tmp_path / "shared" / "corpus"
     columns = (
-        "file split source label label_caption clotho_file clotho_split caption_1 caption_2 caption_3 caption_4 caption_5 "
+        "file split source label label_caption clotho_file clotho_split caption_1 caption_2 "
+        "caption_3 caption_4 caption_5 "
         "fsid title author clip_licence set_licence url mn04_top5"
     )
     barks = [
@@ -135,8 +136,13 @@ def small_corpus(tmp_path: Path) -> Path:
         row("audio/human_valid.wav", "human_valid", "12", behind="val"),
         row("audio/human_weak.wav", "human_weak", "13", behind="dev"),
     )
-    write(corpus / "captions/exclude.csv", "clotho_split file_name", ["development", "dev.wav"], ["development", "aside.wav"],
-          ["validation", "val.wav"])  # fmt: skip
+    write(
+        corpus / "captions/exclude.csv",
+        "clotho_split file_name",
+        ["development", "dev.wav"],
+        ["development", "aside.wav"],
+        ["validation", "val.wav"],
+    )
     sets = {
         "development": [
             ["dev.wav", *own["dev"]],
@@ -153,8 +159,13 @@ def small_corpus(tmp_path: Path) -> Path:
             *rows,
         )
     said_twice = own["aside"][0].upper() + "!"  # the words of an excluded sound, of another one
-    write(corpus / "captions/audiocaps_v1/train.csv", "audiocap_id youtube_id start_time caption", ["1", "x", "0", said_twice],
-          ["2", "y", "0", "Rain falls"], ["3", "z", "0", "A man speaks as a dog barks in a yard"])  # fmt: skip
+    write(
+        corpus / "captions/audiocaps_v1/train.csv",
+        "audiocap_id youtube_id start_time caption",
+        ["1", "x", "0", said_twice],
+        ["2", "y", "0", "Rain falls"],
+        ["3", "z", "0", "A man speaks as a dog barks in a yard"],
+    )
     classes = ["Dog", "Speech", *(f"Class {n}" for n in range(2, CLASSES))]
     indexed = ([str(n), "/m", name] for n, name in enumerate(classes))
     write(corpus / "audioset/class_labels_indices.csv", "index mid display_name", *indexed)

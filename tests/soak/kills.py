@@ -129,7 +129,10 @@ def tensors(pattern: str) -> Callable[[Path], dict[str, str]]:
 def rows(folder: Path) -> dict[str, str]:
     """The rows of the index; numbers and times of files aside."""
     with closing(sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)) as database:
-        query = 'SELECT hex(digest), start, "end", caption, tags FROM windows JOIN sounds ON sounds.id = sound ORDER BY 1, 2'
+        query = (
+            'SELECT hex(digest), start, "end", caption, tags FROM windows '
+            "JOIN sounds ON sounds.id = sound ORDER BY 1, 2"
+        )
         found = database.execute(query).fetchall()
         paths = sorted(
             os.path.relpath(path, os.fsencode(folder))

@@ -1,7 +1,7 @@
 """Mutated media: thousands of broken, lying and absurd files, each of which must give a caption or
 one line of error.
 
-    sounds -> every container and codec -> a mutation drawn by (seed, number) -> a worker process that captions it
+    sounds -> every container and codec -> a mutation drawn by (seed, number) -> a worker captions
 
 A worker that dies, hangs, swells or says something else is a failure; the file is kept, and is made
 again by its number.
@@ -235,7 +235,8 @@ def noise(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    few_bits, many_bits, header_bits, cut, beginning, other_ending, chimera, splice, lying_numbers, absurd_wav, noise,
+    few_bits, many_bits, header_bits, cut, beginning, other_ending, chimera, splice, lying_numbers,
+    absurd_wav, noise,
 )  # fmt: skip
 LONG_SHARE = 0.005
 

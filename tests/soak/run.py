@@ -41,7 +41,8 @@ def main(
     """Runs the soak and writes its report; exit code 1 where anything fails."""
     work = keep or Path(tempfile.mkdtemp(prefix="soak-"))
     chosen = "".join(f" --task '{name}'" for name in task or ())
-    what = f"`python tests/soak/run.py --seed {seed} --files {files} --kills {kills}{chosen}` at commit {commit()}"
+    options = f"--seed {seed} --files {files} --kills {kills}{chosen}"
+    what = f"`python tests/soak/run.py {options}` at commit {commit()}"
     began = time.monotonic()
     outcomes = (
         list(track(run_media(seed, files, work / "media", jobs), "Media", files)) if files else []
@@ -58,7 +59,8 @@ def main(
     with written_whole(report) as part:
         part.write_text(text, "utf-8")
     print(
-        f"{report}: {len(failures)} media files failed, {sum(len(r.failures) for r in records)} kills; see {work}"
+        f"{report}: {len(failures)} media files failed, {sum(len(r.failures) for r in records)} "
+        f"kills; see {work}"
     )
     if failures or any(record.failures for record in records):
         raise typer.Exit(1)
@@ -89,16 +91,19 @@ def written(
         "",
         "## Mutated media",
         "",
-        f"{count:,} files, {len(failures)} failures. A failure is a crash, an answer that is neither a caption nor one line,",
+        f"{count:,} files, {len(failures)} failures. A failure is a crash, an answer that is "
+        f"neither a caption nor one line,",
         "over 500 MB, or over 10 s of processor time and 15 s for each hour of sound that decodes.",
         "",
-        "| mutation | files | captioned | refused | failed | slowest, beyond its hours (s) | memory at most (MB) |",
+        "| mutation | files | captioned | refused | failed | slowest, beyond its hours (s) | "
+        "memory at most (MB) |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for name, tally in tallies.items():
         said = tally.said
         lines.append(
-            f"| {name} | {sum(said.values())} | {said['caption']} | {said['refused']} | {said['failed']} "
+            f"| {name} | {sum(said.values())} | {said['caption']} | {said['refused']} | "
+            f"{said['failed']} "
             f"| {tally.slowest:.1f} | {tally.memory >> 20} |"
         )
     lines += [f"- file {number} ({name}): {outcome.failure}" for name, number, outcome in failures]

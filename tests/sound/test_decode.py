@@ -299,7 +299,8 @@ def test_playlists_cannot_reach_other_files(tmp_path, kind):
         "m3u8": hls.format(secret),
         "m3u8-http": hls.format("http://127.0.0.1:9/a.ts"),
         "ffconcat": f"ffconcat version 1.0\nfile {secret}\n",
-        "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n",
+        "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio "
+        "5004 RTP/AVP 0\r\n",
     }.get(kind)
     if text is None:
         assert "no such file" in error_of(f"concat:{secret}|{secret}")

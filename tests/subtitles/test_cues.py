@@ -14,7 +14,8 @@ from auricle.subtitles.cues import GAP, LEFT, LINE, LONGEST, SHORTEST, SPEED, Cu
 CAPTIONS = (
     "A dog barks.",
     "Rain is falling down onto a body of water.",
-    "A man is speaking while a vehicle engine runs and birds chirp in the background followed by a siren wailing.",
+    "A man is speaking while a vehicle engine runs and birds chirp in the background followed by "
+    "a siren wailing.",
     "Music plays.",
     "A woman talks.",
 )

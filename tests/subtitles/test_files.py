@@ -188,8 +188,10 @@ def test_numbers_go_on_where_theirs_end(tmp_path: Path) -> None:
 
 def test_ass_has_columns_and_styles_of_its_own(tmp_path: Path) -> None:
     old = (
-        "[Script Info]\nScriptType: v4.00\n[V4 Styles]\nFormat: Name, Fontname\nStyle: Top,Arial\n[Events]\n"
-        "Format: Marked, Start, End, Style, Text\nDialogue: Marked=0,0:00:01.00,0:00:02.00,Top,Hello, you"
+        "[Script Info]\nScriptType: v4.00\n[V4 Styles]\nFormat: Name, Fontname\nStyle: "
+        "Top,Arial\n[Events]\n"
+        "Format: Marked, Start, End, Style, Text\nDialogue: "
+        "Marked=0,0:00:01.00,0:00:02.00,Top,Hello, you"
     )
     merged = merge_cues(
         read_subtitles(put(tmp_path, old.encode(), "ass")), [Cue(36_003.456, 36_005, "[bell]")]

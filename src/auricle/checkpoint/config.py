@@ -26,7 +26,8 @@ class DecoderConfig:
     tags: int = (
         0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
     )
-    # transformer: the paper's. bart: its layers as BART has them, learnt positions, GELU, tied output. gru: recurrent.
+    # transformer: the paper's. gru: recurrent. bart: its layers as in BART, with learnt positions,
+    # GELU and tied output.
     architecture: Literal["transformer", "bart", "gru"] = "transformer"
     encoder_layers: int = (
         0  # of BART's Transformer encoder between the sound's frames and the decoder
@@ -57,13 +58,14 @@ class BeamOptions:
             raise ValueError(f"beam is {self.beam}: it must be at least 1")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(
-                f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is wanted"
+                f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is "
+                f"wanted"
             )
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure a caption is to be right, fitted by logistic regression: a bias, and the weights of what tells it."""
+    """Logistic regression for the probability that a caption is right: a bias and weights."""
 
     bias: float
     score: float  # of the caption's score
@@ -73,7 +75,7 @@ class Confidence:
 
 @dataclass(frozen=True)
 class SecondEvent:
-    """When a caption goes on with a second event, "... while ...", which is searched for without the words of the first."""
+    """When a caption tells of a second event, which is searched for without the first's words."""
 
     below: float  # only captions less similar to the sound are gone on with
     gain: float  # how much more similar the sentence of both must be
@@ -97,13 +99,15 @@ class CheckpointConfig:
     second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
     confidence: Confidence | None = None  # of captions; None: not calibrated
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
-    padded_frames: int = 0  # log-mel frames that every sound was padded to with zeros, and is again to be captioned; 0: none
+    # Log-mel frames to which training padded every sound with zeros, as captioning must; 0: none.
+    padded_frames: int = 0
     licence: str = "unknown"  # of the weights
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ValueError(
-                f"format {self.format}, and this auricle reads {FORMAT}: install the one that wrote it"
+                f"format {self.format}, and this auricle reads {FORMAT}: install the one that "
+                f"wrote it"
             )
         # What a search may cost is not for whoever made the folder to say.
         limits = {

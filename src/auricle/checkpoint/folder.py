@@ -121,14 +121,14 @@ def _fetched(name: str, revision: str | None) -> Path:
         from auricle.checkpoint.hub import fetch
     except ModuleNotFoundError:
         raise AuricleError(
-            f"{name} is no folder; to look for it on the Hugging Face Hub: pip install 'auricle[hub]'"
+            f"{name} is no folder; to look for it on the Hugging Face Hub: pip install "
+            f"'auricle[hub]'"
         ) from None
     return fetch(name, revision, FILES | MORE_FILES)
 
 
 def check_files(folder: Path) -> None:
-    """Refuses a folder whose files lie elsewhere, are no files, or are larger than any
-    checkpoint's.
+    """Refuses a folder with files that lie elsewhere, are not regular, or are too large.
 
     Raises:
         AuricleError: the first of them.
@@ -154,8 +154,9 @@ def check_files(folder: Path) -> None:
 
 
 def _is_within(path: Path, folder: Path) -> bool:
-    """Whether a file really lies in the folder. An installer may link the package's own; the Hub's
-    cache links to its blobs.
+    """Whether a file really lies in the folder.
+
+    An installer may link the package's own files, and the Hub's cache links to its blobs.
     """
     if folder == EMBEDDED:
         return True
@@ -167,8 +168,7 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 
 def card(checkpoint: Checkpoint, name: str) -> str:
-    """What people and the Hub are told of a checkpoint: its own README.md, or else what its
-    configuration says.
+    """The card for people and the Hub: the folder's README.md, or one made from its configuration.
 
     Args:
         checkpoint: the folder.
@@ -182,7 +182,8 @@ def card(checkpoint: Checkpoint, name: str) -> str:
     facts = {
         "front end": config.front_end,
         "encoder": f"{config.encoder.architecture}, width {config.encoder.width:g}",
-        "decoder": f"{config.decoder.architecture}, {config.decoder.layers} layers of {config.decoder.width}",
+        "decoder": f"{config.decoder.architecture}, {config.decoder.layers} layers of "
+        "{config.decoder.width}",
         "vocabulary": f"{len(checkpoint.vocabulary)} words",
         "tags": f"{len(checkpoint.tags)} classes of sounds" if checkpoint.tags else "none",
         "compares sounds with sentences": "yes" if config.space else "no",
@@ -203,9 +204,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Tells checkpoints apart that do not say the same: SHA-256, in hexadecimal, of what the folder
-    captions with.
-    """
+    """The SHA-256, in hexadecimal, of all files that affect captions."""
     whole = hashlib.sha256()
     for name in FILES:
         path = folder / name

@@ -20,8 +20,7 @@ from auricle.errors import AuricleError
 
 
 def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
-    """The folder of a repository, from the Hub's cache where it is there already, also without a
-    network.
+    """The folder of a repository; from the Hub's cache if it is there, even without a network.
 
     Args:
         name: owner/name.
@@ -44,7 +43,8 @@ def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
             for file in snapshot(dry_run=True):
                 if (file.file_size or 0) > files[file.filename]:
                     raise AuricleError(
-                        f"{name}: {file.filename} has {file.file_size} bytes, and at most {files[file.filename]} are read"
+                        f"{name}: {file.filename} has {file.file_size} bytes, and at most "
+                        f"{files[file.filename]} are read"
                     ) from None
         return Path(snapshot())
 
@@ -87,7 +87,8 @@ def _problems(api: HfApi, name: str, revision: str | None) -> Iterator[None]:
         ) from None
     except RepositoryNotFoundError:
         raise AuricleError(
-            f"{wanted} is no folder, and no repository on {api.endpoint} that you may see: `hf auth login` logs you in"
+            f"{wanted} is no folder, and no repository on {api.endpoint} that you may see: `hf "
+            f"auth login` logs you in"
         ) from None
     except RevisionNotFoundError:
         raise AuricleError(f"{name} on {api.endpoint} has no revision {revision}") from None

@@ -20,8 +20,10 @@ BART_SPECIAL = {"<s>": SOS, "<pad>": PAD, "</s>": EOS, "<unk>": UNKNOWN}
 PRE_TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+")
 # Words that a good caption may well use twice.
 STOP_WORDS = frozenset(
-    "a an the and or but then while as with without of in on at by to into onto from for over under near is are was were be "
-    "being it its their his her that this which who there some several another other each one two up down out off through".split()
+    "a an the and or but then while as with without of in on at by to into onto from for over "
+    "under near is are was were be "
+    "being it its their his her that this which who there some several another other each one two "
+    "up down out off through".split()
 )
 
 
@@ -58,8 +60,9 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Reads `vocabulary.txt`, one word a line, the special ones first; pieces of words, where
-        `merges.txt` is beside it.
+        """Reads `vocabulary.txt`, one word per line, special ones first.
+
+        Where `merges.txt` stands next to it, the words are pieces of words.
         """
         lines = path.read_text("utf-8").split("\n")[:-1]
         if tuple(lines[: len(SPECIAL)]) != SPECIAL:
@@ -70,9 +73,7 @@ class Vocabulary:
         return Subwords(known, _read_merges(merges)) if merges.exists() else cls(known)
 
     def with_tasks(self, count: int) -> "Vocabulary":
-        """The same, and so many tokens that stand before captions of further data sets, in place of
-        `<sos>`.
-        """
+        """The vocabulary with tokens that replace `<sos>` before captions of further data sets."""
         return Vocabulary(
             [*self.words[len(SPECIAL) :], *(TASK.format(task) for task in range(1, count + 1))]
         )
@@ -95,14 +96,15 @@ class Vocabulary:
         return word in self._numbers
 
     def encode(self, caption: str, task: int = 0) -> list[int]:
-        """`<sos>` or the token of a task, the numbers of the words (`<unk>` for those not known),
-        `<eos>`.
+        """The numbers of a caption: `<sos>` or the task's token, the words, `<eos>`.
+
+        Unknown words are `<unk>`.
         """
         beginning = self._numbers[TASK.format(task)] if task else SOS
         return [beginning, *(self._numbers.get(word, UNKNOWN) for word in words(caption)), EOS]
 
     def numbers(self, some: Iterable[str]) -> list[int]:
-        """The numbers of those of the words that are known."""
+        """The numbers of the known words."""
         return [self._numbers[word] for word in some if word in self._numbers]
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
@@ -117,8 +119,7 @@ class Vocabulary:
 
 
 class Subwords(Vocabulary):
-    """Pieces of words by byte-pair encoding (Sennrich et al. 2016) of bytes, as the tokenizer of
-    BART has them.
+    """Byte-pair encoding of bytes (Sennrich et al. 2016), as in BART's tokenizer.
 
     Args:
         known: the pieces, in the order of their numbers, without the special ones; a piece that
@@ -134,8 +135,7 @@ class Subwords(Vocabulary):
 
     @classmethod
     def read_published(cls, folder: Path) -> "Subwords":
-        """Reads `vocab.json` and `merges.txt` as `auricle data weights bart-tokenizer` fetches
-        them.
+        """Reads `vocab.json` and `merges.txt`, which `auricle data weights bart-tokenizer` fetches.
 
         Raises:
             AuricleError: they are missing or not what they should be.
@@ -152,7 +152,8 @@ class Subwords(Vocabulary):
             *range(len(ordered))
         ]:
             raise AuricleError(
-                f"{folder / 'vocab.json'}: not BART's: its first pieces are not {' '.join(BART_SPECIAL)}"
+                f"{folder / 'vocab.json'}: not BART's: its first pieces are not "
+                f"{' '.join(BART_SPECIAL)}"
             )
         return cls(ordered[len(SPECIAL) :], merges)
 
@@ -176,9 +177,7 @@ class Subwords(Vocabulary):
         return [SOS, *(number for part in parts for number in self._divide(part)), EOS]
 
     def numbers(self, some: Iterable[str]) -> list[int]:
-        """The numbers of those of the words that are one piece, at the beginning of a caption or
-        after it.
-        """
+        """The numbers of the words that are a single piece, at a caption's start or within it."""
         divided = [self._divide(text) for word in some for text in (word, f" {word}")]
         return [pieces[0] for pieces in divided if len(pieces) == 1 and pieces[0] != UNKNOWN]
 
@@ -212,8 +211,9 @@ class Subwords(Vocabulary):
 
 
 def _byte_letters() -> dict[str, int]:
-    """The byte that each letter of a piece stands for: printable ones are themselves, the others
-    come after them all.
+    """The byte of each letter of a piece.
+
+    Printable bytes stand for themselves; the others follow all letters.
     """
     themselves = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in themselves]

@@ -195,9 +195,13 @@ def _print_trial(trial: "Trial") -> None:
     low, high = wilson(proposed.heard, len(trial.positives))
     right = wilson(proposed.heard, proposed.heard + proposed.false)
     typer.echo(
-        f"\n{len(trial.positives)} positives; {len(trial.negatives)} negatives, {trial.hours * 60:.1f} minutes\n"
-        f"proposed, by the best F1: {proposed.threshold:.2f}, with precision {proposed.precision:.2f} "
-        f"({right[0]:.2f} to {right[1]:.2f}), recall {proposed.recall:.2f} ({low:.2f} to {high:.2f}), "
+        f"\n{len(trial.positives)} positives; {len(trial.negatives)} negatives, "
+        f"{trial.hours * 60:.1f} minutes\n"
+        f"proposed, by the best F1: {proposed.threshold:.2f}, with precision "
+        f"{proposed.precision:.2f} "
+        f"({right[0]:.2f} to {right[1]:.2f}), recall {proposed.recall:.2f} ({low:.2f} to "
+        f"{high:.2f}), "
         f"{proposed.false_per_hour:.1f} false alarms an hour\n\n"
-        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\nthreshold = {proposed.threshold:.2f}"
+        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\nthreshold = "
+        f"{proposed.threshold:.2f}"
     )

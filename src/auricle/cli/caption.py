@@ -137,7 +137,7 @@ def rank(
     top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
     jobs: Jobs = None,
 ) -> None:
-    """Sort sounds by a sentence, the most similar first; a sound over 30 s counts as its most similar 10 s.
+    """Sort sounds by a sentence, the most similar first; a long sound counts as its best 10 s.
 
     Examples:
 

@@ -20,7 +20,7 @@ def push(
         str, typer.Option("--message", "-m", help="Of the commit.")
     ] = "Push by auricle",
 ) -> None:
-    """Put a checkpoint on the Hugging Face Hub, with its README.md as its card, or one made of what it says of itself.
+    """Put a checkpoint on the Hugging Face Hub, with its README.md as card, or a generated one.
 
     `hf auth login` logs you in. Nothing but what belongs to a checkpoint is pushed.
 
@@ -47,7 +47,7 @@ def info(
     target: Annotated[Path | None, typer.Argument(help="A checkpoint folder, or a recipe.")] = None,
     settings: Settings = None,
 ) -> None:
-    """Say what a checkpoint is and under which licence, or how many parameters a recipe's parts have.
+    """Describe a checkpoint and its licence, or count the parameters of a recipe's networks.
 
     Examples:
 
@@ -71,10 +71,12 @@ def info(
     print(f"front end   {config.front_end}")
     print(f"encoder     {config.encoder.architecture}, width {config.encoder.width:g}")
     print(
-        f"decoder     {config.decoder.layers} layers of {config.decoder.width}, {config.decoder.heads} heads"
+        f"decoder     {config.decoder.layers} layers of {config.decoder.width}, "
+        f"{config.decoder.heads} heads"
     )
     print(f"vocabulary  {len(checkpoint.vocabulary)} words")
-    tags = f"{len(checkpoint.tags)} classes, of which the likeliest {config.decoder.tags} guide the decoder"
+    most = config.decoder.tags
+    tags = f"{len(checkpoint.tags)} classes, of which the likeliest {most} guide the decoder"
     print(f"tags        {tags if config.decoder.tags else 'none'}")
     space = f"{config.space} dimensions in which sounds and sentences are compared"
     print(f"space       {space if config.space else 'none'}")

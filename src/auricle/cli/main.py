@@ -107,9 +107,7 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Runs a command. An error that a user can fix is one line on standard error and exit code
-    1.
-    """
+    """Runs a command; an error that a user can fix is one line and exit code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text; in JSON what replaces their bytes reads back as the same
         # name.

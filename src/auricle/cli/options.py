@@ -49,7 +49,8 @@ Paths = Annotated[
 CheckpointFolder = Annotated[
     Path | None,
     typer.Option(
-        help="Checkpoint folder, or owner/name on the Hugging Face Hub; the embedded model if left out."
+        help="Checkpoint folder, or owner/name on the Hugging Face Hub; "
+        "the embedded model if left out."
     ),
 ]
 Jobs = Annotated[

@@ -59,12 +59,11 @@ def reproduce(
         bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")
     ] = False,
 ) -> None:
-    """Train the paper's systems, score them, and write its tables: again after a stop, it goes on
-    where it was.
+    """Train the paper's systems, score them, and write the paper's tables.
 
-    What is trained already is kept. The report holds Table 1 and Table 2 beside the paper's
-    columns, mean and spread over seeds, paired tests, curves, captions side by side, and all
-    commands.
+    After a stop, the same command goes on; finished trainings are kept. The report
+    holds Table 1 and Table 2 next to the paper's columns, mean and spread over seeds, paired tests,
+    curves, captions side by side, and all commands.
 
     Examples:
 
@@ -108,7 +107,8 @@ def print_plan(plan: "Plan") -> None:
     sounds = ", ".join(f"{len(scored.items)} sounds of {scored.name}" for scored in plan.sets)
     total = sum(its.seconds for its in found)
     console.print(
-        f"about {total / 60:.0f} minutes of training, by operations counted and this machine's speed."
+        f"about {total / 60:.0f} minutes of training, by operations counted and this machine's "
+        f"speed."
     )
     console.print(f"Each captions {sounds}, and is scored.")
     for run in plan.runs:

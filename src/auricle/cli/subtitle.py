@@ -107,7 +107,8 @@ def subtitle(
         forms.add(cast("Form", form.value))
     if len(forms) > 1:
         raise AuricleError(
-            f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one format"
+            f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one "
+            f"format"
         )
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")

@@ -1,6 +1,4 @@
-"""Captions without sound, each with tags such as a sound of its words might have; and tags that
-sounds do have.
-"""
+"""Captions without sound, with made tags; and the target tags of sounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +14,7 @@ ELSEWHERE = 0.15  # share of noise tags that have nothing to do with what is tol
 
 @dataclass(frozen=True)
 class SoundTags:
-    """What the tags of sounds should be: as likely as a tagger heard them, or as a caption tells of
-    them.
-    """
+    """The target tags of sounds: from a tagger, or from the words of a caption."""
 
     heard: np.ndarray  # (sounds, 527), probabilities
     told: Mapping[
@@ -26,9 +22,7 @@ class SoundTags:
     ]  # caption -> the classes that its words are near to, with their similarities
 
     def of(self, sounds: Sequence[int], captions: Sequence[str]) -> np.ndarray:
-        """(527,) probabilities for sounds heard together, each with its caption: what is true of
-        one is true of all.
-        """
+        """(527,) probabilities for sounds heard together; a tag of one is a tag of all."""
         tags = self.heard[list(sounds)].max(0)
         for caption in captions:
             for number, similarity in self.told.get(caption, {}).items():
@@ -37,8 +31,7 @@ class SoundTags:
 
 
 class Texts:
-    """Captions and the probabilities that a tagger might give; a function of the seed, the epoch
-    and the place alone.
+    """Captions and tag probabilities, drawn by the seed, the epoch and the position alone.
 
     A tagger is never sure: the probabilities of a real sound's likeliest tags are dealt out, the
     tags read off the caption get the higher of them, and the rest go to classes that the tagger
@@ -74,8 +67,7 @@ class Texts:
         self._cumulative = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
 
     def order(self, seed: int, epoch: int, batches: int, size: int) -> np.ndarray:
-        """Which captions an epoch visits, (batches, size): those of like length together, so that
-        little is padded.
+        """The captions that an epoch visits, (batches, size); sorted by length, to pad little.
 
         All are visited before any is again, but for the order within an epoch.
         """

@@ -1,5 +1,4 @@
-"""Archives from elsewhere, unpacked so that nothing lands outside of one folder, which appears
-whole or not at all.
+"""Unpacks archives into one folder, which appears whole or not at all.
 
 zip, tar, 7z -> each member checked -> folder.part/ -> folder/
 """

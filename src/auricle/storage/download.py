@@ -74,7 +74,8 @@ def require_space(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise AuricleError(
-            f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on its disk"
+            f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on "
+            f"its disk"
         )
 
 
@@ -258,7 +259,8 @@ def _span(status: int, headers: email.message.Message) -> tuple[int, int | None]
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         if found is None:
             raise OSError(
-                f"a part of the file without a usable Content-Range: {headers.get('Content-Range')!r}"
+                f"a part of the file without a usable Content-Range: "
+                f"{headers.get('Content-Range')!r}"
             )
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = headers.get("Content-Length", "")
@@ -272,9 +274,7 @@ def _is_lasting(error: Exception) -> bool:
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether there is no such server or no network, which at the first try is not worth a
-    second.
-    """
+    """Whether there is no such server or no network, so that a retry would be pointless."""
     return isinstance(getattr(error, "reason", None), socket.gaierror | ConnectionRefusedError)
 
 

@@ -1,6 +1,4 @@
-"""What networks are made of, and how such dataclasses are read from TOML and JSON with errors that
-name the field.
-"""
+"""Reads dataclasses from TOML and JSON tables, with errors that name the field."""
 
 import dataclasses
 import difflib
@@ -74,5 +72,6 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
         return value
     wanted = hint.__name__ if isinstance(hint, type) else str(hint)
     raise AuricleError(
-        f"{where}: {name} is {value!r}: {'table' if dataclasses.is_dataclass(hint) else wanted} is wanted"
+        f"{where}: {name} is {value!r}: {'table' if dataclasses.is_dataclass(hint) else wanted} "
+        f"is wanted"
     )

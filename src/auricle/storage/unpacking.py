@@ -38,7 +38,7 @@ class Unpacking:
         self._open: BinaryIO | None = None
 
     def target(self, name: str, *, link: bool) -> Path | None:
-        """Where a member goes, or None, as for folders, whose names end in a slash; refuses what no honest archive holds."""
+        """The target of a member, or None for folders; refuses members that leave the folder."""
         self.members += 1
         parts = re.split(r"[/\\]", name)
         if (
