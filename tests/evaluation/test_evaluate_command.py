@@ -93,6 +93,14 @@ def test_errors_are_ours_for_the_main_program_to_print(files: Path) -> None:
         run("metrics", "install", "--from", files)
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0"])
+def test_a_time_limit_is_a_number_of_seconds(files: Path, seconds: str) -> None:
+    arguments = ["compare", files / "a.jsonl", files / "b.csv", "--time-limit", seconds]
+    arguments += ["--references", files / "references.csv"]
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == 2
+
+
 def test_install_from_a_folder(java: str, shared: Callable[[str], Path]) -> None:
     del java
     assert "SPICE is ready" in run("metrics", "install", "--from", shared("reference/spice/jars"))

@@ -1,5 +1,6 @@
 """The commands `evaluate`, `compare` and `metrics install`."""
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,10 +66,19 @@ Encoding = Annotated[
     str | None,
     typer.Option(help="The files' encoding, where it is not UTF-8 or UTF-16: latin-1, cp1252, ..."),
 ]
+
+
+def _finite(seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise typer.BadParameter("give a number of seconds")
+    return seconds
+
+
 TimeLimit = Annotated[
     float,
     typer.Option(
         min=1.0,
+        callback=_finite,
         help="Seconds that METEOR or SPICE may take for one caption. "
         "A caption that takes longer has no score there.",
     ),
