@@ -1,125 +1,49 @@
-"""Captions as captions for the deaf have them: "A dog barks while rain falls down." becomes "dog
-barking, rain falling".
+"""Labels in the style of subtitles for the deaf: "dog barking, rain falling".
 
-    sentence -> clauses -> who, does what, to what -> phrases
+    "A dog barks while rain falls down." -> clauses -> subject, verb, object -> labels
 
-Rules instead of a parser: captions are plain sentences, whose verbs are nearly all in the list
-below. What follows a verb is dropped, save an object; what a clause says of how, where and for how
-long is dropped too.
+Captions are plain sentences, and words.toml lists nearly all of their verbs, so rules replace a
+parser. A label keeps subject, verb and object. It drops manner, place and duration.
 """
 
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from auricle.captioning.results import Tag
 
-# What things that are heard do, and people who are.
-_VERBS = """
-accelerate announce answer argue applaud approach baa babble bang bark beat beep belch bellow bend blare blast bleat
-bleep blow boil bounce brake break breathe brew bristle brush bubble bump burble burn burp burst buzz cackle call
-caterwaul caw chant chat chatter cheep cheer chew chime chip chirp chitter chomp choo chop chuckle chug churn clack
-clang clank clap clash clatter clean clear click clink clip clip-clop clop close cluck clunk coo cook cough crack
-crackle crank crash crawl creak crinkle croak crow crumble crumple crunch crush cry cut decelerate deliver dial dig
-ding discuss drag drain draw dribble drill drink drip drive drizzle drone drop drum eat echo empty erupt exhale
-explode fall fart file fill fire fizz flap flick flip flow flush flutter fly fry gallop gargle gasp giggle grate grind
-groan growl grumble grunt gulp gurgle gush hammer hiccup hiss hit hoot honk howl hum idle inhale jangle jingle kick
-knock land lap laugh leak lick lock march meow mew moan moo mow mumble munch murmur mutter narrate neigh oink open
-pace pant pass patter peck peel ping play plop pop pound pour pull pulsate pulse pump punch purr push quack rain rap
-rasp rattle recede repeat reverberate rev reverse ride ring rip ripple roar roll rotate row rub ruffle rumble run rush
-rustle sail sand saw scamper scrape scratch scream screech scribble scrub scuff scuffle set sew shake sharpen shatter
-shave shoot shout shovel shriek shuffle shut sigh sing sip sizzle skid slam slap slice slide slosh slow slurp smack
-smash snap snarl sneeze snicker sniff sniffle snip snore snort sob spark sparkle speak speed spin splash splatter
-splinter splutter spray sprinkle sputter squawk squeak squeal squish stamp start steam step stir stomp stop stream
-strike strum sway sweep swim swing swirl swish swoosh talk tap tear thud thump thunder tick tick-tock tinkle toll
-tooth toot touch travel trickle trill trot tune turn tweet twitter type vacuum vibrate vocalize wail wake walk warble
-wash weld wheeze whimper whine whinny whip whir whirl whirr whisper whistle whiz whoop whoosh work wrap write yap yell
-yelp yip yodel yowl zip zoom converse communicate cascade respond fade circle cross move jog hop jump climb lift
-operate pick place put squeeze stroke swallow throw toss tumble unlock wipe
-"""
-# Followed by another verb, they give way to it: "starts to bark", "uses a saw to cut wood".
-_ASPECTS = frozenset(
-    "start begin continue keep try use attempt proceed stop go appear seem pretend".split()
-)
-# They say that something is heard and no more: "music can be heard", "a hum goes on".
-_WEAK = frozenset(
-    "hear occur happen exist sound come go continue last make produce emit have get become remain follow increase"
-    " decrease".split()
-)
-# that they say nothing else holds only of what is made
-_MAKING = frozenset({"make", "produce", "emit", "have"})
-_PAST = {
-    "beaten": "beat", "blew": "blow", "blown": "blow", "broke": "break", "broken": "break", "cut": "cut", "drew": "draw",
-    "drove": "drive", "driven": "drive", "fell": "fall", "fallen": "fall", "flew": "fly", "flown": "fly", "heard": "hear",
-    "hit": "hit", "made": "make", "ran": "run", "rang": "ring", "rung": "ring", "sang": "sing", "sung": "sing", "sawn": "saw",
-    "set": "set", "shaken": "shake", "shook": "shake", "shot": "shoot", "shut": "shut", "spoke": "speak", "spoken": "speak",
-    "spun": "spin", "struck": "strike", "swept": "sweep", "swung": "swing", "thrown": "throw", "tore": "tear", "torn": "tear",
-    "went": "go", "written": "write", "came": "come", "began": "begin", "kept": "keep", "had": "have",
-    "got": "get", "became": "become",
-}  # fmt: skip
-_BE = frozenset("is are was were be been being am can could will would has have had".split())
-_CONJUNCTIONS = frozenset(
-    "and while as with then before after when until but or , ; : plus whilst during although though because where".split()
-)
-_PREPOSITIONS = frozenset(
-    "on in at into onto against by from over under underneath around near down up through to of off for along"
-    " alongside across past inside outside toward towards between among amongst amidst without behind above below"
-    " beneath within out back away like beside upon throughout together again forth nearby ahead overhead about beyond"
-    " via".split()
-)
-_DETERMINERS = frozenset(
-    "a an the some several many multiple few one two three four five various another other others more most all both"
-    " each every his her their its our your my this that these those there it's lots much any no who which so also"
-    " still just".split()
-)
-_PRONOUNS = frozenset("it they he she time them him something".split())
-# "a group of birds" is birds.
-_MEASURES = frozenset(
-    "group groups number couple lot lots bunch series variety flock herd pack pair set amount piece pieces kind kinds"
-    " type types sort sound sounds noise noises burst bursts stream streams gust gusts chorus line lines sequence"
-    " succession swarm crowd round rounds drop drops sheet body lots plenty dozens hundreds collection row array"
-    " mixture bit bits part".split()
-)
-_PLAIN = frozenset(
-    "very extremely quite rather somewhat high pitched high-pitched medium adult certain single different same young"
-    " old own large small little big tiny huge long short consistent constant continuous continual steady ongoing"
-    " regular repeated particular nearby moderate additional overall general generic similar slight present audible".split()
-)
-_MANNER = frozenset(
-    "times time twice once again fast hard loud louder quieter softer slow slower faster closer well while seconds"
-    " second minutes way lot bit first forth here there too much more most high low deep nonstop long simultaneously"
-    " then now further farther ones each it them himself herself itself themselves one another other pace speed rate"
-    " rhythm rhythms".split()
-)
-_PEOPLE = frozenset(
-    "man men male males woman women female females person people someone somebody child children kid kids boy boys"
-    " girl girls baby babies crowd audience lady guy speaker announcer narrator reporter adult adults group family"
-    " toddler toddlers voice voices individual individuals gentleman infant teacher students human humans".split()
-)
-_SEVERAL = frozenset(
-    "men males women females people children kids boys girls crowd audience adults voices group family toddlers"
-    " students humans individuals babies".split()
-)
-_SAYING = frozenset(
-    "speak talk say converse communicate chat chatter narrate announce discuss shout yell whisper murmur mutter"
-    " mumble babble vocalize".split()
-)
-_WORDS = frozenset(
-    "speech speeches conversation conversations monologue announcement words discussion dialogue story".split()
-)
-_SPEECH = _WORDS | frozenset(
-    "voice voices narration chatter chatting speaking talking speaker".split()
-)
-_MUSIC = frozenset(
-    "music musical song songs melody melodies tune tunes guitar guitars piano drum drums band orchestra singing sings"
-    " sing singer singers instrument instruments violin accordion flute trumpet saxophone cello harp choir chord"
-    " chords beat beats bass keyboardist jazz rock pop hymn chant ukulele banjo synthesizer organ harmonica".split()
-)
+_LISTS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+
+
+def _set(name: str) -> frozenset[str]:
+    return frozenset(_LISTS[name].split())
+
+
+_VERBS, _PAST = _LISTS["verbs"], _LISTS["past"]
+_ASPECTS = _set("aspect_verbs")
+_WEAK = _set("weak_verbs")
+_MAKING = _set("making_verbs")
+_BE = _set("auxiliaries")
+_CONJUNCTIONS = _set("conjunctions")
+_PREPOSITIONS = _set("prepositions")
+_DETERMINERS = _set("determiners")
+_PRONOUNS = _set("pronouns")
+_MEASURES = _set("measures")
+_PLAIN = _set("plain_adjectives")
+_MANNER = _set("manner")
+_PEOPLE = _set("people")
+_SEVERAL = _set("several_people")
+_SAYING = _set("speech_verbs")
+_WORDS = _set("speech_objects")
+_MUSIC = _set("music")
+_SPEECH = _WORDS | _set("speech_nouns")
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """What one source does: "dog barking"."""
+    """The label of one source: "dog barking"."""
 
     text: str
     speech: bool = False
@@ -127,12 +51,11 @@ class Phrase:
 
 
 def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:
-    """What is heard, in the order of the caption, nothing twice; the likeliest tag where the
-    caption says nothing.
+    """The labels of a caption, in its order, without repetition; else the most probable tag.
 
     Args:
         caption: a sentence.
-        tags: the likeliest first.
+        tags: the most probable one first.
     """
     found = [phrase for phrase in dict.fromkeys(_phrases(caption)) if phrase.text]
     if not found and tags:
@@ -142,7 +65,7 @@ def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:
 
 
 def _phrases(caption: str) -> Iterator[Phrase]:
-    # the first of two who do something together, or something that does nothing
+    # A subject without a verb: the first of two subjects of one verb, or a thing alone.
     pending: list[str] = []
     said = False
     for joint, clause in _clauses(caption):
@@ -192,9 +115,7 @@ def _clauses(caption: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _verbs(clause: Sequence[str]) -> list[int]:
-    """Where the verbs of a clause stand that go together, the last saying most: "is trying to
-    start".
-    """
+    """The positions of the verbs that belong together, the main one last: "is trying to start"."""
     found: list[int] = []
     for at, word in enumerate(clause):
         before = clause[:at]
@@ -216,9 +137,7 @@ def _verbs(clause: Sequence[str]) -> list[int]:
 
 
 def _plural(before: Sequence[str]) -> bool:
-    """Whether a verb without an ending can stand here: "dogs bark", "a loud bark"; "starts to
-    bark".
-    """
+    """Whether a base form here can be a verb: "dogs bark", "starts to bark"; not "a loud bark"."""
     if not before:
         return False
     word = next((w for w in reversed(before) if not w.endswith("ly")), "")
@@ -235,11 +154,11 @@ def _people(noun: Sequence[str]) -> bool:
 
 
 def _noun(words: Sequence[str], *, doer: bool = False) -> list[str]:
-    """The two words of a noun phrase that say most: "a large group of crows nearby" is "crows".
+    """The two most telling words of a noun phrase: "a large group of crows nearby" is "crows".
 
     Args:
         words: the phrase.
-        doer: whether it is who does something: "audio of a woman" is then "woman".
+        doer: whether it is the subject of a verb: "audio of a woman" is then "woman".
     """
     kept: list[str] = []
     for word in words:
@@ -258,13 +177,12 @@ def _noun(words: Sequence[str], *, doer: bool = False) -> list[str]:
 
 
 def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list[str]:
-    """The verb in its form on -ing, or "being" and what is done, with its object; nothing where it
-    only says that it is heard.
+    """The verb as a participle with its object; empty for verbs that say only "is heard".
 
     Args:
-        clause: of words.
-        verb: its place.
-        keep_place: whether it matters where: nobody else is named who "types on a keyboard".
+        clause: its words.
+        verb: the position of the verb.
+        keep_place: whether to keep the place: "types on a keyboard" without a subject.
     """
     word, base, rest = clause[verb], FORMS[clause[verb]], clause[verb + 1 :]
     if (
@@ -299,8 +217,9 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
 
 
 def _phrase(who: Sequence[str], deed: Sequence[str]) -> Phrase:
-    """Joined, and told apart: speech, music, or neither. What people say is speaking, or talking
-    where there are several.
+    """Joins subject and verb, and classifies the label: speech, music, or neither.
+
+    Speech is "speaking", or "talking" of several people.
     """
     words = [*who, *deed]
     does = FORMS.get(deed[0]) if deed else None
