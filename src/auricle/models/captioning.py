@@ -206,23 +206,21 @@ class CaptioningModel(nn.Module):
         return self.decoder(embedded, memory, mask)
 
     def next_log_probs(self, log_mel: Tensor, frames: Tensor) -> NextLogProbs:
-        """What the beam search needs to caption a batch: (batch, frames, mels), (batch,)."""
-        memory, mask = self.remember(*self.hear(log_mel, frames))
-        memory_keys, memory_values = self.decoder.memory_keys_values(memory)
-        layers, batch, heads, _, size = memory_keys.shape
-        past_keys = past_values = memory_keys.new_zeros(layers, batch, heads, 0, size)
+        """Returns the function that a beam search needs for a batch.
+
+        Args:
+            log_mel: (batch, frames, mels), padded at the end.
+            frames: (batch,), the number of frames with sound.
+        """
+        state = self.decoder.begin(*self.remember(*self.hear(log_mel, frames)))
 
         def function(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-            nonlocal past_keys, past_values
+            nonlocal state
             with torch.inference_mode():
-                log_probs, past_keys, past_values, _ = self.decoder.step(
+                log_probs, state, _ = self.decoder.step(
                     torch.as_tensor(tokens, device=log_mel.device),
                     torch.as_tensor(parents, device=log_mel.device),
-                    past_keys,
-                    past_values,
-                    memory_keys,
-                    memory_values,
-                    mask,
+                    state,
                 )
             return log_probs.cpu().numpy()
 

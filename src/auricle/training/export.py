@@ -14,6 +14,7 @@ from torch.export import Dim
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
+from auricle.models.decoder_state import DecoderState
 from auricle.sound.features import front_end
 from auricle.storage.files import written_whole
 from auricle.training.weights import load_strictly, load_weights
@@ -50,7 +51,8 @@ class _EncoderGraph(nn.Module):
         model = self._model[0]
         features, mask, tags = model.hear(log_mel, torch.tensor([log_mel.shape[1]]))
         memory, _ = model.remember(features, mask, tags)
-        outputs = self.decoder.memory_keys_values(memory)
+        state = self.decoder.begin(memory)
+        outputs = (state.memory_keys, state.memory_values)
         if tags is not None:
             outputs = (*outputs, tags)
         if self.space is not None:
@@ -85,9 +87,9 @@ class _StepGraph(nn.Module):
         memory_keys: Tensor,
         memory_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.decoder.step(
-            tokens, parents, past_keys, past_values, memory_keys, memory_values
-        )
+        state = DecoderState(past_keys, past_values, memory_keys, memory_values)
+        log_probs, state, attention = self.decoder.step(tokens, parents, state)
+        return log_probs, state.past_keys, state.past_values, attention
 
 
 def load_model(checkpoint: Checkpoint) -> CaptioningModel:
