@@ -10,7 +10,7 @@ import torch
 
 from auricle.captioning.captioner import load
 from auricle.checkpoint.vocabulary import Vocabulary, words
-from auricle.data.batches import Batches
+from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
@@ -111,7 +111,8 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
     cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
     spectrograms = cache.load([item.file for item in scored.items], progress=False)
-    batches = Batches(scored.items, spectrograms, vocabulary, recipe.pretrain.batch_size)
+    options = BatchOptions(recipe.pretrain.batch_size)
+    batches = Batches(scored.items, spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
     return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2

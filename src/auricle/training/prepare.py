@@ -12,9 +12,10 @@ from rich.progress import track
 from torch import Tensor
 
 from auricle.checkpoint.vocabulary import SPECIAL, Subwords, Vocabulary
-from auricle.data.batches import Batches, Mixtures
+from auricle.data.batches import Batches, BatchOptions, Share
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item, read_manifest
+from auricle.data.mixtures import Mixtures
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS
@@ -68,20 +69,22 @@ class Data:
         mixtures = None
         if augmentation is not None and augmentation.mixtures:
             mixtures = Mixtures(augmentation.mixtures, front_end(self.config.front_end))
+        options = BatchOptions(
+            size,
+            rounds=self.config.captions_per_epoch if rounds is None else rounds,
+            visits_per_label=self.config.visits_per_label if rounds is None else 0,
+            padded_frames=self.longest,
+            mixtures=mixtures,
+            texts_per_batch=texts_per_batch,
+        )
         return Batches(
             self.train,
             self.spectrograms[: len(self.train)],
             self.vocabulary,
-            size,
-            rounds=self.config.captions_per_epoch if rounds is None else rounds,
-            per_label=self.config.visits_per_label if rounds is None else 0,
-            longest=self.longest,
-            mixtures=mixtures,
+            options,
             texts=self.texts,
-            texts_per_batch=texts_per_batch,
             sound_tags=self.sound_tags,
-            rank=accelerator.process_index,
-            ranks=accelerator.num_processes,
+            share=Share(accelerator.process_index, accelerator.num_processes),
         )
 
     def valid_batches(self, size: int, rounds: int = 0) -> Batches:
@@ -89,9 +92,8 @@ class Data:
         `rounds`, of its captions.
         """
         spectrograms = self.spectrograms[len(self.train) :]
-        return Batches(
-            self.valid, spectrograms, self.vocabulary, size, rounds=rounds, longest=self.longest
-        )
+        options = BatchOptions(size, rounds=rounds, padded_frames=self.longest)
+        return Batches(self.valid, spectrograms, self.vocabulary, options)
 
     def with_texts(self, recipe: Recipe, encoder: Encoder, progress: bool) -> "Data":
         """The same, the captions without sound ready to be learnt from, if there are any."""

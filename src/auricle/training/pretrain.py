@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import Vocabulary
-from auricle.data.batches import Batch, Batches
+from auricle.data.batches import Batches
+from auricle.data.collation import Batch
 from auricle.errors import AuricleError
 from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs, retrieval
 from auricle.sound.features import front_end

@@ -23,7 +23,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from auricle.data.batches import Batch, Batches
+from auricle.data.batches import Batches
+from auricle.data.collation import Batch
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 from auricle.storage.tables import read
