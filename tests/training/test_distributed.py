@@ -19,9 +19,9 @@ from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, contrastive_loss
 from auricle.training.config import Recipe
-from auricle.training.pretrain import _also_fit, gather_with_gradient, tag_distillation
-from auricle.training.run import make_accelerator
-from auricle.training.train import word_loss
+from auricle.training.loop import make_accelerator
+from auricle.training.pretrain import also_fitting, gather_with_gradient, tag_distillation
+from auricle.training.validate import word_loss
 from auricle.training.weights import load_weights, save_weights
 
 SOUNDS, TEXTS = 8, 4
@@ -74,7 +74,7 @@ def contrastive_step(path: Path, masked: bool) -> None:
     audio, captions, temperature, tags = prepared(
         batch.log_mel, batch.frames, batch.words(), batch.text_tags
     )
-    also_fit = _also_fit(batch, accelerator) if masked else None
+    also_fit = also_fitting(batch, accelerator) if masked else None
     contrast = contrastive_loss(
         gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit
     )

@@ -14,7 +14,7 @@ from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.batches import Batches, BatchOptions
 from auricle.data.manifest import Item
 from auricle.models.contrastive import PreEncoder
-from auricle.training.pretrain import evaluate_retrieval
+from auricle.training.validate import evaluate_retrieval
 
 SOUNDS, CAPTIONS = 15, 3
 

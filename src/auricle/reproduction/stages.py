@@ -19,8 +19,9 @@ from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
 from auricle.sound.features import front_end
 from auricle.storage.files import written_whole
 from auricle.training.parameters import part_sizes
-from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
+from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
+from auricle.training.validate import evaluate_retrieval, mean_map_10
 
 FIRST_WORDS = 15  # of a caption; one of them must name the label
 STAGES = {"pretrain": pretrain, "train": train}
@@ -115,7 +116,7 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     batches = Batches(scored.items, spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
-    return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
+    return mean_map_10(record)
 
 
 def compare_systems(
