@@ -256,17 +256,15 @@ def count_operations(
         features, mask, tags = model.hear(
             torch.zeros(1, *spectrogram.shape), torch.tensor([len(spectrogram)])
         )
-        memory = model.decoder.memory_keys_values(model.remember(features, mask, tags)[0])
-        layers, _, heads, _, size = memory[0].shape
-        keys = values = torch.zeros(layers, 1, heads, 0, size)
+        beginning = state = model.decoder.begin(model.remember(features, mask, tags)[0])
         for row in rows:
             if row == 1:  # a search begins
-                keys = values = torch.zeros(layers, 1, heads, 0, size)
+                state = beginning
             tokens, parents = (
                 torch.zeros(row, dtype=torch.int64),
                 torch.zeros(row, dtype=torch.int64),
             )
-            _, keys, values, _ = model.decoder.step(tokens, parents, keys, values, *memory)
+            _, state, _ = model.decoder.step(tokens, parents, state)
     return operations + counter.get_total_flops(), sum(
         parameter.numel() for parameter in model.parameters()
     )

@@ -95,13 +95,11 @@ class Tower(nn.Module):
         """Hears and says `STEPS` words."""
         log_mel = torch.zeros(1, 1, round((self.fixed or seconds) * self.frames), self.mels)
         features = self.network(log_mel).last_hidden_state.mean(self.frequencies).transpose(1, 2)
-        memory = self.decoder.memory_keys_values(self.bridge(features))
-        layers, _, heads, _, width = memory[0].shape
-        keys = values = torch.zeros(layers, 1, heads, 0, width)
+        state = self.decoder.begin(self.bridge(features))
         for step in range(STEPS):
             rows = torch.full((BEAM,), 5)
             parents = torch.arange(BEAM) if step else torch.zeros(BEAM, dtype=torch.int64)
-            _, keys, values, _ = self.decoder.step(rows, parents, keys, values, *memory)
+            _, state, _ = self.decoder.step(rows, parents, state)
 
 
 def build(name: str) -> nn.Module:

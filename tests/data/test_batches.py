@@ -16,8 +16,11 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
-from auricle.data.batches import STRETCH, Batch, Batches, Mixtures  # noqa: E402
+from auricle.data.batches import Batches, BatchOptions, Share  # noqa: E402
+from auricle.data.collation import Batch  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
+from auricle.data.mixtures import Mixtures  # noqa: E402
+from auricle.data.sampler import LONGEST_BY_SHORTEST  # noqa: E402
 from auricle.data.texts import SoundTags, Texts  # noqa: E402
 from auricle.errors import AuricleError  # noqa: E402
 from auricle.sound.features import FRONT_ENDS  # noqa: E402
@@ -30,10 +33,12 @@ def made(
     size: int,
     labels: list[str] | None = None,
     shortest: int = 27,
+    texts: Texts | None = None,
+    sound_tags: SoundTags | None = None,
+    share: Share | None = None,
     **options: Any,
 ) -> Batches:
-    """Batches of as many sounds as there are counts of captions, of different lengths up to 39
-    frames."""
+    """Batches of a sound for each count of captions, with different lengths up to 39 frames."""
     items = [
         Item(
             Path(f"{i}.wav"),
@@ -48,7 +53,19 @@ def made(
         rng.normal(1, 1, (int(rng.integers(shortest, 40)), MELS)).astype(np.float32) for _ in items
     ]
     vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
-    return Batches(items, spectrograms, vocabulary, size, **options)
+    return Batches(
+        items,
+        spectrograms,
+        vocabulary,
+        BatchOptions(size, **options),
+        texts=texts,
+        sound_tags=sound_tags,
+        share=share,
+    )
+
+
+def spectrograms_of(batches: Batches) -> Any:
+    return batches.collator.source.spectrograms
 
 
 data = st.lists(st.integers(1, 5), min_size=1, max_size=60)
@@ -87,7 +104,7 @@ def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(
     counts, labels = zip(*sounds, strict=True)
     pairs = [
         pair
-        for batch in made(list(counts), 8, list(labels), per_label=visits).plan(0, 0)
+        for batch in made(list(counts), 8, list(labels), visits_per_label=visits).plan(0, 0)
         for pair in batch
     ]
     for label in set(labels) - {""}:
@@ -106,9 +123,9 @@ def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(
 def test_sounds_in_a_batch_are_of_like_length():
     batches = made([2] * 100, 8, shortest=3)
     lengths = [
-        [len(batches.spectrograms[sound]) for sound, _ in batch] for batch in batches.plan(0, 0)
+        [len(spectrograms_of(batches)[sound]) for sound, _ in batch] for batch in batches.plan(0, 0)
     ]
-    assert all(max(batch) <= STRETCH * min(batch) for batch in lengths)
+    assert all(max(batch) <= LONGEST_BY_SHORTEST * min(batch) for batch in lengths)
     assert sum(map(len, lengths)) == 200
     assert len(lengths) < 100
 
@@ -130,7 +147,7 @@ def test_the_plan_is_a_function_of_seed_and_epoch():
     st.integers(0, 99),
 )
 def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, epoch: int):
-    shares = [made(counts, size, rank=rank, ranks=ranks) for rank in range(ranks)]
+    shares = [made(counts, size, share=Share(rank, ranks)) for rank in range(ranks)]
     plan = shares[0].plan(0, epoch)
     assert all(share.plan(0, epoch) == plan for share in shares)
     own = [list(share.epoch(0, epoch)) for share in shares]
@@ -144,9 +161,9 @@ def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, e
 
 def test_too_many_processes_are_refused():
     with pytest.raises(AuricleError, match="cannot be shared among 4 processes"):
-        made([1] * 20, 3, ranks=4)
+        made([1] * 20, 3, share=Share(0, 4))
     with pytest.raises(AuricleError, match="cannot be shared among 4 processes"):
-        made([1] * 3, 16, ranks=4)
+        made([1] * 3, 16, share=Share(0, 4))
 
 
 @settings(deadline=None, max_examples=20)
@@ -156,11 +173,11 @@ def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size:
     for batch in batches.epoch(0, 0):
         assert batch.log_mel.shape == (len(batch.items), int(batch.frames.max()), MELS)
         for row, item in enumerate(batch.items):
-            spectrogram = batches.spectrograms[list(batches.items).index(item)]
+            spectrogram = spectrograms_of(batches)[list(batches.items).index(item)]
             length = int(batch.frames[row])
             np.testing.assert_array_equal(batch.log_mel[row, :length], spectrogram)
             assert not batch.log_mel[row, length:].any()
-            encoded = batches.vocabulary.encode(batch.captions[row])
+            encoded = batches.collator.vocabulary.encode(batch.captions[row])
             assert batch.tokens[row, : len(encoded)].tolist() == encoded
             assert (batch.tokens[row, len(encoded) :] == PAD).all()
             assert batch.captions[row] in item.captions
@@ -168,7 +185,7 @@ def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size:
 
 
 def test_padding_to_the_longest_counts_as_sound():
-    batches = made([1] * 10, 4, longest=40)
+    batches = made([1] * 10, 4, padded_frames=40)
     # the shortest with the longest, if need be
     assert sorted(map(len, batches.plan(0, 0))) == [2, 4, 4]
     for batch in batches.epoch(0, 0):
@@ -190,7 +207,7 @@ def test_an_epoch_may_be_left_before_its_end():
 
 def test_an_error_in_the_thread_ahead_is_raised():
     batches = made([1] * 20, 2)
-    batches.spectrograms = []
+    spectrograms_of(batches).clear()
     with pytest.raises(IndexError):
         list(batches.epoch(0, 0))
 
@@ -270,7 +287,7 @@ def test_without_texts_there_are_no_tags():
 
 
 def test_fewer_texts_than_processes_are_none():
-    shares = made([1] * 8, 4, texts=made_texts(5), texts_per_batch=1, ranks=2)
+    shares = made([1] * 8, 4, texts=made_texts(5), texts_per_batch=1, share=Share(0, 2))
     assert all(batch.text_tags is None and len(batch.captions) == 2 for batch in shares.epoch(0, 0))
 
 
@@ -296,7 +313,7 @@ def test_processes_together_have_the_rows_of_one(ranks: int):
     }
     whole = list(made([1] * 40, 8, **options).epoch(3, 1))
     shares = [
-        list(made([1] * 40, 8, **options, rank=rank, ranks=ranks).epoch(3, 1))
+        list(made([1] * 40, 8, **options, share=Share(rank, ranks)).epoch(3, 1))
         for rank in range(ranks)
     ]
     for number, batch in enumerate(whole):
@@ -330,10 +347,10 @@ def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
                 other = sum(told) - own
                 assert labels[own] != labels[other]  # the same would be no mixture
                 assert item.label == "+".join(sorted((labels[own], labels[other])))
-                assert length <= len(batches.spectrograms[own])
-                assert not np.allclose(log_mel[:length], batches.spectrograms[own][:length])
+                assert length <= len(spectrograms_of(batches)[own])
+                assert not np.allclose(log_mel[:length], spectrograms_of(batches)[own][:length])
             else:
-                np.testing.assert_array_equal(log_mel[:length], batches.spectrograms[own])
+                np.testing.assert_array_equal(log_mel[:length], spectrograms_of(batches)[own])
     assert found > 20
 
 

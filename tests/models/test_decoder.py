@@ -2,6 +2,7 @@
 should."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -45,25 +46,16 @@ def forced(
     return decoder(decoder.embed(tokens), memory, mask).log_softmax(2)
 
 
-def no_past(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    past = torch.zeros(LAYERS, rows, HEADS, 0, WIDTH // HEADS)
-    return past, past
-
-
 def test_stepping_equals_teacher_forcing(decoder: TransformerDecoder):
     tokens, memory, mask = captions(3, 7), drawn(3, 9, WIDTH), first_mask([9, 4, 1])
     wanted = forced(decoder, tokens, memory, mask)
-    keys, values = decoder.memory_keys_values(memory)
-    past_keys, past_values = no_past(3)
+    state = decoder.begin(memory, mask)
     for position in range(7):
-        log_probs, past_keys, past_values, attention = decoder.step(
-            tokens[:, position], torch.arange(3), past_keys, past_values, keys, values, mask
-        )
+        log_probs, state, attention = decoder.step(tokens[:, position], torch.arange(3), state)
         torch.testing.assert_close(log_probs, wanted[:, position], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(3))
-        assert (
-            past_keys.shape == past_values.shape == (LAYERS, 3, HEADS, position + 1, WIDTH // HEADS)
-        )
+        assert state.past_keys.shape == (LAYERS, 3, HEADS, position + 1, WIDTH // HEADS)
+        assert state.past_values.shape == state.past_keys.shape
         torch.testing.assert_close(attention.sum(1), torch.ones(3))
         assert not attention[~mask].any()
 
@@ -75,17 +67,14 @@ def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data:
     whole history."""
     batch, beam = 2, 3
     memory = drawn(batch, 5, WIDTH, seed=seed)
-    keys, values = decoder.memory_keys_values(memory)
-    past_keys, past_values = no_past(batch)
+    state = decoder.begin(memory)
     parents, histories = list(range(batch)), [[] for _ in range(batch)]
     for step in range(5):
         tokens = captions(len(parents), 2, seed + step)[:, 1] if step else torch.full((batch,), SOS)
         histories = [
             [*histories[parent], int(token)] for parent, token in zip(parents, tokens, strict=True)
         ]
-        log_probs, past_keys, past_values, _ = decoder.step(
-            tokens, torch.tensor(parents), past_keys, past_values, keys, values
-        )
+        log_probs, state, _ = decoder.step(tokens, torch.tensor(parents), state)
         rows = len(parents)
         wanted = forced(
             decoder,
@@ -107,9 +96,9 @@ def test_items_do_not_hear_each_other(decoder: TransformerDecoder):
     other = torch.stack([memory[0], drawn(5, WIDTH, seed=1)])
 
     def first(memory: torch.Tensor) -> torch.Tensor:
-        keys, values = decoder.memory_keys_values(memory)
         past = drawn(LAYERS, 6, HEADS, 2, WIDTH // HEADS, seed=2)
-        return decoder.step(tokens, torch.arange(6), past, past, keys, values)[0]
+        state = replace(decoder.begin(memory), past_keys=past, past_values=past)
+        return decoder.step(tokens, torch.arange(6), state)[0]
 
     torch.testing.assert_close(first(memory)[:beam], first(other)[:beam])
     assert not torch.allclose(first(memory)[beam:], first(other)[beam:], atol=1e-3)

@@ -128,7 +128,7 @@ def test_the_recipe_reads_what_the_script_writes(script: ModuleType, data: Path,
     recipe = load_recipe(
         ROOT / "configs/public.toml", [f"{name}={path}" for name, path in where.items()]
     )
-    train, valid, lone, vocabulary = read_data(recipe)[:4]
+    train, valid, lone, vocabulary = read_data(recipe.data, recipe.tags.captions)
     assert {item.split for item in train} == {"train"}
     assert [item.file.name for item in valid] == ["c.wav"]
     assert lone == ["Rain falls"]

@@ -156,7 +156,7 @@ def test_overrides_are_read_as_toml_and_bare_words_as_text(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("train.epochs", "wanted section.key=value"),
+        ("train.epochs", "expected section.key=value"),
         ("train.epoch=3", "did you mean epochs"),
         ("train.epochs=many", "train.epochs is 'many': int is wanted"),
         ("output.folder=3", "output is a value, not a section"),
@@ -178,7 +178,10 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str, complaint: s
         (MINIMAL + "[train]\ninitial = 'weights'\n", "train.weights must name"),
         (MINIMAL + "[train]\nkeep = 'best_loss'\n", "needs data.valid"),
         (MINIMAL + "[decoder]\ntags = 8\n", "names of the classes: tags.names"),
-        (MINIMAL + "[tags]\nnames = 'n.csv'\ncaptions = 'c.csv'\n", "decoder.tags says how many"),
+        (
+            MINIMAL + "[tags]\nnames = 'n.csv'\ncaptions = 'c.csv'\n",
+            "tags.captions needs decoder.tags",
+        ),
         (MINIMAL + "[decoding]\nbeam = 0\n", "decoding: beam is 0"),
         ("extends = 3\n" + MINIMAL, "extends"),
     ],

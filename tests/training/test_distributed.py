@@ -12,16 +12,16 @@ from tiny import run_ranks, run_stage, tiny_recipe
 
 from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
-from auricle.data.batches import Batches
+from auricle.data.batches import Batches, BatchOptions, Share
 from auricle.data.manifest import Item
 from auricle.data.texts import Texts
 from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, contrastive_loss
 from auricle.training.config import Recipe
-from auricle.training.pretrain import _also_fit, gather_with_gradient, tag_distillation
-from auricle.training.run import make_accelerator
-from auricle.training.train import word_loss
+from auricle.training.loop import make_accelerator
+from auricle.training.pretrain import also_fitting, gather_with_gradient, tag_distillation
+from auricle.training.validate import word_loss
 from auricle.training.weights import load_weights, save_weights
 
 SOUNDS, TEXTS = 8, 4
@@ -54,11 +54,9 @@ def made_batches(accelerator: Accelerator) -> Batches:
         items,
         spectrograms,
         vocabulary,
-        SOUNDS,
+        BatchOptions(SOUNDS, texts_per_batch=TEXTS),
         texts=texts,
-        texts_per_batch=TEXTS,
-        rank=accelerator.process_index,
-        ranks=accelerator.num_processes,
+        share=Share(accelerator.process_index, accelerator.num_processes),
     )
 
 
@@ -68,13 +66,15 @@ def contrastive_step(path: Path, masked: bool) -> None:
     accelerator = make_accelerator()
     batches = made_batches(accelerator)
     torch.manual_seed(0)
-    model = PreEncoder(ENCODER, len(batches.vocabulary), 8, 12, 0.2, True, tags=True).eval()
+    model = PreEncoder(
+        ENCODER, len(batches.collator.vocabulary), 8, 12, 0.2, True, tags=True
+    ).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)
     audio, captions, temperature, tags = prepared(
         batch.log_mel, batch.frames, batch.words(), batch.text_tags
     )
-    also_fit = _also_fit(batch, accelerator) if masked else None
+    also_fit = also_fitting(batch, accelerator) if masked else None
     contrast = contrastive_loss(
         gather_with_gradient(audio), gather_with_gradient(captions), temperature, also_fit
     )
@@ -89,7 +89,7 @@ def captioning_step(path: Path, _: bool) -> None:
     batches = made_batches(accelerator)
     torch.manual_seed(0)
     model = CaptioningModel(
-        ENCODER, DecoderConfig(16, 2, 2, 32, tags=3), len(batches.vocabulary)
+        ENCODER, DecoderConfig(16, 2, 2, 32, tags=3), len(batches.collator.vocabulary)
     ).eval()
     prepared = accelerator.prepare(model).eval()
     (batch,) = batches.epoch(0, 0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import RATE, made_sound
 
-from auricle.checkpoint.folder import Checkpoint, load_checkpoint
+from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import SPECIAL, Vocabulary
 from auricle.cli import main as cli
 from auricle.errors import AuricleError
@@ -14,8 +14,9 @@ from auricle.models.captioning import CaptioningModel
 from auricle.training import train as train_module
 from auricle.training.config import Recipe, load_recipe
 from auricle.training.export import load_model
+from auricle.training.initial import WORD_TENSORS, load_checkpoint_tensors
 from auricle.training.prepare import build_vocabulary
-from auricle.training.train import WORD_TENSORS, build_captioner, load_checkpoint_tensors
+from auricle.training.train import build_captioner
 from auricle.training.weights import load_weights
 from sounds import write_wav
 
@@ -39,7 +40,7 @@ def asked(folder: Path, manifest: Path, output: Path, *more: str) -> Recipe:
 
 
 def begun(recipe: Recipe, checkpoint: Checkpoint) -> tuple[CaptioningModel, Vocabulary]:
-    vocabulary = build_vocabulary(recipe, CAPTIONS)
+    vocabulary = build_vocabulary(recipe.data, CAPTIONS, checkpoint.vocabulary)
     model = build_captioner(recipe, len(vocabulary))
     load_checkpoint_tensors(model, checkpoint, vocabulary, CAPTIONS)
     return model, vocabulary
@@ -94,7 +95,7 @@ def test_an_encoder_that_learns_leaves_the_space(
 
 
 def test_the_embedded_model_gives_back_every_tensor(manifest: Path, tmp_path: Path):
-    checkpoint = load_checkpoint(Path(train_module.__file__).parents[1] / "embedded")
+    checkpoint = load_checkpoint(EMBEDDED)
     model, vocabulary = begun(asked(Path("embedded"), manifest, tmp_path), checkpoint)
     assert vocabulary.words[-1] == "lapwing" or "lapwing" in checkpoint.vocabulary
     was = load_model(checkpoint).state_dict()

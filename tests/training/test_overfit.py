@@ -11,7 +11,7 @@ from auricle.checkpoint.config import BeamOptions, DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import PAD, Vocabulary, sentence
 from auricle.models.captioning import CaptioningModel
 from auricle.sound.features import FRONT_ENDS, log_mel
-from auricle.training.train import word_loss
+from auricle.training.validate import word_loss
 
 DECODER = DecoderConfig(width=64, layers=2, heads=4, feedforward=128, dropout=0.0)
 

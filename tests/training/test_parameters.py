@@ -40,7 +40,9 @@ def clotho_manifest(shared: Path, tmp_path: Path) -> Path:
 
 def test_table_1(clotho_manifest: Path):
     recipe = load_recipe(PAPER, [f"data.manifest={clotho_manifest}"])
-    train, valid, texts, vocabulary = read_data(recipe, check_files=False)
+    train, valid, texts, vocabulary = read_data(
+        recipe.data, recipe.tags.captions, check_files=False
+    )
     assert len(train) == 3839 + 1045
     assert not valid
     assert not texts

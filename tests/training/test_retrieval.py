@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import Vocabulary
-from auricle.data.batches import Batches
+from auricle.data.batches import Batches, BatchOptions
 from auricle.data.manifest import Item
 from auricle.models.contrastive import PreEncoder
-from auricle.training.pretrain import evaluate_retrieval
+from auricle.training.validate import evaluate_retrieval
 
 SOUNDS, CAPTIONS = 15, 3
 
@@ -47,7 +47,7 @@ def test_each_sound_once_and_all_its_captions(wrong: int):
         for i, name in enumerate(names)
     ]
     spectrograms = [np.full((2, 4), i, np.float32) for i in range(SOUNDS)]
-    batches = Batches(items, spectrograms, Vocabulary(names), 4)
+    batches = Batches(items, spectrograms, Vocabulary(names), BatchOptions(4))
     measured = evaluate_retrieval(cast(PreEncoder, Oracle(wrong)), batches, torch.device("cpu"))
     share = 1 - wrong / SOUNDS
     assert measured["audio_to_text_recall_1"] == pytest.approx(share, abs=1e-4)

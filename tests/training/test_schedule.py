@@ -7,7 +7,8 @@ from torch import nn
 from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import TrainConfig
-from auricle.training.train import learning_rate, move_average, parameter_groups
+from auricle.training.loop import moving_average
+from auricle.training.train import learning_rate, parameter_groups
 
 STEPS = 7
 
@@ -63,7 +64,7 @@ def test_the_line_falls_from_the_highest_to_nothing():
 @pytest.mark.parametrize("architecture", ["cnn10", "mobilenet"])
 def test_every_parameter_is_in_one_group_and_only_matrices_decay(architecture: str):
     model = CaptioningModel(EncoderConfig(architecture, 0.1), DecoderConfig(16, 2, 2, 32), 10)  # type: ignore[arg-type]
-    groups = parameter_groups(model, TrainConfig(weight_decay=0.3, encoder_rate=0.1))
+    groups = parameter_groups(model, encoder_rate=0.1, weight_decay=0.3)
     grouped = [id(parameter) for group in groups for parameter in group["params"]]  # type: ignore[union-attr]
     assert sorted(grouped) == sorted(map(id, model.parameters()))
     encoder = set(map(id, model.encoder.parameters()))
@@ -80,8 +81,11 @@ def test_the_moving_average_moves_all_that_can_and_copies_counters():
             tensor.fill_(int(value) if not tensor.is_floating_point() else value)
         return module
 
-    average, model = network(1), network(3)
-    move_average(average, model, 0.75)
+    model = network(1)
+    moving = moving_average(model, 0.75, torch.device("cpu"))
+    model.load_state_dict(network(3).state_dict())
+    moving.update_parameters(model)
+    average = moving.module
     for name, tensor in average.state_dict().items():
         assert (tensor == (3 if name.endswith("num_batches_tracked") else 1.5)).all(), name
     assert all((tensor == 3).all() for tensor in model.state_dict().values())

@@ -15,7 +15,14 @@ from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import ScstConfig
-from auricle.training.scst import LONGEST, NEVER_SAID, caption_log_probs, draw, padded, train_scst
+from auricle.training.scst import (
+    LONGEST_CAPTION_WORDS,
+    NEVER_SAID,
+    caption_log_probs,
+    draw,
+    padded,
+    train_scst,
+)
 from auricle.training.train import train
 from auricle.training.validate import caption_record
 from auricle.training.weights import load_weights
@@ -59,7 +66,7 @@ def test_a_draw_continues_what_it_began() -> None:
         return log_probs
 
     assert draw(item_number, 3, 2, np.random.default_rng(0)) == [
-        [[len(SPECIAL) + i] * LONGEST] * 2 for i in range(3)
+        [[len(SPECIAL) + i] * LONGEST_CAPTION_WORDS] * 2 for i in range(3)
     ]
 
 
@@ -132,6 +139,6 @@ def test_either_baseline_trains_a_captioner_on(
 
 
 def test_one_draw_has_no_others() -> None:
-    with pytest.raises(ValueError, match="two are wanted"):
+    with pytest.raises(ValueError, match="set 2 or more"):
         ScstConfig(samples=1)
     assert ScstConfig(samples=1, baseline="greedy").samples == 1

@@ -148,7 +148,7 @@ def test_captions_of_further_data_sets_begin_with_their_own_token(
     recipe = tiny_recipe(
         tiny_manifest, tmp_path, data=data, decoder__tags=0, pretrain__monitor="loss", **PLAIN
     )
-    train_items, _, _, vocabulary = read_data(recipe)
+    train_items, _, _, vocabulary = read_data(recipe.data)
     assert [item.task for item in train_items] == [0] * 12 + [1] * 12 + [2] * 12
     assert vocabulary.words[-2:] == ("<task 1>", "<task 2>")
     assert vocabulary.encode(CAPTIONS[0])[0] == SOS
@@ -171,4 +171,4 @@ def test_what_does_not_go_together_is_refused(tiny_manifest: Path, tmp_path: Pat
         tiny_recipe(tiny_manifest, tmp_path, decoder={"architecture": "gru", "heads": 2})
     recipe = tiny_recipe(tiny_manifest, tmp_path, data=data, decoder__tags=0, **PLAIN)
     with pytest.raises(AuricleError, match="no tokenizer"):
-        read_data(recipe)
+        read_data(recipe.data)

@@ -59,7 +59,7 @@ def test_another_file_is_refused(tmp_path: Path, text: str):
 
 
 def test_a_file_that_lacks_classes_is_refused(tmp_path: Path):
-    with pytest.raises(AuricleError, match="526 classes; AudioSet's 527 are wanted"):
+    with pytest.raises(AuricleError, match="526 classes; expected AudioSet's 527"):
         read_class_names(write_classes(tmp_path / "labels.csv", CLASSES - 1))
 
 

@@ -23,9 +23,10 @@ from auricle.models.cnn10 import CNN10
 from auricle.models.mobilenet import MobileNet
 from auricle.storage.download import Remote
 from auricle.training import train as train_module
-from auricle.training.prepare import load_encoder, read_data
+from auricle.training.initial import load_encoder, standardise_bridge
+from auricle.training.prepare import read_data
 from auricle.training.pretrain import load_pre_encoder, pretrain
-from auricle.training.train import standardise_bridge, train
+from auricle.training.train import train
 from auricle.training.weights import (
     PUBLISHED,
     Published,
@@ -93,7 +94,7 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
     }
     assert tower.keys() == encoder.keys()
     assert all(torch.equal(tower[name], encoder[name]) for name in tower)
-    vocabulary = read_data(recipe)[-1]
+    vocabulary = read_data(recipe.data, recipe.tags.captions)[-1]
     model = load_pre_encoder(recipe, vocabulary)
     assert all(
         torch.equal(tensor, best[name].to(tensor.dtype))

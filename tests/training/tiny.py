@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from auricle.data.batches import Batch, Batches
+from auricle.data.batches import Batches
+from auricle.data.collation import Batch
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.sound.features import FRONT_ENDS
 from auricle.storage.tables import read
@@ -194,7 +195,11 @@ def run_stage(
 
         def fatal_epoch(self: Batches, seed: int, epoch: int) -> Iterator[Batch]:
             for step, batch in enumerate(epoch_of(self, seed, epoch)):
-                if self.ranks == 1 and self.items[0].split == "train" and (epoch, step) == die_at:
+                if (
+                    self.share.ranks == 1
+                    and self.items[0].split == "train"
+                    and (epoch, step) == die_at
+                ):
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield batch
 

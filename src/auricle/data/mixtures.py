@@ -1,7 +1,12 @@
-"""Two sounds made into one, with a caption that tells of both."""
+"""Mixes two sounds into one, with a caption that describes both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from auricle.data.manifest import Item
+from auricle.data.sampler import LabelGroups, Visit
 from auricle.sound.features import FrontEnd, from_log, to_log
 
 LEVEL_DB = 6.0  # greatest difference of level
@@ -11,24 +16,83 @@ AT_ONCE = (" while ", " as ", " and ", " with ", " over ")  # links of two capti
 LATER = (" followed by ", " and then ", " then ", ", followed by ")
 
 
+@dataclass(frozen=True)
+class Example:
+    """A sound, or a mixture of two sounds, with one caption."""
+
+    item: Item
+    caption: str
+    spectrogram: np.ndarray  # (frames, mels)
+    sounds: tuple[int, ...]  # the numbers of the sounds in it
+    sound_captions: tuple[str, ...]  # the caption of each of these sounds
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """How often a sound is mixed with another one."""
+
+    share: float  # of all sounds
+    front_end: FrontEnd  # of the spectrograms
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """Makes examples of sounds."""
+
+    items: Sequence[Item]
+    spectrograms: Sequence[np.ndarray]  # (frames, mels) each
+    groups: LabelGroups  # the other sound of a mixture is drawn from these
+    mixtures: Mixtures | None = None  # None: no mixtures
+
+    def example(self, visit: Visit, rng: np.random.Generator) -> Example:
+        """Returns a sound with a caption, alone or mixed with another sound."""
+        sound, caption_number = visit
+        item = self.items[sound]
+        caption, spectrogram = item.captions[caption_number], self.spectrograms[sound]
+        alone = Example(item, caption, spectrogram, (sound,), (caption,))
+        if self.mixtures is None or rng.random() >= self.mixtures.share:
+            return alone
+        partner = self.groups.draw(rng)
+        other = self.items[partner]
+        # Do not mix a sound with itself or its like. An empty label or group is unknown.
+        if partner == sound or item.label == other.label != "" or item.group == other.group != "":
+            return alone
+        caption, other_caption = shorter_caption(item, rng), shorter_caption(other, rng)
+        mixed, at_once, one_first = mix(
+            spectrogram, self.spectrograms[partner], self.mixtures.front_end, rng
+        )
+        in_order = (caption, other_caption) if one_first else (other_caption, caption)
+        joined = join(*in_order, at_once, rng)
+        labels = sorted((item.label, other.label))
+        both = replace(
+            item, captions=(joined,), label="+".join(labels) if all(labels) else "", group=""
+        )
+        return Example(both, joined, mixed, (sound, partner), (caption, other_caption))
+
+
+def shorter_caption(item: Item, rng: np.random.Generator) -> str:
+    """Returns the shorter of two random captions of a sound, to be joined with another caption."""
+    return min(rng.choice(item.captions, 2), key=len)
+
+
 def mix(
     one: np.ndarray, other: np.ndarray, front_end: FrontEnd, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool, bool]:
-    """A log-mel spectrogram of two sounds, at once or one after the other.
+    """Returns a log-mel spectrogram of two sounds, at once or one after the other.
 
-    Powers are added, as those of unrelated sounds add up on average. The other sound is brought to
-    within 8 dB of the power of the one. A mixture is no longer than the one, so that it fits into
-    the same batch.
+    Adds powers, because the powers of unrelated sounds add up on average. Brings the other sound to
+    within `LEVEL_DB` of the power of the one. A mixture is no longer than the one, so that it fits
+    into the same batch.
 
     Args:
         one: (frames, mels), log-mel.
-        other: likewise.
-        front_end: of both; one of powers, not magnitudes.
-        rng: decides on level and time.
+        other: the same.
+        front_end: the front end of both; it must have powers, not magnitudes.
+        rng: draws level and time.
 
     Returns:
-        (frames, mels) float32; whether both are heard at once; whether the one is to be told first:
-        it is the louder, or comes before the other.
+        (frames, mels) float32; whether both sound at once; and whether a caption should describe
+        the one first, because it is the louder or the earlier sound.
     """
     first, second = from_log(np.asarray(one), front_end), from_log(np.asarray(other), front_end)
     level = rng.uniform(-LEVEL_DB, LEVEL_DB)
@@ -48,6 +112,6 @@ def mix(
 
 
 def join(one: str, other: str, at_once: bool, rng: np.random.Generator) -> str:
-    """One caption of two, told in this order; its end is the other's."""
+    """Joins two captions in this order; keeps the end of the second."""
     link = rng.choice(AT_ONCE if at_once else LATER)
     return f"{one.strip().rstrip('.')}{link}{other.strip()[:1].lower()}{other.strip()[1:]}"

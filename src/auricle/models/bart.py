@@ -1,5 +1,6 @@
-"""The Transformer encoder of the DCASE 2022 baseline: BART's (Lewis et al. 2020), over frames of
-sound in place of words.
+"""The Transformer encoder of the DCASE 2022 baseline.
+
+It is BART's (Lewis et al. 2020), with frames of sound in the place of words.
 """
 
 import torch
@@ -32,7 +33,7 @@ class EncoderLayer(nn.Module):
 
 
 class BartEncoder(nn.Module):
-    """Frames of sound that have heard of each other.
+    """A Transformer encoder in which frames of sound attend to each other.
 
     Args:
         width: of the frames.
@@ -54,8 +55,14 @@ class BartEncoder(nn.Module):
         draw_as_bart(self)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(batch, frames, width) and where there is sound, (batch, frames) -> (batch, frames,
-        width).
+        """Returns frames that have attended to each other.
+
+        Args:
+            frames: (batch, frames, width).
+            mask: (batch, frames), true where there is sound.
+
+        Returns:
+            (batch, frames, width).
         """
         x = self.dropout(
             self.positions(frames, torch.arange(frames.shape[1], device=frames.device))

@@ -1,4 +1,4 @@
-"""The encoder-decoder: a sound's log-mel spectrogram in, the words of its caption out."""
+"""The encoder-decoder, from a sound's log-mel spectrogram to the words of its caption."""
 
 from typing import Protocol
 
@@ -17,12 +17,12 @@ from auricle.models.decoder import TransformerDecoder
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
 from auricle.models.gru import GRUDecoder
 
-# Probabilities at which a tag begins to count for more.
+# A tag gets another level at each of these probabilities.
 TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 
 class Augment(Protocol):
-    """What training does to the decoder's inputs."""
+    """A change of the decoder's inputs in training."""
 
     def __call__(
         self, memory: Tensor, mask: Tensor, embedded: Tensor
@@ -32,11 +32,11 @@ class Augment(Protocol):
 
 
 class TagTokens(nn.Module):
-    """The likeliest tags of a sound as tokens of memory: which class, and how likely.
+    """The likeliest tags of a sound as tokens of memory, with their classes and probabilities.
 
     Args:
-        count: how many tags.
-        width: of the memory.
+        count: the number of tags.
+        width: the width of the memory.
     """
 
     def __init__(self, count: int, width: int) -> None:
@@ -58,7 +58,7 @@ Decoder = TransformerDecoder | GRUDecoder
 
 
 def build_decoder(config: DecoderConfig, words: int) -> Decoder:
-    """A decoder at random weights."""
+    """Builds a decoder at random weights."""
     if config.architecture == "gru":
         return GRUDecoder(words, config.width, config.layers, config.dropout)
     sizes = (config.width, config.layers, config.heads, config.feedforward, config.dropout)
@@ -66,18 +66,16 @@ def build_decoder(config: DecoderConfig, words: int) -> Decoder:
 
 
 class CaptioningModel(nn.Module):
-    """Encoder, a linear layer to the decoder's width, and the decoder; tags and the pre-encoder's
-    space where wanted.
+    """Encoder, a linear layer to the decoder's width, and decoder.
 
-    Between encoder and decoder the baseline has a Transformer encoder, in which frames hear of each
-    other.
+    It may also have tags and the pre-encoder's space. The baseline has a Transformer encoder
+    between encoder and decoder.
 
     Args:
-        encoder: which network hears.
-        decoder: sizes; `tags` above 0 puts so many of the likeliest tags into the memory.
+        encoder: the encoder.
+        decoder: sizes. `tags` is the number of the likeliest tags in the memory.
         words: size of the vocabulary.
-        space: size of the space that sounds and sentences share, which the pre-encoder made; 0:
-            there is none.
+        space: size of the pre-encoder's space of sounds and sentences; 0: no space.
     """
 
     def __init__(
@@ -107,24 +105,24 @@ class CaptioningModel(nn.Module):
         self.frozen_encoder = False
 
     def freeze_encoder(self) -> None:
-        """Leaves the encoder as it is from now on, the statistics of its batch norms included."""
+        """Keeps the encoder as it is from now on, with the statistics of its batch norms."""
         self.frozen_encoder = True
         self.encoder.requires_grad_(False)
         self.encoder.eval()
 
     def train(self, mode: bool = True) -> "CaptioningModel":
-        """As of any module, but for a frozen encoder."""
+        """Sets the mode of all parts, except a frozen encoder."""
         super().train(mode)
         if self.frozen_encoder:
             self.encoder.eval()
         return self
 
     def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the encoder makes of sounds.
+        """Encodes sounds.
 
         Args:
             log_mel: (batch, frames, mels), padded at the end.
-            frames: (batch,), how many of the frames are sound.
+            frames: (batch,), the number of frames with sound.
 
         Returns:
             Features (batch, frames, size), their mask (batch, frames), true where there is sound,
@@ -141,7 +139,7 @@ class CaptioningModel(nn.Module):
     def remember(
         self, features: Tensor, mask: Tensor, tags: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The decoder's memory: frames first, then tags if they guide it.
+        """Returns the decoder's memory: frames first, then tags if they guide it.
 
         Args:
             features: (batch, frames, size), from the encoder.
@@ -151,7 +149,7 @@ class CaptioningModel(nn.Module):
         Returns:
             Memory (batch, positions, width) and its mask (batch, positions).
         """
-        if self.memory_encoder is not None:  # it drops out by itself, after its positions
+        if self.memory_encoder is not None:  # It has its own dropout, after its positions.
             memory = self.memory_encoder(self.bridge(features), mask)
         else:
             memory = self.bridge(self.dropout(features))
@@ -169,15 +167,15 @@ class CaptioningModel(nn.Module):
         text_tags: Tensor | None = None,
         augment: Augment | None = None,
     ) -> Tensor:
-        """Logits of the word after each word.
+        """Returns the logits of the word after each word.
 
         Args:
             log_mel: (batch, frames, mels), padded at the end.
-            frames: (batch,), how many of the frames are sound.
-            tokens: (batch + texts, length), from `<sos>` on, padded at the end; those of captions
-                without sound last.
+            frames: (batch,), the number of frames with sound.
+            tokens: (batch + texts, length), from `<sos>` on, padded at the end. Captions without
+                sound come last.
             text_tags: (texts, 527), the tags of captions without sound.
-            augment: what is done to the decoder's inputs, if anything.
+            augment: changes the decoder's inputs.
 
         Returns:
             (batch + texts, length, words); zeros where all captions without sound have ended.
@@ -187,8 +185,7 @@ class CaptioningModel(nn.Module):
         if text_tags is None:
             return logits
         assert self.tags is not None
-        # Apart from the sounds: their captions are shorter than those of mixtures, and they have no
-        # frames to attend to.
+        # Texts are shorter than captions of mixtures, and they have no frames to attend to.
         lengths = (tokens[sounds:] != PAD).sum(1)
         memory = self.tags(text_tags)
         mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
@@ -206,23 +203,21 @@ class CaptioningModel(nn.Module):
         return self.decoder(embedded, memory, mask)
 
     def next_log_probs(self, log_mel: Tensor, frames: Tensor) -> NextLogProbs:
-        """What the beam search needs to caption a batch: (batch, frames, mels), (batch,)."""
-        memory, mask = self.remember(*self.hear(log_mel, frames))
-        memory_keys, memory_values = self.decoder.memory_keys_values(memory)
-        layers, batch, heads, _, size = memory_keys.shape
-        past_keys = past_values = memory_keys.new_zeros(layers, batch, heads, 0, size)
+        """Returns the function that a beam search needs for a batch.
+
+        Args:
+            log_mel: (batch, frames, mels), padded at the end.
+            frames: (batch,), the number of frames with sound.
+        """
+        state = self.decoder.begin(*self.remember(*self.hear(log_mel, frames)))
 
         def function(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-            nonlocal past_keys, past_values
+            nonlocal state
             with torch.inference_mode():
-                log_probs, past_keys, past_values, _ = self.decoder.step(
+                log_probs, state, _ = self.decoder.step(
                     torch.as_tensor(tokens, device=log_mel.device),
                     torch.as_tensor(parents, device=log_mel.device),
-                    past_keys,
-                    past_values,
-                    memory_keys,
-                    memory_values,
-                    mask,
+                    state,
                 )
             return log_probs.cpu().numpy()
 

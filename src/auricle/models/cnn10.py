@@ -1,5 +1,6 @@
-"""CNN10, the audio tower and encoder of the paper, with the parameter names of PANNs (Kong et al.
-2020).
+"""CNN10, the audio tower and encoder of the paper.
+
+Its parameters have the names of PANNs (Kong et al. 2020).
 """
 
 import torch
@@ -54,12 +55,13 @@ class CNN10(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def output_frames(self, frames: Tensor) -> Tensor:
-        """How many frames of features so many log-mel frames give."""
+        """Returns the number of feature frames for a number of log-mel frames."""
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features: (batch, frames, mels) -> (batch, frames // 16, size); at least 16
-        frames.
+        """Returns frame features: (batch, frames, mels) -> (batch, frames // 16, size).
+
+        Needs at least 16 frames.
         """
         # bands as channels: (batch, mels, frames, 1)
         x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))
@@ -69,37 +71,46 @@ class CNN10(nn.Module):
         return x.mean(dim=3).transpose(1, 2)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding: features (batch, frames, size), mask (batch, frames) true where there is
-        sound -> (batch, size).
+        """Returns clip embeddings.
 
-        The maximum and the mean over time, added; fc1; ReLU.
+        Adds the maximum and the mean over time, and applies `fc1` and ReLU.
+
+        Args:
+            features: (batch, frames, size).
+            mask: (batch, frames), true where there is sound.
+
+        Returns:
+            (batch, size).
         """
         x = masked_max(features, mask) + masked_mean(features, mask)
         x = F.dropout(x, 0.5, self.training)
         return F.relu(self.fc1(x))
 
     def tags(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch,
-        527).
+        """Returns logits of the 527 AudioSet classes.
+
+        (batch, frames, size), (batch, frames) -> (batch, 527).
         """
         return self.fc_audioset(F.dropout(self.embed(features, mask), 0.5, self.training))
 
     @property
     def class_vectors(self) -> Tensor:
-        """What the tag head looks for, for each class: (527, size)."""
+        """The weights of the tag head for each class: (527, size)."""
         return self.fc_audioset.weight
 
 
 def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the frames that are there: (batch, frames, size), (batch, frames) -> (batch,
-    size).
+    """Returns the mean over the frames with sound.
+
+    (batch, frames, size), (batch, frames) -> (batch, size).
     """
     weights = mask.to(features.dtype).unsqueeze(2)
     return (features * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def masked_max(features: Tensor, mask: Tensor) -> Tensor:
-    """Maximum over the frames that are there: (batch, frames, size), (batch, frames) -> (batch,
-    size).
+    """Returns the maximum over the frames with sound.
+
+    (batch, frames, size), (batch, frames) -> (batch, size).
     """
     return features.masked_fill(~mask.unsqueeze(2), torch.finfo(features.dtype).min).amax(1)

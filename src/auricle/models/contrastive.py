@@ -1,6 +1,4 @@
-"""The pre-encoder: two towers brought together by contrastive learning (the paper, equations 7 to
-10).
-"""
+"""The pre-encoder: two towers trained by contrastive learning (the paper, equations 7 to 10)."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +13,13 @@ from auricle.checkpoint.vocabulary import PAD
 from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
 
-HEARD_TAGS = 8  # of a sound, beside its clip embedding
+HEARD_TAGS = 8  # tags of a sound that are used in addition to its clip embedding
 
 
 class TextTower(nn.Module):
-    """A caption as the mean of its words' vectors, which begin as Word2Vec's and are trained
-    further.
+    """Embeds a caption as the mean of its words' vectors.
+
+    The vectors begin as Word2Vec's and are trained further.
     """
 
     def __init__(self, words: int, size: int) -> None:
@@ -34,16 +33,17 @@ class TextTower(nn.Module):
 
 
 class SharedSpace(nn.Module):
-    """Where sounds and sentences can be compared: the text tower, and the layers that bring both to
-    a common size.
+    """The space in which sounds and sentences are compared.
+
+    It holds the text tower, and the layers that project sounds and sentences to a common size.
 
     Args:
         audio_size: size of the audio tower's clip embedding.
         words: size of the vocabulary.
         word_size: size of the word vectors.
-        size: of the space.
-        tags: whether the tags of a sound are heard too. Captions without sound, but with tags, can
-            be learnt from then.
+        size: size of the space.
+        tags: whether the tags of a sound are used too. Captions with tags, but without sound, are
+            useful then.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SharedSpace(nn.Module):
         self.tag_projection = nn.Linear(AUDIOSET_CLASSES, size, bias=False) if tags else None
 
     def embed_sound(self, clips: Tensor, tags: Tensor | None) -> Tensor:
-        """Sounds in the space.
+        """Returns embeddings of sounds.
 
         Args:
             clips: (batch, audio_size), clip embeddings; zeros where only tags are known.
-            tags: (batch, 527), probabilities, if they are heard.
+            tags: (batch, 527), probabilities, if they are used.
 
         Returns:
             (batch, size), of length 1.
@@ -72,22 +72,24 @@ class SharedSpace(nn.Module):
         return F.normalize(embedding, dim=1)
 
     def embed_text(self, tokens: Tensor) -> Tensor:
-        """(batch, length) words of captions, padded, without `<sos>` and `<eos>` -> (batch, size),
-        of length 1.
+        """Returns embeddings of captions, of length 1: (batch, length) -> (batch, size).
+
+        The words are padded, without `<sos>` and `<eos>`.
         """
         return F.normalize(self.text_projection(self.text(tokens)), dim=1)
 
 
 def tag_features(probabilities: Tensor) -> Tensor:
-    """(batch, 527) -> the same: the square roots of the likeliest, zero for the rest, as captions
-    read for tags have them.
+    """Returns the square roots of the likeliest tags, and zeros for the rest: (batch, 527).
+
+    Captions without sound have such tags too.
     """
     likeliest, classes = probabilities.topk(HEARD_TAGS, dim=1)
     return torch.zeros_like(probabilities).scatter(1, classes, likeliest.sqrt())
 
 
 class PreEncoder(nn.Module):
-    """Audio tower and text tower, each with a fully connected layer into the space they share.
+    """Audio tower and text tower, each with a linear layer into the space that they share.
 
     Args:
         encoder: the audio tower.
@@ -96,7 +98,7 @@ class PreEncoder(nn.Module):
         projection: size of the shared space.
         temperature: tau of the loss.
         learn_temperature: whether tau is trained too.
-        tags: whether tags are heard too, see `SharedSpace`.
+        tags: whether tags are used too, see `SharedSpace`.
     """
 
     def __init__(
@@ -119,18 +121,17 @@ class PreEncoder(nn.Module):
     def forward(
         self, log_mel: Tensor, frames: Tensor, tokens: Tensor, text_tags: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Embeddings of sounds and of captions.
+        """Returns embeddings of sounds and of captions.
 
         Args:
             log_mel: (batch, frames, mels), padded at the end.
-            frames: (batch,), how many of the frames are sound.
-            tokens: (batch + texts, length) words of captions; those of captions without sound last.
-            text_tags: (texts, 527), the tags of captions without sound, which stand for their
-                sounds.
+            frames: (batch,), the number of frames with sound.
+            tokens: (batch + texts, length) words of captions. Captions without sound come last.
+            text_tags: (texts, 527), the tags of captions without sound, in the place of sounds.
 
         Returns:
             Embeddings of sounds and captions, (batch + texts, projection) each, tau, and the logits
-            of the sounds' tags, (batch, 527), where they are heard.
+            of the sounds' tags, (batch, 527), if tags are used.
         """
         clips, logits = self.hear(log_mel, frames)
         tags = None if logits is None else logits.sigmoid().detach()
@@ -138,7 +139,7 @@ class PreEncoder(nn.Module):
             assert tags is not None
             clips = torch.cat([clips, clips.new_zeros(len(text_tags), clips.shape[1])])
             tags = torch.cat([tags, text_tags])
-        # Bounded as in CLIP (Radford et al. 2021): a learned tau may not fall under a hundredth.
+        # As in CLIP (Radford et al. 2021), a learned tau does not fall under a hundredth.
         temperature = self.log_temperature.clamp(min=math.log(0.01)).exp()
         return (
             self.space.embed_sound(clips, tags),
@@ -148,8 +149,9 @@ class PreEncoder(nn.Module):
         )
 
     def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(batch, frames, mels), (batch,) -> clip embeddings (batch, audio_size), and logits of
-        tags (batch, 527) if heard.
+        """Returns clip embeddings (batch, audio_size), and logits of tags (batch, 527) if used.
+
+        (batch, frames, mels) and the number of frames with sound (batch,) go in.
         """
         features = self.audio(log_mel)
         mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
@@ -160,28 +162,29 @@ class PreEncoder(nn.Module):
         return self.audio.embed(features, mask), logits
 
     def embed_audio(self, log_mel: Tensor, frames: Tensor) -> Tensor:
-        """(batch, frames, mels) and how many frames are sound (batch,) -> (batch, projection), of
-        length 1.
+        """Returns embeddings of sounds, of length 1: (batch, projection).
+
+        (batch, frames, mels) and the number of frames with sound (batch,) go in.
         """
         clips, logits = self.hear(log_mel, frames)
         return self.space.embed_sound(clips, None if logits is None else logits.sigmoid())
 
     def embed_text(self, tokens: Tensor) -> Tensor:
-        """(batch, length) words of captions -> (batch, projection), of length 1."""
+        """Returns embeddings of captions, of length 1: (batch, length) -> (batch, projection)."""
         return self.space.embed_text(tokens)
 
 
 def contrastive_loss(
     audio: Tensor, captions: Tensor, temperature: Tensor | float, also_fit: Tensor | None = None
 ) -> Tensor:
-    """The symmetric InfoNCE loss of N sounds and their N captions.
+    """Returns the symmetric InfoNCE loss of N sounds and their N captions.
 
     Args:
         audio: a, (N, size), of length 1.
         captions: c, (N, size), of length 1; caption i belongs to sound i.
         temperature: tau.
-        also_fit: (N, N), true where caption j would fit sound i too although it is not its own;
-            such pairs are left out of the sums.
+        also_fit: (N, N), true where caption j fits sound i although it is not its own. Such pairs
+            are left out of the sums.
 
     Returns:
         L, a scalar.
@@ -196,7 +199,7 @@ def contrastive_loss(
 
 
 def fitting_pairs(*keys: Sequence[str]) -> np.ndarray:
-    """Where one item's sound would fit another item's caption.
+    """Finds the captions that fit the sound of another item.
 
     Args:
         keys: for each property (recording, caption, label) its value for each of N items; empty
@@ -213,7 +216,7 @@ def fitting_pairs(*keys: Sequence[str]) -> np.ndarray:
 
 
 def retrieval(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
-    """How well captions are found by sounds and sounds by captions.
+    """Measures how well sounds find captions, and captions find sounds.
 
     Args:
         similarity: (sounds, captions).

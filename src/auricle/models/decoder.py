@@ -1,11 +1,12 @@
-"""The paper's decoder: a standard Transformer decoder (Vaswani et al. 2017) over word embeddings;
-and BART's, for the baseline.
+"""The paper's decoder, and BART's for the baseline.
 
-Attention is written out by hand: one code serves training, the step with a key/value cache, and its
-export to ONNX.
+The paper uses a standard Transformer decoder (Vaswani et al. 2017) over word embeddings. One
+`DecoderLayer.forward` serves training, the step with a cache of keys and values, and the export to
+ONNX; attention is written out by hand for that.
 """
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import PAD
+from auricle.models.decoder_state import DecoderState
+
+KeysValues = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
-    """Multi-head attention; keys and values are made apart from it being applied, so that they can
-    be kept.
+    """Multi-head attention.
+
+    `keys_values` makes keys and values, and `forward` applies them, so that a caller can keep them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -63,8 +68,9 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the sound, feed-forward; each added to its input and
-    normalised.
+    """Self-attention, attention to the sound, and a feed-forward network.
+
+    The result of each is added to its input, and the sum is normalised.
     """
 
     def __init__(
@@ -82,18 +88,57 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
+    def forward(
+        self,
+        x: Tensor,
+        past: KeysValues | None,
+        memory: KeysValues,
+        *,
+        causal_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, KeysValues, Tensor]:
+        """Passes words through the layer: all words of a caption, or the latest word alone.
+
+        Args:
+            x: (rows, length, width), the words.
+            past: keys and values of the words before them, (rows, heads, words, size of a head)
+                each; None if there are none.
+            memory: keys and values of the sound, (batch, heads, frames, size of a head) each. Each
+                item of the batch has the same number of rows.
+            causal_mask: (length, length), true where a word may attend to a word; None: everywhere.
+            memory_mask: (batch, 1, 1, frames), true where there is sound; None: everywhere.
+
+        Returns:
+            The words (rows, length, width); keys and values of the words so far; and the attention
+            to the sound (batch, heads, queries, frames), where an item has rows x length queries.
+        """
+        keys, values = self.self_attention.keys_values(x)
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
+        attended, _ = self.self_attention(x, keys, values, causal_mask)
+        x = self._add_and_normalise(0, x, attended)
+        # All hypotheses of an item query the same sound, so the sound is not repeated for each.
+        queries = x.reshape(memory[0].shape[0], -1, x.shape[2])
+        attended, weights = self.cross_attention(queries, *memory, memory_mask)
+        x = self._add_and_normalise(1, x, attended.reshape(x.shape))
+        return self._add_and_normalise(2, x, self.feedforward(x)), (keys, values), weights
+
+    def _add_and_normalise(self, index: int, x: Tensor, change: Tensor) -> Tensor:
+        return self.norms[index](x + self.dropout(change))
+
 
 class LearnedPositions(nn.Module):
-    """Positions as BART has them (Lewis et al. 2020): learnt vectors, added, and the sum
-    normalised.
+    """BART's positions (Lewis et al. 2020).
+
+    Adds a learnt vector for each position, and normalises the sum.
     """
 
-    most = 1024
-    offset = 2  # BART's first two vectors are not used
+    position_count = 1024
+    offset = 2  # BART does not use its first two vectors
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.vectors = nn.Embedding(self.most + self.offset, width)
+        self.vectors = nn.Embedding(self.position_count + self.offset, width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -102,10 +147,10 @@ class LearnedPositions(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Word embedding, Transformer decoder, and an output layer of its own (untied).
+    """Word embedding, Transformer decoder, and an untied output layer.
 
-    As BART has it, positions are learnt, GELU stands for ReLU, and the output layer is the word
-    embedding (tied, no bias).
+    BART's variant learns its positions, uses GELU instead of ReLU, and uses the word embedding as
+    the output layer (tied, no bias).
 
     Args:
         words: size of the vocabulary.
@@ -114,7 +159,7 @@ class TransformerDecoder(nn.Module):
         heads: attention heads of each.
         feedforward: hidden size of the feed-forward networks.
         dropout: rate, everywhere.
-        bart: as BART has it.
+        bart: build BART's variant.
     """
 
     def __init__(
@@ -145,10 +190,10 @@ class TransformerDecoder(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings of words at their positions: (batch, length) -> (batch, length, width)."""
-        return self._placed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
+        """Returns words at their positions: (batch, length) -> (batch, length, width)."""
+        return self._embed_at(tokens, torch.arange(tokens.shape[1], device=tokens.device))
 
-    def _placed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _embed_at(self, tokens: Tensor, positions: Tensor) -> Tensor:
         embedded = self.embedding(tokens)
         if self.positions is not None:
             return self.positions(embedded, positions)
@@ -158,7 +203,7 @@ class TransformerDecoder(nn.Module):
         return F.linear(x, self.embedding.weight) if self.output is None else self.output(x)
 
     def forward(self, embedded: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Logits of the word after each word, all at once (teacher forcing).
+        """Returns the logits of the word after each word (teacher forcing).
 
         Args:
             embedded: (batch, length, width), from `embed`. Padding stands at the end, where no
@@ -170,98 +215,73 @@ class TransformerDecoder(nn.Module):
             (batch, length, words).
         """
         length = embedded.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=embedded.device).tril()
+        causal_mask = torch.ones(length, length, dtype=torch.bool, device=embedded.device).tril()
         x = self.dropout(embedded)
         for layer in self._typed_layers():
-            keys, values = layer.self_attention.keys_values(x)
-            x = _attend(layer, 0, x, layer.self_attention(x, keys, values, causal)[0])
-            keys, values = layer.cross_attention.keys_values(memory)
-            x = _attend(
-                layer, 1, x, layer.cross_attention(x, keys, values, memory_mask[:, None, None])[0]
+            x, _, _ = layer(
+                x,
+                None,
+                layer.cross_attention.keys_values(memory),
+                causal_mask=causal_mask,
+                memory_mask=memory_mask[:, None, None],
             )
-            x = _attend(layer, 2, x, layer.feedforward(x))
         return self._logits(x)
 
-    def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch,
-        heads, frames, size).
-        """
-        pairs = [layer.cross_attention.keys_values(memory) for layer in self._typed_layers()]
-        return torch.stack([keys for keys, _ in pairs]), torch.stack(
-            [values for _, values in pairs]
-        )
-
-    def step(
-        self,
-        tokens: Tensor,
-        parents: Tensor,
-        past_keys: Tensor,
-        past_values: Tensor,
-        memory_keys: Tensor,
-        memory_values: Tensor,
-        memory_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-probabilities of the next word, from the last word and a cache of what came before.
-
-        Rows are hypotheses, ordered by item, equally many for each item of the batch.
+    def begin(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
+        """Returns the state before the first word.
 
         Args:
-            tokens: (rows,), the last words.
-            parents: (rows,), the row of the cache that each hypothesis continues.
-            past_keys: (layers, rows of the call before, heads, words before, size); no words before
-                the first call.
-            past_values: likewise.
-            memory_keys: (layers, batch, heads, frames, size).
-            memory_values: likewise.
-            memory_mask: (batch, frames), true where there is sound; all of it if None.
+            memory: (batch, frames, width).
+            memory_mask: (batch, frames), true where there is sound; None: everywhere.
+        """
+        pairs = [layer.cross_attention.keys_values(memory) for layer in self._typed_layers()]
+        keys = torch.stack([keys for keys, _ in pairs])
+        values = torch.stack([values for _, values in pairs])
+        return DecoderState.begin(keys, values, memory_mask)
+
+    def step(
+        self, tokens: Tensor, parents: Tensor, state: DecoderState
+    ) -> tuple[Tensor, DecoderState, Tensor]:
+        """Returns log-probabilities of the next word.
+
+        Args:
+            tokens: (rows,), the last word of each hypothesis.
+            parents: (rows,), the row of the state that each hypothesis continues.
+            state: the state before the last words.
 
         Returns:
-            Log-probabilities (rows, words), keys and values with those of the last words added, and
-            where in the sound each hypothesis attended: (rows, frames), the mean over layers and
-            heads.
+            Log-probabilities (rows, words); the state with the last words added; and the attention
+            of each hypothesis to the sound, (rows, frames), the mean over layers and heads.
         """
-        past_keys, past_values = past_keys[:, parents], past_values[:, parents]
-        batch = memory_keys.shape[1]
-        mask = None if memory_mask is None else memory_mask[:, None, None]
-        position = past_keys.shape[3] + torch.zeros_like(tokens[:1])
-        x = self._placed(tokens, position).unsqueeze(1)  # (rows, 1, width)
+        state = state.continued_from(parents)
+        mask = None if state.memory_mask is None else state.memory_mask[:, None, None]
+        position = state.past_keys.shape[3] + torch.zeros_like(tokens[:1])
+        x = self._embed_at(tokens, position).unsqueeze(1)  # (rows, 1, width)
         all_keys, all_values, all_weights = [], [], []
         for index, layer in enumerate(self._typed_layers()):
-            keys, values = layer.self_attention.keys_values(x)
-            keys = torch.cat([past_keys[index], keys], 2)
-            values = torch.cat([past_values[index], values], 2)
-            x = _attend(layer, 0, x, layer.self_attention(x, keys, values, None)[0])
-            # The hypotheses of one item are so many queries to the same sound: it need not be
-            # repeated for each.
-            queries = x.reshape(batch, -1, x.shape[2])
-            attended, weights = layer.cross_attention(
-                queries, memory_keys[index], memory_values[index], mask
+            x, (keys, values), weights = layer(
+                x,
+                (state.past_keys[index], state.past_values[index]),
+                (state.memory_keys[index], state.memory_values[index]),
+                memory_mask=mask,
             )
-            x = _attend(layer, 1, x, attended.reshape(x.shape))
-            x = _attend(layer, 2, x, layer.feedforward(x))
             all_keys.append(keys)
             all_values.append(values)
             all_weights.append(weights.mean(1).flatten(0, 1))
         log_probs = self._logits(x[:, 0]).log_softmax(1)
-        return (
-            log_probs,
-            torch.stack(all_keys),
-            torch.stack(all_values),
-            torch.stack(all_weights).mean(0),
-        )
+        state = replace(state, past_keys=torch.stack(all_keys), past_values=torch.stack(all_values))
+        return log_probs, state, torch.stack(all_weights).mean(0)
 
     def _typed_layers(self) -> list[DecoderLayer]:
-        """The layers by their type, which a ModuleList forgets."""
+        """Returns the layers with their type, which a ModuleList does not keep."""
         return cast("list[DecoderLayer]", list(self.layers))
 
 
-def _attend(layer: DecoderLayer, index: int, x: Tensor, change: Tensor) -> Tensor:
-    return layer.norms[index](x + layer.dropout(change))
-
-
 def draw_as_bart(module: nn.Module) -> None:
-    """Initial weights as BART's: matrices from a normal distribution of deviation 0.02, biases and
-    the padding zero.
+    """Draws initial weights as BART does.
+
+    Matrices come from a normal distribution with a deviation of 0.02. Biases and the vector of the
+    padding are zero.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
@@ -273,8 +293,9 @@ def draw_as_bart(module: nn.Module) -> None:
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """Positional encoding: (length,) -> (length, width); sines in the even places, cosines in the
-    odd ones.
+    """Returns positional encodings: (length,) -> (length, width).
+
+    Even places hold sines, odd places cosines.
     """
     rates = torch.exp(
         torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width)

@@ -1,5 +1,6 @@
-"""The networks that hear, behind one face: log-mel spectrograms in, frame features and a clip
-embedding out, and tags of some.
+"""The encoders, with one interface.
+
+They turn log-mel spectrograms into frame features and a clip embedding. Some also give tags.
 """
 
 import torch
@@ -22,11 +23,11 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
-    """An encoder at random weights."""
+    """Builds an encoder at random weights."""
     encoder = ENCODERS[config.architecture](config.width)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # trains in half the time on a CPU
 
 
 def frame_mask(frames: Tensor, length: int) -> Tensor:
-    """True where there is sound: lengths (batch,) -> (batch, length)."""
+    """Returns a mask that is true where there is sound: (batch,) -> (batch, length)."""
     return torch.arange(length, device=frames.device) < frames[:, None]

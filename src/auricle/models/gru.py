@@ -1,12 +1,13 @@
-"""The recurrent encoder-decoder of the task's first paper (Drossos, Adavanne and Virtanen 2017),
-small.
+"""A small version of the recurrent captioner of Drossos, Adavanne and Virtanen (2017).
 
-Three bidirectional GRU layers, the third with a residual connection around it, hear; an alignment
-model and GRU layers speak. The published decoder is told the context alone; ours is told the word
-before too, as Bahdanau et al. (2015), without which a beam search would have nothing to choose by.
-Frames are averaged by eights, so that half a minute is a few hundred steps.
+The encoder has three bidirectional GRU layers, and a residual connection around the third. The
+decoder has an alignment model and GRU layers. The published decoder receives the context alone.
+Ours also receives the word before, as in Bahdanau et al. (2015): a beam search needs it to tell
+hypotheses apart. The encoder averages every eight frames, so that half a minute takes a few hundred
+steps.
 """
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -15,13 +16,14 @@ from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import PAD
 from auricle.models.cnn10 import masked_mean
+from auricle.models.decoder_state import DecoderState
 
 
 class GRUEncoder(nn.Module):
     """Bidirectional GRU layers over a log-mel spectrogram.
 
-    In a batch the backward direction begins in the padding, so batches hold sounds of like length;
-    captions are made unpadded.
+    In a batch the backward direction begins in the padding. Therefore batches hold sounds of
+    similar length, and captioning does not pad.
 
     Args:
         width: multiplies the 128 units of each direction.
@@ -41,12 +43,13 @@ class GRUEncoder(nn.Module):
         )
 
     def output_frames(self, frames: Tensor) -> Tensor:
-        """How many frames of features so many log-mel frames give."""
+        """Returns the number of feature frames for a number of log-mel frames."""
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features: (batch, frames, mels) -> (batch, frames // 8, size); at least 8
-        frames.
+        """Returns frame features: (batch, frames, mels) -> (batch, frames // 8, size).
+
+        Needs at least 8 frames.
         """
         x = F.avg_pool1d(self.norm(log_mel.transpose(1, 2)), self.reduction).transpose(1, 2)
         first, second, third = (cast("nn.GRU", layer) for layer in self.layers)
@@ -54,18 +57,19 @@ class GRUEncoder(nn.Module):
         return x + _run(third, x)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch,
-        size).
+        """Returns clip embeddings, the mean over time.
+
+        (batch, frames, size), (batch, frames) -> (batch, size).
         """
         return masked_mean(features, mask)
 
 
 def _run(layer: nn.GRU, x: Tensor) -> Tensor:
-    """A bidirectional layer over (batch, frames, inputs) -> (batch, frames, 2 * units)."""
+    """Runs a bidirectional layer: (batch, frames, inputs) -> (batch, frames, 2 * units)."""
     if not torch.onnx.is_in_onnx_export():
         return layer(x)[0]
-    # The exporter would unroll the layer over the frames that it is shown; ONNX has the operator
-    # itself, with the gates in another order: update, reset, new.
+    # The exporter would unroll the layer over the frames of its example. ONNX has the operator
+    # itself, with its gates in another order: update, reset, new.
     directions = ("", "_reverse")
     weights = [
         torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions])
@@ -94,15 +98,14 @@ def _gates(layer: nn.GRU, name: str) -> Tensor:
 class GRUDecoder(nn.Module):
     """Word embedding, GRU layers that attend to the sound before each word, and an output layer.
 
-    It has the interface of `TransformerDecoder`, with one head: what it keeps of earlier words are
-    its states, in the place of keys, and what it attended to, in the place of values. Only the last
-    state is needed.
+    It has the interface of `TransformerDecoder`, with one head. Its `DecoderState` holds the hidden
+    states as keys and the contexts as values. A step needs only the last hidden state.
 
     Args:
         words: size of the vocabulary.
         width: size of word embeddings, of the memory and of the states.
         layers: number of GRU layers.
-        dropout: rate, of embeddings and of what the output layer gets.
+        dropout: rate, for embeddings and for the input of the output layer.
     """
 
     def __init__(self, words: int, width: int, layers: int, dropout: float) -> None:
@@ -118,11 +121,11 @@ class GRUDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings of words: (batch, length) -> (batch, length, width)."""
+        """Returns embeddings of words: (batch, length) -> (batch, length, width)."""
         return self.embedding(tokens)
 
     def forward(self, embedded: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Logits of the word after each word (teacher forcing).
+        """Returns the logits of the word after each word (teacher forcing).
 
         Args:
             embedded: (batch, length, width), from `embed`.
@@ -142,45 +145,43 @@ class GRUDecoder(nn.Module):
             spoken.append(states[-1])
         return self.output(self.dropout(torch.stack(spoken, 1)))
 
-    def memory_keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What every step needs of the sound: (batch, frames, width) -> twice (layers, batch, 1,
-        frames, width).
-        """
+    def begin(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
+        """Returns the state before the first word; see `TransformerDecoder.begin`."""
         keys, values = self.key(memory)[None, :, None], memory[None, :, None]
         shape = (len(self.layers), -1, -1, -1, -1)
-        return keys.expand(shape), values.expand(shape)
+        return DecoderState.begin(keys.expand(shape), values.expand(shape), memory_mask)
 
     def step(
-        self,
-        tokens: Tensor,
-        parents: Tensor,
-        past_keys: Tensor,
-        past_values: Tensor,
-        memory_keys: Tensor,
-        memory_values: Tensor,
-        memory_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-probabilities of the next word; see `TransformerDecoder.step`."""
-        past_keys, past_values = past_keys[:, parents], past_values[:, parents]
+        self, tokens: Tensor, parents: Tensor, state: DecoderState
+    ) -> tuple[Tensor, DecoderState, Tensor]:
+        """Returns log-probabilities of the next word; see `TransformerDecoder.step`."""
+        state = state.continued_from(parents)
         x = self.embedding(tokens)
         nothing = x.new_zeros(len(self.layers), *x.shape)[:, :, None, None]
-        states = torch.cat([nothing, past_keys], 3)[:, :, 0, -1]  # zeros before the first word
-        mask = None if memory_mask is None else memory_mask[:, None]
-        states, context, weights = self._next(x, states, memory_keys[0], memory_values[0], mask)
-        keys = torch.cat([past_keys, states[:, :, None, None]], 3)
-        values = torch.cat([past_values, context.expand(states.shape)[:, :, None, None]], 3)
-        return self.output(states[-1]).log_softmax(1), keys, values, weights
+        # Zeros stand before the first word.
+        hidden = torch.cat([nothing, state.past_keys], 3)[:, :, 0, -1]
+        mask = None if state.memory_mask is None else state.memory_mask[:, None]
+        hidden, context, weights = self._next(
+            x, hidden, state.memory_keys[0], state.memory_values[0], mask
+        )
+        context = context.expand(hidden.shape)
+        state = replace(
+            state,
+            past_keys=torch.cat([state.past_keys, hidden[:, :, None, None]], 3),
+            past_values=torch.cat([state.past_values, context[:, :, None, None]], 3),
+        )
+        return self.output(hidden[-1]).log_softmax(1), state, weights
 
     def _next(
         self, x: Tensor, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The states after a word, what was attended to, and where.
+        """Returns the hidden states after a word, the context, and the attention.
 
         Args:
             x: (rows, width), the word.
-            states: (layers, rows, width), before it.
-            keys: (batch, 1, frames, width); rows are so many for each item of the batch.
-            values: likewise.
+            states: (layers, rows, width), the hidden states before it.
+            keys: (batch, 1, frames, width). Each item of the batch has the same number of rows.
+            values: the same shape.
             mask: (batch, 1, frames).
 
         Returns:

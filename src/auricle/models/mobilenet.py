@@ -1,8 +1,7 @@
-"""MobileNetV3 over a log-mel spectrogram, with the parameter names of EfficientAT (Schmid et al.
-2023).
+"""MobileNetV3 over a log-mel spectrogram.
 
-Howard et al. 2019, "Searching for MobileNetV3", table 1 (large), without the dilated or reduced
-tail.
+See Howard et al. 2019, "Searching for MobileNetV3", table 1 (large), without the dilated or reduced
+tail. Parameters have the names of EfficientAT (Schmid et al. 2023).
 """
 
 from dataclasses import dataclass
@@ -60,17 +59,16 @@ def _conv(
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by what its mean over time and frequency calls for (Hu et al. 2018).
+    """Scales each channel by a function of all means over time and frequency (Hu et al. 2018).
 
-    The mean is over all of the sound, so padding would change every frame: batches hold sounds of
-    like length.
+    The means cover the whole sound, so padding would change every frame. Therefore batches hold
+    sounds of similar length.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = _divisible(channels / 4)
-        # The published weights keep their two layers in a list of one, for variants that this
-        # network does not have.
+        # The published weights keep these two layers in a list of one, for other variants.
         self.conc_se_layers = nn.ModuleList(
             [
                 nn.ModuleDict(
@@ -87,8 +85,9 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve each channel by itself, squeeze and excite, project; added to the input
-    where shapes allow.
+    """Expands, convolves each channel by itself, squeezes and excites, and projects.
+
+    The result is added to the input if the shapes are equal.
     """
 
     def __init__(self, inputs: int, outputs: int, expanded: int, stage: Stage) -> None:
@@ -134,7 +133,7 @@ class MobileNet(nn.Module):
         layers.append(_conv(channels, self.size, 1, nn.Hardswish))
         self.features = nn.Sequential(*layers)
         hidden = _divisible(1280 * width)
-        # The first two pool over time and frequency; `tags` does so with a mask.
+        # The two empty layers pool in EfficientAT; here `tags` pools with a mask.
         self.classifier = nn.Sequential(
             nn.Identity(),
             nn.Identity(),
@@ -151,38 +150,42 @@ class MobileNet(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def output_frames(self, frames: Tensor) -> Tensor:
-        """How many frames of features so many log-mel frames give."""
+        """Returns the number of feature frames for a number of log-mel frames."""
         return (frames + self.reduction - 1) // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Frame features, before the pooling over time: (batch, frames, mels) -> (batch,
-        ceil(frames / 32), size).
+        """Returns frame features, before the pooling over time.
+
+        (batch, frames, mels) -> (batch, ceil(frames / 32), size).
         """
         # (batch, size, mels / 32, frames / 32)
         x = self.features(log_mel.transpose(1, 2).unsqueeze(1))
         return x.mean(dim=2).transpose(1, 2)
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, size), (batch, frames) -> (batch,
-        size).
+        """Returns clip embeddings, the mean over time.
+
+        (batch, frames, size), (batch, frames) -> (batch, size).
         """
         return masked_mean(features, mask)
 
     def tags(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits of the 527 AudioSet classes: (batch, frames, size), (batch, frames) -> (batch,
-        527).
+        """Returns logits of the 527 AudioSet classes.
+
+        (batch, frames, size), (batch, frames) -> (batch, 527).
         """
         return self.classifier(self.embed(features, mask))
 
     @property
     def class_vectors(self) -> Tensor:
-        """What the tag head looks for, for each class: (527, hidden)."""
+        """The weights of the tag head for each class: (527, hidden)."""
         return cast("nn.Linear", self.classifier[-1]).weight
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:
-    """Channels rounded to a multiple of the divisor, but not down by more than a tenth (as in
-    MobileNetV2).
+    """Rounds channels to a multiple of the divisor, as MobileNetV2 does.
+
+    It never rounds down by more than a tenth.
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,5 +1,6 @@
-"""VGGish, the features of the DCASE 2022 baseline, with the parameter names of torchvggish (Hershey
-et al. 2017).
+"""VGGish (Hershey et al. 2017), the encoder of the DCASE 2022 baseline.
+
+Its parameters have the names of torchvggish.
 """
 
 from torch import Tensor, nn
@@ -8,8 +9,7 @@ from auricle.models.cnn10 import masked_mean
 
 
 class VGGish(nn.Module):
-    """Six 3x3 convolutions and three linear layers over examples of 0.96 s: a vector of 128 for
-    each.
+    """Six 3x3 convolutions and three linear layers, which make a vector of 128 from each 0.96 s.
 
     The last ReLU is left out, as in the baseline. Nothing is quantised or whitened afterwards.
 
@@ -48,27 +48,30 @@ class VGGish(nn.Module):
         )
 
     def output_frames(self, frames: Tensor) -> Tensor:
-        """How many vectors so many log-mel frames give; what is left over at the end is not
-        heard.
+        """Returns the number of vectors for a number of log-mel frames.
+
+        The remainder at the end is not used.
         """
         return frames // self.reduction
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """A vector for each 0.96 s: (batch, frames, 64) -> (batch, frames // 96, 128); at least 96
-        frames.
+        """Returns a vector for each 0.96 s: (batch, frames, 64) -> (batch, frames // 96, 128).
+
+        Needs at least 96 frames.
         """
         count = log_mel.shape[1] // self.reduction
         examples = (
             log_mel[:, : count * self.reduction].unflatten(1, (count, self.reduction)).flatten(0, 1)
         )
         x = self.features(examples.unsqueeze(1))  # (batch * count, channels, 6, 4)
-        # channels last, as the weights were trained in TensorFlow
+        # Channels come last, because the weights were trained in TensorFlow.
         x = x.permute(0, 2, 3, 1).flatten(1)
         return self.embeddings(x).unflatten(0, (-1, count))
 
     def embed(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Clip embedding, the mean over time: (batch, frames, 128), (batch, frames) -> (batch,
-        128).
+        """Returns clip embeddings, the mean over time.
+
+        (batch, frames, 128), (batch, frames) -> (batch, 128).
         """
         return masked_mean(features, mask)
 

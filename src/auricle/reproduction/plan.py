@@ -348,7 +348,7 @@ def estimates(plan: Plan) -> list[Estimate]:
 
 
 def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
-    train = read_data(recipe)[0]
+    train = read_data(recipe.data)[0]
     rounds = recipe.data.captions_per_epoch or 1 << 30
     visits = sum(min(rounds, len(item.captions)) for item in train)
     longest = recipe.data.maximum_seconds
@@ -382,7 +382,7 @@ def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
     """
     from auricle.checkpoint.vocabulary import UNKNOWN
     from auricle.sound.features import front_end
-    from auricle.training.costs import WORDS
+    from auricle.training.costs import CAPTION_WORDS
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_captioner(recipe, words).eval().to(device)
@@ -392,7 +392,7 @@ def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
     inputs = (
         torch.zeros(batch, frames, hears.mels, device=device),
         torch.full((batch,), frames, device=device),
-        torch.full((batch, WORDS), UNKNOWN, device=device),
+        torch.full((batch, CAPTION_WORDS), UNKNOWN, device=device),
     )
     # a float waits for a GPU
     times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=4)

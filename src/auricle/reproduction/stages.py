@@ -10,7 +10,7 @@ import torch
 
 from auricle.captioning.captioner import load
 from auricle.checkpoint.vocabulary import Vocabulary, words
-from auricle.data.batches import Batches
+from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
@@ -19,8 +19,9 @@ from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
 from auricle.sound.features import front_end
 from auricle.storage.files import written_whole
 from auricle.training.parameters import part_sizes
-from auricle.training.pretrain import evaluate_retrieval, load_pre_encoder, pretrain
+from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
+from auricle.training.validate import evaluate_retrieval, mean_map_10
 
 FIRST_WORDS = 15  # of a caption; one of them must name the label
 STAGES = {"pretrain": pretrain, "train": train}
@@ -111,10 +112,11 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
     cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
     spectrograms = cache.load([item.file for item in scored.items], progress=False)
-    batches = Batches(scored.items, spectrograms, vocabulary, recipe.pretrain.batch_size)
+    options = BatchOptions(recipe.pretrain.batch_size)
+    batches = Batches(scored.items, spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
-    return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
+    return mean_map_10(record)
 
 
 def compare_systems(

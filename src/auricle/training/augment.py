@@ -1,4 +1,4 @@
-"""What is done to spectrograms in training only."""
+"""Changes of spectrograms and decoder inputs in training only."""
 
 import torch
 from torch import Tensor
@@ -9,16 +9,15 @@ from auricle.training.config import Augmentation
 
 
 def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> Tensor:
-    """SpecAugment (Park et al. 2019): stretches of time and of frequency set to the spectrogram's
-    mean.
+    """Sets stretches of time and of frequency to the mean (SpecAugment, Park et al. 2019).
 
     Args:
         log_mel: (batch, frames, mels).
-        config: how many stretches of what length.
-        front_end: its frames per second.
+        config: the number of stretches and their lengths.
+        front_end: knows the frames per second.
 
     Returns:
-        (batch, frames, mels), a new tensor where anything is masked.
+        (batch, frames, mels), a new tensor if anything is masked.
     """
     if not config.time_masks and not config.mel_masks:
         return log_mel
@@ -39,12 +38,11 @@ def spec_augment(log_mel: Tensor, config: Augmentation, front_end: FrontEnd) -> 
 
 
 def decoder_augment(config: Augmentation, tags: int) -> Augment | None:
-    """What is done to the decoder's inputs: mixup, and rows of which only the frames or only some
-    of the tags are heard.
+    """Returns mixup and dropout of frames and tags, or None if all are off.
 
     Args:
-        config: how often.
-        tags: how many tags stand at the end of the memory; there may be no frames before them.
+        config: the rates.
+        tags: the number of tags at the end of the memory. There may be no frames before them.
     """
     if not (config.mixup or config.audio_dropout or config.tag_dropout):
         return None
@@ -55,7 +53,7 @@ def decoder_augment(config: Augmentation, tags: int) -> Augment | None:
         heard[:, : positions - tags] = torch.rand(rows, 1) >= config.audio_dropout
         heard[:, positions - tags :] = torch.rand(rows, tags) >= config.tag_dropout
         heard = heard.to(mask.device) & mask
-        # something must be heard of every row
+        # Every row must keep something to attend to.
         mask = torch.where(heard.any(1, keepdim=True), heard, mask)
         if config.mixup:
             # CoNeTTE (Labbe et al. 2023): the larger share stays with the item itself.

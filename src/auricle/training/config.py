@@ -1,4 +1,4 @@
-"""What a recipe says: a TOML file in `configs/` read into these dataclasses."""
+"""The fields of a recipe: a TOML file in `configs/` is read into these dataclasses."""
 
 import tomllib
 from collections.abc import Sequence
@@ -14,77 +14,78 @@ from auricle.checkpoint.config import (
     SecondEvent,
 )
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
 from auricle.storage.tables import read
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which sounds and captions."""
+    """The sounds and captions."""
 
-    manifest: str  # CSV; relative to the folder one is in
-    # Further data sets, whose split `train` is learnt from; their captions begin with tokens of
-    # their own (Labbé et al. 2023).
+    manifest: str  # CSV; relative to the current folder
+    # Manifests of further data sets, to learn from their split `train`. Their captions begin with
+    # tokens of their own (Labbé et al. 2023).
     further: tuple[str, ...] = ()
     train: tuple[str, ...] = ("train",)  # splits to learn from
-    # splits to select by; none: selection by the training loss, or the last epoch
+    # Splits to select by. Without them, the training loss selects, or the last epoch is kept.
     valid: tuple[str, ...] = ()
     front_end: Literal["paper", "panns", "mobilenet", "vggish"] = "paper"
-    # longest: as the paper, to the longest sound of all, unmasked
+    # longest: pad to the longest sound of all, unmasked, as in the paper
     pad: Literal["batch", "longest"] = "batch"
     captions_per_epoch: int = 0  # how many captions of each sound an epoch visits; 0: all
-    # How often an epoch visits each label instead, where there are labels; 0: as the data has it.
+    # How often an epoch visits each label, however many sounds it has; 0: it visits sounds.
     visits_per_label: int = 0
-    minimum_count: int = 1  # rarer words are not learnt
-    # folder of BART's tokenizer, whose pieces of words are learnt then; none: words
+    minimum_count: int = 1  # rarer words become <unk>
+    # Folder of BART's tokenizer, to learn its pieces of words; empty: learn words.
     tokenizer: str = ""
     maximum_seconds: float = 30.0  # longer sounds are cut
 
 
 @dataclass(frozen=True)
 class Word2VecConfig:
-    """The word vectors that the text tower and the decoder begin with (gensim, skip-gram)."""
+    """The initial word vectors of the text tower and the decoder (gensim, skip-gram)."""
 
     size: int = 128
     window: int = 5
-    epochs: int = 30  # 0: there are none, words begin at random
+    epochs: int = 30  # 0: no Word2Vec, word vectors begin at random
 
 
 @dataclass(frozen=True)
 class TagsConfig:
-    """AudioSet's tags as guides of the decoder, for which `decoder.tags` says how many, and what
-    else can be learnt by them.
+    """AudioSet's tags, and what is learnt from them.
+
+    `decoder.tags` sets the number of tags that guide the decoder.
     """
 
     names: str = ""  # AudioSet's class_labels_indices.csv
-    # CSV with a column `caption`: captions without sound, whose tags are read off their words
+    # CSV with a column `caption`: captions without sound. Their words give their tags.
     captions: str = ""
-    # The pre-encoder learns the tags that the captions of sounds tell of, beside those that it
-    # hears.
+    # Whether the pre-encoder learns the tags in the captions of sounds, and not only heard ones.
     told: bool = False
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a batch in training only; all off by default."""
+    """Changes of a batch in training only. All are off by default."""
 
     time_masks: int = 0  # SpecAugment (Park et al. 2019)
-    time_mask_seconds: float = 0.5  # greatest length of one
+    time_mask_seconds: float = 0.5  # greatest length of one mask
     mel_masks: int = 0
-    mel_mask_share: float = 0.15  # greatest share of the bands under one
+    mel_mask_share: float = 0.15  # greatest share of the bands under one mask
     mixup: float = 0.0  # alpha of the Beta distribution that mixes the decoder's inputs; 0: none
-    mixtures: float = 0.0  # share of sounds that are mixed with another, and captioned as both
-    audio_dropout: float = 0.0  # share of sounds of which the decoder gets the tags only
-    tag_dropout: float = 0.0  # share of tags that it does not get
+    mixtures: float = 0.0  # share of sounds that are mixed with another sound
+    audio_dropout: float = 0.0  # share of sounds whose frames the decoder does not get
+    tag_dropout: float = 0.0  # share of tags that the decoder does not get
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """The contrastive stage: Adam, and the learning rate cut when `monitor` stands still."""
+    """The contrastive stage: Adam, with a learning rate that falls when `monitor` stands still."""
 
     epochs: int = 80
-    batch_size: int = 32  # of all processes together
-    texts_per_batch: int = 0  # captions without sound that come with each batch
+    batch_size: int = 32  # over all processes
+    texts_per_batch: int = 0  # captions without sound in each batch
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0  # multiplies the audio tower's learning rate
     factor: float = 0.1
@@ -96,12 +97,10 @@ class PretrainConfig:
     mask_fitting_pairs: bool = False  # leave out pairs of equal recording, caption or label
     # training loss, or retrieval mAP@10 on the validation splits
     monitor: Literal["loss", "map_10"] = "loss"
-    # the audio tower's batch norms keep the statistics of the initial weights
+    # Whether the audio tower's batch norms keep the statistics of the initial weights.
     freeze_statistics: bool = False
-    distillation: float = (
-        # weight of keeping to the tags that the initial weights give, where tags guide the decoder
-        1.0
-    )
+    # Weight of the loss that keeps the tags of the initial weights, where tags guide the decoder.
+    distillation: float = 1.0
     initial: Literal["random", "weights"] = "random"
     weights: str = ""  # published weights of the audio tower
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -112,47 +111,48 @@ class TrainConfig:
     """The encoder-decoder stage: AdamW."""
 
     epochs: int = 30
-    batch_size: int = 16  # of all processes together
+    batch_size: int = 16  # over all processes
     accumulate: int = 1  # batches whose gradients make a step
-    texts_per_batch: int = 0  # captions without sound that come with each batch
+    texts_per_batch: int = 0  # captions without sound in each batch
     schedule: Literal["paper", "cosine", "linear"] = "paper"
     learning_rate: float = 1e-3  # the highest
     encoder_rate: float = 1.0  # multiplies the encoder's learning rate; 0: it is frozen
-    warmup: float = 1.0  # epochs of linear growth, for `cosine` and `linear`; `paper` has five
-    weight_decay: float = 0.01  # not of biases and norms
-    clip: float = 0.0  # greatest norm of a step's gradients; 0: any
+    warmup: float = 1.0  # epochs of linear growth for `cosine` and `linear`; `paper` has five
+    weight_decay: float = 0.01  # of matrices; biases and norms do not decay
+    clip: float = 0.0  # greatest norm of a step's gradients; 0: no limit
     label_smoothing: float = 0.0
-    bfloat16: bool = False  # multiply in bfloat16, or else in what `accelerate launch` says
-    # decay of the moving average of all weights, which is what is kept then; 0: none
+    bfloat16: bool = False  # multiply in bfloat16; False: as `accelerate launch` says
+    # Decay of the moving average of all weights, which is kept in their place; 0: no average.
     ema: float = 0.0
-    # Which epoch's weights: the last, or those with the lowest loss or the highest CIDEr-D on the
-    # validation splits.
+    # The epoch whose weights are kept: the last one, or the one with the lowest loss or the highest
+    # CIDEr-D on the validation splits.
     keep: Literal["last", "best_loss", "best_cider_d"] = "last"
-    # `checkpoint` goes on from a captioner: networks, front end and vocabulary are its own, and
-    # words it lacks are added.
+    # `checkpoint` trains a captioner further. Its networks, front end and vocabulary stay, and new
+    # words are added.
     initial: Literal["random", "weights", "pre-encoder", "checkpoint"] = "random"
-    # published weights of the encoder; or the checkpoint's folder, `embedded` for the package's own
+    # Published weights of the encoder, or a checkpoint's folder; `embedded`: the embedded model.
     weights: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 @dataclass(frozen=True)
 class ScstConfig:
-    """Self-critical sequence training, after the encoder-decoder stage: AdamW at a constant
-    rate.
+    """Self-critical sequence training, after the encoder-decoder stage.
+
+    It uses AdamW at a constant rate.
     """
 
     epochs: int = 5
-    batch_size: int = 16  # of all processes together
-    samples: int = 5  # captions drawn of each sound
-    # the mean of the others that are drawn, or the greedy caption
+    batch_size: int = 16  # over all processes
+    samples: int = 5  # captions drawn for each sound
+    # A drawn caption is compared with the mean of the others, or with the greedy caption.
     baseline: Literal["others", "greedy"] = "others"
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         if self.samples < 2 and self.baseline == "others":
             raise ValueError(
-                f"samples is {self.samples}: each is compared with the others, so two are wanted at least"
+                f"samples is {self.samples}: set 2 or more, to compare each caption with the others"
             )
 
 
@@ -162,12 +162,12 @@ TAGGERS = ("cnn10", "mobilenet")
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a training needs to be told."""
+    """All settings of a training."""
 
-    output: str  # folder of the run: `pre-encoder/`, `captioner/` and `scst/` come to stand in it
+    output: str  # folder of the run, which gets the folders `pre-encoder`, `captioner` and `scst`
     data: DataConfig
     seed: int = 0
-    licence: str = "unknown"  # of the weights that come out
+    licence: str = "unknown"  # of the trained weights
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     tags: TagsConfig = field(default_factory=TagsConfig)
@@ -176,7 +176,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     scst: ScstConfig = field(default_factory=ScstConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    rerank: float = 0.0  # goes into the checkpoint, as do `second_event` and `confidence`
+    rerank: float = 0.0  # copied into the checkpoint, like `second_event` and `confidence`
     second_event: SecondEvent | None = None
     confidence: Confidence | None = None
 
@@ -184,11 +184,12 @@ class Recipe:
         if self.word2vec.epochs and self.word2vec.size != self.decoder.width:
             raise ValueError(
                 f"word2vec.size is {self.word2vec.size} and decoder.width {self.decoder.width}: "
-                "the one initialises the other"
+                "the two must be equal"
             )
         if self.data.tokenizer and (self.word2vec.epochs or self.data.further):
             raise ValueError(
-                "data.tokenizer makes pieces of words: word2vec.epochs must be 0, and data.further empty"
+                "data.tokenizer makes pieces of words: word2vec.epochs must be 0, "
+                "and data.further empty"
             )
         for stage, initial, weights in (
             ("pretrain", self.pretrain.initial, self.pretrain.weights),
@@ -196,36 +197,38 @@ class Recipe:
         ):
             if initial in ("weights", "checkpoint") and not weights:
                 raise ValueError(
-                    f"{stage}.initial is '{initial}': {stage}.weights must name their file or folder"
+                    f"{stage}.initial is '{initial}': {stage}.weights must name a file or folder"
                 )
         if self.decoder.tags and self.encoder.architecture not in TAGGERS:
             raise ValueError(
-                f"decoder.tags wants an encoder that hears tags: {' or '.join(TAGGERS)}"
+                f"decoder.tags needs an encoder that hears tags: {' or '.join(TAGGERS)}"
             )
         if self.decoder.tags and not self.tags.names:
-            raise ValueError("decoder.tags wants the names of the classes: tags.names")
+            raise ValueError("decoder.tags needs the names of the classes: tags.names")
         if self.tags.captions and not self.decoder.tags:
-            raise ValueError("tags.captions guide the decoder by tags: decoder.tags says how many")
+            raise ValueError(
+                "tags.captions needs decoder.tags, the number of tags that guide the decoder"
+            )
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
 
     @property
     def pre_encoder_folder(self) -> Path:
-        """Where the contrastive stage writes."""
+        """The folder of the contrastive stage."""
         return Path(self.output) / "pre-encoder"
 
     @property
     def captioner_folder(self) -> Path:
-        """Where the encoder-decoder stage writes."""
+        """The folder of the encoder-decoder stage."""
         return Path(self.output) / "captioner"
 
     @property
     def scst_folder(self) -> Path:
-        """Where self-critical sequence training writes."""
+        """The folder of self-critical sequence training."""
         return Path(self.output) / "scst"
 
 
-# Our own recipes: an installed package has them inside, a repository at its root.
+# Our own recipes stand in an installed package, or at the root of a repository.
 _PACKAGED = Path(__file__).parents[1] / "configs"
 RECIPES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "configs"
 
@@ -234,12 +237,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        path: a TOML file, or the name of one of ours; with `extends = "other.toml"`, what it says
-            is laid over what the other says.
+        path: a TOML file, or the name of one of ours. With `extends = "other.toml"`, its fields
+            replace those of the other.
         overrides: `section.key=value`, the value as in TOML (a bare word is a string).
 
     Raises:
-        AuricleError: no such file, not TOML, or a field that is unknown, missing or wrong.
+        AuricleError: the file does not exist or is not TOML, or a field is unknown, missing or
+            wrong.
     """
     if not path.suffix and not path.exists():
         path = RECIPES / f"{path}.toml"
@@ -254,7 +258,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:
-            raise AuricleError(f"--set {override}: wanted section.key=value")
+            raise AuricleError(f"--set {override}: expected section.key=value")
         *sections, key = name.strip().split(".")
         section = table
         for part in sections:
@@ -266,21 +270,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _continued(recipe) if recipe.train.initial == "checkpoint" else recipe
 
 
-def initial_checkpoint(recipe: Recipe) -> Checkpoint:
-    """The captioner that a recipe goes on from.
+def initial_checkpoint(config: TrainConfig) -> Checkpoint:
+    """Returns the captioner that the stage trains further.
 
     Raises:
-        AuricleError: there is none in the folder it names.
+        AuricleError: the folder in `weights` holds no checkpoint.
     """
-    name = recipe.train.weights
-    return load_checkpoint(EMBEDDED if name == "embedded" else Path(name))
+    return load_checkpoint(EMBEDDED if config.weights == "embedded" else Path(config.weights))
+
+
+def initial_vocabulary(config: TrainConfig) -> Vocabulary | None:
+    """Returns the vocabulary of the captioner that the stage trains further, if there is one."""
+    return initial_checkpoint(config).vocabulary if config.initial == "checkpoint" else None
 
 
 def _continued(recipe: Recipe) -> Recipe:
-    """A recipe with the networks, front end, tags and licence of the captioner that it goes on
-    from.
-    """
-    checkpoint = initial_checkpoint(recipe)
+    """Returns a recipe with the networks, front end, tags and licence of its initial captioner."""
+    checkpoint = initial_checkpoint(recipe.train)
     config = checkpoint.config
     return replace(
         recipe,
@@ -311,7 +317,7 @@ def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return table
     if not isinstance(base, str):
-        raise AuricleError(f"{path}: extends is {base!r}: the name of a recipe is wanted")
+        raise AuricleError(f"{path}: extends is {base!r}, but must be the name of a recipe")
     above = (*above, path.resolve())
     if (path.parent / base).resolve() in above:
         raise AuricleError(f"{path}: extends itself, through {base}")

@@ -1,5 +1,6 @@
-"""What a training costs, counted: operations on tensors without numbers, and the memory that its
-backward pass needs.
+"""Counts the operations of a training and the memory of its backward pass.
+
+It runs the networks on tensors without numbers.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from auricle.training.config import Recipe
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
 
-WORDS = 13  # of a caption, with beginning and end
-BACKWARD = 2  # times the operations of the forward pass
+CAPTION_WORDS = 13  # with beginning and end
+BACKWARD = 2  # operations of the backward pass, as a multiple of the forward pass
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Cost:
     """One stage of a training, for one sound with one caption."""
 
     forward: int  # floating-point operations: a multiplication and an addition are two
-    training: int  # the same, forward and backward, of what is learnt
+    training: int  # the same, with the backward pass of the parts that learn
     activations: int  # bytes kept for the backward pass
     fixed: int  # bytes of weights, gradients and the optimizer's two moments, in single precision
 
@@ -33,19 +34,18 @@ class Cost:
 
 
 def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
-    """The costs of a recipe's stages for sounds of so many seconds: `pre-encoder`, where there is
-    one, and `captioner`.
+    """Counts the costs of a recipe's stages: `pre-encoder`, if there is one, and `captioner`.
 
     Args:
-        recipe: what is trained.
-        words: of the vocabulary, special ones included.
+        recipe: sets the networks.
+        words: size of the vocabulary, with special words.
         seconds: the length of a sound.
     """
     hears = front_end(recipe.data.front_end)
     frames = hears.frames(round(seconds * hears.rate))
     with torch.device("meta"):
         log_mel, lengths = torch.zeros(1, frames, hears.mels), torch.full((1,), frames)
-        tokens = torch.full((1, WORDS), UNKNOWN)
+        tokens = torch.full((1, CAPTION_WORDS), UNKNOWN)
         captioner = build_captioner(recipe, words).train()
         costs = {}
         if recipe.train.initial == "pre-encoder":
@@ -65,7 +65,7 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
 def _cost(
     model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool
 ) -> Cost:
-    # By storage: what is kept may be a view of a weight, or of what is kept already.
+    # Count by storage: a kept tensor may be a view of a weight or of another kept tensor.
     weights = {_storage(parameter) for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 

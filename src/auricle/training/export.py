@@ -1,4 +1,4 @@
-"""From torch to ONNX: the files that captioning runs on."""
+"""Exports networks from torch to the ONNX files that captioning uses."""
 
 import logging
 import warnings
@@ -14,31 +14,32 @@ from torch.export import Dim
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
+from auricle.models.decoder_state import DecoderState
 from auricle.sound.features import front_end
 from auricle.storage.files import written_whole
 from auricle.training.weights import load_strictly, load_weights
 
-# Ends the names of tensors that are kept in half precision.
+# Ends the names of tensors in half precision.
 HALF = ".half"
-# What captioning does not use of an encoder unless it hears tags, and its ONNX file therefore
-# lacks.
+# Parts of an encoder that its ONNX file lacks, because captioning without tags does not use them.
 TAG_HEADS = ("encoder.fc1.", "encoder.fc_audioset.", "encoder.classifier.")
 
 
 class _EncoderGraph(nn.Module):
-    """Log-mel spectrogram -> what the decoder's attention needs of the sound; its tags, and its
-    place in the shared space.
+    """Log-mel spectrogram -> keys and values of the sound, its tags, and its embedding.
+
+    Tags and embedding are there if the captioner has them.
     """
 
     def __init__(self, model: CaptioningModel) -> None:
         super().__init__()
         self.encoder, self.bridge, self.decoder = model.encoder, model.bridge, model.decoder
         self.tags, self.space = model.tags, model.space
-        self._model = [model]  # in a list, lest its tensors get other names
+        self._model = [model]  # A list hides it from torch, so that its tensors keep their names.
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what `forward` returns."""
+        """The names of the outputs of `forward`."""
         more = {"tags": self.tags, "sound_embedding": self.space}
         return [
             "memory_keys",
@@ -50,7 +51,8 @@ class _EncoderGraph(nn.Module):
         model = self._model[0]
         features, mask, tags = model.hear(log_mel, torch.tensor([log_mel.shape[1]]))
         memory, _ = model.remember(features, mask, tags)
-        outputs = self.decoder.memory_keys_values(memory)
+        state = self.decoder.begin(memory)
+        outputs = (state.memory_keys, state.memory_values)
         if tags is not None:
             outputs = (*outputs, tags)
         if self.space is not None:
@@ -59,7 +61,7 @@ class _EncoderGraph(nn.Module):
 
 
 class _TextGraph(nn.Module):
-    """Words of sentences -> their places in the shared space."""
+    """Words of sentences -> their embeddings in the shared space."""
 
     def __init__(self, space: SharedSpace) -> None:
         super().__init__()
@@ -85,16 +87,16 @@ class _StepGraph(nn.Module):
         memory_keys: Tensor,
         memory_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.decoder.step(
-            tokens, parents, past_keys, past_values, memory_keys, memory_values
-        )
+        state = DecoderState(past_keys, past_values, memory_keys, memory_values)
+        log_probs, state, attention = self.decoder.step(tokens, parents, state)
+        return log_probs, state.past_keys, state.past_values, attention
 
 
 def load_model(checkpoint: Checkpoint) -> CaptioningModel:
-    """The network of a checkpoint folder, ready to caption.
+    """Loads the network of a checkpoint folder, ready to caption.
 
-    Where there is no `model.safetensors`, as in the embedded model's folder, the tensors are read
-    from the ONNX files, which hold all that is used.
+    A folder without `model.safetensors`, such as the embedded model's, has all used tensors in its
+    ONNX files.
 
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
@@ -107,7 +109,7 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     if path.exists():
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
-    # What is not used is not there: tag heads where no tags are heard, counters of batch norms.
+    # ONNX files lack unused tensors: tag heads without tags, and counters of batch norms.
     heads = () if config.decoder.tags else TAG_HEADS
     drawn = model.state_dict().items()
     unused = {name: tensor for name, tensor in drawn if name.startswith(heads) or tensor.dim() == 0}
@@ -116,7 +118,7 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
 
 
 def onnx_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors in a checkpoint folder's ONNX files, by their names in the state dict."""
+    """Returns the tensors of a folder's ONNX files, by their names in the state dict."""
     tensors: dict[str, Tensor] = {}
     for name in ("encoder.onnx", "decoder.onnx", "text.onnx"):
         if name == "text.onnx" and not (folder / name).exists():
@@ -129,11 +131,11 @@ def onnx_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def export_onnx(folder: Path) -> None:
-    """Writes `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx` of a folder
-    from its `model.safetensors`.
+    """Writes the ONNX files of a folder from its `model.safetensors`.
 
-    Sounds are encoded one by one, unpadded. Names of tensors are kept, and matrices stay in half
-    precision on disk: a node casts each when the file is loaded.
+    These are `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx`. The encoder
+    takes one unpadded sound. Tensors keep their names, and matrices stay in half precision on disk:
+    a node casts each of them when the file is loaded.
     """
     checkpoint = load_checkpoint(folder)
     model = load_model(checkpoint)
@@ -188,8 +190,7 @@ def _export(
 ) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
-        # The exporter's own: copies of weights it thinks unsafe, and torch functions of old used
-        # inside of it.
+        # The exporter itself causes these warnings.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.")
@@ -212,10 +213,10 @@ def _export(
 
 
 def _without_zero_biases(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes out the biases that the exporter makes for convolutions without one.
+    """Removes the biases that the exporter makes for convolutions without one.
 
-    They are zeros that nodes compute, and ONNX Runtime folds batch norms and lays out channels only
-    for weights that are constants in the file: with them, MobileNet takes twice as long.
+    Nodes compute these zeros. ONNX Runtime folds batch norms and lays out channels only for weights
+    that are constants in the file, so MobileNet would take twice as long with them.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -226,7 +227,7 @@ def _without_zero_biases(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keeps matrices as float16, each with a node that casts it when the file is loaded."""
+    """Stores matrices as float16, each with a node that casts it when the file is loaded."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
@@ -243,9 +244,7 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Takes out what the exporter notes of its run: stack traces, which hold the paths of this
-    machine.
-    """
+    """Removes the exporter's notes: its stack traces contain paths of this machine."""
     graph = model.graph
     for part in (
         model,

@@ -1,4 +1,4 @@
-"""How many parameters the parts of a recipe's networks have (the paper's Table 1)."""
+"""Counts the parameters of a recipe's networks (the paper's Table 1)."""
 
 from pathlib import Path
 
@@ -8,25 +8,29 @@ from torch import nn
 from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.models.encoder import Encoder, Tagger
 from auricle.models.mobilenet import MobileNet
-from auricle.training.config import Recipe
+from auricle.training.config import Recipe, initial_vocabulary
 from auricle.training.prepare import build_vocabulary, read_data
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
 
-# Clotho v2.1, development and validation; for recipes whose manifest is not there.
+# Clotho v2.1, development and validation, for recipes whose manifest does not exist.
 CLOTHO_WORDS = 4365
-# The pieces of BART's tokenizer, for recipes whose tokenizer is not there.
+# The pieces of BART's tokenizer, for recipes whose tokenizer does not exist.
 BART_PIECES = 50_265
 
 
 def count(*modules: nn.Module) -> int:
-    """Parameters of some modules, trained or not."""
+    """Counts the parameters of some modules, trained or not."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def used(encoder: Encoder, tags: bool, clips: bool) -> int:
-    """Parameters of an encoder without those of the tag head that are not used: CNN10's clip
-    embedding uses a part of it.
+    """Counts the parameters of an encoder that are used.
+
+    Args:
+        encoder: the encoder.
+        tags: whether its tags are used.
+        clips: whether its clip embeddings are used. CNN10 makes them with a part of its tag head.
     """
     if tags or not isinstance(encoder, Tagger):
         return count(encoder)
@@ -36,9 +40,13 @@ def used(encoder: Encoder, tags: bool, clips: bool) -> int:
 
 
 def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
-    """Parameters by network and part, for a vocabulary of so many words, special ones included.
+    """Counts parameters by network and part.
 
-    The pre-encoder is among them where the captioner begins with it.
+    The pre-encoder is included if the captioner begins with it.
+
+    Args:
+        recipe: sets the networks.
+        words: size of the vocabulary, with special words.
     """
     tags = bool(recipe.decoder.tags)
     sizes: dict[str, dict[str, int]] = {}
@@ -70,23 +78,21 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
 
 
 def vocabulary_size(recipe: Recipe) -> tuple[int, str]:
-    """How many words a recipe's captioner can say, special ones included, and whose they are."""
+    """Returns the size of a recipe's vocabulary, with special words, and its source."""
     config = recipe.data
     if config.tokenizer and not Path(config.tokenizer).exists():
         return BART_PIECES, f"pieces of words: BART's, since {config.tokenizer} is not there"
     if config.tokenizer:
-        return len(build_vocabulary(recipe, [])), f"pieces of words of {config.tokenizer}"
+        return len(build_vocabulary(config, [])), f"pieces of words of {config.tokenizer}"
     if all(Path(manifest).exists() for manifest in (config.manifest, *config.further)):
-        return len(
-            read_data(recipe, check_files=False)[-1]
-        ), f"words of {', '.join((config.manifest, *config.further))}"
+        known = initial_vocabulary(recipe.train)
+        vocabulary = read_data(config, recipe.tags.captions, known, check_files=False)[-1]
+        return len(vocabulary), f"words of {', '.join((config.manifest, *config.further))}"
     return CLOTHO_WORDS + len(SPECIAL), f"words: Clotho's, since {config.manifest} is not there"
 
 
 def describe(recipe: Recipe) -> str:
-    """A table of `part_sizes`, with the vocabulary of the recipe's manifest, or Clotho's if that is
-    not there.
-    """
+    """Returns a table of `part_sizes` and the size of the vocabulary."""
     words, whose = vocabulary_size(recipe)
     lines = [f"vocabulary           {words:>12,} {whose}"]
     for network, parts in part_sizes(recipe, words).items():

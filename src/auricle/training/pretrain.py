@@ -1,5 +1,8 @@
 """The contrastive stage: the pre-encoder learns which caption belongs to which sound."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -7,25 +10,53 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import Vocabulary
-from auricle.data.batches import Batch, Batches
+from auricle.data.collation import Batch
 from auricle.errors import AuricleError
-from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs, retrieval
+from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs
 from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
-from auricle.training.config import Recipe
-from auricle.training.prepare import load_encoder, prepare_data
-from auricle.training.run import Run, make_accelerator
-from auricle.training.weights import halve, load_strictly, load_weights, save_weights
+from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
+from auricle.training.initial import load_encoder
+from auricle.training.loop import Learner, Training, run_stage
+from auricle.training.prepare import Data
+from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
+from auricle.training.weights import load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
 
 
+def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+    """Trains the pre-encoder, and keeps its best weights in `model.safetensors`.
+
+    Args:
+        recipe: the recipe of the training.
+        resume: whether to continue a training that was stopped.
+        progress: whether to show bars.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        AuricleError: the data, weights or folder cannot be used.
+    """
+    stage = ContrastiveStage(
+        recipe.pre_encoder_folder,
+        recipe.pretrain,
+        build_network=partial(build_pre_encoder, recipe),
+        word2vec=recipe.word2vec,
+        tags=recipe.tags,
+        guiding_tags=recipe.decoder.tags,
+        seed=recipe.seed,
+    )
+    return run_stage(stage, recipe, resume=resume, progress=progress)
+
+
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
-    """The two towers of a recipe, at random weights."""
+    """Builds the two towers of a recipe at random weights."""
     stage = recipe.pretrain
     return PreEncoder(
         recipe.encoder,
@@ -38,143 +69,11 @@ def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
     )
 
 
-def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
-    """Trains the pre-encoder; keeps its best state in `model.safetensors`.
-
-    Args:
-        recipe: what to do.
-        resume: go on with a training that was stopped.
-        progress: show bars.
-
-    Returns:
-        The folder of the run.
-
-    Raises:
-        AuricleError: the data, weights or folder are not what they should be.
-    """
-    accelerator = make_accelerator()
-    progress &= accelerator.is_main_process
-    stage = recipe.pretrain
-    data = prepare_data(recipe, accelerator, progress)
-    run = Run(recipe.pre_encoder_folder, recipe, resume=resume, main=accelerator.is_main_process)
-    torch.manual_seed(recipe.seed)
-    model = build_pre_encoder(recipe, len(data.vocabulary))
-    if stage.initial == "weights":
-        load_encoder(model.audio, stage.weights)
-    vectors = train_word2vec(data.captions, data.vocabulary, recipe.word2vec, recipe.seed)
-    model.space.text.embedding.weight.data.copy_(vectors)
-    if stage.texts_per_batch:
-        data = data.with_texts(recipe, model.audio, progress)
-    if recipe.decoder.tags:
-        data = data.with_sound_tags(recipe, model.audio, progress)
-    tower = list(model.audio.parameters())
-    rest = [
-        p
-        for name, p in model.named_parameters()
-        if not name.startswith("audio.") and p.requires_grad
-    ]
-    groups = [{"params": rest}, {"params": tower, "lr": stage.learning_rate * stage.encoder_rate}]
-    optimizer = torch.optim.Adam(groups, stage.learning_rate)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        "min" if stage.monitor == "loss" else "max",
-        factor=stage.factor,
-        patience=stage.patience,
-        min_lr=stage.minimum_learning_rate,
-    )
-    prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
-    run.restore({"model": model}, optimizer)
-    if run.state.schedule:
-        plateau.load_state_dict(run.state.schedule)
-        for group, rate in zip(optimizer.param_groups, run.state.schedule["_last_lr"], strict=True):
-            group["lr"] = rate
-    batches = data.batches(
-        stage.batch_size,
-        accelerator,
-        augmentation=stage.augmentation,
-        texts_per_batch=stage.texts_per_batch,
-    )
-    valid = data.valid_batches(stage.batch_size) if data.valid else None
-    if accelerator.is_main_process:
-        data.vocabulary.save(run.folder / "vocabulary.txt")
-
-    for steps in run.passes(
-        "pre-encoder", stage.epochs, batches, recipe.seed, accelerator, progress
-    ):
-        prepared.train()
-        if stage.freeze_statistics:
-            freeze_statistics(model.audio)
-        for _, batch in steps:
-            log_mel = spec_augment(
-                batch.log_mel, stage.augmentation, front_end(recipe.data.front_end)
-            )
-            sounds, captions, temperature, tags = prepared(
-                log_mel, batch.frames, batch.words(), batch.text_tags
-            )
-            also_fit = _also_fit(batch, accelerator) if stage.mask_fitting_pairs else None
-            everyones = gather_with_gradient(sounds), gather_with_gradient(captions)
-            loss = contrastive_loss(*everyones, temperature, also_fit)
-            if batch.sound_tags is not None:
-                loss = loss + stage.distillation * tag_distillation(tags, batch.sound_tags)
-            accelerator.backward(loss)
-            prepared_optimizer.step()
-            prepared_optimizer.zero_grad()
-            steps.note(loss, f"rate {optimizer.param_groups[0]['lr']:.1e}")
-        record = steps.record() | {
-            "learning_rate": optimizer.param_groups[0]["lr"],
-            "temperature": model.log_temperature.exp().item(),
-        }
-        if valid is not None:
-            record |= evaluate_retrieval(model, valid, accelerator.device)
-        watched = record["loss"] if stage.monitor == "loss" else _map_10(record)
-        # Batch norm's statistics differ between processes: all follow the main one, or their rates
-        # would part.
-        watched = broadcast_object_list([watched])[0]
-        plateau.step(watched)
-        run.state.schedule = {
-            key: value for key, value in plateau.state_dict().items() if _is_plain(value)
-        }
-        better = -watched if stage.monitor == "loss" else watched
-        if run.state.best is None or better > run.state.best:
-            run.state.best = better
-            if accelerator.is_main_process:
-                save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
-        run.end_epoch(record, {"model": model}, optimizer)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return run.folder
-
-
-def freeze_statistics(network: nn.Module) -> None:
-    """Lets batch norms work with the statistics that they have: those of a few sounds are far from
-    AudioSet's.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-
-
-def tag_distillation(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from a teacher's tags (Hinton et al. 2015), each yes or no,
-    summed over classes.
-
-    Args:
-        logits: (batch, 527).
-        wanted: (batch, 527), the teacher's probabilities.
-
-    Returns:
-        A scalar, the mean over sounds; 0 where the two agree.
-    """
-    own = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-    least = F.binary_cross_entropy(wanted, wanted, reduction="sum")
-    return (own - least) / len(logits)
-
-
 def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
-    """The best pre-encoder of a recipe's contrastive stage.
+    """Loads the best pre-encoder of a recipe's contrastive stage.
 
     Raises:
-        AuricleError: it was not trained, or for another vocabulary or encoder.
+        AuricleError: there is none, or it has another vocabulary or encoder.
     """
     path = recipe.pre_encoder_folder / "model.safetensors"
     if not path.is_file():
@@ -190,51 +89,147 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
     return model
 
 
-@torch.inference_mode()
-def evaluate_retrieval(
-    model: PreEncoder, batches: Batches, device: torch.device
-) -> dict[str, float]:
-    """Retrieval among all validation sounds, each once, and all their captions.
+@dataclass(frozen=True)
+class ContrastiveStage:
+    """Trains sounds and their captions towards each other."""
 
-    What is retrieved is right if it is the sound's own, or if recording, caption or label are the
-    same.
+    folder: Path
+    config: PretrainConfig
+    build_network: Callable[[int], PreEncoder]  # for a number of words
+    word2vec: Word2VecConfig
+    tags: TagsConfig
+    guiding_tags: int  # the number of tags that guide the decoder
+    seed: int
+    title: str = "pre-encoder"
+    bfloat16: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return self.config.epochs
+
+    def build(self, data: Data, accelerator: Accelerator, progress: bool) -> Learner[PreEncoder]:
+        """Builds the towers, Adam and the batches, and writes the vocabulary."""
+        config = self.config
+        model = self.build_network(len(data.vocabulary))
+        if config.initial == "weights":
+            load_encoder(model.audio, config.weights)
+        vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
+        model.space.text.embedding.weight.data.copy_(vectors)
+        if config.texts_per_batch:
+            data = data.with_texts(self.tags, self.guiding_tags, model.audio, progress)
+        if self.guiding_tags:
+            data = data.with_sound_tags(self.tags, model.audio, progress)
+        if accelerator.is_main_process:
+            data.vocabulary.save(self.folder / "vocabulary.txt")
+        optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer,
+            "min" if config.monitor == "loss" else "max",
+            factor=config.factor,
+            patience=config.patience,
+            min_lr=config.minimum_learning_rate,
+        )
+        batches = data.batches(
+            config.batch_size,
+            accelerator,
+            augmentation=config.augmentation,
+            texts_per_batch=config.texts_per_batch,
+        )
+        return Learner(model, optimizer, batches, plateau=plateau)
+
+    def begin_epoch(self, training: Training[PreEncoder]) -> None:
+        """Puts the towers into training mode, but for batch norms that keep their statistics."""
+        training.prepared.train()
+        if self.config.freeze_statistics:
+            freeze_statistics(training.model.audio)
+
+    def set_rates(self, optimizer: torch.optim.Optimizer, epochs_done: float) -> None:
+        """Leaves the rates to the plateau schedule."""
+
+    def loss(
+        self, training: Training[PreEncoder], batch: Batch
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """Returns the contrastive loss over all processes, with the distillation of tags."""
+        config = self.config
+        hears = front_end(training.data.config.front_end)
+        log_mel = spec_augment(batch.log_mel, config.augmentation, hears)
+        sounds, captions, temperature, tags = training.prepared(
+            log_mel, batch.frames, batch.words(), batch.text_tags
+        )
+        also_fit = also_fitting(batch, training.accelerator) if config.mask_fitting_pairs else None
+        everyones = gather_with_gradient(sounds), gather_with_gradient(captions)
+        loss = contrastive_loss(*everyones, temperature, also_fit)
+        if batch.sound_tags is not None:
+            loss = loss + config.distillation * tag_distillation(tags, batch.sound_tags)
+        return loss, {}
+
+    def validate(self, training: Training[PreEncoder]) -> dict[str, float]:
+        """Returns learning rate, temperature, and retrieval on the validation splits."""
+        model, data = training.model, training.data
+        record = {
+            "learning_rate": training.learner.optimizer.param_groups[0]["lr"],
+            "temperature": model.log_temperature.exp().item(),
+        }
+        if data.valid:
+            batches = data.valid_batches(self.config.batch_size)
+            record |= evaluate_retrieval(model, batches, training.accelerator.device)
+        return record
+
+    def score(self, record: Mapping[str, float]) -> float:
+        """Returns the negative training loss, or mAP@10."""
+        return -record["loss"] if self.config.monitor == "loss" else mean_map_10(record)
+
+    def finish(self, data: Data) -> None:
+        """Does nothing: the folder is complete."""
+
+
+def parameter_groups(model: PreEncoder, config: PretrainConfig) -> list[dict[str, Any]]:
+    """Returns the audio tower and the other parameters, each with its learning rate."""
+    rest = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if not name.startswith("audio.") and parameter.requires_grad
+    ]
+    tower_rate = config.learning_rate * config.encoder_rate
+    return [{"params": rest}, {"params": list(model.audio.parameters()), "lr": tower_rate}]
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Makes batch norms use the statistics that they have.
+
+    The statistics of a few sounds are far from AudioSet's.
     """
-    model.eval()
-    audio, captions, keys = [], [], ([], [], [])
-    rows_of: dict[Path, list[int]] = {}  # a sound comes once for each of its captions
-    for batch in batches.epoch(0, 0):
-        on_device = batch.to(device)
-        audio.append(model.embed_audio(on_device.log_mel, on_device.frames).float().cpu())
-        captions.append(model.embed_text(on_device.words()).float().cpu())
-        for row, item in enumerate(batch.items, len(keys[0])):
-            rows_of.setdefault(item.file, []).append(row)
-        for values, more in zip(keys, _keys(batch), strict=True):
-            values.extend(more)
-    fit = fitting_pairs(*keys)
-    relevant = np.zeros((len(rows_of), len(fit)), bool)
-    for sound, rows in enumerate(rows_of.values()):
-        relevant[sound] = fit[rows].any(0)
-        relevant[sound, rows] = True
-    first = [rows[0] for rows in rows_of.values()]
-    similarity = torch.cat(audio)[first] @ torch.cat(captions).T
-    return {
-        name: round(value, 4) for name, value in retrieval(similarity.numpy(), relevant).items()
-    }
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
-def _keys(batch: Batch) -> tuple[list[str], list[str], list[str]]:
-    unknown = [""] * (len(batch.captions) - len(batch.items))  # of captions without sound
-    groups, labels = [item.group for item in batch.items], [item.label for item in batch.items]
-    return groups + unknown, list(batch.captions), labels + unknown
+def tag_distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Returns the Kullback-Leibler divergence from a teacher's tags (Hinton et al. 2015).
 
+    Every tag is present or not, and the divergence is summed over tags.
 
-def _also_fit(batch: Batch, accelerator: Any) -> Tensor:
-    """(N, N) over the batches of all processes: pairs that fit although they are not each
-    other's.
+    Args:
+        logits: (batch, 527).
+        teacher: (batch, 527), the teacher's probabilities.
+
+    Returns:
+        A scalar, the mean over sounds; 0 where the two agree.
     """
-    keys: Any = _keys(batch)
+    own = F.binary_cross_entropy_with_logits(logits, teacher, reduction="sum")
+    least = F.binary_cross_entropy(teacher, teacher, reduction="sum")
+    return (own - least) / len(logits)
+
+
+def also_fitting(batch: Batch, accelerator: Accelerator) -> Tensor:
+    """Returns the pairs that fit although they are not each other's: (N, N).
+
+    N counts the pairs of all processes.
+    """
+    keys: Sequence[Sequence[str]] = pair_keys(batch)
     if accelerator.num_processes > 1:
-        everyone: list[Any] = [None] * accelerator.num_processes
+        everyone: list[Any] = [None for _ in range(accelerator.num_processes)]
         torch.distributed.all_gather_object(everyone, keys)
         keys = [list(chain(*parts)) for parts in zip(*everyone, strict=True)]
     fit = fitting_pairs(*keys)
@@ -243,6 +238,7 @@ def _also_fit(batch: Batch, accelerator: Any) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
+    # torch.distributed.nn.functional.all_gather does the same, but torch 2.13 deprecates it.
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:  # type: ignore[override]
         parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
@@ -252,26 +248,16 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        # Every process has the same loss of all rows. Its own rows' part of the gradient times the
-        # number of processes, averaged over them as data parallelism does, is the gradient of one
-        # process that holds all rows.
+        # Every process has the same loss of all rows. It multiplies the gradient of its own rows by
+        # the number of processes, and data parallelism takes the mean over processes. The result is
+        # the gradient of one process with all rows.
         start = torch.distributed.get_rank() * ctx.rows
         return gradient[start : start + ctx.rows] * torch.distributed.get_world_size()
 
 
 def gather_with_gradient(own: Tensor) -> Tensor:
-    """The rows of all processes, (rows, size) -> (processes * rows, size); itself where there is
-    but one process.
-    """
+    """Returns the rows of all processes: (rows, size) -> (processes * rows, size)."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return own
     gathered: Tensor = _Gather.apply(own)  # type: ignore[assignment]
     return gathered
-
-
-def _map_10(record: dict[str, float]) -> float:
-    return (record["audio_to_text_map_10"] + record["text_to_audio_map_10"]) / 2
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | list)

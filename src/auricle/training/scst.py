@@ -1,42 +1,46 @@
-"""Self-critical sequence training (Rennie et al. 2017): the captioner is rewarded by CIDEr-D for
-what it says.
+"""Self-critical sequence training (Rennie et al. 2017): CIDEr-D rewards the captioner's captions.
 
-Several captions of a sound are drawn from the model, and each is compared with a baseline: if it
-scores higher, its words are made likelier, if lower, less likely. The baseline is the model's own
-greedy caption, as published, or the mean of the others that were drawn (Luo 2020, "A Better Variant
-of Self-Critical Sequence Training"). Scores rise; fluency need not, so it is measured beside them.
+The model draws several captions of each sound, and each is compared with a baseline. A caption with
+a higher score becomes likelier, one with a lower score less likely. The baseline is the model's own
+greedy caption, as published, or the mean of the other captions that were drawn (Luo 2020, "A Better
+Variant of Self-Critical Sequence Training"). Scores rise, but fluency may fall, so the log holds
+measures of fluency too.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from auricle.captioning.beam_search import NextLogProbs, search_captions
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
+from auricle.data.collation import Batch
 from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
-from auricle.training.config import Recipe
-from auricle.training.prepare import prepare_data
-from auricle.training.run import Run, make_accelerator
-from auricle.training.train import build_captioner, finish, parameter_groups
+from auricle.models.captioning import CaptioningModel
+from auricle.training.config import Recipe, ScstConfig
+from auricle.training.loop import Learner, Training, run_stage
+from auricle.training.prepare import Data
+from auricle.training.train import build_captioner, parameter_groups, set_rate, write_checkpoint
 from auricle.training.validate import caption_scorer, evaluate_captions
-from auricle.training.weights import halve, load_strictly, load_weights, save_weights
+from auricle.training.weights import load_strictly, load_weights
 
-LONGEST = 30  # words of a caption that is drawn
-# What the model says of its own: one hypothesis, and no rule but the greatest length.
+LONGEST_CAPTION_WORDS = 30  # of a drawn caption
+# One hypothesis, and no rule but the greatest length.
 GREEDY = BeamOptions(
     beam=1,
     length_penalty=0.0,
     min_length=0,
-    max_length=LONGEST,
+    max_length=LONGEST_CAPTION_WORDS,
     no_repeat_ngram=0,
     no_repeat_words=False,
 )
@@ -44,90 +48,141 @@ NEVER_SAID = (PAD, SOS, UNKNOWN)
 
 
 def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
-    """Fine-tunes the captioner of a recipe; the result is a checkpoint folder of its own.
+    """Fine-tunes the captioner of a recipe, and writes a checkpoint folder of its own.
 
     Args:
-        recipe: whose captioner has been trained.
-        resume: go on with a training that was stopped.
-        progress: show bars.
+        recipe: the recipe that the captioner was trained with.
+        resume: whether to continue a training that was stopped.
+        progress: whether to show bars.
 
     Returns:
         The checkpoint folder.
 
     Raises:
-        AuricleError: there is no captioner, or the data or folder are not what they should be.
+        AuricleError: there is no captioner, or the data or folder cannot be used.
     """
-    accelerator = make_accelerator()
-    progress &= accelerator.is_main_process
-    stage = recipe.scst
-    data = prepare_data(recipe, accelerator, progress)
-    trained = recipe.captioner_folder / "model.safetensors"
-    if not trained.is_file():
+    stage = ScstStage(
+        recipe.scst_folder,
+        recipe.scst,
+        captioner=recipe.captioner_folder / "model.safetensors",
+        build_network=partial(build_captioner, recipe),
+        write_checkpoint=partial(write_checkpoint, recipe.scst_folder, recipe),
+        encoder_rate=recipe.train.encoder_rate,
+        decoding=recipe.decoding,
+        valid_batch_size=recipe.train.batch_size,
+    )
+    if not stage.captioner.is_file():
         raise AuricleError(
-            f"{trained}: there is no captioner yet: run `auricle train` with this recipe first"
+            f"{stage.captioner}: there is no captioner yet: "
+            "run `auricle train` with this recipe first"
         )
-    run = Run(recipe.scst_folder, recipe, resume=resume, main=accelerator.is_main_process)
-    model = build_captioner(recipe, len(data.vocabulary))
-    load_strictly(model, load_weights(trained), str(trained))
-    if not recipe.train.encoder_rate:
-        model.freeze_encoder()
-    config = replace(recipe.train, weight_decay=0.0)
-    optimizer = torch.optim.AdamW(parameter_groups(model, config), stage.learning_rate)
-    prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
-    run.restore({"model": model}, optimizer)
-    for group in optimizer.param_groups:
-        group["lr"] = stage.learning_rate * group["share"]
-    batches = data.batches(stage.batch_size, accelerator, rounds=1)
-    rewards = caption_scorer(data.train)
+    return run_stage(stage, recipe, resume=resume, progress=progress)
 
-    for steps in run.passes("scst", stage.epochs, batches, recipe.seed, accelerator, progress):
-        rng = np.random.default_rng((recipe.seed, steps.epoch, accelerator.process_index))
-        # what is drawn must be what is learnt from: no dropout, batch norm as it is
-        prepared.eval()
-        gained: list[float] = []
-        for _, batch in steps:
-            with torch.no_grad():
-                drawn = draw(
-                    model.next_log_probs(batch.log_mel, batch.frames),
-                    len(batch.items),
-                    stage.samples,
-                    rng,
-                )
-                baseline = None
-                if stage.baseline == "greedy":
-                    search = model.next_log_probs(batch.log_mel, batch.frames)
-                    found = search_captions(search, data.vocabulary, GREEDY, len(batch.items))
-                    baseline = score(
-                        rewards, batch.items, [[own[0].tokens] for own in found], data.vocabulary
-                    )
-            gain = score(rewards, batch.items, drawn, data.vocabulary)
-            if baseline is None:
-                baseline = (gain.sum(1, keepdims=True) - gain) / (stage.samples - 1)
-            advantage = torch.tensor(
-                (gain - baseline).ravel(), dtype=torch.float32, device=accelerator.device
-            )
-            tokens = padded(list(chain(*drawn))).to(accelerator.device)
-            log_mel, frames = (
-                tensor.repeat_interleave(stage.samples, 0)
-                for tensor in (batch.log_mel, batch.frames)
-            )
-            loss = -(advantage * caption_log_probs(prepared, log_mel, frames, tokens)).mean()
-            accelerator.backward(loss)
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            prepared_optimizer.step()
-            prepared_optimizer.zero_grad()
-            gained.append(float(gain.mean()))
-            steps.note(loss, f"CIDEr-D {gained[-1]:.3f}")
-        record = steps.record() | {"train_cider_d": float(np.mean(gained))}
-        if data.valid:
-            record |= evaluate_captions(model, data, recipe, accelerator.device)
-        run.end_epoch(record, {"model": model}, optimizer)
-    if accelerator.is_main_process:
-        save_weights(run.folder / "model.safetensors", halve(model.state_dict()))
-        finish(run.folder, recipe, data)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return run.folder
+
+@dataclass
+class ScstStage:
+    """Trains a captioner by the scores of its own captions."""
+
+    folder: Path
+    config: ScstConfig
+    captioner: Path  # weights of the trained captioner
+    build_network: Callable[[int], CaptioningModel]  # for a number of words
+    write_checkpoint: Callable[[Data], None]
+    encoder_rate: float  # multiplies the encoder's learning rate; 0: it is frozen
+    decoding: BeamOptions
+    valid_batch_size: int
+    title: str = "scst"
+    bfloat16: bool = False
+    scorer: CiderD = field(init=False)  # of the drawn captions; set by `build`
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return self.config.epochs
+
+    def build(
+        self,
+        data: Data,
+        accelerator: Accelerator,
+        progress: bool,  # noqa: ARG002 - nothing here takes long
+    ) -> Learner[CaptioningModel]:
+        """Loads the captioner, and builds AdamW and the batches."""
+        self.scorer = caption_scorer(data.train)
+        model = self.build_network(len(data.vocabulary))
+        load_strictly(model, load_weights(self.captioner), str(self.captioner))
+        if not self.encoder_rate:
+            model.freeze_encoder()
+        groups = parameter_groups(model, self.encoder_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(groups, self.config.learning_rate)
+        batches = data.batches(self.config.batch_size, accelerator, rounds=1)
+        return Learner(model, optimizer, batches, clip_norm=1.0)
+
+    def begin_epoch(self, training: Training[CaptioningModel]) -> None:
+        """Puts the network into evaluation mode.
+
+        Captions are drawn without dropout and with fixed batch norms, and must be learnt so too.
+        """
+        training.prepared.eval()
+
+    def set_rates(
+        self,
+        optimizer: torch.optim.Optimizer,
+        epochs_done: float,  # noqa: ARG002 - the rates are constant
+    ) -> None:
+        """Sets the constant learning rates."""
+        set_rate(optimizer, self.config.learning_rate)
+
+    def loss(
+        self, training: Training[CaptioningModel], batch: Batch
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """Returns the policy gradient's loss, and the mean CIDEr-D of the drawn captions."""
+        samples = self.config.samples
+        drawn, advantage, gain = self._draw_and_score(training, batch)
+        device = training.accelerator.device
+        log_probs = caption_log_probs(
+            training.prepared,
+            batch.log_mel.repeat_interleave(samples, 0),
+            batch.frames.repeat_interleave(samples, 0),
+            padded(list(chain(*drawn))).to(device),
+        )
+        weights = torch.tensor(advantage.ravel(), dtype=torch.float32, device=device)
+        return -(weights * log_probs).mean(), {"train_cider_d": float(gain.mean())}
+
+    @torch.no_grad()
+    def _draw_and_score(
+        self, training: Training[CaptioningModel], batch: Batch
+    ) -> tuple[list[list[list[int]]], np.ndarray, np.ndarray]:
+        """Returns drawn captions, their scores above the baseline, and their scores."""
+        vocabulary, items, samples = training.data.vocabulary, batch.items, self.config.samples
+        search = training.model.next_log_probs(batch.log_mel, batch.frames)
+        drawn = draw(search, len(items), samples, training.rng)
+        gain = score(self.scorer, items, drawn, vocabulary)
+        if self.config.baseline == "greedy":
+            search = training.model.next_log_probs(batch.log_mel, batch.frames)
+            found = search_captions(search, vocabulary, GREEDY, len(items))
+            baseline = score(self.scorer, items, [[own[0].tokens] for own in found], vocabulary)
+        else:
+            baseline = (gain.sum(1, keepdims=True) - gain) / (samples - 1)
+        return drawn, gain - baseline, gain
+
+    def validate(self, training: Training[CaptioningModel]) -> dict[str, float]:
+        """Returns measures of the captions of the validation splits."""
+        if not training.data.valid:
+            return {}
+        return evaluate_captions(
+            training.model,
+            training.data,
+            self.decoding,
+            self.valid_batch_size,
+            training.accelerator.device,
+        )
+
+    def score(self, record: Mapping[str, float]) -> None:
+        """Returns None: the last epoch is kept."""
+
+    def finish(self, data: Data) -> None:
+        """Writes the checkpoint folder."""
+        self.write_checkpoint(data)
 
 
 def score(
@@ -136,7 +191,7 @@ def score(
     captions: Sequence[Sequence[Sequence[int]]],
     vocabulary: Vocabulary,
 ) -> np.ndarray:
-    """CIDEr-D of captions, as token numbers, several of each item: (items, samples)."""
+    """Returns CIDEr-D of several captions of each item, as token numbers: (items, samples)."""
     texts = [[" ".join(vocabulary.decode(tokens)) for tokens in own] for own in captions]
     return np.array(
         [
@@ -149,15 +204,16 @@ def score(
 def draw(
     next_log_probs: NextLogProbs, items: int, samples: int, rng: np.random.Generator
 ) -> list[list[list[int]]]:
-    """Captions of each item, drawn word by word from the model's probabilities; without `<sos>` and
-    `<eos>`.
+    """Draws captions of each item word by word from the model's probabilities.
+
+    The captions lack `<sos>` and `<eos>`.
     """
     tokens, parents = np.full(items, SOS), np.arange(items)
-    # where rows of the next call come from: of one row an item at first
+    # The rows that the next call continues. At first there is one row for each item.
     origins = np.arange(items).repeat(samples)
     drawn: list[list[int]] = [[] for _ in range(items * samples)]
     unfinished = np.ones(items * samples, bool)
-    for _ in range(LONGEST):
+    for _ in range(LONGEST_CAPTION_WORDS):
         log_probs = next_log_probs(tokens, parents)
         log_probs[:, list(NEVER_SAID)] = -np.inf
         log_probs = log_probs[origins]
@@ -173,17 +229,17 @@ def draw(
 
 
 def padded(captions: Sequence[Sequence[int]]) -> Tensor:
-    """`<sos>`, tokens, `<eos>` of each caption: (captions, length), padded at the end."""
+    """Returns `<sos>`, tokens and `<eos>` of captions: (captions, length), padded at the end."""
     rows = [[SOS, *tokens, EOS] for tokens in captions]
     longest = max(map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
 def caption_log_probs(model: nn.Module, log_mel: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
-    """The mean log-probability of each caption's words: (batch,)."""
+    """Returns the mean log-probability of each caption's words: (batch,)."""
     targets = tokens[:, 1:]
     logits = model(log_mel, frames, tokens[:, :-1]).float()
-    logits[:, :, list(NEVER_SAID)] = -math.inf  # as they are drawn
+    logits[:, :, list(NEVER_SAID)] = -math.inf  # `draw` does the same
     words = logits.log_softmax(2).gather(2, targets.unsqueeze(2)).squeeze(2)
     present = targets != PAD
     return (words.masked_fill(~present, 0)).sum(1) / present.sum(1)

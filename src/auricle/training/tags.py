@@ -1,10 +1,9 @@
-"""AudioSet tags read off captions: what the tag-guided decoder is told of a caption that comes
-without its sound.
+"""Finds AudioSet tags for captions without sound, to guide the decoder.
 
-    captions -> sentence embeddings -> cosine to the names of AudioSet's classes -> the nearest few, with their similarity
+    captions -> sentence embeddings -> cosines to the names of AudioSet's classes -> nearest classes
 
-The numbers (the two wordings of a name, the threshold, six tags at most) are those of a first try,
-which worked; none has been tuned.
+The two wordings of a name, the threshold and the limit of six tags worked at the first try. None of
+them has been tuned.
 """
 
 import contextlib
@@ -22,18 +21,17 @@ from auricle.storage.files import cache_folder
 
 CLASSES = 527
 MODEL, WIDTH = "all-MiniLM-L6-v2", 384
-MOST_TAGS = 6
-_CHUNK = 1024  # captions embedded between two commits: seconds of work
+MOST_TAGS = 6  # of a caption
+_CHUNK = 1024  # captions between two commits: seconds of work
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The names that AudioSet's class_labels_indices.csv shows to people, in the order of their
-    indices.
+    """Reads the display names in AudioSet's class_labels_indices.csv, in order.
 
-    A checkpoint's `tags.txt`, a name a line, will do as well.
+    It also reads a checkpoint's `tags.txt`, which has a name on each line.
 
     Raises:
-        AuricleError: it cannot be read, or does not hold the 527 classes in order.
+        AuricleError: the file cannot be read, or does not hold the 527 classes in order.
     """
     try:
         if path.suffix == ".txt":
@@ -50,19 +48,20 @@ def read_class_names(path: Path) -> list[str]:
         ) from None
     if indices != list(range(CLASSES)):
         raise AuricleError(
-            f"{path}: {len(names)} classes; AudioSet's {CLASSES} are wanted, in the order of their indices"
+            f"{path}: {len(names)} classes; expected AudioSet's {CLASSES} "
+            "in the order of their indices"
         )
     return names
 
 
 def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
-    """Texts to (texts, 384) float32 of unit length to 1e-3, by all-MiniLM-L6-v2.
+    """Embeds texts with all-MiniLM-L6-v2: (texts, 384) float32, of unit length to 1e-3.
 
-    The user's cache keeps every embedding in half precision, so a text is computed once, and a stop
-    loses one chunk.
+    The user's cache keeps every embedding in half precision, so each text is computed once, and a
+    stop loses at most one chunk.
 
     Raises:
-        SentencesError: a text is new and the model, or what runs it, is not installed.
+        SentencesError: a text is new, and the model or its library is not installed.
         AuricleError: the cache cannot be written.
     """
     path = cache_folder("sentences") / f"{MODEL}.sqlite"
@@ -71,17 +70,17 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
         embeddings = _embedded(texts, path, progress)
     except sqlite3.Error as error:
         raise AuricleError(
-            f"{path}: embeddings cannot be kept: {error}; AURICLE_CACHE says where to"
+            f"{path}: embeddings cannot be kept: {error}; set AURICLE_CACHE to another folder"
         ) from None
     return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
 
 
 def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
-    # SQLite rather than files: texts come in other company each time, and another process may be
-    # writing too.
+    # SQLite serves any selection of texts, and other processes that write at the same time.
     with contextlib.closing(sqlite3.connect(path, timeout=60)) as store:
         store.execute(
-            "CREATE TABLE IF NOT EXISTS embeddings (text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS embeddings "
+            "(text TEXT PRIMARY KEY, embedding BLOB) WITHOUT ROWID"
         )
 
         def stored(text: str) -> tuple[bytes] | None:
@@ -106,11 +105,10 @@ def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
 def read_tags(
     captions: Sequence[str], names: Sequence[str], *, threshold: float = 0.42, progress: bool = True
 ) -> list[dict[int, float]]:
-    """The classes that each caption is near to: index -> similarity, the nearest first, at most
-    six.
+    """Returns the classes near each caption: index -> similarity, the nearest first, at most six.
 
-    Similarity is the mean of the cosines to "name" and "the sound of name", in lower case. Kept are
-    the classes above the threshold, or the nearest one if there are none.
+    The similarity is the mean of the cosines to "name" and "the sound of name", in lower case. Only
+    classes above the threshold count, or the nearest one if there are none.
     """
     plain = [name.lower() for name in names]
     sounds = [f"the sound of {name}" for name in plain]

@@ -1,5 +1,6 @@
-"""Weights on disk: published ones, checked and never unpickled into code, and our own as
-safetensors.
+"""Weights on disk: published ones, and our own as safetensors.
+
+Published weights are checked, and unpickling them cannot run code.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from auricle.storage.files import written_whole
 
 _EFFICIENTAT = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
 _BART = "https://huggingface.co/facebook/bart-base/resolve/aadd2ab0ae0c8268c7c9693540e9904811f36177"
-# The names of the classes that AudioSet's taggers give, as EfficientAT ships them.
+# The names of AudioSet's classes, as EfficientAT publishes them.
 _CLASSES = Remote(
     "class_labels_indices.csv",
     "https://raw.githubusercontent.com/fschmid56/EfficientAT/a425fdce92572e602a1d5634799bd9f1f2efa806/metadata/class_labels_indices.csv",
@@ -29,10 +30,10 @@ _CLASSES = Remote(
 
 @dataclass(frozen=True)
 class Published:
-    """Weights or a tokenizer that others trained."""
+    """Published weights, or a published tokenizer."""
 
     files: tuple[Remote, ...]
-    weights: bool  # whether the first file is a pickled state dict, to be converted
+    weights: bool  # whether the first file is a pickled state dict, which must be converted
     licence: str
     what: str
 
@@ -110,7 +111,7 @@ PUBLISHED = {
 _CHECKSUMS = {
     file.name: file.checksum for published in PUBLISHED.values() for file in published.files
 }
-# PANNs' checkpoints carry the spectrogram's fixed convolutions; ours is computed outside of the
+# PANNs' checkpoints contain the fixed convolutions of the spectrogram. Ours is computed outside the
 # network.
 FRONT_END_KEYS = ("spectrogram_extractor.", "logmel_extractor.")
 
@@ -123,23 +124,22 @@ def fetch_published(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> list[Path]:
-    """Fetches published weights, and keeps them as `name`.safetensors without what else their
-    pickle held.
+    """Fetches published weights, and keeps their tensors as `name`.safetensors.
 
-    A tokenizer's files go as they are into a folder `name`.
+    A tokenizer's files stay as they are, in a folder `name`.
 
     Args:
         name: a key of `PUBLISHED`.
-        folder: where to.
-        published: what to fetch, in place of what `PUBLISHED` says.
+        folder: the folder to write to.
+        published: replaces the entry of `PUBLISHED`.
         mirror: an address with the same files.
-        monitor: shown what goes on.
+        monitor: shows the progress.
 
     Returns:
-        the files: weights first.
+        The files, weights first.
 
     Raises:
-        AuricleError: a file cannot be fetched, is not what was published, or holds more than
+        AuricleError: a file cannot be fetched, differs from the published one, or holds more than
             weights.
     """
     published = published or PUBLISHED[name]
@@ -167,7 +167,7 @@ def fetch_published(
 
 
 def load_published(path: Path) -> dict[str, Tensor]:
-    """The state dict of a published checkpoint (.pth, .pt or .safetensors), without front-end keys.
+    """Reads a published checkpoint (.pth, .pt or .safetensors), without its front end.
 
     Raises:
         AuricleError: the file is missing, damaged, or its checksum is not the published one.
@@ -180,7 +180,7 @@ def load_published(path: Path) -> dict[str, Tensor]:
             found = hashlib.file_digest(file, algorithm).hexdigest()
         if found != wanted:
             raise AuricleError(
-                f"{path}: {algorithm} {found}, and {wanted} is published: fetch it again"
+                f"{path}: {algorithm} is {found}, but {wanted} is published: fetch it again"
             )
     try:
         if path.suffix == ".safetensors":
@@ -190,14 +190,14 @@ def load_published(path: Path) -> dict[str, Tensor]:
             state = state.get("model", state)
         if not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise TypeError("it holds more than tensors")
-    except Exception as error:  # torch.load raises whatever its reader met
+    except Exception as error:  # torch.load raises errors of any type
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise AuricleError(f"{path}: not a checkpoint of weights: {reason}") from None
     return {name: tensor for name, tensor in state.items() if not name.startswith(FRONT_END_KEYS)}
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Loads every tensor, in the module's own precision.
+    """Loads every tensor, in the module's precision.
 
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
@@ -221,9 +221,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
 
 
 def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with its matrices in half precision, as finished checkpoints keep them; the rest
-    as it is.
-    """
+    """Returns a state dict with matrices in half precision, as in finished checkpoints."""
     return {
         name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor)
         .detach()
@@ -253,7 +251,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Reads a safetensors file.
 
     Raises:
-        AuricleError: it is missing or damaged.
+        AuricleError: the file is missing or damaged.
     """
     try:
         return load_file(path)

@@ -1,5 +1,6 @@
-"""Word2Vec (Mikolov et al. 2013) on the training captions: what both text tower and decoder begin
-with.
+"""Word2Vec (Mikolov et al. 2013) on the training captions.
+
+Its vectors are the initial word vectors of the text tower and the decoder.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from auricle.training.config import Word2VecConfig
 def train_word2vec(
     captions: Sequence[str], vocabulary: Vocabulary, config: Word2VecConfig, seed: int
 ) -> Tensor:
-    """Skip-gram vectors of the vocabulary's words, the same for the same seed.
+    """Trains skip-gram vectors of the vocabulary's words, the same for the same seed.
 
     `<sos>` and `<eos>` are learnt as words of every caption. `<unk>` is the mean of all words.
 
@@ -26,7 +27,7 @@ def train_word2vec(
     from gensim.models import Word2Vec  # two seconds to import
 
     sentences = [[SPECIAL[1], *words(caption), SPECIAL[2]] for caption in captions]
-    # One worker: with several, the order of updates and so the result changes from run to run.
+    # With several workers, the order of updates would change from run to run, and so the result.
     model = Word2Vec(
         sentences,
         vector_size=config.size,

@@ -1,0 +1,261 @@
+"""The training loop of all stages.
+
+A `Stage` builds a network with its optimizer and batches, computes the loss of a batch, and
+measures the network after each epoch. `run_stage` does everything else: devices and processes,
+gradients, moving averages, selection of weights, and the state that a stopped training resumes
+from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
+
+from auricle.data.batches import Batches
+from auricle.data.collation import Batch
+from auricle.training.config import Recipe, initial_vocabulary
+from auricle.training.passes import Pass, passes
+from auricle.training.prepare import Data, prepare_data
+from auricle.training.run import Run
+from auricle.training.weights import halve, save_weights
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass
+class Learner(Generic[Network]):
+    """The parts of a stage that learn, and how they learn."""
+
+    model: Network
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+    accumulate: int = 1  # batches whose gradients make a step
+    clip_norm: float = 0.0  # greatest norm of a step's gradients; 0: no limit
+    average_decay: float = 0.0  # decay of the moving average of all weights; 0: no average
+    plateau: ReduceLROnPlateau | None = None  # cuts the learning rate when the score stands still
+
+
+@dataclass
+class Training(Generic[Network]):
+    """The parts of a running stage."""
+
+    learner: Learner[Network]
+    accelerator: Accelerator
+    data: Data
+    prepared: nn.Module  # the model as Accelerate wraps it
+    prepared_optimizer: Any  # the optimizer as Accelerate wraps it
+    average: AveragedModel | None
+    # Of the epoch: a function of the seed, the epoch and the process.
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+
+    @property
+    def model(self) -> Network:
+        """The model that learns."""
+        return self.learner.model
+
+    @property
+    def kept(self) -> Network:
+        """The model that is measured and kept: the moving average, if there is one."""
+        return self.learner.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules of the state, by the names of their files."""
+        if self.average is None:
+            return {"model": self.model}
+        return {"model": self.model, "average": self.kept}
+
+
+class Stage(Protocol[Network]):
+    """A stage of a training. It receives only its own part of the recipe."""
+
+    @property
+    def title(self) -> str:
+        """The name that the progress bar shows."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        ...
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether to multiply in bfloat16."""
+        ...
+
+    def build(self, data: Data, accelerator: Accelerator, progress: bool) -> Learner[Network]:
+        """Builds the network with its initial weights, the optimizer and the batches."""
+        ...
+
+    def begin_epoch(self, training: Training[Network]) -> None:
+        """Puts the network into the mode that it learns in."""
+        ...
+
+    def set_rates(self, optimizer: torch.optim.Optimizer, epochs_done: float) -> None:
+        """Sets the learning rates of the next step."""
+        ...
+
+    def loss(self, training: Training[Network], batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
+        """Returns the loss of a batch, and further measures of the step, by name."""
+        ...
+
+    def validate(self, training: Training[Network]) -> dict[str, float]:
+        """Returns what the log of an epoch holds besides the means of the steps."""
+        ...
+
+    def score(self, record: Mapping[str, float]) -> float | None:
+        """Returns the score of an epoch; the best epoch is kept. None: the last epoch is kept."""
+        ...
+
+    def finish(self, data: Data) -> None:
+        """Completes the folder after the last epoch."""
+        ...
+
+
+def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool) -> Path:
+    """Trains a stage from its beginning or its last finished epoch to its end.
+
+    Args:
+        stage: the stage.
+        recipe: the recipe of the whole training, which stands in the folder.
+        resume: whether to continue a training that was stopped.
+        progress: whether to show bars.
+
+    Returns:
+        The folder of the stage. Its `model.safetensors` holds the kept weights.
+
+    Raises:
+        AuricleError: the data, weights or folder cannot be used.
+    """
+    accelerator = make_accelerator(bfloat16=stage.bfloat16)
+    progress &= accelerator.is_main_process
+    known = initial_vocabulary(recipe.train)
+    data = prepare_data(recipe.data, recipe.tags.captions, known, accelerator, progress)
+    run = Run(stage.folder, recipe, resume=resume, main=accelerator.is_main_process)
+    torch.manual_seed(recipe.seed)
+    learner = stage.build(data, accelerator, progress)
+    training = _prepare(learner, data, accelerator)
+    run.restore(training.modules, learner.optimizer)
+    if learner.plateau is not None and run.state.schedule:
+        _restore_plateau(learner.plateau, run.state.schedule)
+    every_pass = passes(
+        run.state,
+        learner.batches,
+        accelerator,
+        title=stage.title,
+        epochs=stage.epochs,
+        seed=recipe.seed,
+        shown=progress,
+    )
+    score = None
+    for epoch_pass in every_pass:
+        seed = (recipe.seed, epoch_pass.epoch, accelerator.process_index)
+        training.rng = np.random.default_rng(seed)
+        _train_epoch(stage, training, epoch_pass)
+        record = epoch_pass.record() | stage.validate(training)
+        score = stage.score(record)
+        if score is not None:
+            _select(training, run, score)
+        run.end_epoch(record, training.modules, learner.optimizer)
+    if accelerator.is_main_process:
+        if run.state.best is None:
+            _save_kept(training, run.folder)
+        stage.finish(data)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return run.folder
+
+
+def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
+    """Returns devices, processes and precision, as `accelerate launch` sets them.
+
+    Args:
+        bfloat16: multiply in bfloat16, whatever `accelerate launch` says.
+    """
+    # Captioning does not use tag heads, and each stage leaves other parameters unused.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=[unused])
+
+
+def moving_average(model: nn.Module, decay: float, device: torch.device) -> AveragedModel:
+    """Returns a moving average of all weights and statistics, which begins at the model's own.
+
+    `update_parameters` moves floating-point tensors towards the model's, and copies counters.
+    """
+
+    def average(averaged: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
+        return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
+
+    averaged = AveragedModel(model, device, avg_fn=average, use_buffers=True)
+    averaged.n_averaged.fill_(1)  # The first update would replace the initial weights otherwise.
+    return averaged
+
+
+def _prepare(learner: Learner[Any], data: Data, accelerator: Accelerator) -> Training[Any]:
+    average = None
+    if learner.average_decay:
+        average = moving_average(learner.model, learner.average_decay, accelerator.device)
+    prepared, optimizer = accelerator.prepare(learner.model, learner.optimizer)
+    return Training(learner, accelerator, data, prepared, optimizer, average)
+
+
+def _train_epoch(stage: Stage[Any], training: Training[Any], epoch_pass: Pass) -> None:
+    learner, accelerator = training.learner, training.accelerator
+    stage.begin_epoch(training)
+    for step, (epochs_done, batch) in enumerate(epoch_pass, start=1):
+        stage.set_rates(learner.optimizer, epochs_done)
+        loss, measures = stage.loss(training, batch)
+        accelerator.backward(loss / learner.accumulate)
+        if step % learner.accumulate == 0 or step == epoch_pass.steps:
+            if learner.clip_norm:
+                accelerator.clip_grad_norm_(learner.model.parameters(), learner.clip_norm)
+            training.prepared_optimizer.step()
+            training.prepared_optimizer.zero_grad()
+            if training.average is not None:
+                training.average.update_parameters(learner.model)
+        highest_rate = max(group["lr"] for group in learner.optimizer.param_groups)
+        epoch_pass.note(loss, measures, highest_rate)
+
+
+def _select(training: Training[Any], run: Run, score: float) -> None:
+    """Keeps the weights if the score is the best one so far, and tells the plateau schedule."""
+    # Statistics of batch norms differ between processes, and so do scores. All processes follow
+    # the main one, or their learning rates would part.
+    score = broadcast_object_list([score])[0]
+    plateau = training.learner.plateau
+    if plateau is not None:
+        plateau.step(-score if plateau.mode == "min" else score)
+        state = plateau.state_dict()
+        run.state.schedule = {name: value for name, value in state.items() if _is_plain(value)}
+    if run.state.best is None or score > run.state.best:
+        run.state.best = score
+        if training.accelerator.is_main_process:
+            _save_kept(training, run.folder)
+
+
+def _save_kept(training: Training[Any], folder: Path) -> None:
+    save_weights(folder / "model.safetensors", halve(training.kept.state_dict()))
+
+
+def _restore_plateau(plateau: ReduceLROnPlateau, schedule: Mapping[str, Any]) -> None:
+    plateau.load_state_dict(dict(schedule))
+    for group, rate in zip(plateau.optimizer.param_groups, schedule["_last_lr"], strict=True):
+        group["lr"] = rate
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | list)
