@@ -125,7 +125,7 @@ def test_its_own_source_is_not_overwritten_and_formats_agree(
     for arguments, problem in (
         (("--merge", spoken, "-o", spoken), "would be overwritten"),
         (("--merge", spoken, "-o", tmp_path / "film.vtt"), "of one format"),
-        (("-o", tmp_path / "film.txt"), r"wanted \.srt"),
+        (("-o", tmp_path / "film.txt"), r"use \.srt"),
     ):
         with pytest.raises(AuricleError, match=problem):
             raise run(film, *arguments).exception or AssertionError

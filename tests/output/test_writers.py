@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 from auricle.captioning.results import Alternative, Caption, Match, Row, Tag
 from auricle.errors import AudioError
-from auricle.output.writers import (
-    COLUMNS,
-    MATCH_COLUMNS,
-    Format,
-    TableFormat,
-    write_matches,
-    write_rows,
-)
+from auricle.output.formats import CaptionFormat, TableFormat
+from auricle.output.writers import COLUMNS, MATCH_COLUMNS, write_matches, write_rows
 
 # Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted,
 # and loses them.
@@ -51,7 +45,7 @@ def captions(draw: st.DrawFn) -> Caption:
 rows = st.lists(st.builds(Row, names, captions()), max_size=5)
 
 
-def written(some: list[Row], form: Format, **options) -> str:
+def written(some: list[Row], form: CaptionFormat, **options) -> str:
     file = io.StringIO(newline="")
     write_rows(some, file, form, **options)
     return file.getvalue()
@@ -91,7 +85,7 @@ def test_jsonl(some: list[Row], n_best: int):
 
 @pytest.mark.parametrize(("form", "dialect"), [("csv", "excel"), ("tsv", "excel-tab")])
 @given(some=rows, n_best=st.integers(1, 4))
-def test_tables(form: Format, dialect: str, some: list[Row], n_best: int):
+def test_tables(form: CaptionFormat, dialect: str, some: list[Row], n_best: int):
     read = list(
         csv.DictReader(io.StringIO(written(some, form, n_best=n_best), newline=""), dialect=dialect)
     )
@@ -122,7 +116,7 @@ def seconds(clock: str, mark: str) -> float:
 
 @pytest.mark.parametrize(("form", "mark", "head"), [("srt", ",", ""), ("vtt", ".", "WEBVTT\n\n")])
 @given(some=rows)
-def test_subtitles(form: Format, mark: str, head: str, some: list[Row]):
+def test_subtitles(form: CaptionFormat, mark: str, head: str, some: list[Row]):
     text = written(some, form)
     assert text.startswith(head)
     cues = text.removeprefix(head).split("\n\n")[:-1]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.errors import AuricleError
+from auricle.output.formats import SubtitleFormat
 from auricle.subtitles.cues import Cue
-from auricle.subtitles.files import FORMS, Form, form_of, merge_cues, read_subtitles, write_cues
+from auricle.subtitles.files import FORMS, form_of, merge_cues, read_subtitles, write_cues
 
 SRT = """\
 1
@@ -76,7 +77,7 @@ Dialogue: 0,0:01:00.00,0:01:02.00,Default,,0,0,0,,The end.
 [Fonts]
 fontname: a.ttf
 """
-TEXTS: dict[Form, str] = {"srt": SRT, "vtt": VTT, "ass": ASS}
+TEXTS: dict[SubtitleFormat, str] = {"srt": SRT, "vtt": VTT, "ass": ASS}
 OURS = [
     Cue(0.0, 0.9, "[wind blowing]"),
     Cue(3.0, 6.5, "[dog barking, rain falling on something\nrather long]"),
@@ -105,7 +106,7 @@ def without(merged: bytes, original: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_new_file_reads_back(tmp_path: Path, form: Form) -> None:
+def test_a_new_file_reads_back(tmp_path: Path, form: SubtitleFormat) -> None:
     path = put(tmp_path, write_cues(OURS, form), form)
     read = [
         (e.start / 1000, e.end / 1000, e.text.replace("\\N", "\n")) for e in pysubs2.load(str(path))
@@ -125,7 +126,7 @@ AS_TEXT = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: Form) -> None:
+def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: SubtitleFormat) -> None:
     cues = [Cue(3.0, 4.0, HOSTILE), Cue(8.0, 9.0, "[bell ringing]")]
     for content in (
         write_cues(cues, form),
@@ -147,7 +148,9 @@ def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: Form) -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
 @pytest.mark.parametrize("form", FORMS)
-def test_what_was_there_stays(tmp_path: Path, form: Form, encoding: str, newline: str) -> None:
+def test_what_was_there_stays(
+    tmp_path: Path, form: SubtitleFormat, encoding: str, newline: str
+) -> None:
     text = TEXTS[form].replace("Hello", "Hällo ñ").replace("\n", newline)
     original = text.encode(encoding)
     file = read_subtitles(put(tmp_path, original, form))
@@ -216,7 +219,7 @@ def test_a_file_out_of_order_is_not_torn(tmp_path: Path) -> None:
     form=st.sampled_from(FORMS),
 )
 def test_whatever_is_in_a_file_stays_in_it(
-    tmp_path_factory: pytest.TempPathFactory, content: str, form: Form
+    tmp_path_factory: pytest.TempPathFactory, content: str, form: SubtitleFormat
 ) -> None:
     head = {"srt": "", "vtt": "WEBVTT\n\n", "ass": "[Events]\n"}[form]
     cue = {"ass": "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hi\n"}.get(
@@ -240,7 +243,7 @@ def test_a_file_without_cues_is_refused(tmp_path: Path, name: str, content: byte
 
 
 def test_what_is_no_subtitle_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AuricleError, match=r"wanted \.srt, \.vtt or \.ass"):
+    with pytest.raises(AuricleError, match=r"use \.srt, \.vtt or \.ass"):
         form_of(Path("film.txt"))
     with pytest.raises(AuricleError, match="cannot be read"):
         read_subtitles(tmp_path / "none.srt")

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auricle.cli.alerts import AlertFile, AlertSentences, alarm
 from auricle.cli.options import CheckpointFolder
 from auricle.errors import AudioError, AuricleError
+from auricle.output.formats import SubtitleFormat
 from auricle.storage.files import written_whole
 
 if TYPE_CHECKING:
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from auricle.alerts.watch import Alert, Watch
     from auricle.captioning.captioner import Captioner
     from auricle.captioning.segmenter import Event
-    from auricle.subtitles.files import Form
-
-
-class SubtitleForm(StrEnum):
-    """Formats of subtitles."""
-
-    srt = "srt"
-    vtt = "vtt"
-    ass = "ass"
 
 
 class CueStyle(StrEnum):
@@ -48,7 +40,7 @@ def subtitle(
         ),
     ] = None,
     form: Annotated[
-        SubtitleForm | None,
+        SubtitleFormat | None,
         typer.Option("--format", "-f", help="The format, where no file's name says it."),
     ] = None,
     style: Annotated[
@@ -82,8 +74,7 @@ def subtitle(
     alerts: AlertSentences = None,
     alert_file: AlertFile = None,
 ) -> None:
-    """Subtitle the sounds of a film, as captions for the deaf do: [dog barking], from when to when
-    it is heard.
+    """Subtitle the sounds of a film, in the style of captions for the deaf: [dog barking].
 
     Cues last one to seven seconds, at most 17 characters a second, in at most two lines of 42.
 
@@ -102,9 +93,9 @@ def subtitle(
     from auricle.subtitles.files import form_of, merge_cues, read_subtitles, write_cues
 
     existing = None if merge is None else read_subtitles(merge)
-    forms: set[Form] = {form_of(path) for path in (output, merge) if path is not None}
+    forms: set[SubtitleFormat] = {form_of(path) for path in (output, merge) if path is not None}
     if form is not None:
-        forms.add(cast("Form", form.value))
+        forms.add(form)
     if len(forms) > 1:
         raise AuricleError(
             f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one "
@@ -112,7 +103,7 @@ def subtitle(
         )
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
-    written: Form = forms.pop() if forms else "srt"
+    written: SubtitleFormat = forms.pop() if forms else "srt"
     options = CueOptions(
         style.value, speech, music, CONFIDENCE if confidence is None else confidence
     )
@@ -133,9 +124,7 @@ def subtitle(
 def _chunks(
     film: str, rate: int, track: int | None, failed: list[AudioError]
 ) -> Iterator["np.ndarray"]:
-    """The film's sound, with progress on a terminal; where it is damaged, it ends, and the error is
-    kept.
-    """
+    """The film's sound, with progress on a terminal; damage ends it and is added to `failed`."""
     from auricle.sound.container import declared_seconds
     from auricle.sound.decode import stream_audio
 
@@ -158,11 +147,11 @@ def _events(
     """What is heard; alerts are told on the way."""
     from auricle.alerts.watch import alert_fields
     from auricle.captioning.segmenter import Segmenter
-    from auricle.output.writers import clock
+    from auricle.output.formats import clock
 
     def told(alerts: "list[Alert]") -> None:
         for alert in alerts:
-            _say(f"alert at {clock(alert.start, '.')}: {alert.sentence} (score {alert.score:.2f})")
+            _say(f"alert at {clock(alert.start)}: {alert.sentence} (score {alert.score:.2f})")
             tell(alert_fields(alert))
 
     segmenter = Segmenter(captioner, interim=False)

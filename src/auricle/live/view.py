@@ -3,7 +3,6 @@ line for each event.
 """
 
 import contextlib
-import datetime
 import json
 import time
 from collections.abc import Iterator

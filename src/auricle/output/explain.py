@@ -1,5 +1,6 @@
-"""A picture of what a caption was made from: the sound, and where in it each word was heard. Needs
-matplotlib.
+"""Draws a caption's attention: the sound, and the moments that each word attended to.
+
+Needs matplotlib.
 
 >>> import auricle
 >>> from auricle.output.explain import explain

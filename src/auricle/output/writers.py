@@ -3,31 +3,21 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from auricle.captioning.results import Caption, Match, Row
 from auricle.captioning.segmenter import Event
 from auricle.errors import printable
+from auricle.output.formats import SUBTITLE_HEADS, CaptionFormat, TableFormat, clock, cue_block
 
-TableFormat = Literal["text", "jsonl", "csv", "tsv"]
-SubtitleFormat = Literal["srt", "vtt", "ass"]
-Format = TableFormat | Literal["srt", "vtt"]
 COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
 Result = TypeVar("Result")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
-# What begins markup in subtitles, and what stands for it. Only WebVTT has a way to write the same;
-# players of SubRip take HTML and ASS for markup, and a backslash of ASS means nothing before a word
-# joiner.
-MARKUP: dict[SubtitleFormat, dict[str, str]] = {
-    "srt": {"<": "‹", ">": "›", "{": "(", "}": ")"},
-    "vtt": {"&": "&amp;", "<": "&lt;", "-->": "--&gt;"},
-    "ass": {"\\": "\\\u2060", "{": "(", "}": ")"},
-}
 
 
 def row_fields(row: Row, n_best: int) -> dict[str, object]:
-    """A caption as an object of JSON; with `n_best` over 1 its alternatives too."""
+    """A caption as a JSON object; with its alternatives where `n_best` is over 1."""
     caption = _caption(row)
     fields: dict[str, object] = {
         "file": row.file,
@@ -49,7 +39,7 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
 
 
 def event_fields(event: Event) -> dict[str, object]:
-    """A row of the segmenter as an object of JSON."""
+    """An event as a JSON object."""
     return {
         "id": event.id,
         "state": event.state,
@@ -64,7 +54,7 @@ def event_fields(event: Event) -> dict[str, object]:
 
 
 def write_rows(
-    rows: Iterable[Row], file: TextIO, form: Format, *, n_best: int = 1, named: bool = True
+    rows: Iterable[Row], file: TextIO, form: CaptionFormat, *, n_best: int = 1, named: bool = True
 ) -> None:
     """Writes captions as they come, each line whole.
 
@@ -72,8 +62,8 @@ def write_rows(
         rows: those with a caption.
         file: open for text.
         form: the format; subtitles are those of one sound.
-        n_best: sentences for each sound. Lines of text and of tables hold one each, `score` telling
-            them apart; confidence is the first one's.
+        n_best: captions per sound. Text and tables get a line for each; only the first one has a
+            confidence.
         named: whether lines of text begin with the file.
     """
     for piece in _pieces(rows, form, n_best, named):
@@ -82,7 +72,7 @@ def write_rows(
 
 
 def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> None:
-    """Writes how similar sounds are to a sentence, a line each.
+    """Writes the similarity of sounds to a sentence, one line each.
 
     Args:
         matches: those with a similarity.
@@ -132,7 +122,7 @@ def write_table(
         )
 
 
-def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iterator[str]:
+def _pieces(rows: Iterable[Row], form: CaptionFormat, n_best: int, named: bool) -> Iterator[str]:
     if form == "jsonl":
         for row in rows:
             yield json.dumps(row_fields(row, n_best), ensure_ascii=False) + "\n"
@@ -157,17 +147,14 @@ def _pieces(rows: Iterable[Row], form: Format, n_best: int, named: bool) -> Iter
             for alternative in caption.alternatives[:n_best]:
                 yield f"{f'{printable(row.file)}: ' if named else ''}{times}{alternative.text}\n"
     else:
-        if form == "vtt":
-            yield "WEBVTT\n\n"
-        mark = "," if form == "srt" else "."
+        yield SUBTITLE_HEADS[form]
         for number, row in enumerate(rows, 1):
             caption = _caption(row)
-            times = f"{clock(caption.start, mark)} --> {clock(caption.end, mark)}"
-            yield f"{number}\n{times}\n{unmarked(caption.text, form)}\n\n"
+            yield cue_block(caption.start, caption.end, caption.text, form, number)
 
 
 class _Line:
-    """A file for `csv.writer` that gives back what was written since it was last asked."""
+    """A file for `csv.writer` that returns the text written since the last call."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -190,21 +177,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def unmarked(text: str, form: SubtitleFormat) -> str:
-    """A caption as subtitles have it: what would be markup, or end the cue, is text."""
-    for mark, instead in MARKUP[form].items():
-        text = text.replace(mark, instead)
-    return "\n".join(line for line in text.splitlines() if line.strip())
-
-
 def stretch(start: float, end: float) -> str:
-    """From when to when, for people."""
-    return f"[{clock(start, '.')} - {clock(end, '.')}]"
-
-
-def clock(seconds: float, mark: str) -> str:
-    """A time as subtitles have it: hours, minutes, seconds, and thousandths behind the mark."""
-    milliseconds = round(seconds * 1000)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{mark}{milliseconds % 1000:03d}"
+    """A stretch of time for people: [start - end]."""
+    return f"[{clock(start)} - {clock(end)}]"

@@ -1,3 +1,1 @@
-"""Subtitles of sound: what is heard, in the conventions of captions for the deaf, on its own or
-between the lines of a film.
-"""
+"""Subtitles of sound for the deaf: alone, or between the spoken lines of a film."""

@@ -1,6 +1,6 @@
 """Events as cues: what is shown when, for how long, in how many lines.
 
-    events -> texts, the longest first -> cues of one to seven seconds that can be read in their time
+    events -> texts, the longest first -> cues of one to seven seconds, long enough to be read
 
 The limits are those of captions for the deaf (BBC Subtitle Guidelines; Netflix Timed Text Style
 Guide; Described and Captioned Media Program): at most 17 characters a second, two lines of 42,
@@ -127,9 +127,7 @@ def _texts(event: Event, options: CueOptions) -> list[str]:
 
 
 def _fitting(texts: Sequence[str], wished: float, most: float) -> str | None:
-    """The longest text that can be read in the seconds wished, or else the shortest if it can be
-    read in the most there are.
-    """
+    """The longest text that fits the wished seconds, else the shortest if it fits the most."""
     for text in texts:
         if _needed(text) <= wished:
             return text
@@ -142,9 +140,7 @@ def _needed(text: str) -> float:
 
 
 def _wrapped(text: str) -> str | None:
-    """In at most two lines, the second not much longer than the first; None where it is too
-    long.
-    """
+    """The text in at most two lines of similar length; None if it is too long."""
     if len(text) <= LINE:
         return text
     spaces = [at for at, character in enumerate(text) if character == " "]

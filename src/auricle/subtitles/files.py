@@ -1,9 +1,8 @@
-"""Subtitle files: ours are written, and what others wrote is kept byte for byte where ours go in
-between.
+"""Subtitle files: writes ours, and puts ours between the cues of an existing file.
 
-SubRip has blocks of a number, times and text; WebVTT the same with optional names, and STYLE,
-REGION and NOTE blocks; Advanced SubStation Alpha a line for each cue in its section [Events], whose
-line Format names the columns.
+SubRip has blocks of a number, times and text. WebVTT has the same with optional names, and STYLE,
+REGION and NOTE blocks. Advanced SubStation Alpha has a line for each cue in its section [Events],
+whose line Format names the columns. An existing file stays as it is, byte for byte.
 """
 
 import bisect
@@ -12,13 +11,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from auricle.errors import AuricleError
-from auricle.output.writers import SubtitleFormat as Form
-from auricle.output.writers import clock, unmarked
+from auricle.output.formats import (
+    SUBTITLE_HEADS,
+    SubtitleFormat,
+    cue_block,
+    timestamp,
+    without_markup,
+)
 from auricle.subtitles.cues import Cue
 
-FORMS: tuple[Form, ...] = ("srt", "vtt", "ass")
+FORMS: tuple[SubtitleFormat, ...] = ("srt", "vtt", "ass")
 LARGEST = 64 << 20  # bytes of a file that is read
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
@@ -29,7 +34,7 @@ _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", 
 
 @dataclass(frozen=True)
 class Existing:
-    """A cue of a file that somebody else wrote."""
+    """A cue of an existing file."""
 
     start: float  # seconds
     end: float
@@ -39,9 +44,9 @@ class Existing:
 
 @dataclass(frozen=True)
 class SubtitleFile:
-    """A file that somebody else wrote."""
+    """An existing file."""
 
-    form: Form
+    form: SubtitleFormat
     mark: bytes  # that says its encoding
     encoding: str
     text: str
@@ -49,29 +54,29 @@ class SubtitleFile:
 
     @property
     def taken(self) -> list[tuple[float, float]]:
-        """When something is shown, (start, end) in seconds."""
+        """The times at which something is shown, (start, end) in seconds."""
         return [(cue.start, cue.end) for cue in self.cues]
 
 
-def form_of(path: Path) -> Form:
-    """The format that a name's ending says.
+def form_of(path: Path) -> SubtitleFormat:
+    """The format that the ending of a name says.
 
     Raises:
-        AuricleError: none that is known.
+        AuricleError: the ending is unknown.
     """
     for form in FORMS:
         if path.suffix.lower() == f".{form}":
             return form
     raise AuricleError(
-        f"{path}: ends in '{path.suffix}'; wanted .srt, .vtt or .ass, which says how cues are written"
+        f"{path}: its ending '{path.suffix}' names no format: use .srt, .vtt or .ass"
     )
 
 
 def read_subtitles(path: Path) -> SubtitleFile:
-    """Reads a file that cues are to be put into.
+    """Reads a file into which cues will be merged.
 
     Raises:
-        AuricleError: it cannot be read, or is no srt, vtt or ass with cues.
+        AuricleError: it cannot be read, or holds no cue of its format.
     """
     form = form_of(path)
     try:
@@ -99,19 +104,17 @@ def read_subtitles(path: Path) -> SubtitleFile:
     return SubtitleFile(form, mark, encoding, text, cues)
 
 
-def write_cues(cues: Iterable[Cue], form: Form) -> bytes:
+def write_cues(cues: Iterable[Cue], form: SubtitleFormat) -> bytes:
     """A file of cues."""
     from pysubs2 import SSAFile
 
-    head = {"srt": "", "vtt": "WEBVTT\n\n", "ass": SSAFile().to_string("ass")}[form]
+    head = SSAFile().to_string("ass") if form == "ass" else SUBTITLE_HEADS[form]
     write = _writer(SubtitleFile(form, b"", "utf-8", head, ()))
     return (head + "".join(map(write, cues))).encode()
 
 
 def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
-    """The file with more cues in it, each behind those that begin before it; what was there stays,
-    byte for byte.
-    """
+    """The file with more cues in it, each behind those that begin before it."""
     found = re.search(r"\r\n|\r|\n", file.text)
     newline = found[0] if found else "\n"
     existing = sorted(file.cues, key=lambda cue: cue.start)
@@ -136,17 +139,15 @@ def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
     )
 
 
-def _joint(before: str, newline: str, form: Form) -> str:
-    """What must stand behind the text before, its end, before a cue can: a line's end, and an empty
-    line between blocks.
-    """
+def _joint(before: str, newline: str, form: SubtitleFormat) -> str:
+    """The line ends that must follow the end of the text `before` a cue can."""
     if not before or (form != "ass" and re.search(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\Z", before)):
         return ""
     ended = before.endswith(("\r", "\n"))
     return "" if ended and form == "ass" else newline * (2 - ended if form != "ass" else 1)
 
 
-def _block_cues(text: str, form: Form) -> Iterator[Existing]:
+def _block_cues(text: str, form: SubtitleFormat) -> Iterator[Existing]:
     """The cues of SubRip and WebVTT."""
     lines = [match.span() for match in _LINE.finditer(text)]
     places = [*(first for first, _ in lines), len(text)]
@@ -176,10 +177,9 @@ def _writer(file: SubtitleFile) -> Callable[[Cue], str]:
 
 
 def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
-    """How a cue is written between those of SubRip, which have numbers, and WebVTT, which need
-    none.
-    """
-    mark = "," if file.form == "srt" else "."
+    """Writes cues of SubRip, which go on counting, and of WebVTT, which need no numbers."""
+    assert file.form != "ass"
+    form: Literal["srt", "vtt"] = file.form
     heads = (
         re.match(r"\s*(\d{1,9})\s*[\r\n]", file.text[cue.first : cue.first + 40])
         for cue in file.cues
@@ -187,8 +187,8 @@ def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
     numbers = itertools.count(max((int(head[1]) for head in heads if head), default=0) + 1)
 
     def write(cue: Cue) -> str:
-        number = f"{next(numbers)}\n" if file.form == "srt" else ""
-        return f"{number}{clock(cue.start, mark)} --> {clock(cue.end, mark)}\n{unmarked(cue.text, file.form)}\n\n"
+        number = next(numbers) if form == "srt" else None
+        return cue_block(cue.start, cue.end, cue.text, form, number)
 
     return write
 
@@ -208,9 +208,7 @@ def _ass_cues(text: str) -> Iterator[Existing]:
 
 
 def _ass_writer(text: str) -> Callable[[Cue], str]:
-    """How a cue is written as a line of Advanced SubStation Alpha, in the file's columns and one of
-    its styles.
-    """
+    """Writes cues as lines of Advanced SubStation Alpha, in the file's columns and style."""
     columns = _columns(text)
     names = [
         match[0].partition(":")[2].split(",")[0].strip()
@@ -223,14 +221,10 @@ def _ass_writer(text: str) -> Callable[[Cue], str]:
     }
 
     def write(cue: Cue) -> str:
-        # Hundredths of a second, and one digit of hours.
-        start, end = (
-            clock(seconds, ".").removeprefix("0")[:-1] for seconds in (cue.start, cue.end)
-        )
         own = fixed | {
-            "start": start,
-            "end": end,
-            "text": unmarked(cue.text, "ass").replace("\n", "\\N"),
+            "start": timestamp(cue.start, "ass"),
+            "end": timestamp(cue.end, "ass"),
+            "text": without_markup(cue.text, "ass").replace("\n", "\\N"),
         }
         return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
 
