@@ -20,7 +20,7 @@ from auricle.cli.options import (
 from auricle.errors import AudioError, AuricleError
 
 if TYPE_CHECKING:
-    from auricle.alerts.actions import Fields, Say
+    from auricle.alerts.delivery import Fields, Say
     from auricle.alerts.trial import Compared, Point, Trial
     from auricle.alerts.watch import Watch
     from auricle.captioning.captioner import Captioner
@@ -56,7 +56,8 @@ def alarm(
         file: `--alerts`.
         say: is told what went wrong with telling, and which words of the sentences are not known.
     """
-    from auricle.alerts.actions import AlertConfig, actions, load_config
+    from auricle.alerts.actions import actions
+    from auricle.alerts.config import AlertConfig, load_config
     from auricle.alerts.watch import Watch
 
     config = AlertConfig() if file is None else load_config(file)
