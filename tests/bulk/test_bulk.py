@@ -437,8 +437,10 @@ TOKEN = {
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
-    """A cluster whose nodes are at 127.0.0.3 and so on, each with a processor and, so they say, a
-    GPU; its head has none."""
+    """A cluster whose nodes are at 127.0.0.3 and so on.
+
+    Each claims a processor and a GPU; the head has none.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in TOKEN.items():
             patch.setenv(name, value)

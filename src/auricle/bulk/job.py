@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -27,8 +28,9 @@ OBJECT_STORE_BYTES = 1 << 28  # only names and counts travel
 
 @contextlib.contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[int]:
-    """A cluster that is joined, or one on this machine until the end of the context; none is joined
-    without its token.
+    """Joins a cluster, or starts one on this machine, until the end of the context.
+
+    A cluster is only joined with its token.
 
     Yields:
         How many processors it has.
@@ -42,7 +44,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address is None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # nobody else is to join
-    import ray
+    with _quiet_standard_error():
+        import ray
 
     alone: dict[str, Any] = {
         "num_cpus": workers,
@@ -51,12 +54,13 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
         "_node_ip_address": "127.0.0.1",
     }
     try:
-        ray.init(
-            address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else alone),
-        )
+        with _quiet_standard_error():
+            ray.init(
+                address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else alone),
+            )
     except Exception as error:  # among them RuntimeError, ConnectionError and Ray's own
         ray.shutdown()
         where = address or "a cluster on this machine"
@@ -68,6 +72,23 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Drops the lines that Ray's C++ code writes to standard error as it starts.
+
+    Ray's errors come as exceptions, which pass.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def caption_pieces(

@@ -65,8 +65,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Output:
-    """The folder of shards: `captions/`, and for archives the members that failed, in
-    `archives/`.
+    """The folder of shards.
+
+    `captions/` holds the shards, and `archives/` the failed members of archives.
     """
 
     folder: Place

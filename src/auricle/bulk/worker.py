@@ -75,7 +75,8 @@ class Worker:
                 self._output.write(piece, rows, report.failed)
         except OSError as error:
             return {
-                "fatal": f"{self._output.folder.name}: captions cannot be written: {error.strerror or error} (on {host})"
+                "fatal": f"{self._output.folder.name}: captions cannot be written: "
+                f"{error.strerror or error} (on {host})"
             }
         return {"key": piece.key, **asdict(report)}
 
@@ -182,7 +183,7 @@ class Worker:
 
 
 def _link_target(link: tarfile.TarInfo) -> str:
-    """Returns the path in its archive to which a link leads; symbolic ones start at their folder."""
+    """Returns the path in its archive to which a link leads."""
     start = posixpath.dirname(link.name) if link.issym() else ""
     return posixpath.normpath(posixpath.join(start, link.linkname))
 

@@ -139,8 +139,9 @@ class Rate:
         done = (
             f"{self._done} of {self._pieces} pieces, {self._sounds} sounds, {self._failed} failed"
         )
+        if not self._done:
+            return done
         left = timedelta(seconds=round(self.left))
-
         return f"{done}, {self._seconds / 3600:.2f} h of sound at {hour:.0f} h an hour, {left} left"
 
 
