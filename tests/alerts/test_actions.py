@@ -279,8 +279,10 @@ def test_a_command_that_fails_or_takes_too_long_is_said_and_stopped(tmp_path: Pa
 def test_a_file_says_what_to_wait_for_and_whom_to_tell(tmp_path: Path) -> None:
     path = tmp_path / "alerts.toml"
     path.write_text(
-        'hold_off = 5\n[[alert]]\nsentence = "glass"\nthreshold = 4.5\n[[alert]]\nsentence = "siren"\nhold_off = 60\n'
-        f'[webhook]\nurl = "https://example.org/x"\nsecret = "s"\n[command]\nrun = [{json.dumps(sys.executable)}, "-V"]\n'
+        'hold_off = 5\n[[alert]]\nsentence = "glass"\nthreshold = 4.5\n'
+        '[[alert]]\nsentence = "siren"\nhold_off = 60\n'
+        '[webhook]\nurl = "https://example.org/x"\nsecret = "s"\n'
+        f'[command]\nrun = [{json.dumps(sys.executable)}, "-V"]\n'
     )
     config = load_config(path)
     assert config.wanted(["rain", "glass", "rain"]) == [

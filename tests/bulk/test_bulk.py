@@ -450,7 +450,10 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 0, "node_ip_address": "127.0.0.2", "object_store_memory": memory, "include_dashboard": False
+                "num_cpus": 0,
+                "node_ip_address": "127.0.0.2",
+                "object_store_memory": memory,
+                "include_dashboard": False,
             },
         )  # fmt: skip
         try:
@@ -604,7 +607,8 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
     server = shutil.which("moto_server")
     if server is None:
         pytest.skip(
-            "no S3 server: what moto requires clashes with ours: .ci/run puts it into an environment of its own"
+            "no S3 server: moto needs other versions of packages; "
+            ".ci/run installs it into its own environment"
         )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

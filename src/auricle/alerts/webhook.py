@@ -22,7 +22,8 @@ RETRIED_STATUSES = (408, 429)  # and all of 500 and above: the server may take t
 def signature(secret: str, timestamp: str, body: bytes) -> str:
     """Returns the hexadecimal HMAC-SHA256 of "timestamp.body" under the secret.
 
-    It proves that the caller knows the secret. The receiver computes it too. It refuses old timestamps, so that nobody can repeat an old alert.
+    It proves that the caller knows the secret. The receiver computes it too. It
+    refuses old timestamps, so that nobody can repeat an old alert.
     """
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 

@@ -197,8 +197,9 @@ def _observed(
 
 
 class _Stop:
-    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row; asked twice,
-    at once.
+    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row.
+
+    A second signal ends it at once.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,6 @@
-"""What is heard, for eyes: on a terminal a level meter, tags and captions as they come; elsewhere a
-line for each event.
-"""
+"""Shows live rows: on a terminal with a level meter and tags, elsewhere as lines."""
 
 import contextlib
-import datetime
 import json
 import time
 from collections.abc import Iterator
