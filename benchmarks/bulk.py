@@ -19,7 +19,8 @@ from typing import Annotated
 import psutil
 import typer
 
-from auricle.bulk.job import Options, Output, caption_pieces, cluster
+from auricle.bulk.job import caption_pieces, cluster
+from auricle.bulk.output import Options, Output
 from auricle.bulk.places import pieces, place, sounds
 
 ROOT = Path(__file__).parents[1]

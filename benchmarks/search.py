@@ -26,7 +26,8 @@ from auricle.captioning.results import Tag
 from auricle.captioning.windows import WINDOW_SECONDS
 from auricle.checkpoint.vocabulary import SPECIAL, sentence
 from auricle.search import By
-from auricle.search.index import File, SoundIndex
+from auricle.search.files import File
+from auricle.search.index import SoundIndex
 
 WINDOWS_OF_A_SOUND = 10
 CAPTION_WORDS = 9
@@ -91,7 +92,8 @@ def main(
         began = time.perf_counter()
         with SoundIndex(path, captioner, create=True) as index, index.transaction():
             for number in range(windows // WINDOWS_OF_A_SOUND):
-                name = f"/sounds/{number}.wav"
+                name = str(Path(folder) / f"{number}.wav")
+                Path(name).touch()  # a search hides files that are gone
                 index.put(File(name, 1, 1), name.encode(), made.captions())
         print(
             f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; "

@@ -27,7 +27,7 @@ from typer._click.core import Command
 from typer._click.exceptions import BadOptionUsage, BadParameter, MissingParameter
 from typer.core import TyperGroup
 
-from auricle.alerts.actions import load_config
+from auricle.alerts.config import load_config
 from auricle.cli.main import app, main
 from auricle.training.config import load_recipe
 from sounds import chirp, write_media

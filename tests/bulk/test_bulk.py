@@ -37,9 +37,10 @@ if find_spec("ray") is None:  # imported, it would have read its environment
     pytest.skip("the extra ray is not installed", allow_module_level=True)
 from pyarrow import Table, parquet
 
-from auricle.bulk import ShardForm
-from auricle.bulk.job import Options, Output, Report, Worker
+from auricle.bulk import ShardForm, job
+from auricle.bulk.output import Options, Output, Report
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
+from auricle.bulk.worker import Worker
 from auricle.cli.bulk import Rate
 
 RATE = 32_000
@@ -232,10 +233,6 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
     tar(archives / "b.tar.gz", {"1.wav": sound}, "w:gz")
     cut = tar(archives / "cut.tar", {"1.wav": sound, "2.wav": sound})
     cut.write_bytes(cut.read_bytes()[: len(sound) + 10_000])
-    with tarfile.open(archives / "a.tar", "a") as archive:
-        link = tarfile.TarInfo("link.wav")
-        link.type, link.linkname = tarfile.SYMTYPE, str(folder / "a.wav")
-        archive.addfile(link)
     work(archives, out, form=ShardForm.jsonl)
     names = ["a.tar/../../up.wav", "a.tar/1.wav", "b.tar.gz/1.wav", "cut.tar/1.wav"]
     assert [row["file"] for row in rows(out)] == [f"{archives}/{name}" for name in names]
@@ -251,6 +248,56 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
         <= failed.keys()
         <= {f"{archives}/{name}" for name in ("a.tar/bad.wav", "cut.tar", "cut.tar/2.wav")}
     )
+
+
+def test_links_in_an_archive_are_sounds_of_their_own_names(folder: Path, tmp_path: Path):
+    path, out = tmp_path / "in.tar", tmp_path / "out"
+    first, last = ((folder / name).read_bytes() for name in ("a.wav", "c.wav"))
+    tar(path, {"late/later.txt": b"", "double.wav": first, "one.wav": first, "bad.wav": b"none"})
+    links = [
+        ("hard.wav", tarfile.LNKTYPE, "one.wav"),
+        ("deep/soft.wav", tarfile.SYMTYPE, "../one.wav"),
+        ("chain.wav", tarfile.SYMTYPE, "deep/soft.wav"),
+        ("early.wav", tarfile.SYMTYPE, "late.wav"),
+        ("to_bad.wav", tarfile.SYMTYPE, "bad.wav"),
+        ("away.wav", tarfile.SYMTYPE, str(folder / "a.wav")),
+        ("circle.wav", tarfile.SYMTYPE, "circle.wav"),
+        ("text.txt", tarfile.SYMTYPE, "one.wav"),
+    ]
+    with tarfile.open(path, "a") as archive:
+        for name, kind, target in links:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+        for name in ("./double.wav", "late.wav"):
+            member = tarfile.TarInfo(name)
+            member.size = len(last)
+            archive.addfile(member, io.BytesIO(last))
+    work(path, out, form=ShardForm.jsonl)
+    captions = {Path(row["file"]).name: row["caption"] for row in rows(out)}
+    of_first, of_last = (said(folder, [name])[0]["caption"] for name in ("a.wav", "c.wav"))
+    alike = dict.fromkeys(("one.wav", "hard.wav", "soft.wav", "chain.wav"), of_first)
+    assert captions == alike | dict.fromkeys(("double.wav", "late.wav", "early.wav"), of_last)
+    files = [(row["file"], row["start"]) for row in rows(out)]
+    assert len(files) == len(set(files)), "one name, one file"
+    _, _, failed = Output(place(str(out)), Options(form=ShardForm.jsonl)).begin()
+    assert {Path(name).name for name in failed} == {
+        "bad.wav",
+        "to_bad.wav",
+        "away.wav",
+        "circle.wav",
+    }
+    assert failed[f"{path}/away.wav"] == "is a link to no sound of its archive"
+
+
+def test_ray_is_asked_for_gpus_only_where_onnx_runtime_has_them(monkeypatch: pytest.MonkeyPatch):
+    providers = ["CPUExecutionProvider"]
+    monkeypatch.setattr(job.onnxruntime, "get_available_providers", lambda: providers)
+    assert job._gpu_share(2, 4) == 0
+    providers.append("CUDAExecutionProvider")
+    assert job._gpu_share(2, 4) == 0.5
+    assert job._gpu_share(8, 4) == 1
+    assert job._gpu_share(0, 4) == 0
 
 
 def test_sounds_come_by_http(folder: Path, tmp_path: Path):
@@ -357,6 +404,11 @@ def test_on_ray_it_says_what_caption_says_whatever_the_number_of_workers(
         bulk(folder, "-o", tmp_path / "two", "-f", "jsonl", "--shard", 1, "--workers", 2)
     )
     assert (code, "5 sounds: 4 captioned, 1 failed" in told) == (1, True), told
+    assert told.startswith("auricle: 0 of 5 pieces")
+    assert "auricle: 5 of 5 pieces, 5 sounds, 1 failed" in told
+    assert [line for line in told.splitlines() if not line.startswith("auricle: ")] == [
+        "5 sounds: 4 captioned, 1 failed"
+    ], "Ray's own lines are not shown"
     assert rows(tmp_path / "two") == said(folder, GOOD)
     assert errors(tmp_path / "two").keys() == {str(folder / "bad.wav")}
     assert "damaged or no sound" in errors(tmp_path / "two")[str(folder / "bad.wav")]
@@ -385,8 +437,10 @@ TOKEN = {
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
-    """A cluster whose nodes are at 127.0.0.3 and so on, each with a processor and, so they say, a
-    GPU; its head has none."""
+    """A cluster whose nodes are at 127.0.0.3 and so on.
+
+    Each claims a processor and a GPU; the head has none.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in TOKEN.items():
             patch.setenv(name, value)
@@ -396,7 +450,10 @@ def nodes(count: int) -> Iterator[tuple[Any, list[Any]]]:
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 0, "node_ip_address": "127.0.0.2", "object_store_memory": memory, "include_dashboard": False
+                "num_cpus": 0,
+                "node_ip_address": "127.0.0.2",
+                "object_store_memory": memory,
+                "include_dashboard": False,
             },
         )  # fmt: skip
         try:
@@ -550,8 +607,8 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
     server = shutil.which("moto_server")
     if server is None:
         pytest.skip(
-            "no S3 server: what moto requires clashes with ours: .ci/run puts it into an "
-            "environment of its own"
+            "no S3 server: moto needs other versions of packages; "
+            ".ci/run installs it into its own environment"
         )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

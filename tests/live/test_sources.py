@@ -77,7 +77,7 @@ def test_raw_samples_are_those_of_the_array(pcm: sources.PcmType, seed: int) -> 
 def test_a_sound_file_is_not_taken_for_raw_samples(tmp_path: Path) -> None:
     data = write_wav(tmp_path / "a.wav", chirp(1, 100, 3_000, RATE), RATE).read_bytes()
     source = pcm_source(io.BytesIO(data), RATE, pcm="s16le", from_rate=RATE, channels=1)
-    with pytest.raises(AudioError, match="raw samples are wanted"):
+    with pytest.raises(AudioError, match="not raw samples"):
         list(source.open())
 
 
@@ -99,8 +99,7 @@ def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
 
 
 def failing(script: list[int | str]) -> Callable[[], Iterator[np.ndarray]]:
-    """Opens a source that gives so many pieces and is lost, or fails at once, as the script says;
-    then it ends."""
+    """Returns an `open` that follows a script: a number of pieces and then a loss, or a failure."""
 
     def pieces() -> Iterator[np.ndarray]:
         act = script.pop(0) if script else "end"
@@ -183,6 +182,20 @@ def test_a_stream_that_is_cut_is_an_error_after_what_was_heard(tmp_path: Path) -
     assert sum(map(len, heard_before)) > 5 * RATE
 
 
+def test_a_file_on_the_network_that_breaks_off_is_not_played_again(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.flac", chirp(2.0, 100, 3_000, 44_100), 44_100, "flac")
+    data = path.read_bytes()
+    clock, played = Clock(), list[np.ndarray | Gap]()
+    with serving(Server({"a.flac": data}, ranges=False, cut=[len(data) // 2] * 9)) as server:
+        source = url_source(f"{server.url}a.flac", RATE)
+        with pytest.raises(AudioError, match="before its end"):
+            played.extend(heard(source, print, clock=clock, sleep=clock.sleep))
+        assert server.names == ["a.flac"], "it is opened once"
+    samples = sum(len(piece) for piece in played if not isinstance(piece, Gap))
+    assert 0.3 * RATE < samples < 1.7 * RATE
+    assert clock.slept == []
+
+
 def test_what_is_not_there_is_one_line_without_passwords() -> None:
     with serving(Server({})) as server:
         url = server.url.replace("//", "//me:password@") + "a.mp3?key=secret"
@@ -203,8 +216,7 @@ def test_a_playlist_on_the_network_reads_no_files(tmp_path: Path) -> None:
 
 
 class FakePortAudio:
-    """What we use of sounddevice: a device that gives so many blocks and falls silent, or cannot be
-    opened."""
+    """The used part of sounddevice: its device gives some blocks, or cannot be opened."""
 
     class PortAudioError(Exception):
         """As there."""

@@ -29,7 +29,10 @@ pytest.importorskip(
 )
 
 from auricle.search import index as module  # noqa: E402
-from auricle.search.index import WORDS_WEIGHT, File, Hit, SoundIndex, default_database  # noqa: E402
+from auricle.search import ranking  # noqa: E402
+from auricle.search.files import Changes, File  # noqa: E402
+from auricle.search.index import WORDS_WEIGHT, SoundIndex, default_database  # noqa: E402
+from auricle.search.ranking import Hit  # noqa: E402
 
 RATE = 32_000
 SENTENCE = "a dog barks"
@@ -114,6 +117,13 @@ def put(index: SoundIndex, path: str, *captions: Caption) -> None:
     index.put(File(path, 1, 1), path.encode(), captions)
 
 
+@pytest.fixture
+def invented_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes every path for that of a file which is still there."""
+    monkeypatch.setattr(ranking, "gone", lambda _: False)
+    monkeypatch.setattr(module, "gone", lambda _: False)
+
+
 # What is kept
 
 
@@ -182,7 +192,7 @@ def test_only_what_is_new_is_heard(
     assert after.keys() == {"b.wav", "c.wav", "moved.wav", "copy.wav"}
     assert after["moved.wav"][0].score == before["a.wav"][0].score
     assert count(empty) == {"files": 4, "sounds": 3, "windows": 3, "words": 3, "embeddings": 3}
-    assert empty.changes([str(folder)], find_sounds([str(folder)])) == module.Changes((), 4, ())
+    assert empty.changes([str(folder)], find_sounds([str(folder)])) == Changes((), 4, ())
 
 
 def test_files_that_are_gone_or_changed_are_noticed(
@@ -212,7 +222,10 @@ def test_files_that_are_gone_or_changed_are_noticed(
 
 def test_other_folders_are_left_alone(empty: SoundIndex, folder: Path, tmp_path: Path):
     for name in ("sounds2", "sounds "):  # which sort beside "sounds/"
-        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            sound = chirp(1, 100 + 50 * number, 900 * len(name), RATE)
+            write_wav(tmp_path / name / f"{number}.wav", sound + 0.1 * (name == "sounds "), RATE)
         update(empty, tmp_path / name)
         shutil.rmtree(tmp_path / name)
     update(empty, folder)
@@ -293,9 +306,45 @@ def test_names_need_not_be_text(empty: SoundIndex, folder: Path):
     assert empty.changes([str(folder)], find_sounds([str(folder)])).unchanged == 3
 
 
+def test_a_renamed_folder_leaves_no_hits_of_its_old_name(
+    empty: SoundIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    update(empty, folder)
+    monkeypatch.setattr(Captioner, "captions", None)  # nothing is heard again
+    renamed = folder.rename(folder.with_name("renamed"))
+    update(empty, renamed)
+    hits = empty.search(SENTENCE, By.embedding)
+    assert {hit.file for hit in hits} == {str(renamed / f"{name}.wav") for name in "abc"}
+    assert count(empty) == {"files": 3, "sounds": 3, "windows": 3, "words": 3, "embeddings": 3}
+
+
+def test_a_file_that_is_gone_is_no_hit_and_takes_no_place(
+    empty: SoundIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    update(empty, folder)
+    monkeypatch.setattr(module, "CANDIDATES", 1)
+    best, second, _ = (hit.file for hit in empty.search(SENTENCE, By.embedding))
+    away = Path(best).rename(folder.with_name("away.wav"))
+    for by in (By.embedding, By.both):
+        assert best not in {hit.file for hit in empty.search(SENTENCE, by)}
+    assert empty.search(SENTENCE, By.embedding, top=1)[0].file == second
+    assert best not in {hit.file for hit in empty.search_like(away)}
+    away.rename(best)  # a disk that is back
+    assert empty.search(SENTENCE, By.embedding, top=1)[0].file == best
+
+
+def test_pruning_removes_only_files_that_are_gone(empty: SoundIndex, folder: Path):
+    update(empty, folder)
+    (folder / "a.wav").unlink()
+    assert empty.prune() == 1
+    assert count(empty) == {"files": 2, "sounds": 2, "windows": 2, "words": 2, "embeddings": 2}
+    assert empty.prune() == 0
+
+
 # How it is found
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_words_find_their_other_forms_and_tags(empty: SoundIndex):
     axis = np.eye(8)
     put(empty, "/dog", said("A dog barks loudly.", axis[0]))
@@ -312,6 +361,7 @@ def test_words_find_their_other_forms_and_tags(empty: SoundIndex):
         empty.search("?!")
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_both_adds_words_to_the_cosine(empty: SoundIndex, guided: Captioner):
     query = guided.embed_sentences([SENTENCE])[0]
     other = np.linalg.svd(query[None])[2][1]  # at a right angle
@@ -335,6 +385,7 @@ def test_both_adds_words_to_the_cosine(empty: SoundIndex, guided: Captioner):
     assert empty.search("silence") == empty.search("silence", By.words)
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_what_words_find_is_compared_too_where_others_are_nearer(
     empty: SoundIndex, guided: Captioner, monkeypatch: pytest.MonkeyPatch
 ):
@@ -351,6 +402,7 @@ def test_what_words_find_is_compared_too_where_others_are_nearer(
     )
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_neighbours_of_one_caption_are_one_stretch(empty: SoundIndex, guided: Captioner):
     query = guided.embed_sentences([SENTENCE])[0]
     other = np.linalg.svd(query[None])[2][1]
@@ -366,6 +418,7 @@ def test_neighbours_of_one_caption_are_one_stretch(empty: SoundIndex, guided: Ca
     assert len(empty.search(SENTENCE, By.embedding, top=1)) == 1
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_every_copy_of_a_sound_is_named(empty: SoundIndex):
     for name in ("/c", "/a", "/b"):
         empty.put(File(name, 1, 1), b"one sound", [said("A dog barks.", np.ones(8))])
@@ -435,7 +488,7 @@ def test_what_is_no_index_of_this_model_is_refused(
         for path, why in (
             (tmp_path / "text", "is no index"),
             (tmp_path / "theirs", "is no index of auricle"),
-            (newer, "has format 2, and 1 is wanted"),
+            (newer, "has format 2"),
             (damaged, "is damaged"),
             (tmp_path, "is a folder"),
         ):
@@ -444,6 +497,7 @@ def test_what_is_no_index_of_this_model_is_refused(
     assert database.execute("SELECT name FROM sqlite_schema").get == "theirs"
 
 
+@pytest.mark.usefixtures("invented_paths")
 def test_a_full_disk_is_said_in_a_line_and_loses_nothing(empty: SoundIndex):
     put(empty, "/a", said("A dog barks.", np.ones(8)))
     empty._database.execute(
@@ -542,11 +596,24 @@ def test_times_are_shown_of_long_sounds(auricle: Run, sounds: Path, tmp_path: Pa
     assert all(f"{sounds}/long.wav [00:00:" in line for line in long)
 
 
+def test_the_command_prunes_without_a_folder(auricle: Run, folder: Path):
+    auricle("index", folder)
+    shutil.rmtree(folder)
+    code, _, errors = auricle("index", "--prune")
+    assert code == 0
+    assert errors.startswith("0 sounds: 3 pruned; ")
+    assert auricle("search", SENTENCE)[0] == 1
+    assert auricle("index")[0] == 1
+
+
 def test_a_folder_that_seems_empty_loses_nothing(auricle: Run, folder: Path, tmp_path: Path):
     auricle("index", folder)
     folder.rename(tmp_path / "unmounted")
     folder.mkdir()
     assert auricle("index", folder)[::2] == (1, f"auricle: no sounds in {folder}\n")
+    assert auricle("search", SENTENCE)[0] == 1, "what is away is hidden"
+    folder.rmdir()
+    (tmp_path / "unmounted").rename(folder)
     assert len(auricle("search", SENTENCE)[1].splitlines()) == 3
     assert auricle("index", folder / "a.wav")[::2] == (
         1,

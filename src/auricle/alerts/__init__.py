@@ -1,3 +1,1 @@
-"""Sounds that somebody waits for, named by a sentence: when they are heard, and who is told. Not a
-safety device.
-"""
+"""Alerts: waits for sounds that sentences name, and tells receivers. Not a safety device."""

@@ -1,6 +1,4 @@
-"""How well an alert tells sounds that hold what it waits for from sounds that do not, over
-thresholds.
-"""
+"""Tries an alert on sounds with and without its target, over thresholds."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -88,9 +86,7 @@ class Trial:
 
     @cached_property
     def proposed(self) -> float:
-        """The threshold of the best F1, midway between the scores that it parts; of several, the
-        highest.
-        """
+        """The threshold of the best F1, midway between two scores; of several, the highest."""
         peaks = np.unique(
             [sound.peak for sound in (*self.positives, *self.negatives) if np.isfinite(sound.peak)]
         )
@@ -100,8 +96,9 @@ class Trial:
         return max(map(float, thresholds), key=lambda threshold: (self.at(threshold).f1, threshold))
 
     def table(self) -> list[Point]:
-        """What thresholds give, in steps of a tenth, from where all positives are heard to where
-        none is.
+        """Returns points in steps of a tenth.
+
+        The first threshold finds all positives, and the last one none.
         """
         peaks = [sound.peak for sound in self.positives if np.isfinite(sound.peak)] or [
             self.proposed
@@ -144,8 +141,9 @@ def compare(
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), which is not empty where all or none
-    succeed.
+    """Returns the 95 % interval of a proportion (Wilson 1927).
+
+    It is not empty if all trials succeed, or none.
     """
     if not trials:
         return 0.0, 1.0
@@ -160,8 +158,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def draw(trial: Trial, picture: Path) -> None:
-    """Draws precision, recall and false alarms per hour over thresholds as a PNG, whole or not at
-    all. Needs matplotlib.
+    """Draws precision, recall and false alarms per hour over thresholds as a PNG.
+
+    The file is written whole or not at all. Needs matplotlib.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,6 +1,7 @@
 """When a sound is heard that a sentence names.
 
-    samples -> the last 2 s, every half second -> similarity to the sentence, beside that to class names -> score -> alert
+    samples -> the last 2 s, every half second -> similarity to the sentence and to class names
+    -> score -> alert
 
 The cosine of a sound and a sentence says little by itself: some sentences are nearer to all sounds
 than others, and some sounds to all sentences. The score is how far the sentence stands out from the
@@ -163,8 +164,10 @@ class Watch:
         return self._alerts(self._comparison.finish())
 
     def interrupt(self, seconds: float) -> list[Alert]:
-        """The last alerts of what was fed so far, where the stream goes on after so many seconds
-        that nobody heard.
+        """Ends a stretch of the stream, and returns its last alerts.
+
+        Args:
+            seconds: the gap before the next stretch.
         """
         alerts = self.finish()
         self._before += self._samples / self._rate + seconds
@@ -186,8 +189,9 @@ class Watch:
 
 
 def _classes(captioner: Captioner) -> np.ndarray:
-    """(classes, space): names of the classes that the model hears or, where it knows none of them,
-    the words that it knows.
+    """Returns embeddings of the names of the model's classes, (classes, space).
+
+    A model without classes that it has words for gives its vocabulary instead.
     """
     vocabulary = captioner.checkpoint.vocabulary
     names = [name for name in captioner.checkpoint.tags if vocabulary.numbers(words(name))]
@@ -208,9 +212,7 @@ def alert_fields(alert: Alert) -> dict[str, object]:
 
 
 def alternatives(sentence: str) -> list[str]:
-    """The sounds of which a sentence names one: "thunder, a gunshot or an explosion" names
-    three.
-    """
+    """Returns the sounds that a sentence offers: "thunder, a gunshot or an explosion" has three."""
     parts = re.split(r"\s*,?\s+or\s+", sentence, flags=re.IGNORECASE)
     if len(parts) > 1:
         parts = [piece for part in parts for piece in part.split(",")]

@@ -1,5 +1,6 @@
-"""Files wherever pyarrow or fsspec reach, and the sounds of a folder, a manifest or tar archives
-there.
+"""Opens files wherever pyarrow or fsspec reach, and lists the sounds there.
+
+The sounds are those of a folder, a manifest or tar archives.
 """
 
 import csv
@@ -87,9 +88,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one worker captions at a time, and whose captions are one shard: some sounds, or a tar
-    archive of sounds.
-    """
+    """Some sounds, or a tar archive of sounds: the work of one call, and of one shard."""
 
     names: list[str]
     paths: list[str]  # on the input's file system; empty where the name is a URL
@@ -128,8 +127,9 @@ def _file_system(root: str) -> tuple[FileSystem, str]:
 
 
 def place(address: str) -> Place:
-    """Where a path or URL is: s3://, gs://, hf://, https:// and whatever else pyarrow or fsspec
-    open.
+    """Finds the file system of a path or URL: s3://, gs://, hf://, https:// and others.
+
+    pyarrow or fsspec open it.
 
     Keys of object stores are taken as they are, spaces and all; what follows a question mark are
     pyarrow's options.
@@ -157,8 +157,9 @@ def place(address: str) -> Place:
 
 
 def sounds(source: Place) -> dict[str, str]:
-    """Names and paths of the sounds and archives of a folder, a manifest, or an archive; a URL's
-    path is empty.
+    """Returns names and paths of the sounds and archives of a folder, manifest or archive.
+
+    A URL's path is empty.
 
     Raises:
         AuricleError: there is no such thing, a manifest that cannot be read, or no sound.
@@ -176,7 +177,8 @@ def _found(source: Place) -> Iterator[tuple[str, str]]:
     suffix = source.path.lower()
     if info.type == FileType.NotFound:
         raise AuricleError(
-            f"{source.name} is not there; wanted a folder, a manifest (CSV or Parquet) or a tar archive"
+            f"{source.name} is not there: name a folder, a manifest (CSV or Parquet) "
+            "or a tar archive"
         )
     if info.type == FileType.Directory:
         if source.local:  # named as `auricle caption` names them, also where a name is no text
@@ -202,7 +204,8 @@ def _found(source: Place) -> Iterator[tuple[str, str]]:
         yield source.name, source.path
     else:
         raise AuricleError(
-            f"{source.name} is no folder, manifest (CSV or Parquet) or tar archive; one sound is for `auricle caption`"
+            f"{source.name} is no folder, manifest (CSV or Parquet) or tar archive; "
+            "for one sound, use `auricle caption`"
         )
 
 

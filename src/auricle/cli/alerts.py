@@ -20,7 +20,7 @@ from auricle.cli.options import (
 from auricle.errors import AudioError, AuricleError
 
 if TYPE_CHECKING:
-    from auricle.alerts.actions import Fields, Say
+    from auricle.alerts.delivery import Fields, Say
     from auricle.alerts.trial import Compared, Point, Trial
     from auricle.alerts.watch import Watch
     from auricle.captioning.captioner import Captioner
@@ -47,16 +47,16 @@ AlertFile = Annotated[
 def alarm(
     captioner: "Captioner", sentences: list[str] | None, file: Path | None, say: "Say"
 ) -> Iterator[tuple["Watch | None", Callable[["Fields"], None]]]:
-    """What the options of alerts ask for, until the end of the context: what watches, if anything,
-    and what to tell.
+    """Yields the watch that the options ask for, or None, and a function that sends alerts.
 
     Args:
-        captioner: what hears.
+        captioner: hears the sound.
         sentences: `--alert`.
         file: `--alerts`.
-        say: is told what went wrong with telling, and which words of the sentences are not known.
+        say: takes messages about alerts that were not delivered, and about unknown words.
     """
-    from auricle.alerts.actions import AlertConfig, actions, load_config
+    from auricle.alerts.actions import actions
+    from auricle.alerts.config import AlertConfig, load_config
     from auricle.alerts.watch import Watch
 
     config = AlertConfig() if file is None else load_config(file)
@@ -101,8 +101,7 @@ def alert_test(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Try an alert on sounds that hold what it waits for and on sounds that do not, and propose a
-    threshold.
+    """Try an alert on sounds with and without its target, and propose a threshold.
 
     Recall is the share of positives that give an alert, precision the share of alerts that come
     from positives; alerts in negatives are false alarms. Negatives should be hours of the place
@@ -112,7 +111,7 @@ def alert_test(
 
         auricle alert-test "glass breaking" --positives glass/ --negatives livingroom/
 
-        auricle alert-test "gunshot or explosion" --positives shots/ --negatives city/ --plot shots.png
+        auricle alert-test "a gunshot" --positives shots/ --negatives city/ --plot shots.png
     """
     if plot is not None:
         import matplotlib  # noqa: F401 - that it is missing is said now, not after an hour of listening
@@ -197,11 +196,10 @@ def _print_trial(trial: "Trial") -> None:
     typer.echo(
         f"\n{len(trial.positives)} positives; {len(trial.negatives)} negatives, "
         f"{trial.hours * 60:.1f} minutes\n"
-        f"proposed, by the best F1: {proposed.threshold:.2f}, with precision "
-        f"{proposed.precision:.2f} "
-        f"({right[0]:.2f} to {right[1]:.2f}), recall {proposed.recall:.2f} ({low:.2f} to "
-        f"{high:.2f}), "
+        f"proposed, by the best F1: {proposed.threshold:.2f}, "
+        f"with precision {proposed.precision:.2f} ({right[0]:.2f} to {right[1]:.2f}), "
+        f"recall {proposed.recall:.2f} ({low:.2f} to {high:.2f}), "
         f"{proposed.false_per_hour:.1f} false alarms an hour\n\n"
-        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\nthreshold = "
-        f"{proposed.threshold:.2f}"
+        f"[[alert]]\nsentence = {json.dumps(trial.sentence, ensure_ascii=False)}\n"
+        f"threshold = {proposed.threshold:.2f}"
     )

@@ -1,6 +1,8 @@
 """The command `bulk`."""
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -13,7 +15,7 @@ from auricle.cli.options import CheckpointFolder, finish
 from auricle.errors import printable
 
 if TYPE_CHECKING:
-    from auricle.bulk.job import Report
+    from auricle.bulk.output import Report
 
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal
 
@@ -23,7 +25,8 @@ def bulk(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="A folder, a manifest (CSV or Parquet: file, path or url), or a tar archive; also by URL.",
+            help="A folder, a manifest (CSV or Parquet: file, path or url), or a tar archive; "
+            "also by URL.",
         ),
     ],
     output: Annotated[
@@ -54,8 +57,9 @@ def bulk(
     ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Sounds of a shard; an archive is one.")] = 100,
 ) -> None:
-    """Caption an archive on all processors, or on a Ray cluster; run it again, and it does only
-    what is missing.
+    """Caption an archive on all processors, or on a Ray cluster.
+
+    Run it again, and it does only what is missing.
 
     OUT/captions holds the shards, OUT/errors.jsonl what failed and why; those files are tried again
     next time. URLs are what pyarrow and fsspec open: s3://, gs://, hf://, https://.
@@ -70,7 +74,8 @@ def bulk(
 
         auricle bulk /nfs/shards -o /nfs/captions --address auto
     """
-    from auricle.bulk.job import Options, Output, caption_pieces, cluster
+    from auricle.bulk.job import caption_pieces, cluster
+    from auricle.bulk.output import Options, Output
     from auricle.bulk.places import pieces, place, sounds
     from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
 
@@ -110,7 +115,7 @@ def bulk(
 
 
 class Rate:
-    """How fast it goes, and how long it will take."""
+    """Counts what is done, how fast, and the time that is left; prints as a line."""
 
     def __init__(self, pieces: int) -> None:
         self._pieces, self._done = pieces, 0
@@ -134,13 +139,14 @@ class Rate:
         done = (
             f"{self._done} of {self._pieces} pieces, {self._sounds} sounds, {self._failed} failed"
         )
+        if not self._done:
+            return done
         left = timedelta(seconds=round(self.left))
-
         return f"{done}, {self._seconds / 3600:.2f} h of sound at {hour:.0f} h an hour, {left} left"
 
 
 def with_rate(reports: "Iterable[Report]", pieces: int) -> "Iterator[Report]":
-    """Shows how far it is: a bar on a terminal, else a line now and then."""
+    """Passes reports on and shows progress: a bar on a terminal, else regular lines."""
     rate = Rate(pieces)
     if sys.stderr.isatty():
         from rich.console import Console
@@ -158,10 +164,30 @@ def with_rate(reports: "Iterable[Report]", pieces: int) -> "Iterator[Report]":
                 bar.update(task, advance=1, description=str(rate))
                 yield report
         return
-    told = time.monotonic()
-    for report in reports:
-        rate.add(report)
-        if time.monotonic() > told + SECONDS_BETWEEN_LINES:
-            print(f"auricle: {rate}", file=sys.stderr, flush=True)
-            told = time.monotonic()
-        yield report
+    with _regular_lines(rate):
+        for report in reports:
+            rate.add(report)
+            yield report
+
+
+@contextlib.contextmanager
+def _regular_lines(rate: Rate) -> "Iterator[None]":
+    """Prints a rate at the beginning, now and then, and at the end, also while no report comes."""
+    ended = threading.Event()
+
+    def write() -> None:
+        print(f"auricle: {rate}", file=sys.stderr, flush=True)
+
+    def work() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            write()
+
+    write()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        write()

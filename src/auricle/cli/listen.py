@@ -19,7 +19,7 @@ from auricle.errors import AuricleError
 if TYPE_CHECKING:
     import numpy as np
 
-    from auricle.alerts.actions import Say
+    from auricle.alerts.delivery import Say
     from auricle.live.keep import Keeper
     from auricle.live.sources import Gap, Source
     from auricle.live.view import View
@@ -141,7 +141,7 @@ def _source(
         )
     if source is not None and device is not None:
         raise AuricleError(
-            f"--device names a microphone, and {source} is none: leave one of both out"
+            f"--device names a microphone, and {_name(source)} is none: leave one of both out"
         )
     if source is None:
         return microphone_source(rate, device, say)
@@ -197,8 +197,9 @@ def _observed(
 
 
 class _Stop:
-    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row; asked twice,
-    at once.
+    """Ends listening by Ctrl+C or SIGTERM so that the last event still gets its row.
+
+    A second signal ends it at once.
     """
 
     def __init__(self) -> None:

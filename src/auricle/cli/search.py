@@ -37,36 +37,40 @@ Database = Annotated[
 
 def index(
     folders: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Folders whose sounds and videos are taken in.", metavar="FOLDER..."),
-    ],
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove files that are gone, in all folders.")
+    ] = False,
     database: Database = None,
     checkpoint: CheckpointFolder = None,
     jobs: Jobs = None,
 ) -> None:
     """Keep captions and embeddings of a folder's sounds, for `auricle search`.
 
-    Run it again when sounds have come, changed or gone: only what is new is heard, and a file that
-    was moved or copied is known by its content. It can be stopped at any moment, and goes on from
-    there.
+    Run it again when sounds are new, changed or gone. It hears only new sounds, and knows a moved
+    or copied file by its content. You can stop it at any moment; it goes on from there.
 
     Examples:
 
         auricle index ~/recordings
 
         auricle index field/ studio/ --database sounds.sqlite
+
+        auricle index --prune
     """
     from auricle.captioning.captioner import load
     from auricle.search.index import SoundIndex, default_database
 
-    for folder in folders:
+    if not folders and not prune:
+        raise AuricleError("index needs a folder, or --prune")
+    for folder in folders or []:
         if not os.path.isdir(folder):
             raise AuricleError(f"{folder} is no folder: index takes folders")
-    # A folder without any sound may be one whose disk is not there: nothing is forgotten then.
-    for folder, names in (
-        found := {folder: list(find_sounds([folder])) for folder in folders}
-    ).items():
-        if not names:
+    found = {folder: list(find_sounds([folder])) for folder in folders or []}
+    for folder, names in found.items():
+        if not names:  # its disk may be away: nothing is removed
             raise AuricleError(f"no sounds in {folder}")
     counts: Counter[str] = Counter()
     errors: list[AudioError] = []
@@ -77,6 +81,8 @@ def index(
             for outcome in good(with_progress(outcomes, len(changes.new), "Indexing"), errors):
                 counts["heard" if outcome.heard else "known by their content"] += 1
         counts |= {"unchanged": changes.unchanged, "gone": len(changes.gone), "failed": len(errors)}
+        if prune:
+            counts["pruned"] = sounds.prune()
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         print(
             f"{len(changes.new) + changes.unchanged} sounds: {told}; {sounds.path}", file=sys.stderr
@@ -94,7 +100,8 @@ def search(
     by: Annotated[
         By,
         typer.Option(
-            help="Compare the sentence's meaning with sounds, its words with captions and tags, or both."
+            help="Compare the sentence's meaning with sounds, its words with captions and tags, "
+            "or both."
         ),
     ] = By.both,
     top: Annotated[

@@ -18,7 +18,7 @@ from auricle.storage.files import written_whole
 if TYPE_CHECKING:
     import numpy as np
 
-    from auricle.alerts.actions import Fields
+    from auricle.alerts.delivery import Fields
     from auricle.alerts.watch import Alert, Watch
     from auricle.captioning.captioner import Captioner
     from auricle.captioning.segmenter import Event

@@ -1,3 +1,1 @@
-"""Sound as it happens: where it comes from, what is heard in it, how that is shown, and what is
-kept of it.
-"""
+"""Live sound: its sources, the listener, the view of its rows, and the recordings kept of it."""

@@ -22,8 +22,9 @@ _OURS = re.compile(r"auricle-\d{8}T\d{6}\.\d{3}Z\.flac(\.part)?")
 
 
 class Keeper:
-    """Writes what is heard as FLAC files of a minute, named by when they begin (UTC), and deletes
-    the oldest.
+    """Writes live sound as FLAC files of a minute, and deletes the oldest.
+
+    Each file is named by the time of its beginning, in UTC.
 
     Args:
         folder: where to; made if it is not there. Files of other names in it are left alone.

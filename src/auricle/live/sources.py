@@ -1,8 +1,7 @@
-"""Where live sound comes from: a microphone, raw samples on a pipe, a file played in real time, an
-address on the network.
+"""Opens sources of live sound: a microphone, raw samples, a file in real time, an address.
 
-device, pipe, file, network -> mono float32 at the captioner's rate, as soon as it is there; Gap
-where it was lost
+device, pipe, file, network -> mono float32 at the captioner's rate, as it comes; Gap where it was
+lost
 """
 
 import contextlib
@@ -46,9 +45,13 @@ _CONTAINERS = (
 )
 
 
+class BrokenOffError(AudioError):
+    """A source with an end broke off before it. Opening it again would repeat its beginning."""
+
+
 @dataclass(frozen=True)
 class Gap:
-    """What was not heard while a source was lost."""
+    """The time in which a source was lost."""
 
     seconds: float
 
@@ -58,9 +61,9 @@ class Source:
     """A place that sound comes from."""
 
     name: str
-    # mono float32 at the rate asked for; AudioError where it is lost
+    # Mono float32 at the captioner's rate. Raises AudioError when the source is lost.
     open: Callable[[], Iterator[np.ndarray]]
-    endless: bool  # opened again where it is lost
+    endless: bool  # opened again when it is lost, but for a BrokenOffError
 
 
 def heard(
@@ -70,16 +73,16 @@ def heard(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[np.ndarray | Gap]:
-    """What comes from a source, which is opened again where it is lost.
+    """Yields the pieces of a source, and opens an endless source again when it is lost.
 
     Args:
         source: the place.
-        say: is told when the source is lost, and when it is back.
-        clock: seconds, for tests.
-        sleep: waits so many seconds, for tests.
+        say: takes a message when the source is lost, and one when it is back.
+        clock: returns seconds, for tests.
+        sleep: waits a number of seconds, for tests.
 
     Raises:
-        AudioError: the source cannot be opened the first time, or is not endless and is damaged.
+        AudioError: the source cannot be opened the first time, or has an end and broke off.
     """
     wait, opened, lost = FIRST_WAIT, False, False
     since = came = clock()  # the source is there; the last piece came
@@ -98,7 +101,7 @@ def heard(
                     yield piece
             return
         except AudioError as error:
-            if not (source.endless and opened):
+            if not (source.endless and opened) or isinstance(error, BrokenOffError):
                 raise
             if not lost:
                 # A source that held for long is tried again soon; one that comes and goes is not.
@@ -132,15 +135,24 @@ def file_source(path: str, rate: int) -> Source:
 
 
 def url_source(url: str, rate: int) -> Source:
-    """A stream on the network; what has an end is played in real time, so as not to come before its
-    time.
+    """A stream on the network, or a file there, which is played in real time.
+
+    Opening raises AudioError. A file that breaks off raises BrokenOffError.
     """
 
     def pieces() -> Iterator[np.ndarray]:
         finite, chunks = open_url(url, rate)
-        return in_real_time(chunks, rate) if finite else chunks
+        return in_real_time(_once(chunks), rate) if finite else chunks
 
     return Source(shown_url(url), pieces, endless=True)
+
+
+def _once(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the chunks of a file; its errors say that it must not be opened again."""
+    try:
+        yield from chunks
+    except AudioError as error:
+        raise BrokenOffError(f"{error} before its end") from None
 
 
 def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, channels: int) -> Source:
@@ -148,7 +160,7 @@ def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, chann
 
     Args:
         file: open for reading.
-        rate: the sampling rate wanted, in Hz.
+        rate: the captioner's sampling rate, in Hz.
         pcm: the samples' type.
         from_rate: their sampling rate, in Hz.
         channels: how many there are.
@@ -167,8 +179,9 @@ def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, chann
                 first = False
                 if held.startswith(_CONTAINERS):
                     raise AudioError(
-                        "standard input: is a sound file, and raw samples are wanted: name the file instead of -, "
-                        "or decode it with ffmpeg -i FILE -f s16le -ac 1 -ar 32000 -"
+                        "standard input: is a sound file, not raw samples: name the file "
+                        "instead of -, or decode it with "
+                        "ffmpeg -i FILE -f s16le -ac 1 -ar 32000 -"
                     )
             whole = len(held) // width * width
             if whole:
@@ -195,8 +208,9 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
         import sounddevice
     except OSError:
         raise AuricleError(
-            "PortAudio, which microphones are heard through, is not installed: "
-            "apt install libportaudio2 (Debian, Ubuntu), dnf install portaudio (Fedora), brew install portaudio (macOS)"
+            "microphones need PortAudio, which is not installed: "
+            "apt install libportaudio2 (Debian, Ubuntu), dnf install portaudio (Fedora), "
+            "brew install portaudio (macOS)"
         ) from None
     opened = False
 
@@ -236,7 +250,8 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
                     yield own_rate, waiting.get(timeout=SILENT_DEVICE)
                     if dropped and time.monotonic() - told > COMPLAIN:
                         say(
-                            f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: the machine is too busy"
+                            f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: "
+                            "the machine is too busy"
                         )
                         dropped, told = 0, time.monotonic()
         except sounddevice.PortAudioError as error:

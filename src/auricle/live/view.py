@@ -1,6 +1,4 @@
-"""What is heard, for eyes: on a terminal a level meter, tags and captions as they come; elsewhere a
-line for each event.
-"""
+"""Shows live rows: on a terminal with a level meter and tags, elsewhere as lines."""
 
 import contextlib
 import json

@@ -1,7 +1,7 @@
 """Captions and embeddings of many sounds in one SQLite file, and how sounds are found in it.
 
-    files ──> sounds ──> windows ──┬─> words        FTS5: captions and tags, stemmed, ranked by BM25
-    path,     content    caption,  └─> embeddings   sqlite-vec: one vector a window, ranked by cosine
+    files ──> sounds ──> windows ──┬─> words       FTS5: captions, tags; stemmed; BM25
+    path,     content    caption,  └─> embeddings  sqlite-vec: one vector a window; cosine
     size,     hash       tags, time
     time
 
@@ -11,85 +11,35 @@ holds whole files.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
 from operator import itemgetter
 from pathlib import Path
 
 import apsw
-import numpy as np
-import sqlite_vec
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.parallel import side_by_side
-from auricle.captioning.results import Caption, Tag
-from auricle.checkpoint.folder import fingerprint
-from auricle.checkpoint.vocabulary import STOP_WORDS, words
+from auricle.captioning.results import Caption
+from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError, AuricleError, printable
 from auricle.search import By
+from auricle.search.files import Changes, File, digest_of, gone
+from auricle.search.ranking import Hit, best_hits, nearest, word_shares
+from auricle.search.schema import PROBLEMS, set_up
 from auricle.sound.container import Source
 from auricle.sound.decode import load_audio
 
-APPLICATION = 0x41555249  # "AURI", by which SQLite files are told apart
-VERSION = 1
 # A tag at least so likely can be searched for by its name; and what the best match by words adds to
 # a cosine. The scores of both were looked at on the split `label_valid`; see docs/search.md.
 TAG_PROBABILITY = 0.1
 WORDS_WEIGHT = 0.15
 CANDIDATES = 100  # windows that either way of searching puts forward; more where more are asked for
 MOST_CANDIDATES = 4096  # sqlite-vec finds no more
-BUSY_SECONDS = 30
-# of the file; copying its pages would take as long again as comparing what they hold
-MAPPED_BYTES = 1 << 34
-
-SCHEMA = """
-CREATE TABLE model (fingerprint TEXT NOT NULL) STRICT;
-CREATE TABLE sounds (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE) STRICT;
-CREATE TABLE files (
-    path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, sound INTEGER NOT NULL REFERENCES sounds
-) STRICT, WITHOUT ROWID;
-CREATE INDEX files_of_sound ON files (sound);
-CREATE TABLE windows (
-    id INTEGER PRIMARY KEY, sound INTEGER NOT NULL REFERENCES sounds, start REAL NOT NULL, "end" REAL NOT NULL,
-    whole INTEGER NOT NULL, caption TEXT NOT NULL, confidence REAL, tags TEXT NOT NULL
-) STRICT;
-CREATE INDEX windows_of_sound ON windows (sound);
-CREATE VIRTUAL TABLE words USING fts5(caption, tags, content='', contentless_delete=1, tokenize='porter unicode61');
-"""
-EMBEDDINGS = "CREATE VIRTUAL TABLE embeddings USING vec0(id INTEGER PRIMARY KEY, vector FLOAT[{}] distance_metric=cosine)"
-PROBLEMS: dict[type[Exception], str] = {
-    apsw.NotADBError: "is no index: name another file by --database",
-    apsw.CorruptError: "is damaged: delete it and index anew",
-    apsw.FullError: "cannot grow: the disk is full",
-    apsw.BusyError: "is in use by another program: try again when that is done",
-    apsw.ReadOnlyError: "cannot be written: name another place by --database",
-    apsw.CantOpenError: "cannot be opened: name another place by --database",
-    PermissionError: "cannot be written: name another place by --database",
-    UnicodeEncodeError: "has a name that is no UTF-8, which SQLite wants: name another by --database",
-}
-
-
-@dataclass(frozen=True)
-class File:
-    """A file as it was found on disk."""
-
-    path: str
-    size: int  # bytes
-    modified: int  # nanoseconds
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How files on disk differ from what an index holds of them."""
-
-    new: tuple[File, ...]  # or other than they were
-    unchanged: int
-    gone: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -108,22 +58,6 @@ class _Heard:
     path: str
     digest: bytes
     error: AudioError | None = None
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A stretch of a file that was found."""
-
-    file: str
-    start: float  # seconds from the file's beginning
-    end: float
-    caption: str
-    # How well it fits. By embedding: the cosine, from -1 to 1. By words: BM25 in relation to the
-    # best, from 0 to 1. By both: the cosine + WORDS_WEIGHT times the latter.
-    score: float
-    whole: bool  # the whole sound, not a stretch of it
-    confidence: float | None
-    tags: tuple[Tag, ...]
 
 
 class SoundIndex:
@@ -154,7 +88,9 @@ class SoundIndex:
             flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
             self._database = apsw.Connection(str(path), flags)
             try:
-                self._set_up(create=create)
+                checkpoint = captioner.checkpoint
+                space = checkpoint.config.space or 0
+                set_up(self._database, path, checkpoint.folder, space, create=create)
             except BaseException:
                 self._database.close()
                 raise
@@ -171,9 +107,7 @@ class SoundIndex:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is put within becomes lasting at its end, all or nothing; faster than sound by
-        sound.
-        """
+        """Groups calls of `put`: all of them are kept at its end, or none; faster than singly."""
         with self._problems(), self._database:
             yield
 
@@ -205,7 +139,7 @@ class SoundIndex:
                 unchanged += 1
             else:
                 new.append(file)
-        return Changes(tuple(new), unchanged, tuple(path for path in known if _gone(path)))
+        return Changes(tuple(new), unchanged, tuple(path for path in known if gone(path)))
 
     def update(self, changes: Changes, jobs: int | None = None) -> Iterator[Indexed]:
         """Hears what is new, a transaction a file, and then forgets what is gone.
@@ -251,17 +185,24 @@ class SoundIndex:
             if sound is None:
                 if not captions:
                     raise AuricleError(
-                        f"another program removed sounds from the index {self.path}: index once more"
+                        f"another program removed sounds from the index {self.path}: "
+                        "index once more"
                     )
                 sound = run("INSERT INTO sounds (digest) VALUES (?) RETURNING id", (digest,)).get
                 for caption in captions:
                     self._put_window(sound, caption)
             values = os.fsencode(file.path), file.size, file.modified, sound
             run("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
+            # Where a file was moved, its old path goes, in whatever folder it was.
+            for (path,) in run("SELECT path FROM files WHERE sound = ?", (sound,)).fetchall():
+                assert isinstance(path, bytes)
+                if path != values[0] and gone(os.fsdecode(path)):
+                    run("DELETE FROM files WHERE path = ?", (path,))
 
     def search(self, sentence: str, by: By = By.both, top: int = 10) -> list[Hit]:
-        """Finds stretches of sound by a sentence, the best first; neighbours of one caption are one
-        stretch.
+        """Finds stretches of sound by a sentence, the best first.
+
+        Neighbours with the same caption are one stretch. Files that are gone are no hits.
 
         Args:
             sentence: in plain words. Those that the model does not know count by words only.
@@ -281,20 +222,20 @@ class SoundIndex:
         )
         if by is By.both and not (space and any(word in vocabulary for word in said)):
             by = By.words
-        count = _candidates(top)
-        with self._problems():
-            shares = {} if by is By.embedding else self._shares(said)
+        vector = None if by is By.words else self.captioner.embed_sentences([sentence])[0]
+
+        def scores(count: int) -> dict[int, float]:
+            shares = {} if by is By.embedding else word_shares(self._database, said)
             best = dict(nlargest(count, shares.items(), key=itemgetter(1)))
-            if by is By.words:
-                return self._hits(best, top)
-            vector = self.captioner.embed_sentences([sentence])[0]
-            cosines = self._nearest(vector, count)
-            # What the words put forward is compared as well. Silence has no embedding.
-            cosines |= self._nearest(vector, count, best.keys() - cosines.keys())
+            if vector is None:
+                return best
+            cosines = nearest(self._database, vector, count)
+            # The best by words are compared as well. Silence has no embedding.
+            cosines |= nearest(self._database, vector, count, best.keys() - cosines.keys())
             either = cosines.keys() | best.keys()
-            return self._hits(
-                {w: cosines.get(w, 0.0) + WORDS_WEIGHT * shares.get(w, 0.0) for w in either}, top
-            )
+            return {w: cosines.get(w, 0.0) + WORDS_WEIGHT * shares.get(w, 0.0) for w in either}
+
+        return self._present_hits(scores, top)
 
     def search_like(self, source: Source, top: int = 10) -> list[Hit]:
         """Finds stretches of sound that are like another sound, the likest first.
@@ -310,7 +251,8 @@ class SoundIndex:
         """
         if not self.captioner.checkpoint.config.space:
             raise AuricleError(
-                f"{self.captioner.checkpoint.folder} cannot compare sounds: it has no space for that"
+                f"{self.captioner.checkpoint.folder} cannot compare sounds: "
+                "it has no space for that"
             )
         name, rate, longest = (
             printable(str(source)[:100]),
@@ -322,45 +264,31 @@ class SoundIndex:
             raise AudioError(f"{name}: longer than {longest:g} s: cut out what is to be found")
         if (vector := self.captioner.caption(samples).embedding) is None:
             raise AudioError(f"{name}: is silent: nothing is like it")
-        with self._problems():
-            return self._hits(self._nearest(vector, _candidates(top)), top)
+        return self._present_hits(lambda count: nearest(self._database, vector, count), top)
 
-    def _set_up(self, *, create: bool) -> None:
-        database, run = self._database, self._database.execute
-        database.set_busy_timeout(1000 * BUSY_SECONDS)
-        # one that begins by reading could not wait for its turn to write
-        database.transaction_mode = "IMMEDIATE"
-        run(f"PRAGMA query_only = {not create}")
-        # an index that came from elsewhere is data, and calls nothing
-        run("PRAGMA trusted_schema = OFF")
-        database.enable_load_extension(True)
-        database.load_extension(sqlite_vec.loadable_path())
-        database.enable_load_extension(False)
-        run(f"PRAGMA mmap_size = {MAPPED_BYTES}")
-        folder, space = self.captioner.checkpoint.folder, self.captioner.checkpoint.config.space
-        model = fingerprint(folder)
-        if create:
-            with database:
-                if not run("SELECT 1 FROM sqlite_schema").get:
-                    run(SCHEMA)
-                    if space:
-                        run(EMBEDDINGS.format(space))
-                    run("INSERT INTO model VALUES (?)", (model,))
-                    run(f"PRAGMA application_id = {APPLICATION}")
-                    run(f"PRAGMA user_version = {VERSION}")
-        if run("PRAGMA application_id").get != APPLICATION:
-            raise AuricleError(
-                f"{self.path} is no index of auricle: name another file by --database"
-            )
-        if (version := run("PRAGMA user_version").get) != VERSION:
-            raise AuricleError(
-                f"the index {self.path} has format {version}, and {VERSION} is wanted: delete it and index anew"
-            )
-        if run("SELECT fingerprint FROM model").get != model:
-            raise AuricleError(
-                f"the index {self.path} is not of the model {folder}: name its own by --checkpoint, "
-                "another index by --database, or delete it and index anew"
-            )
+    def prune(self) -> int:
+        """Removes all files that are gone from the disk, in any folder; returns their number."""
+        with self._problems():
+            rows: list[tuple[bytes]] = self._database.execute("SELECT path FROM files").fetchall()  # type: ignore[assignment]
+        vanished = [path for (name,) in rows if gone(path := os.fsdecode(name))]
+        self._forget(vanished)
+        self._sweep()
+        return len(vanished)
+
+    def _present_hits(self, scores: Callable[[int], dict[int, float]], top: int) -> list[Hit]:
+        """Finds the best hits among files that are still on the disk.
+
+        Args:
+            scores: returns the scores of the best windows, about as many as it is asked for.
+            top: hits at most.
+        """
+        count = min(MOST_CANDIDATES, max(CANDIDATES, 4 * top))
+        with self._problems():
+            while True:
+                hits, hidden = best_hits(self._database, scores(count), top)
+                if len(hits) == top or not hidden or count == MOST_CANDIDATES:
+                    return hits
+                count = min(MOST_CANDIDATES, 4 * count)  # files that are gone took the places
 
     @contextlib.contextmanager
     def _problems(self) -> Iterator[None]:
@@ -375,7 +303,7 @@ class SoundIndex:
         """Captions of a file's windows, unless its content is known, and at last how it ended."""
         digest = b""
         try:
-            digest = _digest(path)
+            digest = digest_of(path)
             if digest not in known:
                 yield from self.captioner.captions(source, merge=False)
             yield _Heard(path, digest)
@@ -406,9 +334,7 @@ class SoundIndex:
             run("INSERT INTO embeddings VALUES (?, ?)", (window, caption.embedding.tobytes()))
 
     def _forget(self, paths: Iterable[str]) -> None:
-        """Removes files; their sounds stay until `_sweep`, for it may be that they are only called
-        otherwise now.
-        """
+        """Removes files; their sounds stay until `_sweep`, because another path may have them."""
         with self._problems(), self._database:
             self._database.executemany(
                 "DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths]
@@ -419,7 +345,8 @@ class SoundIndex:
         run = self._database.execute
         with self._problems(), self._database:
             run(
-                "CREATE TEMP TABLE orphans AS SELECT id, sound FROM windows WHERE sound NOT IN (SELECT sound FROM files)"
+                "CREATE TEMP TABLE orphans AS SELECT id, sound FROM windows "
+                "WHERE sound NOT IN (SELECT sound FROM files)"
             )
             run("DELETE FROM words WHERE rowid IN (SELECT id FROM temp.orphans)")
             if self.captioner.checkpoint.config.space:
@@ -427,60 +354,6 @@ class SoundIndex:
             run("DELETE FROM windows WHERE id IN (SELECT id FROM temp.orphans)")
             run("DELETE FROM sounds WHERE id NOT IN (SELECT sound FROM files)")
             run("DROP TABLE temp.orphans")
-
-    def _nearest(
-        self, vector: np.ndarray, count: int, among: Collection[int] | None = None
-    ) -> dict[int, float]:
-        """The windows nearest to a vector, of all or among some, by number, with cosines."""
-        query, values = (
-            "SELECT id, distance FROM embeddings WHERE vector MATCH ? AND k = ?",
-            [vector.tobytes(), count],
-        )
-        if among is not None:
-            query += " AND id IN (SELECT value FROM json_each(?))"
-            values.append(json.dumps(list(among)))
-        return {window: 1 - distance for window, distance in self._database.execute(query, values)}
-
-    def _shares(self, said: Sequence[str]) -> dict[int, float]:
-        """The windows that have any of the words, by number, with BM25 in relation to the best."""
-        query = " OR ".join(
-            f'"{word}"' for word in [word for word in said if word not in STOP_WORDS] or said
-        )
-        rows = self._database.execute(
-            "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ?", (query,)
-        )
-        found: list[tuple[int, float]] = rows.fetchall()  # type: ignore[assignment]
-        best = max((score for _, score in found), default=1.0)
-        return {window: score / best for window, score in found}
-
-    def _hits(self, scores: dict[int, float], top: int) -> list[Hit]:
-        """Windows by number, with their scores -> stretches of files, the best first."""
-        run = self._database.execute
-        rows = run(
-            """SELECT id, sound, start, "end", caption, whole, confidence, tags FROM windows
-               WHERE id IN (SELECT value FROM json_each(?)) ORDER BY sound, start""",
-            (json.dumps(list(scores)),),
-        )
-        stretches: list[tuple[int, Hit]] = []
-        for window, sound, start, end, caption, whole, confidence, tags in rows:
-            known = tuple(Tag(name, probability) for name, probability in json.loads(tags))
-            hit = Hit("", start, end, caption, scores[window], bool(whole), confidence, known)
-            if stretches and stretches[-1][0] == sound:
-                last = stretches[-1][1]
-                if (last.end, last.caption) == (start, caption):
-                    best = max(last, hit, key=lambda h: h.score)
-                    stretches[-1] = sound, replace(best, start=last.start, end=end)
-                    continue
-            stretches.append((sound, hit))
-        stretches.sort(key=lambda pair: -pair[1].score)
-        hits: list[Hit] = []
-        for sound, hit in stretches[:top]:
-            paths = run(
-                "SELECT path FROM files WHERE sound = ? ORDER BY path LIMIT ?",
-                (sound, top - len(hits)),
-            )
-            hits += [replace(hit, file=os.fsdecode(path)) for (path,) in paths]
-        return hits
 
 
 def default_database() -> Path:
@@ -499,26 +372,3 @@ def default_database() -> Path:
         raise AuricleError(
             "there is no home folder to keep the index in: name its file by --database"
         ) from None
-
-
-def _candidates(top: int) -> int:
-    return min(MOST_CANDIDATES, max(CANDIDATES, 4 * top))
-
-
-def _digest(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise AudioError(f"{printable(path)}: reading it failed ({error.strerror})") from None
-
-
-def _gone(path: str) -> bool:
-    """Whether there is surely no file; one in a folder that cannot be read may be there."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False

@@ -1,0 +1,151 @@
+"""The folder of shards that `auricle bulk` writes, and the options that its captions share."""
+
+import io
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+import pyarrow
+from pyarrow import parquet
+
+from auricle.bulk import ShardForm
+from auricle.bulk.places import Piece, Place, text
+from auricle.checkpoint.folder import EMBEDDED, fingerprint
+from auricle.errors import AuricleError
+from auricle.storage.files import PART_SUFFIX
+
+SCHEMA = pyarrow.schema(
+    {
+        "file": pyarrow.string(),
+        "start": pyarrow.float64(),  # seconds
+        "end": pyarrow.float64(),
+        "caption": pyarrow.string(),
+        "score": pyarrow.float64(),
+        "confidence": pyarrow.float64(),
+        "tags": pyarrow.list_(
+            pyarrow.struct({"name": pyarrow.string(), "probability": pyarrow.float64()})
+        ),
+    }
+)
+EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides about the captions: a folder holds those of one choice."""
+
+    checkpoint: Path | None = None
+    form: ShardForm = ShardForm.parquet
+    window: float = 10.0  # seconds
+    max_duration: float | None = None  # seconds
+    embeddings: bool = False
+
+    def described(self) -> dict[str, object]:
+        """What stands beside the shards."""
+        return {
+            "model": fingerprint(self.checkpoint or EMBEDDED),
+            "format": self.form.value,
+            "window": self.window,
+            "max_duration": self.max_duration,
+            "embeddings": self.embeddings,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a piece."""
+
+    sounds: int
+    seconds: float  # of sound that was captioned
+    failed: dict[str, str]  # names and reasons
+
+
+@dataclass(frozen=True)
+class Output:
+    """The folder of shards.
+
+    `captions/` holds the shards, and `archives/` the failed members of archives.
+    """
+
+    folder: Place
+    options: Options
+
+    def _shard(self, key: str) -> Place:
+        return self.folder.below(f"captions/{key}.{self.options.form}")
+
+    def begin(self) -> tuple[set[str], set[str], dict[str, str]]:
+        """What is there already.
+
+        Returns:
+            Names of sounds with captions, keys of shards, and members of archives that failed, with
+            the reason.
+
+        Raises:
+            AuricleError: the folder holds captions of another model or other options, or cannot be
+                written.
+        """
+        described, wanted = self.folder.below("bulk.json"), self.options.described()
+        there = [PurePosixPath(path) for path in self.folder.below("captions").listed()]
+        shards = {path.stem for path in there if path.suffix == f".{self.options.form}"}
+        try:
+            if any(PurePosixPath(path).name == "bulk.json" for path in self.folder.listed()):
+                found = json.loads(described.read())
+                if other := [name for name in wanted if found.get(name) != wanted[name]]:
+                    raise AuricleError(
+                        f"{self.folder.name} holds captions made with another {', '.join(other)}: "
+                        "give the same options, or another --output"
+                    )
+            else:
+                described.write(json.dumps(wanted, indent=2).encode())
+            with ThreadPoolExecutor(8) as pool:
+                captioned = set[str]().union(*pool.map(self._files, shards))
+            known: dict[str, str] = {}
+            for path in self.folder.below("archives").listed():
+                known |= json.loads(Place(self.folder.files, path, path).read())
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise AuricleError(f"{self.folder.name}: cannot go on there: {error}") from None
+        return captioned, shards, known
+
+    def write(
+        self, piece: Piece, rows: Sequence[dict[str, object]], failed: dict[str, str]
+    ) -> None:
+        """Writes a piece's captions; last, since a shard says that the piece is done."""
+        if piece.archive and failed:
+            # What was read and is no sound will be none next time: its archive is not opened again
+            # for it.
+            self.folder.below(f"archives/{piece.key}.json").write(json.dumps(failed).encode())
+        rows = [row | {"file": text(str(row["file"]))} for row in rows]
+        buffer = io.BytesIO()
+        if self.options.form is ShardForm.jsonl:
+            buffer.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
+        else:
+            schema = SCHEMA.append(EMBEDDING) if self.options.embeddings else SCHEMA
+            parquet.write_table(
+                pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd"
+            )
+        self._shard(piece.key).write(buffer.getvalue())
+
+    def write_errors(self, errors: dict[str, str]) -> None:
+        """Writes `errors.jsonl`, whole."""
+        lines = (
+            json.dumps({"file": text(name), "error": text(why)}, ensure_ascii=False)
+            for name, why in errors.items()
+        )
+        self.folder.below("errors.jsonl").write("".join(f"{line}\n" for line in lines).encode())
+
+    def end(self, errors: dict[str, str]) -> None:
+        """Writes `errors.jsonl`, and removes the temporary files of killed workers."""
+        self.write_errors(errors)
+        if self.folder.local:
+            for part in Path(self.folder.path, "captions").glob(f"*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
+
+    def _files(self, key: str) -> set[str]:
+        content = self._shard(key).read()
+        if self.options.form is ShardForm.jsonl:
+            return {json.loads(line)["file"] for line in content.splitlines()}
+        table = parquet.read_table(io.BytesIO(content), columns=["file"])
+        return set(cast("list[str]", table["file"].unique().to_pylist()))

@@ -1,0 +1,99 @@
+"""The tables of an index, and how its file is set up and checked."""
+
+from pathlib import Path
+
+import apsw
+import sqlite_vec
+
+from auricle.checkpoint.folder import fingerprint
+from auricle.errors import AuricleError
+
+APPLICATION = 0x41555249  # "AURI", by which SQLite files are told apart
+VERSION = 1
+BUSY_SECONDS = 30
+# of the file; copying its pages would take as long again as comparing what they hold
+MAPPED_BYTES = 1 << 34
+
+SCHEMA = """
+CREATE TABLE model (fingerprint TEXT NOT NULL) STRICT;
+CREATE TABLE sounds (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE files (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL,
+    sound INTEGER NOT NULL REFERENCES sounds
+) STRICT, WITHOUT ROWID;
+CREATE INDEX files_of_sound ON files (sound);
+CREATE TABLE windows (
+    id INTEGER PRIMARY KEY, sound INTEGER NOT NULL REFERENCES sounds,
+    start REAL NOT NULL, "end" REAL NOT NULL, whole INTEGER NOT NULL,
+    caption TEXT NOT NULL, confidence REAL, tags TEXT NOT NULL
+) STRICT;
+CREATE INDEX windows_of_sound ON windows (sound);
+CREATE VIRTUAL TABLE words USING fts5(
+    caption, tags, content='', contentless_delete=1, tokenize='porter unicode61'
+);
+"""
+EMBEDDINGS = """
+CREATE VIRTUAL TABLE embeddings USING vec0(
+    id INTEGER PRIMARY KEY, vector FLOAT[{}] distance_metric=cosine
+)
+"""
+PROBLEMS: dict[type[Exception], str] = {
+    apsw.NotADBError: "is no index: name another file by --database",
+    apsw.CorruptError: "is damaged: delete it and index anew",
+    apsw.FullError: "cannot grow: the disk is full",
+    apsw.BusyError: "is in use by another program: try again when that is done",
+    apsw.ReadOnlyError: "cannot be written: name another place by --database",
+    apsw.CantOpenError: "cannot be opened: name another place by --database",
+    PermissionError: "cannot be written: name another place by --database",
+    UnicodeEncodeError: "has a name that is no UTF-8: name another file by --database",
+}
+
+
+def set_up(
+    database: apsw.Connection, path: Path, folder: Path, space: int, *, create: bool
+) -> None:
+    """Sets a connection up, and checks that the file is an index of this model.
+
+    Args:
+        database: just opened.
+        path: of its file, for errors.
+        folder: of the checkpoint.
+        space: dimensions of embeddings; 0 if the model cannot compare.
+        create: begin an index in an empty file; otherwise the connection only reads.
+
+    Raises:
+        AuricleError: it is no index, or one of another model or format.
+    """
+    run = database.execute
+    database.set_busy_timeout(1000 * BUSY_SECONDS)
+    # one that begins by reading could not wait for its turn to write
+    database.transaction_mode = "IMMEDIATE"
+    run(f"PRAGMA query_only = {not create}")
+    # an index that came from elsewhere is data, and calls nothing
+    run("PRAGMA trusted_schema = OFF")
+    database.enable_load_extension(True)
+    database.load_extension(sqlite_vec.loadable_path())
+    database.enable_load_extension(False)
+    run(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+    model = fingerprint(folder)
+    if create:
+        with database:
+            if not run("SELECT 1 FROM sqlite_schema").get:
+                run(SCHEMA)
+                if space:
+                    run(EMBEDDINGS.format(space))
+                run("INSERT INTO model VALUES (?)", (model,))
+                run(f"PRAGMA application_id = {APPLICATION}")
+                run(f"PRAGMA user_version = {VERSION}")
+    if run("PRAGMA application_id").get != APPLICATION:
+        raise AuricleError(f"{path} is no index of auricle: name another file by --database")
+    if (version := run("PRAGMA user_version").get) != VERSION:
+        raise AuricleError(
+            f"the index {path} has format {version}; this version reads format {VERSION}: "
+            "delete it and index anew"
+        )
+    if run("SELECT fingerprint FROM model").get != model:
+        raise AuricleError(
+            f"the index {path} is not of the model {folder}: name its own by --checkpoint, "
+            "another index by --database, or delete it and index anew"
+        )
