@@ -42,8 +42,13 @@ _STATES_DURATION = {
 
 
 def declared_seconds(source: Source) -> float | None:
-    """How long a file says it is, as far as its container knows; None for a stream and for what cannot be opened."""
-    if not isinstance(source, str | os.PathLike | bytes):
+    """Returns how many seconds a file says it lasts; None where its container does not know.
+
+    A stream and a pipe give None: they can be read only once.
+    """
+    if not isinstance(source, bytes) and not (
+        isinstance(source, str | os.PathLike) and os.path.isfile(source)
+    ):
         return None
     with contextlib.suppress(AudioError, OSError), contextlib.ExitStack() as stack:
         container, _ = open_sound(Reader(open_bytes(source, stack), stack), stack)
@@ -166,6 +171,8 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
         # Opened by us: given a path, FFmpeg would take "http://..." or "concat:..." at their word.
         return stack.enter_context(open(source, "rb"))
     except FileNotFoundError:
+        if os.path.islink(source):
+            raise AudioError("a broken link; its target does not exist") from None
         raise AudioError("no such file; check the path") from None
     except IsADirectoryError:
         raise AudioError("a directory; wanted a sound file") from None
