@@ -110,6 +110,18 @@ def test_resampling_keeps_frequency_level_and_length(tmp_path, rate):
     assert rms(heard[RATE // 10 : -RATE // 10]) == pytest.approx(0.5 / np.sqrt(2), rel=0.005)
 
 
+@pytest.mark.parametrize("kind", ["float32", "int16", "uint8"])
+def test_channels_that_cancel_give_the_louder_one(kind):
+    sound = chirp(2.5, 100, 5_000, RATE)
+    quiet = np.zeros_like(sound)
+    channels = np.stack([0.9 * sound, -sound, quiet, quiet])
+    full_scale = {"float32": 1, "int16": 32_767, "uint8": 127}[kind]
+    offset = 128 if kind == "uint8" else 0
+    pcm = (channels * full_scale + offset).astype(kind)
+    assert np.allclose(resample(pcm[:2], RATE, RATE), -sound, atol=0.02)
+    assert np.allclose(resample(pcm, RATE, RATE), -sound / 3, atol=0.02)
+
+
 def test_channels_are_averaged(tmp_path):
     left = tone(1, 440, RATE)
     path = write_media(tmp_path / "left.wav", np.stack([left, 0 * left]), RATE, "pcm_f32le")
