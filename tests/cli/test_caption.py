@@ -100,7 +100,9 @@ def test_a_folder_is_searched_at_any_depth(
     assert result.out.splitlines() == [
         f"{name}: {captioner.caption(name).text}" for name in in_order
     ]
-    assert result.err == "5 sounds: 5 captioned, 0 failed\n"
+    assert result.err == (
+        "auricle: skipped 1 file (--verbose names them)\n5 sounds: 5 captioned, 0 failed\n"
+    )
 
 
 def test_globs_files_and_folders_keep_their_order(sounds: Path, in_order: list[str]):

@@ -14,6 +14,7 @@ from auricle.cli.options import (
     Jobs,
     Paths,
     TableForm,
+    Verbose,
     finish,
     good,
     named_sounds,
@@ -68,6 +69,7 @@ def caption(
     max_duration: Annotated[
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Refuse longer sounds.")
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Caption sounds: a sentence each, and one every 10 s for sounds over 30 s.
 
@@ -95,7 +97,7 @@ def caption(
             f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}"
         )
     captioner = Captioner(loaded, options)
-    names = named_sounds(paths)
+    names = named_sounds(paths, verbose=verbose)
     if explain is not None and len(names) > 1:
         raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
     subtitles = form in (Form.srt, Form.vtt)
@@ -136,6 +138,7 @@ def rank(
     ] = TableForm.text,
     top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
     jobs: Jobs = None,
+    verbose: Verbose = False,
 ) -> None:
     """Sort sounds by a sentence, the most similar first; a long sound counts as its best 10 s.
 
@@ -151,7 +154,7 @@ def rank(
     from auricle.output.writers import write_matches
 
     captioner = load(checkpoint)
-    names = named_sounds(paths)
+    names = named_sounds(paths, verbose=verbose)
     matches = captioner.similarity_files(sentence, opened_sounds(names), jobs=jobs)
     tell_unknown_words(sentence, captioner)
     errors: list[AudioError] = []

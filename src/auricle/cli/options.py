@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TextIO, TypeVar
 
 import typer
 
-from auricle.errors import AudioError, AuricleError
+from auricle.errors import AudioError, AuricleError, printable
 from auricle.sound.find import find_sounds
 from auricle.storage.files import written_whole
 
@@ -53,6 +53,7 @@ CheckpointFolder = Annotated[
         "the embedded model if left out."
     ),
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Name the files that are skipped.")]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")
 ]
@@ -71,7 +72,8 @@ def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[An
 def finish(total: int, failed: int, done: str) -> None:
     """Counts the sounds where there are several, and fails where one did."""
     if failed or total > 1:
-        print(f"{total} sounds: {total - failed} {done}, {failed} failed", file=sys.stderr)
+        sounds = "1 sound" if total == 1 else f"{total} sounds"
+        print(f"{sounds}: {total - failed} {done}, {failed} failed", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -82,9 +84,25 @@ def tell_unknown_words(sentence: str, captioner: "Captioner") -> None:
         print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
 
 
-def named_sounds(paths: Iterable[str]) -> list[str]:
-    """What `find_sounds` finds; nothing is an error."""
-    if not (names := list(find_sounds(paths))):
+def named_sounds(paths: Iterable[str], *, verbose: bool = False) -> list[str]:
+    """Returns the sounds that `find_sounds` finds, and counts the files that it skips.
+
+    Args:
+        paths: as `find_sounds`.
+        verbose: whether skipped files are named.
+
+    Raises:
+        AuricleError: there are no sounds.
+    """
+    skipped: list[str] = []
+    names = list(find_sounds(paths, skipped))
+    if verbose:
+        for path in skipped:
+            print(f"auricle: skipped {printable(path)}: no sound by its name", file=sys.stderr)
+    elif skipped:
+        files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
+        print(f"auricle: skipped {files} (--verbose names them)", file=sys.stderr)
+    if not names:
         raise AuricleError(f"no sounds in {', '.join(paths)}")
     return names
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-import re
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -17,11 +16,19 @@ from av.error import FFmpegError
 from av.stream import Discard
 
 from auricle.errors import AudioError, printable
+from auricle.sound.ogg import OggLinks
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
 
 _EDGE = 1 << 16  # bytes kept from both ends of a source; an ogg page is never longer
+
+
+# First atoms of QuickTime and MP4 files. Old QuickTime files have no "ftyp".
+_MOV_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
+
+
+_VALID_BITS_AT, _FMT_END = 38, 60  # of a WAV whose first chunk is an extensible "fmt "
 
 
 _PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more
@@ -42,8 +49,13 @@ _STATES_DURATION = {
 
 
 def declared_seconds(source: Source) -> float | None:
-    """How long a file says it is, as far as its container knows; None for a stream and for what cannot be opened."""
-    if not isinstance(source, str | os.PathLike | bytes):
+    """Returns how many seconds a file says it lasts; None where its container does not know.
+
+    A stream and a pipe give None: they can be read only once.
+    """
+    if not isinstance(source, bytes) and not (
+        isinstance(source, str | os.PathLike) and os.path.isfile(source)
+    ):
         return None
     with contextlib.suppress(AudioError, OSError), contextlib.ExitStack() as stack:
         container, _ = open_sound(Reader(open_bytes(source, stack), stack), stack)
@@ -61,6 +73,7 @@ class Reader:
     def __init__(self, file: BinaryIO, stack: contextlib.ExitStack) -> None:
         self._file: IO[bytes] = file
         self._at, self._opening = 0, True
+        self._valid_bits = b""  # in place of those of a WAV, where FFmpeg would misread them
         # read1 gives what a live pipe has; read would wait until a buffer is full.
         self._read = getattr(file, "read1", file.read)
         self._seekable = bool(getattr(file, "seekable", lambda: False)())
@@ -68,7 +81,11 @@ class Reader:
         if not self._seekable:
             while self.size < 8 and self.read(8 - self.size):
                 pass
-            if self.head[4:] != b"ftyp":
+            if self.head[4:] not in _MOV_ATOMS:
+                while self.size < _FMT_END and self.head[:4] == b"RIFF":
+                    if not self.read(_FMT_END - self.size):
+                        break
+                self._valid_bits = _padded_bits(self.head)
                 self.rewind()
                 return
             self._file = stack.enter_context(tempfile.SpooledTemporaryFile(1 << 24))  # noqa: SIM115
@@ -80,11 +97,14 @@ class Reader:
         self.tail = self._file.read(_EDGE)
         self._file.seek(0)
         self.head = self._file.read(_EDGE)
+        self._valid_bits = _padded_bits(self.head)
+        self._file.seek(0)
 
     def read(self, count: int) -> bytes:
         """Up to `count` bytes; none at the end."""
         if self._seekable:
-            return self._read(count)
+            at = self._file.tell() if self._valid_bits else 0
+            return self._corrected(at, self._read(count))
         data = self.head[self._at : self._at + count]
         if not data:
             data = self._read(count) or b""
@@ -93,7 +113,17 @@ class Reader:
             if self._opening:
                 self.head += data
         self._at += len(data)
-        return data
+        return self._corrected(self._at - len(data), data)
+
+    def _corrected(self, at: int, data: bytes) -> bytes:
+        """Returns bytes that stand at `at`, with a WAV's valid bits set to its container's."""
+        if not self._valid_bits or not at < _VALID_BITS_AT + 2 <= at + len(data) + 1:
+            return data
+        corrected = bytearray(data)
+        for place, byte in enumerate(self._valid_bits, _VALID_BITS_AT - at):
+            if 0 <= place < len(data):
+                corrected[place] = byte
+        return bytes(corrected)
 
     def seekable(self) -> bool:
         """Whether FFmpeg may seek."""
@@ -144,6 +174,8 @@ class Reader:
                     if flags < 16 and flags & 2 and missing > max(1 << 14, length // 20)
                     else 0
                 )
+        elif container == "matroska,webm":
+            return max(0, (segment_end(head) or 0) - self.size)
         elif container == "ogg":
             at = tail.rfind(
                 b"OggS"
@@ -156,6 +188,44 @@ class Reader:
         return 0
 
 
+def _padded_bits(head: bytes) -> bytes:
+    """Returns the right field of valid bits for a WAV whose samples are padded, else nothing.
+
+    FFmpeg takes 24 valid bits in 32 for floats, and 20 in 32 for samples of three bytes.
+    """
+    if head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or len(head) < _FMT_END:
+        return b""
+    kind, bits = struct.unpack_from("<H12xH", head, 20)
+    valid, subformat = struct.unpack_from("<H4xH", head, _VALID_BITS_AT)
+    padded = kind == 0xFFFE and subformat == 1 and 0 < valid < bits
+    return struct.pack("<H", bits) if padded else b""
+
+
+def segment_end(head: bytes) -> int | None:
+    """Returns how many bytes a Matroska file says it has, or None where it does not say."""
+    at = 4
+    for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML, Segment
+        first = head[at] if head[at - 4 : at] == element and at < len(head) else 0
+        width = 9 - first.bit_length()  # of the length that follows, in bytes
+        length = int.from_bytes(head[at : at + width]) & (1 << 7 * width) - 1
+        if not first or length == (1 << 7 * width) - 1:
+            return None
+        at += width + length + 4
+    return at - 4
+
+
+def readers(file: BinaryIO, stack: contextlib.ExitStack) -> Iterator[Reader]:
+    """Yields a reader for each link of a chained Ogg file, and one for any other file."""
+    reader = Reader(file, stack)
+    if not reader.head.startswith(b"OggS"):
+        yield reader
+        return
+    reader.opened()
+    links = OggLinks(reader)
+    while links.next_link():
+        yield Reader(cast(BinaryIO, links), stack)
+
+
 def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
     """Opens a source as a binary stream; `stack` closes what this opened."""
     if isinstance(source, bytes):
@@ -166,6 +236,8 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
         # Opened by us: given a path, FFmpeg would take "http://..." or "concat:..." at their word.
         return stack.enter_context(open(source, "rb"))
     except FileNotFoundError:
+        if os.path.islink(source):
+            raise AudioError("a broken link; its target does not exist") from None
         raise AudioError("no such file; check the path") from None
     except IsADirectoryError:
         raise AudioError("a directory; wanted a sound file") from None
@@ -229,10 +301,6 @@ def header_seconds(container: InputContainer, stream: AudioStream) -> float:
         seconds = 0.0
     elif stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
-    elif tag := re.fullmatch(
-        r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")
-    ):  # matroska's
-        seconds = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     elif (
         container.duration and len(container.streams) == 1
     ):  # pictures may last longer than the sound

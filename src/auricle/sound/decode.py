@@ -11,6 +11,7 @@ call.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -25,6 +26,8 @@ from auricle.sound.container import (
     header_seconds,
     open_bytes,
     open_sound,
+    readers,
+    segment_end,
     source_name,
 )
 from auricle.sound.resample import (
@@ -36,6 +39,7 @@ from auricle.sound.resample import (
     to_mono,
 )
 
+_DEMUXER_ERRORS = 100  # in a row, after which the rest of a file is lost
 _SHORTEST_GAP, _LONGEST_GAP = 0.05, 3600.0  # seconds between timestamps that are filled
 
 
@@ -73,12 +77,7 @@ def stream_audio(
     try:
         check_rate(rate, "asked for")
         with contextlib.ExitStack() as stack:
-            reader = Reader(open_bytes(source, stack), stack)
-            container, stream = open_sound(reader, stack, track)
-            _check_duration(header_seconds(container, stream), longest)
-            frames = _decode(reader, container, stream)
-            if aligned:
-                frames = _aligned(frames, (container.start_time or 0) / av.time_base)
+            frames = _decode_all(open_bytes(source, stack), stack, track, longest, aligned)
             frames = _seconds(frames)
             samples = 0
             for chunk in resample_blocks(
@@ -139,6 +138,23 @@ def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.Audio
         now += frame.samples / frame.sample_rate
 
 
+def _decode_all(
+    file: BinaryIO,
+    stack: contextlib.ExitStack,
+    track: int | None,
+    longest: float,
+    aligned: bool,
+) -> Iterator[av.AudioFrame]:
+    """Yields the frames of a file, link by link where it is a chained Ogg file."""
+    for reader in readers(file, stack):
+        container, stream = open_sound(reader, stack, track)
+        _check_duration(header_seconds(container, stream), longest)
+        frames = _decode(reader, container, stream)
+        if aligned:
+            frames = _aligned(frames, (container.start_time or 0) / av.time_base)
+        yield from frames
+
+
 def _decode(
     reader: Reader, container: InputContainer, stream: AudioStream
 ) -> Iterator[av.AudioFrame]:
@@ -150,13 +166,9 @@ def _decode(
         _check_whole(reader.missing(kind))
     packets = lost = samples = 0
     end, ends_lost = 0.0, False
-    demuxer = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream):
+        packets += 1
         try:
-            packet = next(demuxer, None)  # after an error of its own, the demuxer is at its end
-            if packet is None:
-                break
-            packets += 1
             frames = packet.decode()
             # the last packet is an empty one, which flushes the decoder
             ends_lost = ends_lost and not packet.size
@@ -174,7 +186,9 @@ def _decode(
     _check_whole(reader.missing(kind))
     if not samples:
         raise AudioError("has no samples that decode; wanted a sound")
-    declared = header_seconds(container, stream)
+    # A duration may be stale; that all bytes are there is certain where a file tells its size.
+    sized = kind == "matroska,webm" and segment_end(reader.head) is not None
+    declared = 0.0 if sized else header_seconds(container, stream)
     if end < declared - (0.1 if ends_lost else max(1, declared / 20)):
         raise AudioError(
             f"is truncated: {end:.1f} of {declared:.1f} s decode; copy or download it again"
@@ -185,12 +199,36 @@ def _decode(
         )
 
 
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
+    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does."""
+    errors = 0
+    while True:
+        try:
+            for packet in container.demux(stream):
+                errors = 0
+                yield packet
+            return
+        except FFmpegError as error:
+            errors += 1
+            if errors == _DEMUXER_ERRORS:
+                problem = f"is damaged: it cannot be read to its end ({error.strerror or error})"
+                raise AudioError(problem) from None
+
+
 def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
     """The same sound in frames of one second, and the shorter rests before the rate or format
     changes.
     """
     fifo, shape = av.AudioFifo(), None
-    for frame in frames:
+    late_error: AudioError | FFmpegError | OSError | None = None
+    frames = iter(frames)
+    while True:
+        try:
+            frame = next(frames, None)
+        except (AudioError, FFmpegError, OSError) as error:
+            late_error, frame = error, None  # what came before it is still given
+        if frame is None:
+            break
         now = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
         if now != shape:
             yield from fifo.read_many(MAX_RATE, partial=True)
@@ -203,6 +241,8 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
         fifo.write(frame)
         yield from fifo.read_many(frame.sample_rate)
     yield from fifo.read_many(MAX_RATE, partial=True)
+    if late_error:
+        raise late_error
 
 
 def _check_duration(seconds: float, longest: float) -> None:

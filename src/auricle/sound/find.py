@@ -5,27 +5,60 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# What a folder is searched for; files that are named are always tried.
+# Endings of the files that a folder is searched for. FFmpeg opens all of them.
+# Files that the user names are always tried, whatever their ending.
 MEDIA = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .wma .au .amr .ac3 .caf .wv .mka .mp4 .m4v .mov .mkv .webm .avi "
-    ".mpg .mpeg .ts .3gp .flv .wmv".split()
+    ".wav .wave .w64 .rf64 .bwf .flac .ogg .oga .ogv .ogx .opus .spx .mp3 .mp2 .mpa .m4a .m4b "
+    ".m4r .aac .aif .aiff .aifc .wma .au .snd .amr .ac3 .eac3 .dts .caf .wv .ape .tta .tak .mpc "
+    ".mka .mp4 .m4v .mov .qt .mkv .webm .weba .avi .mpg .mpeg .vob .ts .mts .m2ts .m2t .3gp .3g2 "
+    ".flv .f4v .wmv .asf .mxf".split()
 )
 
 
-def find_sounds(paths: Iterable[str]) -> Iterator[str]:
-    """Files as they are named; what a folder holds, at any depth, and what a glob matches, in the order of names."""
+def find_sounds(paths: Iterable[str], skipped: list[str] | None = None) -> Iterator[str]:
+    """Yields the sound files that paths, folders and globs name.
+
+    A folder is searched at any depth, in the order of names, and through links to folders; each
+    real folder is searched once. A path that names nothing is yielded as it is: reading it says
+    why it fails.
+
+    Args:
+        paths: files, folders, globs, or "-" for standard input. A pipe or a device counts as a
+            file.
+        skipped: receives the files of folders that are passed over: those with another ending,
+            and AppleDouble files (`._dog.wav`), which hold no sound.
+    """
     for path in paths:
-        if path == "-" or os.path.isfile(path):
+        if os.path.isdir(path):
+            yield from _in_folder(path, skipped)
+        elif path == "-" or os.path.lexists(path):
             yield path
-        elif os.path.isdir(path):
-            for folder, folders, files in os.walk(path):
-                folders.sort()
-                yield from (
-                    os.path.join(folder, f)
-                    for f in sorted(files)
-                    if Path(f).suffix.lower() in MEDIA
-                )
         elif matches := sorted(glob.glob(path, recursive=True)):
-            yield from find_sounds(matches)
+            # A match exists, so that it is never taken for a glob again.
+            yield from find_sounds(matches, skipped)
         else:
-            yield path  # reading it says what is wrong
+            yield path
+
+
+def _in_folder(top: str, skipped: list[str] | None) -> Iterator[str]:
+    """Yields the sound files below a folder."""
+    searched = set()
+    for folder, folders, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in searched:  # a link that leads back, or a second link to one folder
+            folders.clear()
+            continue
+        searched.add(real)
+        folders.sort()
+        for file in sorted(files):
+            path = os.path.join(folder, file)
+            if is_sound_name(file):
+                yield path
+            elif skipped is not None:
+                skipped.append(path)
+
+
+def is_sound_name(path: str) -> bool:
+    """Returns whether a file of a folder or an archive is a sound by its name."""
+    name = Path(path)
+    return name.suffix.lower() in MEDIA and not name.name.startswith("._")

@@ -13,6 +13,9 @@ MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 MAX_CHANNELS = 64
 
 
+CANCELLED = 0.01  # the energy that the sum of two channels keeps if they cancel: under a hundredth
+
+
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Bring an array to mono float32 at `to_rate`, exactly as a file that holds it would be.
 
@@ -40,9 +43,10 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
                 f"of shape {np.shape(samples)}; wanted (samples,) or (channels, samples), "
                 f"not empty, with at most {MAX_CHANNELS} channels"
             )
-        mono = to_mono(channels)
+        # In blocks of a second, as files are decoded: channels that cancel are found in each.
         blocks = (
-            (from_rate, mono[start : start + from_rate]) for start in range(0, len(mono), from_rate)
+            (from_rate, to_mono(channels[:, start : start + from_rate]))
+            for start in range(0, channels.shape[1], from_rate)
         )
         return np.concatenate(list(resample_blocks(blocks, to_rate)))
     except AudioError as error:
@@ -66,8 +70,20 @@ def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
 
 
 def to_mono(channels: np.ndarray) -> np.ndarray:
-    """(channels, samples) of any PCM type -> their mean, (samples,) float32 with full scale 1."""
+    """Returns the mean of the channels, without those that would cancel another.
+
+    Where one channel is nearly the inverse of another, as with swapped wires, their mean is
+    silent; the louder of the two stands for both.
+
+    Args:
+        channels: (channels, samples) of any PCM type.
+
+    Returns:
+        (samples,) float32, with full scale 1.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as not finite
+        if len(channels) > 1:
+            channels = channels[_kept_channels(channels)]
         mono = np.add.reduce(channels, axis=0, dtype=np.float32) / np.float32(len(channels))
         if channels.dtype == np.uint8:
             return (mono - 128) / 128
@@ -76,6 +92,22 @@ def to_mono(channels: np.ndarray) -> np.ndarray:
             if channels.dtype.kind == "i"
             else mono
         )
+
+
+def _kept_channels(channels: np.ndarray) -> np.ndarray:
+    """Returns the numbers of the channels that no louder channel cancels."""
+    signals = channels.astype(np.float32)
+    if channels.dtype == np.uint8:
+        signals -= 128
+    products = signals @ signals.T  # (channels, channels); the diagonal holds the energies
+    energies = products.diagonal()
+    kept: list[int] = []
+    for channel in np.argsort(-energies, kind="stable"):  # the loudest first
+        both = energies[kept] + energies[channel]
+        left = both + 2 * products[kept, channel]
+        if not np.any((left < CANCELLED * both) & (energies[channel] > 0)):
+            kept.append(int(channel))
+    return np.sort(kept)
 
 
 def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
