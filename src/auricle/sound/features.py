@@ -43,7 +43,7 @@ class FrontEnd:
     logarithm: Literal["decibel", "natural"]
     floor: float  # decibel: log of max(x, floor); natural: log of x + floor
     pre_emphasis: float = 0.0  # y[t] = x[t + 1] - pre_emphasis * x[t]; 0 leaves x alone
-    offset: float = 0.0  # what is handed on is (log-mel + offset) / scale
+    offset: float = 0.0  # the output is (log-mel + offset) / scale
     scale: float = 1.0
 
     @property
@@ -52,29 +52,85 @@ class FrontEnd:
         return self.rate / self.hop
 
     def frames(self, samples: int) -> int:
-        """The number of frames of a sound of so many samples."""
+        """The number of frames of a sound of `samples` samples."""
         samples = max(samples, int(MINIMUM_SECONDS * self.rate)) - bool(self.pre_emphasis)
         return 1 + (samples if self.centred else samples - self.window) // self.hop
 
 
-FRONT_ENDS = {
-    front_end.name: front_end
-    for front_end in (
-        # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It says
-        # nothing of band edges and decibels; PANNs' are taken, so that PANNs' weights see bands and
-        # levels close to those they were trained on.
-        FrontEnd("paper", 44100, 1024, 512, 1024, "hamming", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
-        # PANNs (Kong et al. 2020), as Cnn10 was trained.
-        FrontEnd("panns", 32000, 1024, 320, 1024, "hann", True, 2, 64, 50, 14000, "slaney", "decibel", 1e-10),
-        # EfficientAT (Schmid et al. 2023): Kaldi's mel filters.
-        FrontEnd(
-            "mobilenet", 32000, 800, 320, 1024, "hann_symmetric", True, 2, 128, 0, 15000, "htk", "natural", 1e-5,
-            pre_emphasis=0.97, offset=4.5, scale=5.0,
-        ),
-        # VGGish (Hershey et al. 2017): magnitudes, not powers.
-        FrontEnd("vggish", 16000, 400, 160, 512, "hann", False, 1, 64, 125, 7500, "htk", "natural", 0.01),
-    )
-}  # fmt: skip
+# The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It gives no band edges
+# and no reference for decibels. Those of PANNs are used, so that PANNs' weights see bands and levels
+# close to the ones they were trained on.
+PAPER = FrontEnd(
+    name="paper",
+    rate=44100,
+    window=1024,
+    hop=512,
+    fft=1024,
+    window_shape="hamming",
+    centred=True,
+    power=2,
+    mels=64,
+    low=50,
+    high=14000,
+    mel_scale="slaney",
+    logarithm="decibel",
+    floor=1e-10,
+)
+# PANNs (Kong et al. 2020), as Cnn10 was trained.
+PANNS = FrontEnd(
+    name="panns",
+    rate=32000,
+    window=1024,
+    hop=320,
+    fft=1024,
+    window_shape="hann",
+    centred=True,
+    power=2,
+    mels=64,
+    low=50,
+    high=14000,
+    mel_scale="slaney",
+    logarithm="decibel",
+    floor=1e-10,
+)
+# EfficientAT (Schmid et al. 2023), with Kaldi's mel filters.
+MOBILENET = FrontEnd(
+    name="mobilenet",
+    rate=32000,
+    window=800,
+    hop=320,
+    fft=1024,
+    window_shape="hann_symmetric",
+    centred=True,
+    power=2,
+    mels=128,
+    low=0,
+    high=15000,
+    mel_scale="htk",
+    logarithm="natural",
+    floor=1e-05,
+    pre_emphasis=0.97,
+    offset=4.5,
+    scale=5.0,
+)
+# VGGish (Hershey et al. 2017): magnitudes, not powers.
+VGGISH = FrontEnd(
+    name="vggish",
+    rate=16000,
+    window=400,
+    hop=160,
+    fft=512,
+    window_shape="hann",
+    centred=False,
+    power=1,
+    mels=64,
+    low=125,
+    high=7500,
+    mel_scale="htk",
+    logarithm="natural",
+    floor=0.01,
+)
+FRONT_ENDS = {front_end.name: front_end for front_end in (PAPER, PANNS, MOBILENET, VGGISH)}
 
 
 def front_end(name: str) -> FrontEnd:
@@ -221,8 +277,7 @@ def mel_filters(front_end: FrontEnd) -> np.ndarray:
 
 @cache
 def _filter_groups(front_end: FrontEnd) -> list[tuple[int, int, np.ndarray]]:
-    """The mel filters in groups of neighbours, each with the bins that it hears, low and high, and
-    (high - low, bands).
+    """The mel filters in groups of neighbouring bands: first bin, last bin, (bins, bands).
 
     Most of the whole matrix is zeros, and each group is small enough for one thread.
     """

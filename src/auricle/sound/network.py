@@ -22,18 +22,20 @@ _DAMAGED = 100  # packets in a row that do not decode: a stream that is lost
 def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Iterator[np.ndarray]]:
     """Open a sound that FFmpeg finds on the network: http, https, rtsp, rtmp, udp, Icecast, HLS.
 
-    What the address leads to may name other addresses, as a playlist does, but no files.
+    A playlist may name other addresses, but no files.
 
     Args:
-        url: whose password and query no error repeats.
-        rate: sampling rate wanted, in Hz.
+        url: the address; errors never repeat its password or query.
+        rate: of the chunks, in Hz.
         timeout: seconds without data after which the stream is given up.
 
     Returns:
-        Whether the sound has an end, and its chunks, (samples,) float32, the mean of the channels, as soon as they are there.
+        Whether the sound has an end, and its chunks, (samples,) float32, the mean of the channels,
+        as soon as they arrive.
 
     Raises:
-        AudioError: it cannot be opened or, as chunks are taken, is cut, or is a stream without end that ends.
+        AudioError: it cannot be opened or, while chunks are taken, it breaks off, or an endless
+            stream ends.
     """
     check_rate(rate, "asked for")
     options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp"}
