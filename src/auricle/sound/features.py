@@ -58,8 +58,8 @@ class FrontEnd:
 
 
 # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It gives no band edges
-# and no reference for decibels. Those of PANNs are used, so that PANNs' weights see bands and levels
-# close to the ones they were trained on.
+# and no reference for decibels. Those of PANNs are used, so that the weights of PANNs see bands and
+# levels close to the ones they were trained on.
 PAPER = FrontEnd(
     name="paper",
     rate=44100,
