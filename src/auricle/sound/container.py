@@ -31,10 +31,11 @@ _MOV_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _VALID_BITS_AT, _FMT_END = 38, 60  # of a WAV whose first chunk is an extensible "fmt "
 
 
-_PLACEHOLDER = 0x7F00_0000  # a writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more
+# A writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more.
+_PLACEHOLDER = 0x7F00_0000
 
 
-# Containers whose header states the duration. Elsewhere FFmpeg estimates it from the bit rate, often wrongly.
+# Containers whose header states the duration. Elsewhere FFmpeg estimates it, often wrongly.
 _STATES_DURATION = {
     "aiff",
     "au",
@@ -64,10 +65,11 @@ def declared_seconds(source: Source) -> float | None:
 
 
 class Reader:
-    """The bytes of a source as FFmpeg gets them: without a name to interpret, and with both ends remembered.
+    """The bytes of a source for FFmpeg: without a name to interpret, and with both ends remembered.
 
-    FFmpeg forgives a file that ends early; `head`, `tail` and `size` let us tell. A pipe keeps what opening consumed,
-    so that it can be opened twice, and a piped mp4 goes to a temporary file first: its index may stand at the end.
+    FFmpeg accepts a file that ends early; `head`, `tail` and `size` reveal it. A pipe keeps the
+    bytes that opening consumed, so that it can be opened twice. A piped mp4 goes to a temporary
+    file first, because its index may stand at the end.
     """
 
     def __init__(self, file: BinaryIO, stack: contextlib.ExitStack) -> None:
@@ -134,7 +136,8 @@ class Reader:
         try:
             return self._file.seek(offset, whence)
         except (OSError, ValueError):
-            return -1  # a damaged index points before the beginning: an error to FFmpeg, where PyAV would print ours
+            # A damaged index points before the beginning. PyAV would print an exception of ours.
+            return -1
 
     def tell(self) -> int:
         """The position, in bytes."""
@@ -151,7 +154,7 @@ class Reader:
         self._opening = False
 
     def missing(self, container: str) -> int:
-        """Bytes promised but not there, as far as wav, mp3 and ogg tell; small slips are forgiven."""
+        """Bytes that a wav, mp3 or ogg promises but lacks; small differences count as 0."""
         head, tail = self.head, self.tail
         if container == "wav":
             at = 12  # after "RIFF", length, "WAVE" comes one chunk after another
@@ -248,8 +251,14 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
 def open_sound(
     reader: Reader, stack: contextlib.ExitStack, track: int | None = None
 ) -> tuple[InputContainer, AudioStream]:
-    """Find the demuxer and the audio stream, from the first 32 KB if they suffice: a wav then opens in 2 ms, not 35."""
-    problem = "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, or a video with sound"
+    """Finds the demuxer and the audio stream.
+
+    The first 32 KB are tried first: a wav then opens in 2 ms, not 35.
+    """
+    problem = (
+        "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, "
+        "or a video with sound"
+    )
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
         try:
@@ -296,7 +305,7 @@ def _listed(tracks: Iterable[AudioStream]) -> str:
 
 
 def header_seconds(container: InputContainer, stream: AudioStream) -> float:
-    """The duration that the header states for the audio, or 0 where it does not or could not know."""
+    """The duration of the audio by the header, in seconds; 0 where the header does not know."""
     if container.format.name not in _STATES_DURATION:
         seconds = 0.0
     elif stream.duration and stream.time_base:

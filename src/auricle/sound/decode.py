@@ -1,5 +1,4 @@
-"""Any file, bytes or live stream that FFmpeg can decode -> mono float32 at the rate asked for, a
-second at a time.
+"""Decodes any file, bytes or stream that FFmpeg knows to mono float32, a second at a time.
 
     bytes -> demux, decode -> blocks of a second -> mean of the channels -> resampled chunks
     Reader     _decode           _seconds               to_mono            resample_blocks
@@ -117,8 +116,9 @@ def load_audio(
 
 
 def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.AudioFrame]:
-    """The same sound with silence where timestamps, in seconds, leave a gap, from `start` on; jumps
-    of hours are no gaps.
+    """The sound from `start`, in seconds, with silence in gaps of the timestamps.
+
+    Jumps of hours are not gaps.
     """
     now = start
     for frame in frames:
@@ -158,8 +158,9 @@ def _decode_all(
 def _decode(
     reader: Reader, container: InputContainer, stream: AudioStream
 ) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame. A damaged packet is passed over, as players do; many, or a lost end,
-    are an error.
+    """Decodes frame by frame.
+
+    A damaged packet is skipped, as by players. Many of them, or a lost end, are an error.
     """
     kind = container.format.name
     if reader.seekable():
@@ -216,9 +217,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Pack
 
 
 def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-    """The same sound in frames of one second, and the shorter rests before the rate or format
-    changes.
-    """
+    """The sound in frames of one second; shorter ones before the rate or the format changes."""
     fifo, shape = av.AudioFifo(), None
     late_error: AudioError | FFmpegError | OSError | None = None
     frames = iter(frames)

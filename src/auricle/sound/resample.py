@@ -20,7 +20,8 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Bring an array to mono float32 at `to_rate`, exactly as a file that holds it would be.
 
     Args:
-        samples: (samples,) or (channels, samples); floats with full scale 1, or uint8, int16 or int32 PCM.
+        samples: (samples,) or (channels, samples); floats with full scale 1, or uint8, int16 or
+            int32 PCM.
         from_rate: its sampling rate, in Hz.
         to_rate: the sampling rate wanted, in Hz.
 
@@ -28,7 +29,8 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         (samples,) float32, the mean of the channels.
 
     Raises:
-        AudioError: another shape or type, no samples, NaN or infinity, or a rate outside 1 kHz to 768 kHz.
+        AudioError: another shape or type, no samples, NaN or infinity, or a rate outside 1 kHz to
+            768 kHz.
     """
     try:
         check_rate(from_rate, "given")
@@ -36,7 +38,8 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         channels = np.atleast_2d(samples)
         if channels.dtype.kind != "f" and channels.dtype not in (np.uint8, np.int16, np.int32):
             raise AudioError(
-                f"of type {channels.dtype}; wanted floats with full scale 1, or uint8, int16 or int32 PCM"
+                f"of type {channels.dtype}; wanted floats with full scale 1, "
+                "or uint8, int16 or int32 PCM"
             )
         if channels.ndim > 2 or not channels.size or len(channels) > MAX_CHANNELS:
             raise AudioError(
@@ -54,10 +57,10 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
-    """Bring samples that arrive bit by bit to mono float32 at `rate`.
+    """Bring samples that arrive in pieces to mono float32 at `rate`.
 
     Args:
-        blocks: sampling rates, in Hz, and samples, (channels, samples), of the types that `resample` takes.
+        blocks: sampling rates, in Hz, and samples, (channels, samples), of types as for `resample`.
         rate: the sampling rate wanted, in Hz.
 
     Yields:
@@ -111,7 +114,7 @@ def _kept_channels(channels: np.ndarray) -> np.ndarray:
 
 
 def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
-    """(rate, mono samples) by and by -> the same sound at one rate; it equals that of the whole at once."""
+    """Mono samples with their rates -> the same sound at one rate, equal to that of the whole."""
 
     def run(frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
         nonlocal heard
@@ -144,7 +147,8 @@ def check_rate(rate: int, which: str) -> None:
     """Refuses a sampling rate outside `MIN_RATE` to `MAX_RATE`, in Hz."""
     if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(
-            f"the sampling rate {which} is {rate} Hz; wanted a whole number from {MIN_RATE} to {MAX_RATE}"
+            f"the sampling rate {which} is {rate} Hz; "
+            f"wanted a whole number from {MIN_RATE} to {MAX_RATE}"
         )
 
 
