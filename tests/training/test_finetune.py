@@ -139,5 +139,5 @@ def test_it_learns(
 
 
 def test_without_recipe_and_captioner_there_is_nothing_to_do():
-    with pytest.raises(AuricleError, match="a recipe is wanted"):
+    with pytest.raises(AuricleError, match="name a recipe"):
         cli.train()

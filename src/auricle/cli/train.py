@@ -16,11 +16,13 @@ Recipe = Annotated[
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="section.key=value in place of the recipe's; may be repeated."),
+    typer.Option(
+        "--set", help="Replace a value of the recipe by section.key=value; may be repeated."
+    ),
 ]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")]
 
 
 def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
@@ -41,7 +43,7 @@ def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) 
 
 
 class Stage(StrEnum):
-    """What a captioner learns from."""
+    """The signal that a captioner learns from."""
 
     words = "words"
     scst = "scst"
@@ -57,17 +59,17 @@ def train(
     stage: Annotated[
         Stage,
         typer.Option(
-            help="words: the next word of captions; scst: CIDEr-D of what it says, afterwards."
+            help="words: the next word of captions; scst: afterwards, CIDEr-D of its own captions."
         ),
     ] = Stage.words,
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="FOLDER", help="Go on from a captioner: a checkpoint, or embedded."
+            "--from", metavar="FOLDER", help="Train a captioner further: a checkpoint, or embedded."
         ),
     ] = None,
 ) -> None:
-    """Train the captioner, and export it: a checkpoint folder to caption with.
+    """Train the captioner, and export it to a checkpoint folder.
 
     Examples:
 
@@ -83,26 +85,26 @@ def train(
     """
     if recipe is None and start is None:
         raise AuricleError(
-            "a recipe is wanted: `auricle train CONFIG`, or `--from embedded` to fine-tune"
+            "name a recipe with `auricle train CONFIG`, or fine-tune with `--from embedded`"
         )
     from auricle.training.config import load_recipe
 
-    begun = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
-    asked = load_recipe(recipe or Path("finetune"), [*begun, *(settings or [])])
+    initial = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
+    loaded = load_recipe(recipe or Path("finetune"), [*initial, *(settings or [])])
     if stage is Stage.words:
         from auricle.training.train import train
 
-        print(train(asked, resume=resume))
+        print(train(loaded, resume=resume))
     else:
         from auricle.training.scst import train_scst
 
-        print(train_scst(asked, resume=resume))
+        print(train_scst(loaded, resume=resume))
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A checkpoint folder with model.safetensors.")],
 ) -> None:
-    """Write a checkpoint's ONNX files anew from its weights; `auricle train` does so at its end.
+    """Write a checkpoint's ONNX files from its weights, as `auricle train` does at its end.
 
     Example:
 

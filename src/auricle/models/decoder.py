@@ -52,7 +52,7 @@ class Attention(nn.Module):
         Args:
             x: (batch, queries, width).
             keys: (batch, heads, length, width / heads).
-            values: likewise.
+            values: the same shape.
             mask: true where attention is allowed, broadcast to (batch, heads, queries, length).
 
         Returns:

@@ -53,7 +53,7 @@ class Word2VecConfig:
 
 @dataclass(frozen=True)
 class TagsConfig:
-    """AudioSet's tags, and what is learnt from them.
+    """AudioSet's tags, and captions to learn from by their tags.
 
     `decoder.tags` sets the number of tags that guide the decoder.
     """

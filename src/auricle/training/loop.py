@@ -161,7 +161,6 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         seed=recipe.seed,
         shown=progress,
     )
-    score = None
     for epoch_pass in every_pass:
         seed = (recipe.seed, epoch_pass.epoch, accelerator.process_index)
         training.rng = np.random.default_rng(seed)

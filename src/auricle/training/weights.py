@@ -175,12 +175,12 @@ def load_published(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise AuricleError(f"{path}: no such weights")
     if path.name in _CHECKSUMS:
-        algorithm, _, wanted = _CHECKSUMS[path.name].partition(":")
+        algorithm, _, expected = _CHECKSUMS[path.name].partition(":")
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != wanted:
+        if found != expected:
             raise AuricleError(
-                f"{path}: {algorithm} is {found}, but {wanted} is published: fetch it again"
+                f"{path}: {algorithm} is {found}, but {expected} is published: fetch it again"
             )
     try:
         if path.suffix == ".safetensors":
