@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ from auricle.cli.options import (
     CheckpointFolder,
     Jobs,
     Paths,
-    TableForm,
     Verbose,
     finish,
     good,
@@ -24,28 +22,18 @@ from auricle.cli.options import (
     with_progress,
 )
 from auricle.errors import AudioError, AuricleError
+from auricle.output.formats import CaptionFormat, TableFormat
 
 if TYPE_CHECKING:
     from auricle.captioning.results import Row
-
-
-class Form(StrEnum):
-    """Formats of captions."""
-
-    text = "text"
-    jsonl = "jsonl"
-    csv = "csv"
-    tsv = "tsv"
-    srt = "srt"
-    vtt = "vtt"
 
 
 def caption(
     paths: Paths,
     checkpoint: CheckpointFolder = None,
     form: Annotated[
-        Form, typer.Option("--format", "-f", help="How captions are written.")
-    ] = Form.text,
+        CaptionFormat, typer.Option("--format", "-f", help="How captions are written.")
+    ] = "text",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -100,7 +88,7 @@ def caption(
     names = named_sounds(paths, verbose=verbose)
     if explain is not None and len(names) > 1:
         raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
-    subtitles = form in (Form.srt, Form.vtt)
+    subtitles = form in ("srt", "vtt")
     if subtitles and len(names) > 1 and (output is None or output.is_file()):
         raise AuricleError(f"{len(names)} sounds as {form} go into a folder: name it with --output")
     if subtitles and len(names) > 1:
@@ -134,8 +122,8 @@ def rank(
     paths: Paths,
     checkpoint: CheckpointFolder = None,
     form: Annotated[
-        TableForm, typer.Option("--format", "-f", help="How similarities are written.")
-    ] = TableForm.text,
+        TableFormat, typer.Option("--format", "-f", help="How similarities are written.")
+    ] = "text",
     top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
     jobs: Jobs = None,
     verbose: Verbose = False,
@@ -162,11 +150,11 @@ def rank(
         found = list(good(with_progress(matches, len(names), "Listening"), errors))
     found.sort(key=lambda match: -(match.similarity or 0.0))
     with opened(None) as file:
-        write_matches(found[:top], file, form.value)
+        write_matches(found[:top], file, form)
     finish(len(names), len(errors), "compared")
 
 
-def check_targets(names: Iterable[str], output: Path | None, form: Form) -> None:
+def check_targets(names: Iterable[str], output: Path | None, form: CaptionFormat) -> None:
     """Refuses sounds whose subtitles would be written to the same file."""
     seen: dict[str, str] = {}
     for name in names:
@@ -184,16 +172,16 @@ def subtitle_stem(name: str) -> str:
 
 
 def write_all(
-    rows: Iterable["Row"], output: Path | None, form: Form, n_best: int, *, named: bool
+    rows: Iterable["Row"], output: Path | None, form: CaptionFormat, n_best: int, *, named: bool
 ) -> None:
     """Writes all captions to one file, as they come."""
     from auricle.output.writers import write_rows
 
     with opened(output) as file:
-        write_rows(rows, file, form.value, n_best=n_best, named=named)
+        write_rows(rows, file, form, n_best=n_best, named=named)
 
 
-def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> None:
+def write_each(rows: Iterable["Row"], folder: Path, form: CaptionFormat, n_best: int) -> None:
     """Writes a subtitle file for each sound, each whole or not at all."""
     from itertools import groupby
 
@@ -201,4 +189,4 @@ def write_each(rows: Iterable["Row"], folder: Path, form: Form, n_best: int) -> 
 
     for name, own in groupby(rows, key=lambda row: row.file):
         with opened(folder / f"{subtitle_stem(name)}.{form}") as file:
-            write_rows(own, file, form.value, n_best=n_best)
+            write_rows(own, file, form, n_best=n_best)

@@ -15,6 +15,7 @@ import typer
 from auricle.cli.alerts import AlertFile, AlertSentences, alarm
 from auricle.cli.options import CheckpointFolder
 from auricle.errors import AuricleError
+from auricle.output.formats import EventFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from auricle.live.keep import Keeper
     from auricle.live.sources import Gap, Source
     from auricle.live.view import View
-
-
-class ListenForm(StrEnum):
-    """How rows are shown."""
-
-    text = "text"
-    jsonl = "jsonl"
 
 
 class Pcm(StrEnum):
@@ -53,8 +47,8 @@ def listen(
     ] = None,
     checkpoint: CheckpointFolder = None,
     form: Annotated[
-        ListenForm, typer.Option("--format", "-f", help="How rows are written.")
-    ] = ListenForm.text,
+        EventFormat, typer.Option("--format", "-f", help="How rows are written.")
+    ] = "text",
     pcm: Annotated[Pcm | None, typer.Option(help="Type of raw samples; s16le if left out.")] = None,
     rate: Annotated[
         int | None,
@@ -155,10 +149,10 @@ def _source(
 
 
 @contextlib.contextmanager
-def _view(form: ListenForm, name: str) -> Iterator["View"]:
+def _view(form: EventFormat, name: str) -> Iterator["View"]:
     from auricle.live.view import JsonLines, Lines, terminal
 
-    if form is ListenForm.jsonl:
+    if form == "jsonl":
         yield JsonLines(sys.stdout, sys.stderr)
     elif sys.stdout.isatty():
         with terminal(name) as view:

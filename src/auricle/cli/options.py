@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TextIO, TypeVar
 
@@ -32,15 +31,6 @@ class Outcome(Protocol):
 
 
 AnOutcome = TypeVar("AnOutcome", bound=Outcome)
-
-
-class TableForm(StrEnum):
-    """Formats of what is no subtitle."""
-
-    text = "text"
-    jsonl = "jsonl"
-    csv = "csv"
-    tsv = "tsv"
 
 
 Paths = Annotated[

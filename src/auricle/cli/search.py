@@ -12,13 +12,13 @@ import typer
 from auricle.cli.options import (
     CheckpointFolder,
     Jobs,
-    TableForm,
     good,
     opened,
     tell_unknown_words,
     with_progress,
 )
 from auricle.errors import AudioError, AuricleError
+from auricle.output.formats import TableFormat
 from auricle.search import By
 from auricle.sound.find import find_sounds
 
@@ -108,8 +108,8 @@ def search(
         int, typer.Option(min=1, max=1000, help="So many stretches of sound, the best.")
     ] = 10,
     form: Annotated[
-        TableForm, typer.Option("--format", "-f", help="How they are written.")
-    ] = TableForm.text,
+        TableFormat, typer.Option("--format", "-f", help="How they are written.")
+    ] = "text",
     database: Database = None,
     checkpoint: CheckpointFolder = None,
 ) -> None:
@@ -145,7 +145,7 @@ def search(
         print("auricle: nothing found", file=sys.stderr)
         raise typer.Exit(1)
     with opened(None) as file:
-        write_table(hits, file, form.value, COLUMNS, fields=hit_fields, line=hit_line)
+        write_table(hits, file, form, COLUMNS, fields=hit_fields, line=hit_line)
 
 
 def hit_fields(hit: "Hit") -> dict[str, object]:
