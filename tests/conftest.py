@@ -12,6 +12,7 @@ from auricle.checkpoint.config import BeamOptions, CheckpointConfig, DecoderConf
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.sound.features import FRONT_ENDS, log_mel
+from commands import Run, runner
 from sounds import chirp
 
 WORDS = (
@@ -90,6 +91,12 @@ def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
     save_weights(folder / "model.safetensors", halve(model.state_dict()))
     export_onnx(folder)
     return folder
+
+
+@pytest.fixture
+def auricle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process."""
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.cli.main import main
 from auricle.data.cache import FeatureCache
 from auricle.errors import AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import FRONT_ENDS, log_mel
 from auricle.storage.files import cache_folder, written_whole
+from commands import Run
 from sounds import chirp, write_wav
 
 RATE = 32_000
@@ -55,18 +55,13 @@ def command(tiny_checkpoint: Path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def fails(auricle: Run) -> Callable[..., str]:
     """Runs a command in this process, and gives the one line that it ends with."""
 
     def run(*arguments: object) -> str:
-        monkeypatch.setattr("sys.argv", ["auricle", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert isinstance(end.value.code, str), capsys.readouterr().err
-        assert "\n" not in end.value.code
-        return end.value.code
+        result = auricle(*arguments)
+        assert result.code == 1
+        return result.err.splitlines()[-1]  # after lines of progress
 
     return run
 
@@ -187,7 +182,7 @@ def test_stopped_by_ctrl_c_bulk_says_how_to_go_on(
     sounds: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    auricle: Run,
 ):
     pytest.importorskip("pyarrow", reason="bulk is Ray Data's: pip install 'auricle[ray]'")
 
@@ -195,11 +190,8 @@ def test_stopped_by_ctrl_c_bulk_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("auricle.bulk.job.cluster", stopped)
-    monkeypatch.setattr("sys.argv", ["auricle", "bulk", str(sounds), "-o", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "auricle: stopped; the same command goes on\n"
+    result = auricle("bulk", sounds, "-o", tmp_path / "out")
+    assert (result.code, result.err) == (130, "auricle: stopped; the same command goes on\n")
     assert (tmp_path / "out" / "errors.jsonl").read_text() == ""
 
 
@@ -225,12 +217,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch):
         cache_folder("features")
 
 
-def test_longer_than_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tiny_checkpoint: Path,
-    tmp_path: Path,
-):
+def test_longer_than_allowed(auricle: Run, tiny_checkpoint: Path, tmp_path: Path):
     short = write_wav(tmp_path / "a.wav", chirp(1, 100, 5_000, RATE), RATE)
     long = write_wav(tmp_path / "b.wav", chirp(40, 100, 5_000, RATE), RATE)
     arguments = [
@@ -244,13 +231,10 @@ def test_longer_than_allowed(
         "--checkpoint",
         tiny_checkpoint,
     ]
-    monkeypatch.setattr("sys.argv", ["auricle", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    captured = capsys.readouterr()
-    assert end.value.code == 1
-    assert [json.loads(line)["file"] for line in captured.out.splitlines()] == [str(short)]
-    assert f"auricle: {long}: is longer than the 35 s that are allowed\n" in captured.err
+    result = auricle(*arguments)
+    assert result.code == 1
+    assert [json.loads(line)["file"] for line in result.out.splitlines()] == [str(short)]
+    assert f"auricle: {long}: is longer than the 35 s that are allowed\n" in result.err
 
 
 @pytest.fixture

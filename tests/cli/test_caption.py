@@ -7,8 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,47 +14,15 @@ import pytest
 import typer
 
 from auricle.captioning.captioner import Captioner
-from auricle.cli.main import app, main
+from auricle.cli.main import app
 from auricle.sound.find import find_sounds
+from commands import Result, Run
 from sounds import chirp, tone, write_media, write_wav
 
 # The folder of sounds holds one file that is no sound.
 SKIPPED = "auricle: skipped 1 file (--verbose names them)\n"
 ROOT = Path(__file__).parents[2]
 RATE = 32_000
-
-
-@dataclass
-class Result:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def auricle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process."""
-
-    def run(*arguments: object, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "argv", ["auricle", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        try:
-            main()
-            code: object = 0
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        if isinstance(code, str):  # as the interpreter does with it
-            return Result(1, captured.out, f"{captured.err}{code}\n")
-        assert isinstance(code, int)
-        return Result(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.cli.main import main
 from auricle.data.leakage import (
     HOP,
     RATE,
@@ -25,6 +24,7 @@ from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AudioError
 from auricle.sound.decode import load_audio
 from auricle.sound.resample import resample
+from commands import Run
 from sounds import tone, write_media, write_wav
 
 SOURCE = 44_100
@@ -118,22 +118,13 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def audit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def audit(auricle: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments: object, code: int) -> str:
-        monkeypatch.setattr("sys.argv", ["auricle", "data", "audit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert (end.value.code if isinstance(end.value.code, int) else 1) == code
-        captured = capsys.readouterr()
-        return (
-            captured.out
-            + captured.err
-            + (end.value.code if isinstance(end.value.code, str) else "")
-        )
+        result = auricle("data", "audit", *arguments)
+        assert result.code == code
+        return result.out + result.err
 
     return run
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.cli.main import main
 from auricle.data import audiocaps, clotho, labelled
 from auricle.data.audiocaps import prepare_audiocaps
 from auricle.data.clotho import SPLITS, match_names, prepare_clotho
@@ -21,6 +20,7 @@ from auricle.data.labelled import prepare_labelled
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
 from auricle.storage.download import DownloadError, Remote
+from commands import Run
 from loopback import Server, serving
 from sounds import tone, write_wav
 
@@ -368,19 +368,16 @@ def test_from_the_command_line(
     clotho_remotes: dict[str, Remote],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    auricle: Run,
 ):
     for name, file in clotho_remotes.items():
         monkeypatch.setitem(clotho.REMOTES, name, file)
-    command = f"auricle data clotho {tmp_path / 'c'} --split evaluation --mirror {server.url}"
-    monkeypatch.setattr("sys.argv", command.split())
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 0
-    out, err = capsys.readouterr()
-    assert out == f"{tmp_path / 'c' / 'manifest.csv'}\n"
-    assert "evaluation" in err
-    assert "licence: Tampere" in err
+    result = auricle(
+        "data", "clotho", tmp_path / "c", "--split", "evaluation", "--mirror", server.url
+    )
+    assert (result.code, result.out) == (0, f"{tmp_path / 'c' / 'manifest.csv'}\n")
+    assert "evaluation" in result.err
+    assert "licence: Tampere" in result.err
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path):

@@ -15,10 +15,10 @@ import pytest
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.results import Caption, Tag
-from auricle.cli.main import main
 from auricle.errors import AudioError, AuricleError
 from auricle.search import By
 from auricle.sound.find import find_sounds
+from commands import Run
 from sounds import chirp, tone, write_media, write_wav
 
 apsw = pytest.importorskip(
@@ -510,124 +510,112 @@ def test_a_full_disk_is_said_in_a_line_and_loses_nothing(empty: SoundIndex):
 
 # On the command line
 
-Run = Callable[..., tuple[int, str, str]]
+Search = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def auricle(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    tiny_guided_checkpoint: Path,
-) -> Run:
-    """Runs a command with the small model and the index of a user of its own: exit code, output,
-    errors."""
+def own_index(
+    auricle: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_guided_checkpoint: Path
+) -> Search:
+    """Runs a command with the small model and an empty index: exit code, output, errors."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
     def run(*arguments: object, checkpoint: Path = tiny_guided_checkpoint) -> tuple[int, str, str]:
-        monkeypatch.setattr(
-            sys, "argv", ["auricle", *map(str, arguments), "--checkpoint", str(checkpoint)]
-        )
-        try:
-            main()
-            code: object = 0
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        if isinstance(code, str):
-            return 1, captured.out, f"{captured.err}{code}\n"
-        assert isinstance(code, int)
-        return code, captured.out, captured.err
+        result = auricle(*arguments, "--checkpoint", checkpoint)
+        return result.code, result.out, result.err
 
     return run
 
 
-def test_commands(auricle: Run, folder: Path, tmp_path: Path, guided: Captioner):
+def test_commands(own_index: Search, folder: Path, tmp_path: Path, guided: Captioner):
     database = tmp_path / "data" / "auricle" / "index.sqlite"
     (folder / "bad.wav").touch()
-    code, out, errors = auricle("index", folder)
+    code, out, errors = own_index("index", folder)
     assert (code, out) == (1, "")
     bad, told = errors.splitlines()
     assert bad.startswith(f"auricle: {folder}/bad.wav: ")
     assert told == f"4 sounds: 3 heard, 1 failed; {database}"
     (folder / "bad.wav").unlink()
-    assert auricle("index", folder) == (0, "", f"3 sounds: 3 unchanged; {database}\n")
+    assert own_index("index", folder) == (0, "", f"3 sounds: 3 unchanged; {database}\n")
     (folder / "c.wav").rename(folder / "d.wav")
     assert (
-        auricle("index", folder)[2]
+        own_index("index", folder)[2]
         == f"3 sounds: 1 known by their content, 2 unchanged, 1 gone; {database}\n"
     )
 
     with SoundIndex(default_database(), guided) as index:
         hits = index.search(SENTENCE)
-    code, out, errors = auricle("search", SENTENCE)
+    code, out, errors = own_index("search", SENTENCE)
     assert (code, errors) == (0, "")
     assert out.splitlines() == [f"{hit.score:6.3f}  {hit.file}: {hit.caption}" for hit in hits]
-    assert auricle("search", SENTENCE, "--top", 1)[1].splitlines() == out.splitlines()[:1]
+    assert own_index("search", SENTENCE, "--top", 1)[1].splitlines() == out.splitlines()[:1]
     lines = [
-        json.loads(line) for line in auricle("search", SENTENCE, "-f", "jsonl")[1].splitlines()
+        json.loads(line) for line in own_index("search", SENTENCE, "-f", "jsonl")[1].splitlines()
     ]
     assert [line["file"] for line in lines] == [hit.file for hit in hits]
     assert {"start", "end", "caption", "score", "confidence", "tags"} < lines[0].keys()
     for form, dialect in (("csv", "excel"), ("tsv", "excel-tab")):
         table = csv.DictReader(
-            io.StringIO(auricle("search", SENTENCE, "-f", form)[1]), dialect=dialect
+            io.StringIO(own_index("search", SENTENCE, "-f", form)[1]), dialect=dialect
         )
         assert [(row["file"], row["start"], row["end"]) for row in table] == [
             (h.file, "0.0", "1.0") for h in hits
         ]
-    assert f" {folder}/d.wav: " in auricle("search", "--like", folder / "d.wav", "--top", 1)[1]
+    assert f" {folder}/d.wav: " in own_index("search", "--like", folder / "d.wav", "--top", 1)[1]
 
-    assert auricle("search", "theremin", "--by", "words")[::2] == (1, "auricle: nothing found\n")
-    unknown = auricle("search", "theremin of-lead")
+    assert own_index("search", "theremin", "--by", "words")[::2] == (1, "auricle: nothing found\n")
+    unknown = own_index("search", "theremin of-lead")
     assert unknown[::2] == (
         1,
         "auricle: the model does not know: theremin, of-lead\nauricle: nothing found\n",
     )
-    assert auricle("search")[::2] == (1, "auricle: search wants a sentence, or a sound by --like\n")
+    assert own_index("search")[::2] == (
+        1,
+        "auricle: search wants a sentence, or a sound by --like\n",
+    )
 
 
-def test_times_are_shown_of_long_sounds(auricle: Run, sounds: Path, tmp_path: Path):
-    assert auricle("index", sounds, "--database", tmp_path / "here.sqlite", "--jobs", 1)[0] == 0
+def test_times_are_shown_of_long_sounds(own_index: Search, sounds: Path, tmp_path: Path):
+    assert own_index("index", sounds, "--database", tmp_path / "here.sqlite", "--jobs", 1)[0] == 0
     assert not default_database().exists()
-    lines = auricle("search", SENTENCE, "--database", tmp_path / "here.sqlite")[1].splitlines()
+    lines = own_index("search", SENTENCE, "--database", tmp_path / "here.sqlite")[1].splitlines()
     long = [line for line in lines if "/long.wav" in line]
     assert len(long) > 1
     assert all(f"{sounds}/long.wav [00:00:" in line for line in long)
 
 
-def test_the_command_prunes_without_a_folder(auricle: Run, folder: Path):
-    auricle("index", folder)
+def test_the_command_prunes_without_a_folder(own_index: Search, folder: Path):
+    own_index("index", folder)
     shutil.rmtree(folder)
-    code, _, errors = auricle("index", "--prune")
+    code, _, errors = own_index("index", "--prune")
     assert code == 0
     assert errors.startswith("0 sounds: 3 pruned; ")
-    assert auricle("search", SENTENCE)[0] == 1
-    assert auricle("index")[0] == 1
+    assert own_index("search", SENTENCE)[0] == 1
+    assert own_index("index")[0] == 1
 
 
-def test_a_folder_that_seems_empty_loses_nothing(auricle: Run, folder: Path, tmp_path: Path):
-    auricle("index", folder)
+def test_a_folder_that_seems_empty_loses_nothing(own_index: Search, folder: Path, tmp_path: Path):
+    own_index("index", folder)
     folder.rename(tmp_path / "unmounted")
     folder.mkdir()
-    assert auricle("index", folder)[::2] == (1, f"auricle: no sounds in {folder}\n")
-    assert auricle("search", SENTENCE)[0] == 1, "what is away is hidden"
+    assert own_index("index", folder)[::2] == (1, f"auricle: no sounds in {folder}\n")
+    assert own_index("search", SENTENCE)[0] == 1, "what is away is hidden"
     folder.rmdir()
     (tmp_path / "unmounted").rename(folder)
-    assert len(auricle("search", SENTENCE)[1].splitlines()) == 3
-    assert auricle("index", folder / "a.wav")[::2] == (
+    assert len(own_index("search", SENTENCE)[1].splitlines()) == 3
+    assert own_index("index", folder / "a.wav")[::2] == (
         1,
         f"auricle: {folder}/a.wav is no folder: index takes folders\n",
     )
 
 
 def test_a_model_that_cannot_compare_finds_by_words(
-    auricle: Run, folder: Path, tiny_checkpoint: Path
+    own_index: Search, folder: Path, tiny_checkpoint: Path
 ):
-    assert auricle("index", folder, checkpoint=tiny_checkpoint)[0] == 0
+    assert own_index("index", folder, checkpoint=tiny_checkpoint)[0] == 0
     word = next(
         hit
-        for hit in auricle("search", "dog bird rain wind engine", checkpoint=tiny_checkpoint)[
+        for hit in own_index("search", "dog bird rain wind engine", checkpoint=tiny_checkpoint)[
             1
         ].split()
     )
@@ -636,16 +624,16 @@ def test_a_model_that_cannot_compare_finds_by_words(
         ("search", SENTENCE, "--by", "embedding"),
         ("search", "--like", folder / "a.wav"),
     ):
-        code, out, errors = auricle(*refused, checkpoint=tiny_checkpoint)
+        code, out, errors = own_index(*refused, checkpoint=tiny_checkpoint)
         assert (code, out) == (1, "")
         assert "cannot compare" in errors
-    assert "is not of the model" in auricle("search", SENTENCE)[2]
+    assert "is not of the model" in own_index("search", SENTENCE)[2]
 
 
-def test_a_missing_extra_is_one_line(auricle: Run, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_extra_is_one_line(own_index: Search, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "auricle.search.index")
     monkeypatch.setitem(sys.modules, "apsw", None)
-    assert auricle("search", SENTENCE)[::2] == (
+    assert own_index("search", SENTENCE)[::2] == (
         1,
         "auricle: apsw is not installed: pip install 'auricle[search]'\n",
     )
