@@ -3,15 +3,14 @@
 import io
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
 from auricle.cli.main import main
 
 
-@dataclass
-class Result:
+class Result(NamedTuple):
     """The exit code of a command and its output."""
 
     code: int

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +17,8 @@ import pytest
 
 from auricle.captioning.captioner import load
 from auricle.checkpoint.folder import FILES, load_checkpoint
-from auricle.cli.main import main
 from auricle.errors import AuricleError
+from commands import Run
 from sounds import chirp
 
 constants = pytest.importorskip(
@@ -184,28 +184,6 @@ def stored(hub: Hub, tiny_guided_checkpoint: Path) -> Hub:
     return hub
 
 
-@pytest.fixture
-def auricle(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command: exit code, output, errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["auricle", *map(str, arguments)])
-        try:
-            main()
-            code: object = 0
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        if isinstance(code, str):
-            return 1, captured.out, f"{captured.err}{code}\n"
-        assert isinstance(code, int)
-        return code, captured.out, captured.err
-
-    return run
-
-
 @pytest.mark.usefixtures("stored")
 def test_a_checkpoint_by_name(tiny_guided_checkpoint: Path):
     captioner = load("owner/name")
@@ -250,7 +228,7 @@ def test_what_is_no_name_is_not_looked_for(stored: Hub, name: str):
     assert not stored.asked
 
 
-def test_what_cannot_be_had_is_a_line(stored: Hub, auricle: Callable[..., tuple[int, str, str]]):
+def test_what_cannot_be_had_is_a_line(stored: Hub, auricle: Run):
     code, out, errors = auricle("info", "owner/other")
     assert (code, out) == (1, "")
     assert errors == (
@@ -277,7 +255,7 @@ def test_too_much_is_not_fetched(stored: Hub):
 
 def test_push_and_fetch(
     hub: Hub,
-    auricle: Callable[..., tuple[int, str, str]],
+    auricle: Run,
     tiny_guided_checkpoint: Path,
     tmp_path: Path,
 ):
@@ -310,7 +288,7 @@ def test_push_and_fetch(
 
 def test_what_cannot_be_captioned_with_is_not_pushed(
     hub: Hub,
-    auricle: Callable[..., tuple[int, str, str]],
+    auricle: Run,
     tiny_guided_checkpoint: Path,
     tmp_path: Path,
 ):

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from auricle.captioning.results import Caption, Tag
 from auricle.errors import AudioError, AuricleError
 from auricle.search import By
 from auricle.sound.find import find_sounds
-from commands import Run
+from commands import Result, Run
 from sounds import chirp, tone, write_media, write_wav
 
 apsw = pytest.importorskip(
@@ -510,24 +510,21 @@ def test_a_full_disk_is_said_in_a_line_and_loses_nothing(empty: SoundIndex):
 
 # On the command line
 
-Search = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def own_index(
     auricle: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_guided_checkpoint: Path
-) -> Search:
-    """Runs a command with the small model and an empty index: exit code, output, errors."""
+) -> Run:
+    """Runs a command with the small model and an empty index."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
-    def run(*arguments: object, checkpoint: Path = tiny_guided_checkpoint) -> tuple[int, str, str]:
-        result = auricle(*arguments, "--checkpoint", checkpoint)
-        return result.code, result.out, result.err
+    def run(*arguments: object, checkpoint: Path = tiny_guided_checkpoint) -> Result:
+        return auricle(*arguments, "--checkpoint", checkpoint)
 
     return run
 
 
-def test_commands(own_index: Search, folder: Path, tmp_path: Path, guided: Captioner):
+def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captioner):
     database = tmp_path / "data" / "auricle" / "index.sqlite"
     (folder / "bad.wav").touch()
     code, out, errors = own_index("index", folder)
@@ -575,7 +572,7 @@ def test_commands(own_index: Search, folder: Path, tmp_path: Path, guided: Capti
     )
 
 
-def test_times_are_shown_of_long_sounds(own_index: Search, sounds: Path, tmp_path: Path):
+def test_times_are_shown_of_long_sounds(own_index: Run, sounds: Path, tmp_path: Path):
     assert own_index("index", sounds, "--database", tmp_path / "here.sqlite", "--jobs", 1)[0] == 0
     assert not default_database().exists()
     lines = own_index("search", SENTENCE, "--database", tmp_path / "here.sqlite")[1].splitlines()
@@ -584,7 +581,7 @@ def test_times_are_shown_of_long_sounds(own_index: Search, sounds: Path, tmp_pat
     assert all(f"{sounds}/long.wav [00:00:" in line for line in long)
 
 
-def test_the_command_prunes_without_a_folder(own_index: Search, folder: Path):
+def test_the_command_prunes_without_a_folder(own_index: Run, folder: Path):
     own_index("index", folder)
     shutil.rmtree(folder)
     code, _, errors = own_index("index", "--prune")
@@ -594,7 +591,7 @@ def test_the_command_prunes_without_a_folder(own_index: Search, folder: Path):
     assert own_index("index")[0] == 1
 
 
-def test_a_folder_that_seems_empty_loses_nothing(own_index: Search, folder: Path, tmp_path: Path):
+def test_a_folder_that_seems_empty_loses_nothing(own_index: Run, folder: Path, tmp_path: Path):
     own_index("index", folder)
     folder.rename(tmp_path / "unmounted")
     folder.mkdir()
@@ -610,7 +607,7 @@ def test_a_folder_that_seems_empty_loses_nothing(own_index: Search, folder: Path
 
 
 def test_a_model_that_cannot_compare_finds_by_words(
-    own_index: Search, folder: Path, tiny_checkpoint: Path
+    own_index: Run, folder: Path, tiny_checkpoint: Path
 ):
     assert own_index("index", folder, checkpoint=tiny_checkpoint)[0] == 0
     word = next(
@@ -630,7 +627,7 @@ def test_a_model_that_cannot_compare_finds_by_words(
     assert "is not of the model" in own_index("search", SENTENCE)[2]
 
 
-def test_a_missing_extra_is_one_line(own_index: Search, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_extra_is_one_line(own_index: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "auricle.search.index")
     monkeypatch.setitem(sys.modules, "apsw", None)
     assert own_index("search", SENTENCE)[::2] == (

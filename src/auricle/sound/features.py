@@ -4,7 +4,7 @@ A network only understands the front end it was trained with, so a checkpoint na
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -57,25 +57,6 @@ class FrontEnd:
         return 1 + (samples if self.centred else samples - self.window) // self.hop
 
 
-# The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It gives no band edges
-# and no reference for decibels. Those of PANNs are used, so that the weights of PANNs see bands and
-# levels close to the ones they were trained on.
-PAPER = FrontEnd(
-    name="paper",
-    rate=44100,
-    window=1024,
-    hop=512,
-    fft=1024,
-    window_shape="hamming",
-    centred=True,
-    power=2,
-    mels=64,
-    low=50,
-    high=14000,
-    mel_scale="slaney",
-    logarithm="decibel",
-    floor=1e-10,
-)
 # PANNs (Kong et al. 2020), as Cnn10 was trained.
 PANNS = FrontEnd(
     name="panns",
@@ -93,6 +74,10 @@ PANNS = FrontEnd(
     logarithm="decibel",
     floor=1e-10,
 )
+# The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It gives no band edges
+# and no reference for decibels. Those of PANNs are used, so that the weights of PANNs see bands and
+# levels close to the ones they were trained on.
+PAPER = replace(PANNS, name="paper", rate=44100, hop=512, window_shape="hamming")
 # EfficientAT (Schmid et al. 2023), with Kaldi's mel filters.
 MOBILENET = FrontEnd(
     name="mobilenet",
