@@ -35,6 +35,8 @@ from safetensors.numpy import load_file
 
 from auricle.data.manifest import Item, write_manifest
 from auricle.sound.decode import load_audio
+from auricle.sound.features import FRONT_ENDS
+from auricle.storage.arrays import ArrayStore
 from sounds import write_wav
 
 SOUNDS = 12
@@ -126,6 +128,22 @@ def tensors(pattern: str) -> Callable[[Path], dict[str, str]]:
     return found
 
 
+def arrays(pattern: str) -> Callable[[Path], dict[str, str]]:
+    """Digests of the arrays of stores, by key; their order in the file is a matter of the kills."""
+
+    def found(folder: Path) -> dict[str, str]:
+        result = {}
+        for path in sorted(folder.glob(pattern)):
+            with closing(sqlite3.connect(path / "index.sqlite")) as database:
+                keys = [key for (key,) in database.execute("SELECT key FROM arrays ORDER BY key")]
+            store = ArrayStore(path, np.float32, FRONT_ENDS["panns"].mels)
+            for key, array in zip(keys, store.load(keys), strict=True):
+                result[f"{path.name}: {key}"] = digest(array.tobytes())
+        return result
+
+    return found
+
+
 def rows(folder: Path) -> dict[str, str]:
     """The rows of the index; numbers and times of files aside."""
     with closing(sqlite3.connect(f"file:{folder / 'index.sqlite'}?mode=ro", uri=True)) as database:
@@ -165,7 +183,7 @@ TASKS = {
     task.name: task
     for task in (
         Task("download", python(FETCH), (), (), files("set/**/*.*v")),
-        Task("feature cache", python(CACHE), (), (), files("features/*/*.npy")),
+        Task("feature cache", python(CACHE), (), (), arrays("features/*")),
         Task(
             "caption",
             auricle(*"caption sounds -f jsonl -o captions.jsonl".split()),

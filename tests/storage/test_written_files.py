@@ -158,6 +158,23 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path):
 
 
 @unix
+def test_parts_of_killed_writers_of_the_same_file_are_removed(tmp_path: Path):
+    code = (
+        "import os; from pathlib import Path; from auricle.storage.files import written_whole\n"
+        f"with written_whole(Path({str(tmp_path)!r}) / NAME) as part: os.kill(os.getpid(), 9)"
+    )
+    for name in ("file.txt", "other.txt"):
+        subprocess.run([sys.executable, "-c", f"NAME = {name!r}\n{code}"], check=False)
+    assert len(os.listdir(tmp_path)) == 2
+    with written_whole(tmp_path / "file.txt") as part:
+        write(tmp_path / "file.txt", "by another, while the first still writes")
+        assert part.exists()
+        part.write_text("new")
+    names = sorted(os.listdir(tmp_path))
+    assert (len(names), names[1]) == (2, "file.txt")  # and the part of the other file
+
+
+@unix
 def test_an_existing_file_in_a_folder_that_cannot_be_written(tmp_path: Path):
     if os.geteuid() == 0:
         pytest.skip("root may write every folder")

@@ -5,6 +5,7 @@ import os
 import secrets
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ STALE_PART_SECONDS = 86_400.0
 # Paths below these name open files of a process and devices. They are written, never replaced.
 DEVICE_FOLDERS = ("/dev/", "/proc/")
 MOST_LINKS = 40  # as Linux follows
+# Processes are numbered by machine, and folders may be shared among machines.
+_MACHINE = f"{zlib.crc32(os.uname().nodename.encode()) if hasattr(os, 'uname') else 0:08x}"
 
 
 @contextlib.contextmanager
@@ -84,13 +87,36 @@ def replaceable_target(path: Path) -> Path | None:
 
 
 def _create_part(target: Path, mode: int) -> tuple[Path, int]:
-    """Creates an empty temporary file next to `target`; returns its path and its mode."""
-    part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
+    """Creates an empty temporary file next to `target`; returns its path and its mode.
+
+    Its name tells the target and the process, so that a later writer of the same file removes the
+    parts of processes that were killed.
+    """
+    name = f"{PART_PREFIX}{zlib.crc32(os.fsencode(target.name)):08x}-{_MACHINE}-"
+    for left in target.parent.glob(f"{name}*{PART_SUFFIX}"):
+        process = left.name.removeprefix(name).partition("-")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            left.unlink(missing_ok=True)
+    own = f"{name}{os.getpid()}-{secrets.token_hex(3)}{PART_SUFFIX}"
+    part = target.with_name(own)
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         return part, stat.S_IMODE(os.fstat(handle).st_mode)  # the system's umask has been applied
     finally:
         os.close(handle)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this machine still runs; always true on Windows, which cannot ask."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _copy_mode_and_owner(target: Path, part: Path, new_mode: int) -> None:
