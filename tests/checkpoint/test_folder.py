@@ -67,7 +67,7 @@ def test_a_whole_folder_is_taken(folder: Path, guided: Captioner):
 @pytest.mark.parametrize("name", [name for name in FILES if name != "merges.txt"])
 def test_a_missing_file(folder: Path, name: str):
     (folder / name).unlink()
-    refused(folder, rf"{name}.* is not there")
+    refused(folder, rf"{name}.* is (not there|missing)")
 
 
 def test_swapped_files(folder: Path, tiny_checkpoint: Path):
@@ -80,13 +80,13 @@ def test_swapped_files(folder: Path, tiny_checkpoint: Path):
         (
             "encoder.onnx",
             "decoder.onnx",
-            "encoder.onnx does not fit: nothing is known of its input",
+            "encoder.onnx does not fit: its input .* is unknown",
         ),
-        ("decoder.onnx", "text.onnx", "decoder.onnx does not fit: tokens is to be"),
+        ("decoder.onnx", "text.onnx", "decoder.onnx does not fit: tokens is"),
         (
             "text.onnx",
             "encoder.onnx",
-            "encoder.onnx does not fit: nothing is known of its input tokens",
+            "encoder.onnx does not fit: its input tokens is unknown",
         ),
         ("vocabulary.txt", "tags.txt", "not a vocabulary"),
         ("config.json", "vocabulary.txt", "is no checkpoint"),
@@ -126,7 +126,7 @@ def test_files_of_another_model(folder: Path):
         ({"front_end": "../../etc/passwd"}, "unknown front end"),
         (
             {"front_end": "mobilenet"},
-            r"encoder.onnx does not fit: log_mel is to be \* x \* x 128, and is",
+            r"encoder.onnx does not fit: log_mel is .*, expected \* x \* x 128",
         ),
         (
             {"decoder__heads": 0},
@@ -137,7 +137,7 @@ def test_files_of_another_model(folder: Path):
         ({"decoding__max_length": 10**9}, "decoding.max_length"),
         ({"decoding__length_penalty": float("nan")}, "decoding.length_penalty is nan"),
         ({"space": 10**9}, "space is 1000000000"),
-        ({"space": 16}, "sound_embedding is to be"),
+        ({"space": 16}, "sound_embedding is 1 x 8, expected"),
         ({"rerank": float("inf")}, "rerank is inf"),
         ({"maximum_seconds": 1e9}, "maximum_seconds"),
         ({"maximum_seconds": -1.0}, "maximum_seconds"),

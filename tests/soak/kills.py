@@ -135,6 +135,8 @@ def arrays(pattern: str) -> Callable[[Path], dict[str, str]]:
         result = {}
         for path in sorted(folder.glob(pattern)):
             with closing(sqlite3.connect(path / "index.sqlite")) as database:
+                if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    continue  # killed before the first array
                 keys = [key for (key,) in database.execute("SELECT key FROM arrays ORDER BY key")]
             store = ArrayStore(path, np.float32, FRONT_ENDS["panns"].mels)
             for key, array in zip(keys, store.load(keys), strict=True):
