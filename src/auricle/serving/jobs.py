@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from auricle.captioning.captioner import Captioner
+from auricle.captioning.onnx_backend import split_positions
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
@@ -172,14 +173,14 @@ def _explained(
         fields = row_fields(Row("", captioner.caption(samples)), ALTERNATIVES)
         others = {"alternatives": fields["alternatives"]}
     attention = captioner.attention(samples, text)
-    frames = attention.shape[1] - captioner.checkpoint.config.decoder.tags
+    sound, tags = split_positions(attention, captioner.checkpoint.config.decoder.tags)
     return others | {
         "explanation": {
             "start": round(row.end - len(samples) / captioner.rate, 3),
             "end": round(row.end, 3),
             "words": words(text),
-            "sound": attention[:, :frames].round(4).tolist(),
-            "tags": attention[:, frames:].sum(1).round(4).tolist(),
+            "sound": sound.round(4).tolist(),
+            "tags": tags.sum(1).round(4).tolist(),
         }
     }
 
