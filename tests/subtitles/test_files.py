@@ -1,6 +1,8 @@
 """What others wrote stays byte for byte, and players find both theirs and ours."""
 
 import html
+import math
+import re
 from pathlib import Path
 
 import pysubs2
@@ -225,10 +227,18 @@ def test_whatever_is_in_a_file_stays_in_it(
     cue = {"ass": "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hi\n"}.get(
         form, "00:00:01.000 --> 00:00:02.000\nHi\n\n"
     )
-    # A bracket begins another section, where Dialogue is no cue.
+    # A bracket begins another section, in which ours would be no cues.
     content = content.replace("[", "") if form == "ass" else content
     original = (head + content + "\n\n" + cue + content).encode()
-    file = read_subtitles(put(tmp_path_factory.mktemp("any"), original, form))
+    path = put(tmp_path_factory.mktemp("any"), original, form)
+    try:
+        file = read_subtitles(path)
+    except AuricleError as error:
+        number = re.search(r", line (\d+): ", str(error))
+        assert number
+        line = re.split(r"\r\n|\r|\n", original.decode())[int(number[1]) - 1]
+        assert "-->" in line or "Dialogue" in line
+        return
     assert merge_cues(file, []) == original
     without(merge_cues(file, OURS).replace(b"\r\r", b"\r"), original.replace(b"\r\r", b"\r"))
 
@@ -247,3 +257,104 @@ def test_what_is_no_subtitle_file_is_refused(tmp_path: Path) -> None:
         form_of(Path("film.txt"))
     with pytest.raises(AuricleError, match="cannot be read"):
         read_subtitles(tmp_path / "none.srt")
+
+
+def block(times: str, form: SubtitleFormat) -> str:
+    """A file with these times, and a cue of one minute to 62 s behind them."""
+    if form == "ass":
+        events = "[Events]\nFormat: Layer, Start, End, Text\n"
+        return f"{events}Dialogue: 0,{times},Hi\nDialogue: 0,0:01:00.00,0:01:02.00,Bye\n"
+    head, mark = ("WEBVTT\n\n", ".") if form == "vtt" else ("", ",")
+    end = f"00:01:00{mark}000 --> 00:01:02{mark}000\nBye\n"
+    return f"{head}1\n{times}\nHi\n\n2\n{end}"
+
+
+@pytest.mark.parametrize(
+    ("form", "times", "start", "end"),
+    [
+        ("srt", "00:00:06 --> 00:00:09", 6, 9),
+        ("srt", "00:00:06, 500 --> 00:00:09, 000", 6.5, 9),
+        ("srt", "00:00: 6,500  -->00:00:09 ,000", 6.5, 9),
+        ("srt", "-00:00:01,000 --> 00:00:04,000", -1, 4),
+        ("srt", "0:0:6,500 --> 0:0:9,000 X1:10 X2:20", 6.5, 9),
+        ("srt", "00:06 --> 00:09", 6, 9),
+        ("srt", "100:00:06,500 --> 100:00:09,000", 360_006.5, 360_009),
+        # Some players count milliseconds (6.005 to 9.5 s and 7.234 to 9.012 s by FFmpeg).
+        ("srt", "00:00:06,5 --> 00:00:09,5", 6.005, 9.5),
+        ("srt", "00:00:06,1234 --> 00:00:09,12", 6.1234, 9.12),
+        ("srt", "00:00:09,500 --> 00:00:06,500", 9.5, 60),  # until the next cue, by FFmpeg
+        ("srt", "00:00:09,500 --> 00:00:09,500", 9.5, 60),
+        ("srt", "00:01:10,000 --> 00:01:10,000", 70, math.inf),
+        ("vtt", "00:06 --> 00:09", 6, 9),
+        ("vtt", "00:00:06. 500 --> 00:00:09. 000 align:start", 6.5, 9),
+        ("vtt", "-00:01.000 --> 00:04.000", -1, 4),
+        ("ass", "0:00:06,0:00:09", 6, 9),
+        ("ass", "-0:00:01.00,0:00:04.00", -1, 4),
+        ("ass", "0:00: 6.00, 0:00:09.00", 6, 9),
+        ("ass", "0:00:06:50,0:00:09:50", 6.5, 9.5),
+        ("ass", "0:00:06.500,0:00:09.500", 6.5, 14),  # FFmpeg: 500 hundredths
+        ("ass", "0:00:09.00,0:00:06.00", 9, 60),
+    ],
+)
+def test_sloppy_times_are_read_as_players_read_them(
+    tmp_path: Path, form: SubtitleFormat, times: str, start: float, end: float
+) -> None:
+    file = read_subtitles(put(tmp_path, block(times, form).encode(), form))
+    assert file.taken[0] == pytest.approx((start, end))
+    assert file.taken[1] == (60, 62)
+
+
+@pytest.mark.parametrize(
+    ("form", "times", "number"),
+    [
+        ("srt", "go --> there", 2),
+        ("srt", "00:00:06:500 --> 00:00:09:500", 2),
+        ("srt", "00:00:06,500 --> 00:00:09:500", 2),
+        ("srt", "00:00:06;500 --> 00:00:09;500", 2),
+        ("srt", "00:00:-6,500 --> 00:00:09,500", 2),
+        ("srt", "00:00:06,500 -->", 2),
+        ("srt", f"00:00:{'9' * 5000},500 --> 00:00:09,500", 2),
+        ("vtt", "6.500 --> 9.500", 4),
+        ("ass", "soon,later", 3),
+        ("ass", "0:00:06.00", 3),
+    ],
+)
+def test_times_that_cannot_be_read_are_refused_by_line(
+    tmp_path: Path, form: SubtitleFormat, times: str, number: int
+) -> None:
+    path = put(tmp_path, block(times, form).encode(), form)
+    with pytest.raises(AuricleError, match=rf"film\.{form}, line {number}: .*correct or delete"):
+        read_subtitles(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 00:00:20,000 --> 00:00:30,000",
+        "00:00:20,000 -> 00:00:30,000",
+        "00:00:20,000 00:00:30,000",
+    ],
+)
+def test_times_that_only_pysubs2_reads_are_taken_and_not_torn(tmp_path: Path, line: str) -> None:
+    """Other players show such a line as text of the cue before it."""
+    text = f"1\n00:00:01,000 --> 00:00:02,000\nHello\n{line}\nyou\n\n"
+    file = read_subtitles(put(tmp_path, text.encode(), "srt"))
+    assert sorted(file.taken) == [(1, 2), (20, 30)]
+    assert text in merge_cues(file, [Cue(5, 7, "[bell]"), Cue(40, 42, "[siren]")]).decode()
+
+
+def test_text_right_before_times_stays_with_its_cue(tmp_path: Path) -> None:
+    """Only a number, or in WebVTT a line behind an empty one, belongs to the times."""
+    first, second = "00:00:01.000 --> 00:00:02.000\nHello\nyou\n", "00:00:10.000 --> 00:00:12.000\n"
+    for form, head in (("srt", ""), ("vtt", "WEBVTT\n\n")):
+        text = head + first + second + "Bye\n"
+        file = read_subtitles(put(tmp_path, text.encode(), form))
+        merged = merge_cues(file, [Cue(4, 6, "[bell]")]).decode()
+        assert f"{first}\n" in merged
+        assert merged.endswith(f"[bell]\n\n{second}Bye\n")
+
+
+def test_ass_cues_outside_their_section_are_taken(tmp_path: Path) -> None:
+    """FFmpeg and pysubs2 show them."""
+    text = ASS + "Dialogue: 0,0:00:20.00,0:00:30.00,Default,,0,0,0,,late\n"
+    assert (20, 30) in read_subtitles(put(tmp_path, text.encode(), "ass")).taken

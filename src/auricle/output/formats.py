@@ -1,5 +1,13 @@
-"""The output formats: their names, and how subtitles write a cue."""
+"""The output formats: their names, and how subtitles write cues and read times.
 
+Programs disagree about sloppy times. To FFmpeg the fraction is a count of milliseconds (of
+hundredths in ASS), so that `6,5` is 6.005 s; to others it is a decimal fraction, 6.5 s. FFmpeg and
+pysubs2 drop the sign of a negative time that others obey. A span covers all readings.
+"""
+
+import math
+import re
+from dataclasses import dataclass
 from typing import Literal
 
 TableFormat = Literal["text", "jsonl", "csv", "tsv"]
@@ -56,3 +64,78 @@ def without_markup(text: str, form: SubtitleFormat) -> str:
     for mark, instead in MARKUP[form].items():
         text = text.replace(mark, instead)
     return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+_BLANKS = r"[^\S\r\n]*+"  # possessive: a long line of blanks stays cheap
+_NUMBER = rf"{_BLANKS}(\d{{1,9}}){_BLANKS}"
+
+
+def _clock(marks: str) -> str:
+    """A pattern of sign, hours, minutes, seconds and fraction, which follows one of the marks."""
+    return rf"{_BLANKS}([-+]?)(?:{_NUMBER}:)?{_NUMBER}:{_NUMBER}(?:[{marks}]{_NUMBER})?"
+
+
+# What follows the times may be a position, but no part of a number.
+_LINE_OF_TIMES = re.compile(rf"{_clock('.,')}-->{_clock('.,')}(?![.,:]?\d)")
+_ASS_TIME = re.compile(_clock(".,:;"))
+_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Span:
+    """The seconds in which a cue may be shown, by any reading of its times."""
+
+    start: float
+    end: float  # infinite if a reading does not end after its start
+
+
+def span_of_line(line: str) -> Span | None:
+    """The span of a line `time --> time` of SubRip or WebVTT; None if it is no such line."""
+    match = _LINE_OF_TIMES.match(line)
+    if match is None:
+        return None
+    groups = match.groups()
+    unit = 0.001
+    return _span(_readings(groups[:_GROUPS], unit), _readings(groups[_GROUPS:], unit))
+
+
+def span_of_fields(start: str, end: str) -> Span | None:
+    """The span of the fields Start and End of ASS; None if one is no time."""
+    first, last = _ASS_TIME.fullmatch(start), _ASS_TIME.fullmatch(end)
+    if first is None or last is None:
+        return None
+    unit = 0.01
+    return _span(_readings(first.groups(), unit), _readings(last.groups(), unit))
+
+
+def stray_span(line: str, form: SubtitleFormat) -> Span | None:
+    """The span of a line that pysubs2 alone takes for times: two times anywhere in it."""
+    from pysubs2.formats.subrip import SubripFormat
+    from pysubs2.formats.webvtt import WebVTTFormat
+
+    reader = WebVTTFormat if form == "vtt" else SubripFormat
+    stamps = reader.TIMESTAMP.findall(line)
+    if len(stamps) != 2:
+        return None
+    start, end = (reader.timestamp_to_ms(stamp) / 1000 for stamp in stamps)
+    return _span([start], [end])
+
+
+def _readings(groups: tuple[str | None, ...], unit: float) -> list[float]:
+    """The seconds that a time may mean, in one order for all times.
+
+    Args:
+        groups: sign, hours, minutes, seconds and fraction.
+        unit: seconds that one means in a fraction that is a count.
+    """
+    sign, hours, minutes, seconds, fraction = groups
+    whole = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
+    decimal = whole + float(f"0.{fraction or 0}")
+    counted = whole + round(int(fraction or 0) * unit, 3)
+    factor = -1 if sign == "-" else 1
+    return [decimal, counted, factor * decimal, factor * counted]
+
+
+def _span(starts: list[float], ends: list[float]) -> Span:
+    ordered = all(end > start for start, end in zip(starts, ends, strict=True))
+    return Span(min(starts), max(ends) if ordered else math.inf)

@@ -7,39 +7,51 @@ whose line Format names the columns. An existing file stays as it is, byte for b
 
 import bisect
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from auricle.errors import AuricleError
 from auricle.output.formats import (
     SUBTITLE_HEADS,
+    Span,
     SubtitleFormat,
     cue_block,
+    span_of_fields,
+    span_of_line,
+    stray_span,
     timestamp,
     without_markup,
 )
 from auricle.subtitles.cues import Cue
 
 FORMS: tuple[SubtitleFormat, ...] = ("srt", "vtt", "ass")
-LARGEST = 64 << 20  # bytes of a file that is read
+MAX_BYTES = 64 << 20  # of a file to merge with
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
-_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
-_TIMES = re.compile(rf"[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}(?=\s|$)")
-_CLOCK = re.compile(rf"\s*{_TIME}\s*")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+
+
+class _UnreadableTimesError(Exception):
+    """A line that looks like the times of a cue, but cannot be read as such."""
+
+    def __init__(self, number: int, line: str) -> None:
+        super().__init__(
+            f"line {number}: {line.strip()[:60]!r} has no times that can be read; "
+            "correct or delete it"
+        )
 
 
 @dataclass(frozen=True)
 class Existing:
-    """A cue of an existing file."""
+    """A cue of an existing file, and the time in which players may show it."""
 
     start: float  # seconds
-    end: float
+    end: float  # infinite if nothing ends the cue
     first: int  # where it begins in the text
-    behind: int  # where another may begin behind it
+    behind: int  # where the next cue may begin
 
 
 @dataclass(frozen=True)
@@ -47,19 +59,20 @@ class SubtitleFile:
     """An existing file."""
 
     form: SubtitleFormat
-    mark: bytes  # that says its encoding
+    mark: bytes  # the byte order mark
     encoding: str
     text: str
     cues: tuple[Existing, ...]
+    strays: tuple[Span, ...] = ()  # times amid the text, which pysubs2 takes for cues
 
     @property
     def taken(self) -> list[tuple[float, float]]:
-        """The times at which something is shown, (start, end) in seconds."""
-        return [(cue.start, cue.end) for cue in self.cues]
+        """The times in which players may show something, (start, end) in seconds."""
+        return [(shown.start, shown.end) for shown in (*self.cues, *self.strays)]
 
 
 def form_of(path: Path) -> SubtitleFormat:
-    """The format that the ending of a name says.
+    """The format of a file by the ending of its name.
 
     Raises:
         AuricleError: the ending is unknown.
@@ -76,18 +89,21 @@ def read_subtitles(path: Path) -> SubtitleFile:
     """Reads a file into which cues will be merged.
 
     Raises:
-        AuricleError: it cannot be read, or holds no cue of its format.
+        AuricleError: it cannot be read, holds no cue of its format, or a line looks like the times
+            of a cue and cannot be read as such.
     """
     form = form_of(path)
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise AuricleError(
-            f"{path}: cannot be read ({error.strerror}); wanted a subtitle file"
+            f"{path}: cannot be read ({error.strerror}); expected a subtitle file"
         ) from None
-    if len(content) > LARGEST:
-        raise AuricleError(f"{path}: is larger than {LARGEST >> 20} MiB; wanted a subtitle file")
+    if len(content) > MAX_BYTES:
+        raise AuricleError(
+            f"{path}: is larger than {MAX_BYTES >> 20} MiB; expected a subtitle file"
+        )
     mark, encoding = next(
         ((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8")
     )
@@ -96,12 +112,15 @@ def read_subtitles(path: Path) -> SubtitleFile:
     except UnicodeDecodeError:
         # Every byte is a character of Latin-1 and comes back as it was, whatever it means.
         mark, encoding, text = b"", "latin-1", content.decode("latin-1")
-    cues = tuple(_ass_cues(text) if form == "ass" else _block_cues(text, form))
+    try:
+        cues, strays = (_ass_cues(text), []) if form == "ass" else _block_cues(text, form)
+    except _UnreadableTimesError as error:
+        raise AuricleError(f"{path}, {error}") from None
     if not cues:
         raise AuricleError(
-            f"{path}: holds no cue of {form}; wanted a file whose cues ours come between"
+            f"{path}: holds no cue of {form}; expected a subtitle file with at least one"
         )
-    return SubtitleFile(form, mark, encoding, text, cues)
+    return SubtitleFile(form, mark, encoding, text, tuple(_ended(cues)), tuple(strays))
 
 
 def write_cues(cues: Iterable[Cue], form: SubtitleFormat) -> bytes:
@@ -147,29 +166,54 @@ def _joint(before: str, newline: str, form: SubtitleFormat) -> str:
     return "" if ended and form == "ass" else newline * (2 - ended if form != "ass" else 1)
 
 
-def _block_cues(text: str, form: SubtitleFormat) -> Iterator[Existing]:
-    """The cues of SubRip and WebVTT."""
+def _block_cues(text: str, form: SubtitleFormat) -> tuple[list[Existing], list[Span]]:
+    """The cues of SubRip and WebVTT, and times amid the text that pysubs2 takes for cues.
+
+    Raises:
+        _UnreadableTimesError: a line has an arrow and no times that can be read.
+    """
     lines = [match.span() for match in _LINE.finditer(text)]
     places = [*(first for first, _ in lines), len(text)]
     empty = [not text[first:last].strip() for first, last in lines]
-    times = [
-        (at, match)
-        for at, (first, last) in enumerate(lines)
-        if (match := _TIMES.match(text[first:last]))
-    ]
-    # A number or a name stands right before the times.
-    heads = [at - 1 if at and not empty[at - 1] else at for at, _ in times]
+    times: list[tuple[int, Span]] = []
+    strays: list[Span] = []
+    for at, (first, last) in enumerate(lines):
+        line = text[first:last]
+        if span := span_of_line(line):
+            times.append((at, span))
+        elif stray := stray_span(line, form):
+            strays.append(stray)
+        elif "-->" in line:
+            raise _UnreadableTimesError(at + 1, line)
+
+    def is_head(at: int) -> bool:
+        """Whether a line before times is their number or name, and not the text of a cue."""
+        if form == "srt":
+            return at >= 0 and text[places[at] : places[at + 1]].strip().isdecimal()
+        return at >= 1 and not empty[at] and empty[at - 1]
+
+    heads = [at - 1 if is_head(at - 1) else at for at, _ in times]
     following_heads = [*heads, len(lines)][1:]
-    for (at, match), head, following in zip(times, heads, following_heads, strict=True):
+    cues: list[Existing] = []
+    for (at, span), head, following in zip(times, heads, following_heads, strict=True):
         behind = following
         if form == "vtt":
             # Notes may follow a cue, which an empty line ends. In SubRip nothing does, and sloppy
             # texts hold empty lines.
             behind = next((line for line in range(at, following) if empty[line]), following)
             behind = next((line for line in range(behind, following) if not empty[line]), following)
-        yield Existing(
-            _seconds(match.groups()[:4]), _seconds(match.groups()[4:]), places[head], places[behind]
-        )
+        cues.append(Existing(span.start, span.end, places[head], places[behind]))
+    return cues, strays
+
+
+def _ended(cues: Sequence[Existing]) -> Iterator[Existing]:
+    """The same cues. One without an end lasts until the next one starts, as FFmpeg shows it."""
+    starts = sorted(cue.start for cue in cues)
+    for cue in cues:
+        if math.isinf(cue.end):
+            after = bisect.bisect_right(starts, cue.start)
+            cue = replace(cue, end=starts[after] if after < len(starts) else math.inf)
+        yield cue
 
 
 def _writer(file: SubtitleFile) -> Callable[[Cue], str]:
@@ -193,18 +237,25 @@ def _block_writer(file: SubtitleFile) -> Callable[[Cue], str]:
     return write
 
 
-def _ass_cues(text: str) -> Iterator[Existing]:
-    """The lines `Dialogue` of Advanced SubStation Alpha, and of SubStation Alpha."""
+def _ass_cues(text: str) -> list[Existing]:
+    """The lines `Dialogue` of Advanced SubStation Alpha, and of SubStation Alpha.
+
+    FFmpeg and pysubs2 show them in any section.
+
+    Raises:
+        _UnreadableTimesError: the times of a line cannot be read.
+    """
     columns = _columns(text)
-    for section, match in _ass_lines(text):
-        kind, _, rest = match[0].partition(":")
-        if section == "events" and kind.strip().lower() == "dialogue":
+    cues: list[Existing] = []
+    for number, match in enumerate(_LINE.finditer(text), 1):
+        kind, colon, rest = match[0].partition(":")
+        if colon and kind.strip().lower() == "dialogue":
             values = dict(zip(columns, rest.split(",", len(columns) - 1), strict=False))
-            clocks = [_CLOCK.fullmatch(values.get(name, "")) for name in ("start", "end")]
-            if clocks[0] and clocks[1]:
-                yield Existing(
-                    _seconds(clocks[0].groups()), _seconds(clocks[1].groups()), *match.span()
-                )
+            span = span_of_fields(values.get("start", ""), values.get("end", ""))
+            if span is None:
+                raise _UnreadableTimesError(number, match[0])
+            cues.append(Existing(span.start, span.end, *match.span()))
+    return cues
 
 
 def _ass_writer(text: str) -> Callable[[Cue], str]:
@@ -259,10 +310,3 @@ def _columns(text: str) -> list[str]:
         "effect",
         "text",
     ]
-
-
-def _seconds(clock: Sequence[str | None]) -> float:
-    hours, minutes, seconds, fraction = clock
-    return (
-        int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0) + float(f"0.{fraction}")
-    )
