@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event
-from auricle.subtitles.cues import GAP, LEFT, LINE, LONGEST, SHORTEST, SPEED, Cue, CueOptions, cues
+from auricle.subtitles.cues import (
+    GAP_SECONDS,
+    MAX_CHARACTERS_PER_SECOND,
+    MAX_LINE_CHARACTERS,
+    MAX_SECONDS,
+    MIN_SECONDS,
+    MIN_SECONDS_LEFT,
+    Cue,
+    CueOptions,
+    cues,
+)
 
 CAPTIONS = (
     "A dog barks.",
@@ -57,17 +67,20 @@ def test_conventions_hold(
     found = shown(*events, options=options, taken=stretches)
     for cue in found:
         seconds, lines = cue.end - cue.start, cue.text.split("\n")
-        assert SHORTEST - 1e-6 <= seconds <= LONGEST + 1e-6
-        assert len(cue.text) / seconds <= SPEED + 1e-6
+        assert MIN_SECONDS - 1e-6 <= seconds <= MAX_SECONDS + 1e-6
+        assert len(cue.text) / seconds <= MAX_CHARACTERS_PER_SECOND + 1e-6
         assert len(lines) <= 2
-        assert all(0 < len(line) <= LINE for line in lines)
+        assert all(0 < len(line) <= MAX_LINE_CHARACTERS for line in lines)
         assert all(
-            cue.end <= start - GAP + 1e-6 or cue.start >= end + GAP - 1e-6
+            cue.end <= start - GAP_SECONDS + 1e-6 or cue.start >= end + GAP_SECONDS - 1e-6
             for start, end in stretches
         )
         # It is shown while it is heard, or begins to be.
-        assert any(e.start - 1e-6 <= cue.start <= max(e.start, e.end - LEFT) + 1e-6 for e in events)
-    assert all(before.end + GAP <= after.start + 1e-6 for before, after in pairwise(found))
+        assert any(
+            e.start - 1e-6 <= cue.start <= max(e.start, e.end - MIN_SECONDS_LEFT) + 1e-6
+            for e in events
+        )
+    assert all(before.end + GAP_SECONDS <= after.start + 1e-6 for before, after in pairwise(found))
 
 
 def test_a_label_is_in_brackets_and_a_sentence_is_not() -> None:
@@ -101,7 +114,7 @@ def test_what_goes_on_is_not_said_again() -> None:
 
 def test_what_is_taken_comes_first() -> None:
     (cue,) = shown(event(1, 9), taken=((0, 2), (3, 4), (8, 12)))
-    assert (cue.start, cue.end) == pytest.approx((4 + GAP, 8 - GAP))
+    assert (cue.start, cue.end) == pytest.approx((4 + GAP_SECONDS, 8 - GAP_SECONDS))
     assert shown(event(1, 9), taken=((0, 20),)) == []
 
 
@@ -126,3 +139,11 @@ def test_rows_that_are_not_final_are_passed_over() -> None:
         Cue(0, 5, "[dog barking]")
     ]
     assert math.isfinite(shown(event(0, 5))[0].end)
+
+
+def test_cues_stay_clear_of_cues_without_an_end_or_before_zero() -> None:
+    rows = [event(0, 8), event(8, 20, "Music plays."), event(20, 40, "A woman talks.")]
+    found = shown(*rows, taken=((-5, -1), (-1, 4), (16, math.inf)))
+    assert len(found) == 2
+    assert found[0].start >= 4
+    assert found[-1].end <= 16

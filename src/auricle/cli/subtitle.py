@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CueStyle(StrEnum):
-    """What cues say."""
+    """The texts of cues."""
 
     label = "label"
     sentence = "sentence"
@@ -89,7 +89,7 @@ def subtitle(
         auricle subtitle film.mkv -o film.srt --alert "glass breaking"
     """
     from auricle.captioning.captioner import load
-    from auricle.subtitles.cues import CONFIDENCE, CueOptions, cues
+    from auricle.subtitles.cues import MIN_CONFIDENCE, CueOptions, cues
     from auricle.subtitles.files import form_of, merge_cues, read_subtitles, write_cues
 
     existing = None if merge is None else read_subtitles(merge)
@@ -98,14 +98,13 @@ def subtitle(
         forms.add(form)
     if len(forms) > 1:
         raise AuricleError(
-            f"{' and '.join(sorted(forms))}: --output, --merge and --format are wanted of one "
-            f"format"
+            f"{' and '.join(sorted(forms))}: --output, --merge and --format must be of one format"
         )
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
     written: SubtitleFormat = forms.pop() if forms else "srt"
     options = CueOptions(
-        style.value, speech, music, CONFIDENCE if confidence is None else confidence
+        style.value, speech, music, MIN_CONFIDENCE if confidence is None else confidence
     )
 
     captioner = load(checkpoint)
@@ -118,13 +117,13 @@ def subtitle(
         if output is not None:
             print(f"{output}: {len(found)} cues", file=sys.stderr)
     for error in failed:
-        raise AuricleError(f"{error}{'; what was heard before is subtitled' if found else ''}")
+        raise AuricleError(f"{error}{'; the sound before it is subtitled' if found else ''}")
 
 
 def _chunks(
     film: str, rate: int, track: int | None, failed: list[AudioError]
 ) -> Iterator["np.ndarray"]:
-    """The film's sound, with progress on a terminal; damage ends it and is added to `failed`."""
+    """Yields the film's sound and shows progress; an error ends it and is added to `failed`."""
     from auricle.sound.container import declared_seconds
     from auricle.sound.decode import stream_audio
 
@@ -144,7 +143,7 @@ def _events(
     watch: "Watch | None",
     tell: Callable[["Fields"], None],
 ) -> Iterator["Event"]:
-    """What is heard; alerts are told on the way."""
+    """Yields the events of the sound, and reports alerts as they occur."""
     from auricle.alerts.watch import alert_fields
     from auricle.captioning.segmenter import Segmenter
     from auricle.output.formats import clock
@@ -166,7 +165,7 @@ def _events(
 
 @contextlib.contextmanager
 def _progress(seconds: float | None) -> Iterator[Callable[[float], None]]:
-    """What is told how many more seconds were heard, and shows it on a terminal."""
+    """Gives a function that takes the seconds just heard; on a terminal it moves a bar."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -186,7 +185,7 @@ def _progress(seconds: float | None) -> Iterator[Callable[[float], None]]:
 
 
 def _write(content: bytes, output: Path | None) -> None:
-    """To standard output, or to the file, whole or not at all."""
+    """Writes to standard output, or to the file: all of it or nothing."""
     if output is None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

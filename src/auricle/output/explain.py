@@ -34,10 +34,10 @@ def explain(
 ) -> Caption:
     """Captions a sound, and draws where the decoder attended as it said each word.
 
-    Above is the log-mel spectrogram; below a row for each word, the attention to each moment as a
-    share of the row's largest. Where tags guide the decoder, their probabilities stand at the upper
-    right, and beside each word how much of its attention went to them instead of the sound.
-    Attention is the mean over layers and heads.
+    The upper panel is the log-mel spectrogram. The lower panel has a row for each word: its
+    attention to each moment, as a share of the row's largest. If tags guide the decoder, the
+    upper right shows their probabilities, and each word is followed by the share of its attention
+    that went to them instead of the sound. Attention is the mean over layers and heads.
 
     Args:
         captioner: what captions.

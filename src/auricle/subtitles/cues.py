@@ -1,4 +1,4 @@
-"""Events as cues: what is shown when, for how long, in how many lines.
+"""Turns events into cues: their texts, times and lines.
 
     events -> texts, the longest first -> cues of one to seven seconds, long enough to be read
 
@@ -16,15 +16,15 @@ from typing import Literal
 from auricle.captioning.segmenter import Event
 from auricle.subtitles.wording import phrases
 
-SHORTEST, LONGEST = 1.0, 7.0  # seconds that a cue is shown
-SPEED = 17.0  # characters a second
-LINE = 42  # characters, of which there are at most two
-GAP = 0.084  # seconds between two cues: two frames of a film
-SAID = 10.0  # seconds after a cue in which its text is not shown again,
-JOINED = 2.0  # and in which it goes on
-LEFT = 0.5  # seconds of a sound that must be left where its cue begins late
-PHRASES = 3  # of a cue
-CONFIDENCE = 0.25  # of an event under which it is not shown
+MIN_SECONDS, MAX_SECONDS = 1.0, 7.0  # how long a cue is shown
+MAX_CHARACTERS_PER_SECOND = 17.0
+MAX_LINE_CHARACTERS = 42  # a cue has at most two lines
+GAP_SECONDS = 0.084  # between two cues: two frames of a film
+REPEAT_AFTER_SECONDS = 10.0  # after a cue, until its text may be shown again
+JOIN_WITHIN_SECONDS = 2.0  # an equal text within this time after a cue extends the cue instead
+MIN_SECONDS_LEFT = 0.5  # of a sound that remain when its cue begins late
+MAX_PHRASES = 3  # in a cue
+MIN_CONFIDENCE = 0.25  # less certain events are not shown
 
 Style = Literal["label", "sentence"]
 
@@ -40,12 +40,12 @@ class Cue:
 
 @dataclass(frozen=True)
 class CueOptions:
-    """What is shown of what is heard."""
+    """Options that choose the events and texts to show."""
 
     style: Style = "label"  # "[dog barking]", or the caption as it is
     speech: bool = True
     music: bool = True
-    confidence: float = CONFIDENCE  # the least that an event is shown at
+    confidence: float = MIN_CONFIDENCE  # less certain events are not shown
 
 
 def cues(
@@ -53,21 +53,20 @@ def cues(
     options: CueOptions = CueOptions(),
     taken: Iterable[tuple[float, float]] = (),
 ) -> Iterator[Cue]:
-    """The cues of events that follow each other, by time, in constant memory.
+    """Yields the cues of consecutive events by time, in constant memory.
 
     Args:
-        events: rows that are not final are passed over.
-        options: what is shown.
-        taken: stretches in which something else is shown, (start, end) in seconds; cues come only
-            between them.
+        events: only final rows count.
+        options: choose the events and texts to show.
+        taken: times in which other cues are shown, (start, end) in seconds. Cues stay between them.
     """
     gaps, gap = _gaps(taken), 0
     final = (event for event in events if event.state == "end")
-    held: Cue | None = None  # it may be shown longer, or end for the next one
+    held: Cue | None = None  # the next event may extend or shorten it
     for event, following in itertools.pairwise(itertools.chain(final, [None])):
         assert event is not None
-        after = math.inf if following is None else following.start - GAP
-        latest = max(event.start, event.end - LEFT)
+        after = math.inf if following is None else following.start - GAP_SECONDS
+        latest = max(event.start, event.end - MIN_SECONDS_LEFT)
         texts = _texts(event, options)
         while gaps[gap][1] <= event.start:
             gap += 1
@@ -75,26 +74,28 @@ def cues(
             start = max(event.start, first)
             if start > latest:
                 break
-            if held is not None and held.text in texts and start - held.end < SAID:
-                if first <= held.start and start - held.end < JOINED:
+            if held is not None and held.text in texts and start - held.end < REPEAT_AFTER_SECONDS:
+                if first <= held.start and start - held.end < JOIN_WITHIN_SECONDS:
                     held = replace(
-                        held, end=max(held.end, min(event.end, last, held.start + LONGEST))
+                        held, end=max(held.end, min(event.end, last, held.start + MAX_SECONDS))
                     )
                 break
-            # What is shown makes room once it could be read; until then it stays.
+            # The held cue stays until it could be read, and then makes room.
             read = (
-                -GAP
+                -GAP_SECONDS
                 if held is None
-                else min(held.end, max(held.start + _needed(held.text), start - GAP))
+                else min(held.end, max(held.start + _needed(held.text), start - GAP_SECONDS))
             )
-            start = max(start, read + GAP)
+            start = max(start, read + GAP_SECONDS)
             text = _fitting(texts, min(after, last) - start, last - start)
             if text is None or start > latest:
                 continue
             if held is not None:
                 yield replace(held, end=read)
             held = Cue(
-                start, min(last, max(start + _needed(text), min(event.end, start + LONGEST))), text
+                start,
+                min(last, max(start + _needed(text), min(event.end, start + MAX_SECONDS))),
+                text,
             )
             break
     if held is not None:
@@ -102,17 +103,17 @@ def cues(
 
 
 def _gaps(taken: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What lies between stretches, (start, end) in seconds; the last has no end."""
+    """The gaps between the taken times, (start, end) in seconds; the last one has no end."""
     gaps, free = [], 0.0
     for start, end in sorted(taken):
-        if start - GAP > free:
-            gaps.append((free, start - GAP))
-        free = max(free, end + GAP)
+        if start - GAP_SECONDS > free:
+            gaps.append((free, start - GAP_SECONDS))
+        free = max(free, end + GAP_SECONDS)
     return [*gaps, (free, math.inf)]
 
 
 def _texts(event: Event, options: CueOptions) -> list[str]:
-    """What may be shown of an event, the longest first; nothing where it is not to be shown."""
+    """The texts that can show an event, the longest first; none if the options leave it out."""
     if event.confidence is not None and event.confidence < options.confidence:
         return []
     found = phrases(event.caption, event.tags)
@@ -121,13 +122,15 @@ def _texts(event: Event, options: CueOptions) -> list[str]:
     ]
     if not shown:
         return []
-    labels = [f"[{', '.join(shown[:count])}]" for count in range(min(len(shown), PHRASES), 0, -1)]
+    labels = [
+        f"[{', '.join(shown[:count])}]" for count in range(min(len(shown), MAX_PHRASES), 0, -1)
+    ]
     texts = [event.caption, *labels] if options.style == "sentence" else labels
     return [text for text in map(_wrapped, texts) if text is not None]
 
 
 def _fitting(texts: Sequence[str], wished: float, most: float) -> str | None:
-    """The longest text that fits the wished seconds, else the shortest if it fits the most."""
+    """The longest text that fits `wished` seconds, else the shortest if it fits `most` seconds."""
     for text in texts:
         if _needed(text) <= wished:
             return text
@@ -135,17 +138,21 @@ def _fitting(texts: Sequence[str], wished: float, most: float) -> str | None:
 
 
 def _needed(text: str) -> float:
-    """Seconds that a text must be shown to be read."""
-    return max(SHORTEST, len(text) / SPEED)
+    """The seconds that a viewer needs to read a text."""
+    return max(MIN_SECONDS, len(text) / MAX_CHARACTERS_PER_SECOND)
 
 
 def _wrapped(text: str) -> str | None:
-    """The text in at most two lines of similar length; None if it is too long."""
-    if len(text) <= LINE:
+    """Breaks a text into at most two lines of similar length; None if it is too long."""
+    if len(text) <= MAX_LINE_CHARACTERS:
         return text
     spaces = [at for at, character in enumerate(text) if character == " "]
-    fitting = [at for at in spaces if at <= LINE and len(text) - at - 1 <= LINE]
-    if not fitting or _needed(text) > LONGEST:
+    fitting = [
+        at
+        for at in spaces
+        if at <= MAX_LINE_CHARACTERS and len(text) - at - 1 <= MAX_LINE_CHARACTERS
+    ]
+    if not fitting or _needed(text) > MAX_SECONDS:
         return None
     at = min(fitting, key=lambda place: abs(2 * place - len(text)))
     return f"{text[:at]}\n{text[at + 1 :]}"

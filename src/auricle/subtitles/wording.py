@@ -244,7 +244,7 @@ def _ing(base: str) -> str:
 
 
 def _doubled(base: str) -> str:
-    """What a verb is before an ending that begins with a vowel: "hum" is "humm"."""
+    """The form of a verb before an ending with a vowel: "hum" becomes "humm"."""
     short = re.fullmatch(r"(?:.*-)?[^aeiou]*(?:qu)?[aeiouy][^aeiouwxy]", base)
     return base + base[-1] if short or base == "begin" else base
 
