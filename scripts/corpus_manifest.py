@@ -2,8 +2,10 @@
 
     python scripts/corpus_manifest.py ../shared/corpus data/embedded --attribution ATTRIBUTION.csv
     python scripts/corpus_manifest.py ../shared/corpus data/heldout --heldout
+    python scripts/corpus_manifest.py ../shared/corpus data/free --heldout --free
 
-    captions.csv   the captions of Clotho's development and validation and AudioCaps' training split
+    captions.csv   captions without sound and their sources: Clotho's development and validation,
+                   AudioCaps' training split, and our sentences for the classes
     sounds.csv     the manifest; its splits:
         train                       what is learnt from: recordings with labels or captions, and
         made sounds label_valid, made_valid     sounds to select by: recordings and parameters that
@@ -14,7 +16,8 @@
 A sound that has only a label gets captions of captions.csv that name it: those that fit the label
 and the sound's own AudioSet tags best, by the cosine of sentence embeddings. Rarer labels get more
 of them, since a training visits a sound once for each. With --heldout nothing is learnt of a
-recording that people captioned, nor of what they said.
+recording that people captioned, nor of what they said. With --free, only recordings whose own
+licence is CC0, public domain or CC BY are learnt from, and no captions of Clotho.
 """
 
 import csv
@@ -30,12 +33,16 @@ from rich.console import Console
 from rich.table import Table
 
 from auricle.checkpoint.vocabulary import words
+from auricle.planning.classes import SoundClasses
 from auricle.training.tags import read_class_names
 from fitting_captions import MOST_CAPTIONS, Row, fitting_captions, key
 from made_sounds import made_sounds, write_sound
 
 # our words, for labels that few captions name
 OWN_SENTENCES = Path(__file__).with_name("label_sentences.csv")
+CLASS_SENTENCES = Path(__file__).with_name("class_sentences.toml")
+# Licences of recordings that anyone may use, also in products.
+FREE_LICENCES = ("cc0", "cc by", "cc-by", "public domain")
 COLUMNS = (
     "file",
     "split",
@@ -51,19 +58,28 @@ def main(
     heldout: Annotated[
         bool, typer.Option(help="Learn nothing of the recordings that people captioned.")
     ] = False,
+    free: Annotated[
+        bool, typer.Option(help="Learn only from what anyone may use, also in products.")
+    ] = False,
     attribution: Annotated[
         Path | None, typer.Option(help="Where to list the recordings learnt from.")
     ] = None,
 ) -> None:
     """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
-    rows = wanted_rows(corpus, heldout)
-    captions = read_captions(corpus, rows, heldout)
-    described = describe(corpus, rows, captions)
+    rows = wanted_rows(corpus, heldout, free)
+    sources = read_captions(corpus, rows, heldout, free)
+    described = describe(corpus, rows, list(sources))
     # What sounds are selected by is not learnt from, be it without its sound.
     selected_by = {
         key(text) for row, texts in described if row["split"] == "label_valid" for text in texts
     }
-    captions = [text for text in captions if key(text) not in selected_by]
+    captions = [
+        {"caption": text, "source": source}
+        for text, source in sources.items()
+        if key(text) not in selected_by
+    ]
+    for sound_class in SoundClasses.read_toml(CLASS_SENTENCES).classes:
+        captions += [{"caption": text, "source": "ours"} for text in sound_class.sentences]
     manifest = [
         manifest_row(
             os.path.relpath(corpus / row["file"], folder),
@@ -79,17 +95,17 @@ def main(
         name = write_sound(sound, folder / "made").relative_to(folder).as_posix()
         manifest.append(manifest_row(name, sound.split, sound.label, sound.name, sound.captions))
     write_csv(folder / "sounds.csv", manifest)
-    write_csv(folder / "captions.csv", [{"caption": text} for text in captions])
+    write_csv(folder / "captions.csv", captions)
     if attribution:
         write_csv(attribution, attribution_rows(row for row in rows if row["split"] == "train"))
     print_summary(manifest, len(captions))
 
 
-def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
-    """The metadata of all sounds; those to learn from have the split `train`.
+def wanted_rows(corpus: Path, heldout: bool, free: bool = False) -> list[Row]:
+    """Returns the metadata of all sounds; those to learn from have the split `train`.
 
     Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and
-    sounds to learn from whose licence forbids it or is not known.
+    sounds to learn from whose licence forbids it or is not known, or with `free` is not free.
     """
     rows = read_csv(corpus / "metadata.csv")
     scored = ("human_train", "human_valid", "human_weak") if heldout else ("human_valid",)
@@ -103,6 +119,7 @@ def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
             forbidden = any(
                 word in row["clip_licence"].lower() for word in ("sampling+", "unknown")
             )
+            forbidden |= free and not is_free(row)
             if forbidden or row["fsid"] in recordings or row["clotho_file"] in excluded:
                 continue
             row["split"] = "train"
@@ -110,33 +127,45 @@ def wanted_rows(corpus: Path, heldout: bool) -> list[Row]:
     return wanted
 
 
+def is_free(row: Row) -> bool:
+    """Returns whether anyone may use a recording, by its own licence.
+
+    A recording that names no licence of its own has that of its set. ESC-50 as a set is CC BY-NC,
+    but each of its recordings has a licence from its author, which counts here.
+    """
+    licence = (row["clip_licence"] or row["set_licence"]).lower()
+    return licence.startswith(FREE_LICENCES) and "nc" not in licence.replace("licence", "")
+
+
 def excluded_sounds(corpus: Path) -> list[Row]:
     """Clotho's sounds behind those that people captioned."""
     return read_csv(corpus / "captions/exclude.csv")
 
 
-def read_captions(corpus: Path, rows: list[Row], heldout: bool) -> list[str]:
-    """The captions to learn from, each once, in alphabetical order.
+def read_captions(
+    corpus: Path, rows: list[Row], heldout: bool, free: bool = False
+) -> dict[str, str]:
+    """Returns the captions to learn from with their sources, each once, in alphabetical order.
 
-    Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also
+    With `free`, these are AudioCaps' alone. Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also
     where another sound has the same words.
     """
     if heldout:
         aside = {row["file_name"] for row in excluded_sounds(corpus)}
     else:
         aside = {row["clotho_file"] for row in rows if row["split"] == "human_valid"}
-    learnt: dict[str, str] = {}
+    learnt: dict[str, tuple[str, str]] = {}
     secret: set[str] = set()
     for split in ("development", "validation", "evaluation"):
         for row in read_csv(corpus / f"captions/clotho_v2.1/clotho_captions_{split}.csv"):
             texts = [row[f"caption_{n}"].strip() for n in range(1, 6)]
             if row["file_name"] in aside:
                 secret |= set(map(key, texts))
-            elif split != "evaluation":
-                learnt |= {key(text): text for text in texts}
+            elif split != "evaluation" and not free:
+                learnt |= {key(text): (text, "clotho") for text in texts}
     for row in read_csv(corpus / "captions/audiocaps_v1/train.csv"):
-        learnt.setdefault(key(row["caption"]), row["caption"].strip())
-    return sorted(text for said, text in learnt.items() if said not in secret)
+        learnt.setdefault(key(row["caption"]), (row["caption"].strip(), "audiocaps"))
+    return dict(sorted(pair for said, pair in learnt.items() if said not in secret))
 
 
 def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[Row, list[str]]]:

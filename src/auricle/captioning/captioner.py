@@ -17,6 +17,7 @@ import numpy as np
 from auricle.captioning import inference
 from auricle.captioning.onnx_backend import EncodedSound, OnnxModel, Sizes
 from auricle.captioning.parallel import side_by_side
+from auricle.captioning.planned import PlanDescriber
 from auricle.captioning.results import Caption, Match, Row, Sound, silent_caption
 from auricle.captioning.similarity import compare_sound, embed_sentences, unknown_words
 from auricle.captioning.windows import WINDOW_SECONDS, caption_windows, read_beginning
@@ -26,7 +27,7 @@ from auricle.checkpoint.vocabulary import UNKNOWN
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.container import Source
 from auricle.sound.decode import load_audio, stream_audio
-from auricle.sound.features import front_end, log_mel
+from auricle.sound.features import front_end, log_mel, pad_with_silence
 from auricle.sound.resample import resample
 from auricle.sound.silence import is_silent, silence
 
@@ -49,8 +50,12 @@ class Captioner:
             tags=len(checkpoint.tags),
             space=checkpoint.config.space,
             tag_tokens=checkpoint.config.decoder.tags,
+            plan=checkpoint.config.decoder.plan,
         )
         self.model = OnnxModel(checkpoint.folder, sizes)
+        self.planner = (
+            PlanDescriber(checkpoint, self.model, self.front_end) if sizes.plan else None
+        )
 
     @property
     def rate(self) -> int:
@@ -285,6 +290,12 @@ class Captioner:
 
     def spectrogram(self, samples: np.ndarray) -> np.ndarray:
         """The encoder's input: (samples,) at `self.rate` -> log-mel (frames, mels)."""
+        spectrogram = self.unpadded_spectrogram(samples)
+        seconds = self.checkpoint.config.minimum_seconds
+        return pad_with_silence(spectrogram, seconds, self.front_end)
+
+    def unpadded_spectrogram(self, samples: np.ndarray) -> np.ndarray:
+        """As `spectrogram`, but without the silence that the model adds to short sounds."""
         spectrogram = log_mel(samples, self.front_end)
         missing = max(0, self.checkpoint.config.padded_frames - len(spectrogram))
         return np.pad(spectrogram, ((0, missing), (0, 0))) if missing else spectrogram
@@ -295,6 +306,8 @@ class Captioner:
 
     def describe(self, heard: EncodedSound, seconds: float) -> Caption:
         """The caption of an encoded sound of `seconds`, whether it is silent or not."""
+        if self.planner is not None:
+            return self.planner.describe(heard, self.options, seconds)
         return inference.describe(self.checkpoint, self.model, self.options, heard, seconds)
 
     def attention(self, samples: np.ndarray, text: str) -> np.ndarray:
@@ -315,7 +328,12 @@ class Captioner:
         numbers = self.checkpoint.vocabulary.encode(text)[1:-1]
         if not numbers or UNKNOWN in numbers:
             raise AuricleError(f"the model cannot say '{text}': use words of its vocabulary")
-        return self.model.attention(self.hear(samples), numbers)
+        memory = self.hear(samples).memory
+        if memory is None:
+            raise AuricleError(
+                f"{self.checkpoint.folder} words a plan: its decoder does not attend to the sound"
+            )
+        return self.model.attention(memory, numbers)
 
     def _compare(self, chunks: Iterator[np.ndarray], sentences: np.ndarray) -> np.ndarray:
         """(sentences,), the cosines of a sound to embedded sentences."""

@@ -89,7 +89,8 @@ def _search(
 ) -> list[RankedHypothesis]:
     """Hypotheses without some words, the best first."""
     config = checkpoint.config
-    next_log_probs = model.next_log_probs(sound)
+    assert sound.memory is not None
+    next_log_probs = model.next_log_probs(sound.memory)
     (found,) = search_captions(next_log_probs, checkpoint.vocabulary, options, without=without)
     similarities: list[float | None] = [None] * len(found)
     if sound.embedding is not None and (config.rerank or config.second_event):

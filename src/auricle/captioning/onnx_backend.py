@@ -19,28 +19,42 @@ Shape = tuple[int | None, ...]
 MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
 # The key under which ONNX names another file. It appears verbatim in the encoded file.
 EXTERNAL = b"location"
-NUMBERS = ("tokens", "parents")  # all other tensors are float32
+NUMBERS = ("tokens", "parents", "events", "whole")  # all other tensors are float32
 CPU = "CPUExecutionProvider"
 # Do not benchmark convolutions anew for each length, and multiply as exactly as on a CPU.
 CUDA = "CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
 @dataclass(frozen=True)
+class Memory:
+    """The keys and values that the decoder attends to."""
+
+    keys: np.ndarray  # (layers, 1, heads, positions, size)
+    values: np.ndarray  # likewise
+
+
+@dataclass(frozen=True)
 class EncodedSound:
     """The encoder's output for one sound."""
 
-    # (layers, 1, heads, positions, size): frames first, then the tags that guide the decoder
-    memory_keys: np.ndarray
-    memory_values: np.ndarray  # likewise
+    # The sound as the decoder gets it: frames first, then the tags that guide it. None where the
+    # decoder words a plan.
+    memory: Memory | None = None
+    frames: np.ndarray | None = None  # (frames, size), where the decoder words a plan
     tags: np.ndarray | None = None  # (classes,), probabilities, where the encoder gives tags
     # (space,), of length 1, where sounds and sentences can be compared
     embedding: np.ndarray | None = None
     tag_tokens: int = 0  # how many tags stand at the end of the memory
+    log_mel: np.ndarray | None = None  # (frames, mels), the input, where the decoder words a plan
 
     @property
-    def frame_values(self) -> np.ndarray:
-        """The memory values of the frames alone: (layers, 1, heads, frames, size)."""
-        return split_positions(self.memory_values, self.tag_tokens, axis=3)[0]
+    def mean_frame(self) -> np.ndarray:
+        """A vector of the encoder's frames, averaged over time: (size,)."""
+        if self.memory is None:
+            assert self.frames is not None
+            return self.frames.mean(0)
+        frame_values = split_positions(self.memory.values, self.tag_tokens, axis=3)[0]
+        return frame_values[:, 0].mean(2).ravel()
 
 
 def split_positions(
@@ -60,6 +74,7 @@ class Sizes:
     tags: int  # named classes
     space: int  # of the space in which sounds and sentences are compared; 0: there is none
     tag_tokens: int = 0  # how many tags guide the decoder
+    plan: bool = False  # whether the decoder words a plan
 
 
 class OnnxModel:
@@ -70,8 +85,8 @@ class OnnxModel:
     runs on it; the decoder's steps are too small to gain from it.
 
     Args:
-        folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a
-            sentence is first embedded.
+        folder: holds `encoder.onnx`, `decoder.onnx`, `plan.onnx` if the decoder words a plan, and
+            `text.onnx`, which is read when a sentence is first embedded.
         sizes: the expected sizes.
 
     Raises:
@@ -80,36 +95,59 @@ class OnnxModel:
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self._folder, self._sizes = folder, sizes
-        paths = folder / "encoder.onnx", folder / "decoder.onnx"
+        names = ["encoder.onnx", "decoder.onnx", *(["plan.onnx"] if sizes.plan else [])]
+        paths = [folder / name for name in names]
         with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
-            self._encoder, self._decoder = pool.map(_load, paths, (True, False))
+            sessions = list(pool.map(_load, paths, (True, False, False)))
+        self._encoder, self._decoder = sessions[:2]
+        self._plan = sessions[2] if sizes.plan else None
         _check_encoder(paths[0], self._encoder, sizes)
-        _check_decoder(paths[1], self._decoder, self._encoder, sizes)
+        if self._plan is not None:
+            _check_plan(paths[2], self._plan)
+        _check_decoder(paths[1], self._decoder, self._plan or self._encoder, sizes)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
 
     def hear(self, log_mel: np.ndarray) -> EncodedSound:
-        """Encodes a sound: (frames, mels) float32 -> memory, tags and embedding."""
+        """Encodes a sound: (frames, mels) float32 -> memory or frames, tags and embedding."""
         values = _run(self._encoder, self._outputs, {"log_mel": log_mel[None]})
         outputs = dict(zip(self._outputs, values, strict=True))
-        tags, embedding = outputs.get("tags"), outputs.get("sound_embedding")
+        memory = None
+        if not self._sizes.plan:
+            memory = Memory(outputs["memory_keys"], outputs["memory_values"])
+
+        def only(name: str) -> np.ndarray | None:
+            return outputs[name][0] if name in outputs else None
+
         return EncodedSound(
-            memory_keys=outputs["memory_keys"],
-            memory_values=outputs["memory_values"],
-            tags=None if tags is None else tags[0],
-            embedding=None if embedding is None else embedding[0],
-            tag_tokens=self._sizes.tag_tokens,
+            memory,
+            only("frames"),
+            only("tags"),
+            only("sound_embedding"),
+            self._sizes.tag_tokens,
+            log_mel if self._sizes.plan else None,
         )
 
-    def next_log_probs(self, sound: EncodedSound) -> NextLogProbs:
-        """The function that the beam search calls to caption one sound."""
-        step = self._steps(sound)
+    def remember_plan(self, events: np.ndarray, whole: np.ndarray) -> Memory:
+        """Returns a plan as the decoder gets it.
+
+        Args:
+            events: (1, events, 3) int64, the class, repetition and trend of each event.
+            whole: (1, 2) int64, the relation of the events and the manner of the caption.
+        """
+        assert self._plan is not None
+        inputs = {"events": events, "whole": whole}
+        return Memory(*_run(self._plan, ["memory_keys", "memory_values"], inputs))
+
+    def next_log_probs(self, memory: Memory) -> NextLogProbs:
+        """The function that the beam search calls to caption one sound or plan."""
+        step = self._steps(memory)
         return lambda tokens, parents: step(tokens, parents)[0]
 
-    def attention(self, sound: EncodedSound, tokens: Sequence[int]) -> np.ndarray:
+    def attention(self, memory: Memory, tokens: Sequence[int]) -> np.ndarray:
         """The decoder's attention at each of these words: (words, positions), rows sum to 1."""
-        step, parents = self._steps(sound), np.zeros(1, np.int64)
+        step, parents = self._steps(memory), np.zeros(1, np.int64)
         rows = [step(np.array([token]), parents)[1] for token in (SOS, *tokens[:-1])]
         return np.concatenate(rows)
 
@@ -136,10 +174,10 @@ class OnnxModel:
         return _run(self._text, ["sentence_embedding"], {"tokens": tokens})[0]
 
     def _steps(
-        self, sound: EncodedSound
+        self, memory: Memory
     ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """As `NextLogProbs`, with the attention of each hypothesis: (rows, positions)."""
-        layers, _, heads, _, size = sound.memory_keys.shape
+        layers, _, heads, _, size = memory.keys.shape
         past_keys = past_values = np.zeros((layers, 1, heads, 0, size), np.float32)
 
         def step(tokens: np.ndarray, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +187,8 @@ class OnnxModel:
                 "parents": parents,
                 "past_keys": past_keys,
                 "past_values": past_values,
-                "memory_keys": sound.memory_keys,
-                "memory_values": sound.memory_values,
+                "memory_keys": memory.keys,
+                "memory_values": memory.values,
             }
             outputs = ["log_probs", "keys", "values", "attention"]
             log_probs, past_keys, past_values, attention = _run(self._decoder, outputs, inputs)
@@ -200,22 +238,30 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
 def _check_encoder(path: Path, encoder: onnxruntime.InferenceSession, sizes: Sizes) -> None:
     """Refuses an encoder that does not fit the folder."""
     outputs: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
+    if sizes.plan:
+        outputs = {"frames": (None, None, None)}
     if sizes.space:
         outputs["sound_embedding"] = (None, sizes.space)
-    if any(output.name == "tags" for output in encoder.get_outputs()):
+    if sizes.plan or any(output.name == "tags" for output in encoder.get_outputs()):
         outputs["tags"] = (None, sizes.tags)
     _check(path, encoder, {"log_mel": (None, None, sizes.mels)}, outputs)
+
+
+def _check_plan(path: Path, plan: onnxruntime.InferenceSession) -> None:
+    """Refuses a network that does not make memory of plans."""
+    outputs: dict[str, Shape] = {"memory_keys": MEMORY, "memory_values": MEMORY}
+    _check(path, plan, {"events": (None, None, 3), "whole": (None, 2)}, outputs)
 
 
 def _check_decoder(
     path: Path,
     decoder: onnxruntime.InferenceSession,
-    encoder: onnxruntime.InferenceSession,
+    remembers: onnxruntime.InferenceSession,
     sizes: Sizes,
 ) -> None:
-    """Refuses a decoder that does not fit the folder or its encoder."""
+    """Refuses a decoder that does not fit the folder or the network that makes its memory."""
     names = ("memory_keys", "memory_values")
-    shapes = {output.name: output.shape for output in encoder.get_outputs()}
+    shapes = {output.name: output.shape for output in remembers.get_outputs()}
     memory = {
         name: tuple(size if isinstance(size, int) else None for size in shapes[name])
         for name in names

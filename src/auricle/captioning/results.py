@@ -1,7 +1,7 @@
 """Results of captioning."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,19 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class CaptionEvent:
+    """An event that a caption mentions."""
+
+    name: str  # of its class
+    label: str  # a few words for it, as in subtitles: "dog barking"
+    probability: float  # of the class
+    start: float  # seconds from the beginning of the sound
+    end: float
+    repetition: str | None = None  # once, twice, several or continuous; None: not told
+    trend: str | None = None  # approaching or fading; None: not told
+
+
+@dataclass(frozen=True)
 class Caption:
     """The caption of a stretch of sound."""
 
@@ -47,6 +60,24 @@ class Caption:
     # (space,), of length 1, to compare the stretch with sentences and other sounds; None for
     # silence, and where the checkpoint cannot compare.
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+    # The events that it mentions, in its order; none where the model words no plan.
+    events: tuple[CaptionEvent, ...] = ()
+
+    def placed(self, start: float, end: float, *, whole: bool = False) -> "Caption":
+        """The same caption for a stretch that begins and ends at other times, in seconds.
+
+        Its events move along, and one that lasted to the end still does.
+        """
+        shift = start - self.start
+        events = tuple(
+            replace(
+                event,
+                start=event.start + shift,
+                end=end if event.end >= self.end else min(event.end + shift, end),
+            )
+            for event in self.events
+        )
+        return replace(self, start=start, end=end, whole=whole, events=events)
 
 
 @dataclass(frozen=True)

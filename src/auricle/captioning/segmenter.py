@@ -249,8 +249,8 @@ def look(captioner: Captioner, samples: np.ndarray) -> tuple[np.ndarray, np.ndar
         The encoder's frames, averaged, of length 1; and the levels of mel bands in the last hop,
         (mels,) in dB.
     """
-    spectrogram = captioner.spectrogram(samples)
-    frames = captioner.model.hear(spectrogram).frame_values[:, 0].mean(2).ravel()
+    spectrogram = captioner.unpadded_spectrogram(samples)
+    frames = captioner.model.hear(spectrogram).mean_frame
     # The spectrogram of a short sound is padded: drop the padding.
     sounding = spectrogram[: len(samples) // captioner.front_end.hop or 1]
     hop = sounding[-round(HOP_SECONDS * captioner.front_end.frames_per_second) :]
@@ -284,7 +284,7 @@ def moment(captioner: Captioner, samples: np.ndarray) -> int:
 
     There, the mean spectra before and after it leave the smallest squared error.
     """
-    bands = _decibels(captioner.spectrogram(samples), captioner)
+    bands = _decibels(captioner.unpadded_spectrogram(samples), captioner)
     whole_groups = bands.shape[1] // BANDS_AVERAGED * BANDS_AVERAGED
     bands = bands[:, :whole_groups].reshape(len(bands), -1, BANDS_AVERAGED).mean(2)
     sums, places = bands.cumsum(0), np.arange(1, len(bands))

@@ -1,7 +1,7 @@
 """Captions of long sounds, window by window."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,10 +52,10 @@ def caption_windows(
         for found in _timed_captions(caption, chunks, rate, window_seconds, jobs):
             if isinstance(found, ShortEnd):
                 assert held is not None
-                held = replace(held, end=found.end)
+                held = held.placed(held.start, found.end)
             elif merge and held is not None and held.text == found.text:
                 both = most_confident((held, found))
-                held = replace(both, start=held.start, end=found.end)
+                held = both.placed(held.start, found.end)
             else:
                 if held is not None:
                     yield held
@@ -91,7 +91,7 @@ def _timed_captions(
         if found is None:
             yield ShortEnd(end)
         else:
-            yield replace(found, start=start, end=end, whole=False)
+            yield found.placed(start, end)
 
 
 def read_beginning(chunks: Iterator[np.ndarray], most_samples: int) -> tuple[np.ndarray, bool]:

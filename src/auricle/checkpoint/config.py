@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-FORMAT = 1
+FORMAT = 2  # of the folders that this version writes
+READABLE_FORMATS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class DecoderConfig:
     tags: int = (
         0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
     )
+    # Whether the decoder words a plan: the memory holds the plan's events, and no frames.
+    plan: bool = False
     # transformer: the paper's. gru: recurrent. bart: its layers as in BART, with learnt positions,
     # GELU and tied output.
     architecture: Literal["transformer", "bart", "gru"] = "transformer"
@@ -69,8 +72,27 @@ class Confidence:
 
     bias: float
     score: float  # of the caption's score
-    tag: float  # of the probability of the likeliest tag
+    tag: float  # of the probability of the first event, or else of the likeliest tag
     similarity: float  # of the caption's similarity to the sound
+    margin: float = 0.0  # of the natural logarithm of the margin of the first event
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Selects the events that a caption mentions, in a captioner that words a plan.
+
+    See `auricle.captioning.selection`. Scores are probabilities of classes times their weights.
+    """
+
+    second_share: float = 0.4  # a second event has at least this share of the first one's score
+    part_score: float = 0.2  # the first class of a part scores at least this
+    other_part_share: float = 0.3  # and has at most this share of its score in the other part
+    return_share: float = 0.05  # a part that returns for this share of the other is background
+
+    def __post_init__(self) -> None:
+        for name in ("second_share", "part_score", "other_part_share", "return_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"selection.{name} is {getattr(self, name)}: expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -90,25 +112,28 @@ class CheckpointConfig:
     encoder: EncoderConfig
     decoder: DecoderConfig
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    space: int = (
-        0  # size of the space in which sounds and sentences can be compared; 0: they cannot
-    )
-    rerank: float = (
-        0.0  # times the similarity to the sound, added to the score of a sentence to choose by
-    )
+    # Size of the space in which sounds and sentences can be compared; 0: they cannot.
+    space: int = 0
+    # Times the similarity to the sound, added to the score of a sentence to choose by.
+    rerank: float = 0.0
+    selection: SelectionConfig | None = None  # of a captioner that words a plan
+    probe_targets: int = 0  # of the probe that corrects the tags, where there is a selection
     second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
     confidence: Confidence | None = None  # of captions; None: not calibrated
     maximum_seconds: float = 30.0  # the longest sound that it was trained on
     # Log-mel frames to which training padded every sound with zeros, as captioning must; 0: none.
     padded_frames: int = 0
+    minimum_seconds: float = 0.0  # shorter sounds are padded with silence
     licence: str = "unknown"  # of the weights
 
     def __post_init__(self) -> None:
-        if self.format != FORMAT:
+        if self.format not in READABLE_FORMATS:
             raise ValueError(
-                f"format {self.format}, and this auricle reads {FORMAT}: install the one that "
-                f"wrote it"
+                f"format {self.format}, and this auricle reads up to {FORMAT}: "
+                "install the auricle that wrote it, or a newer one"
             )
+        if self.decoder.plan != (self.selection is not None):
+            raise ValueError("decoder.plan and selection belong together: one is missing")
         # What a search may cost is not for whoever made the folder to say.
         limits = {
             "decoding.beam": (self.decoding.beam, 1, 64),
@@ -118,6 +143,8 @@ class CheckpointConfig:
             "rerank": (self.rerank, 0, 1000),
             "maximum_seconds": (self.maximum_seconds, 1, 600),
             "padded_frames": (self.padded_frames, 0, 100_000),
+            "minimum_seconds": (self.minimum_seconds, 0, 10),
+            "probe_targets": (self.probe_targets, 0, 10_000),
         }
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:

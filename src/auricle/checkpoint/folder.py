@@ -27,6 +27,9 @@ FILES = {
     "vocabulary.txt": 1 << 24,
     "merges.txt": 1 << 24,
     "tags.txt": 1 << 20,
+    "classes.json": 1 << 24,
+    "language.npz": 1 << 24,
+    "plan.onnx": (1 << 31) - 1,
     "encoder.onnx": (1 << 31) - 1,  # more no ONNX file can have
     "decoder.onnx": (1 << 31) - 1,
     "text.onnx": (1 << 31) - 1,

@@ -222,6 +222,15 @@ def from_log(log_mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     return np.maximum(np.exp(log_mel * front_end.scale - front_end.offset) - front_end.floor, 0)
 
 
+def pad_with_silence(log_mel: np.ndarray, seconds: float, front_end: FrontEnd) -> np.ndarray:
+    """Returns a spectrogram of at least `seconds`: (frames, mels), silence at the end."""
+    missing = round(seconds * front_end.frames_per_second) - len(log_mel)
+    if missing <= 0:
+        return log_mel
+    silence = to_log(np.zeros(1, np.float32), front_end)[0]
+    return np.pad(log_mel, ((0, missing), (0, 0)), constant_values=silence)
+
+
 @cache
 def _window(front_end: FrontEnd) -> np.ndarray:
     """(window,) float64; periodic, save for `hann_symmetric`."""

@@ -64,6 +64,27 @@ def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), used
 
 
+def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Reads some columns of a CSV file.
+
+    Returns:
+        For each row the line on which it begins, and its cells by column.
+
+    Raises:
+        TableError: the file cannot be read or is not a table, or lacks a column.
+    """
+    table = parse_table(path, *read_text(path))
+    for column in columns:
+        if column not in table.columns:
+            found = ", ".join(table.columns)
+            raise TableError(f"{path}: no column {column!r}; it has {found}")
+    places = {column: table.columns.index(column) for column in columns}
+    return [
+        (line, {name: "".join(cells[place : place + 1]) for name, place in places.items()})
+        for line, cells in table.rows
+    ]
+
+
 def parse_table(path: Path, text: str, encoding: str = "utf-8") -> Table:
     """Parses the text of a CSV file; blank rows are left out.
 

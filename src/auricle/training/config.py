@@ -12,6 +12,7 @@ from auricle.checkpoint.config import (
     DecoderConfig,
     EncoderConfig,
     SecondEvent,
+    SelectionConfig,
 )
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
@@ -37,6 +38,8 @@ class DataConfig:
     # How often an epoch visits each label, however many sounds it has; 0: it visits sounds.
     visits_per_label: int = 0
     minimum_count: int = 1  # rarer words become <unk>
+    # TOML with our English for the classes of sounds. All of its words are learnt.
+    sentences: str = ""
     # Folder of BART's tokenizer, to learn its pieces of words; empty: learn words.
     tokenizer: str = ""
     maximum_seconds: float = 30.0  # longer sounds are cut
@@ -136,6 +139,38 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class ProbeConfig:
+    """How a captioner that words a plan hears: averaged weights, and a probe for labelled sounds.
+
+    See `auricle.training.selection`.
+    """
+
+    average: float = 0.7  # share of the initial weights in the encoder; the rest is the pre-encoder
+    labels: str = ""  # CSV with columns label and class: classes of the labels in the manifest
+    # CSV with columns file and class, as scripts/rendered_sounds.py writes it: further targets.
+    rendered: str = ""
+    boost: float = 5.0  # the logit that a sure label adds to its class
+    rendered_boost: float = 2.0  # the same of a sure target of rendered sounds
+    floor: float = 4.0  # a target of probability exp(-floor) or less adds nothing
+    ridge: float = 10.0  # keeps the projection of sounds near that of the pre-encoder
+
+
+@dataclass(frozen=True)
+class WordingConfig:
+    """The stage that learns to word plans: AdamW, with a cosine schedule."""
+
+    captions: str = ""  # CSV with columns caption and source: captions by people
+    steps: int = 4000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    warmup_steps: int = 150
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    average: float = 0.995  # decay of the moving average of the weights, which is kept
+    save_every_steps: int = 250  # the state from which a stopped training continues
+
+
+@dataclass(frozen=True)
 class ScstConfig:
     """Self-critical sequence training, after the encoder-decoder stage.
 
@@ -175,8 +210,12 @@ class Recipe:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     scst: ScstConfig = field(default_factory=ScstConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    wording: WordingConfig = field(default_factory=WordingConfig)
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    rerank: float = 0.0  # copied into the checkpoint, like `second_event` and `confidence`
+    rerank: float = 0.0  # copied into the checkpoint, like all fields from here on
+    selection: SelectionConfig | None = None
+    minimum_seconds: float = 0.0
     second_event: SecondEvent | None = None
     confidence: Confidence | None = None
 
@@ -199,18 +238,29 @@ class Recipe:
                 raise ValueError(
                     f"{stage}.initial is '{initial}': {stage}.weights must name a file or folder"
                 )
-        if self.decoder.tags and self.encoder.architecture not in TAGGERS:
+        if self.hears_tags and self.encoder.architecture not in TAGGERS:
             raise ValueError(
-                f"decoder.tags needs an encoder that hears tags: {' or '.join(TAGGERS)}"
+                "decoder.tags and decoder.plan need an encoder that hears tags: "
+                f"{' or '.join(TAGGERS)}"
             )
-        if self.decoder.tags and not self.tags.names:
-            raise ValueError("decoder.tags needs the names of the classes: tags.names")
-        if self.tags.captions and not self.decoder.tags:
+        if self.hears_tags and not self.tags.names:
             raise ValueError(
-                "tags.captions needs decoder.tags, the number of tags that guide the decoder"
+                "decoder.tags and decoder.plan need the names of the classes: tags.names"
             )
+        if self.tags.captions and not self.hears_tags:
+            raise ValueError(
+                "tags.captions needs decoder.tags, the number of tags that guide the decoder, "
+                "or decoder.plan"
+            )
+        if self.decoder.plan and (self.selection is None or not self.data.sentences):
+            raise ValueError("decoder.plan needs the section selection, and data.sentences")
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
+
+    @property
+    def hears_tags(self) -> bool:
+        """Whether the pre-encoder and the captioner use AudioSet's tags."""
+        return bool(self.decoder.tags) or self.decoder.plan
 
     @property
     def pre_encoder_folder(self) -> Path:

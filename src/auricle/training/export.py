@@ -60,7 +60,7 @@ class _EncoderGraph(nn.Module):
         return outputs
 
 
-class _TextGraph(nn.Module):
+class TextGraph(nn.Module):
     """Words of sentences -> their embeddings in the shared space."""
 
     def __init__(self, space: SharedSpace) -> None:
@@ -120,8 +120,8 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
 def onnx_tensors(folder: Path) -> dict[str, Tensor]:
     """Returns the tensors of a folder's ONNX files, by their names in the state dict."""
     tensors: dict[str, Tensor] = {}
-    for name in ("encoder.onnx", "decoder.onnx", "text.onnx"):
-        if name == "text.onnx" and not (folder / name).exists():
+    for name in ("encoder.onnx", "plan.onnx", "decoder.onnx", "text.onnx"):
+        if name in ("plan.onnx", "text.onnx") and not (folder / name).exists():
             continue
         for tensor in onnx.load(folder / name, load_external_data=False).graph.initializer:
             tensors[tensor.name.removesuffix(HALF)] = torch.from_numpy(
@@ -133,7 +133,8 @@ def onnx_tensors(folder: Path) -> dict[str, Tensor]:
 def export_onnx(folder: Path) -> None:
     """Writes the ONNX files of a folder from its `model.safetensors`.
 
-    These are `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx`. The encoder
+    See `auricle.training.export_planned` for captioners that word a plan. The files are
+    `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx`. The encoder
     takes one unpadded sound. Tensors keep their names, and matrices stay in half precision on disk:
     a node casts each of them when the file is loaded.
     """
@@ -146,7 +147,7 @@ def export_onnx(folder: Path) -> None:
     keys, values, *_ = encoder(log_mel)
     past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
     rows, words, frames = Dim("rows"), Dim("words"), Dim("frames")
-    _export(
+    export_graph(
         encoder,
         (log_mel,),
         folder / "encoder.onnx",
@@ -155,15 +156,15 @@ def export_onnx(folder: Path) -> None:
         ({1: Dim.DYNAMIC},),
     )
     if model.space is not None:
-        _export(
-            _TextGraph(model.space),
+        export_graph(
+            TextGraph(model.space),
             (torch.full((3, 7), 5),),
             folder / "text.onnx",
             ["tokens"],
             ["sentence_embedding"],
             ({0: rows, 1: words},),
         )
-    _export(
+    export_graph(
         _StepGraph(model.decoder),
         (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),
         folder / "decoder.onnx",
@@ -180,7 +181,7 @@ def export_onnx(folder: Path) -> None:
     )
 
 
-def _export(
+def export_graph(
     module: nn.Module,
     arguments: tuple[Tensor, ...],
     path: Path,
@@ -188,6 +189,16 @@ def _export(
     outputs: list[str],
     dynamic: tuple[dict[int, object], ...],
 ) -> None:
+    """Exports a module to an ONNX file whose matrices are in half precision.
+
+    Args:
+        module: the network.
+        arguments: inputs to trace it with.
+        path: the file to write.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
+        dynamic: for each input its axes of varying size.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         # The exporter itself causes these warnings.

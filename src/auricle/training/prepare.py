@@ -177,9 +177,17 @@ def build_vocabulary(
     if config.tokenizer:
         return Subwords.read_published(Path(config.tokenizer))
     vocabulary = Vocabulary.build(captions, config.minimum_count)
+    if config.sentences:
+        vocabulary = vocabulary.with_words(sorted(class_words(Path(config.sentences))))
     if known is not None:
         vocabulary = known.with_words(vocabulary.words[len(SPECIAL) :])
     return vocabulary.with_tasks(len(config.further)) if config.further else vocabulary
+
+
+def class_words(path: Path) -> set[str]:
+    """Returns all words that captions of plans need: of our sentences, and of the grammar."""
+    classes = SoundClasses.read_toml(path).classes
+    return fixed_words().union(*(sound_class.own_words for sound_class in classes))
 
 
 def read_captions(path: Path) -> list[str]:

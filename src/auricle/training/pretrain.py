@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.collation import Batch
 from auricle.errors import AuricleError
-from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs
+from auricle.models.contrastive import HEARD_TAGS, PreEncoder, contrastive_loss, fitting_pairs
 from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
@@ -49,7 +49,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         build_network=partial(build_pre_encoder, recipe),
         word2vec=recipe.word2vec,
         tags=recipe.tags,
-        guiding_tags=recipe.decoder.tags,
+        uses_tags=recipe.hears_tags,
         seed=recipe.seed,
     )
     return run_stage(stage, recipe, resume=resume, progress=progress)
@@ -65,7 +65,7 @@ def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
         stage.projection,
         stage.temperature,
         stage.learn_temperature,
-        bool(recipe.decoder.tags),
+        recipe.hears_tags,
     )
 
 
@@ -98,7 +98,7 @@ class ContrastiveStage:
     build_network: Callable[[int], PreEncoder]  # for a number of words
     word2vec: Word2VecConfig
     tags: TagsConfig
-    guiding_tags: int  # the number of tags that guide the decoder
+    uses_tags: bool  # whether the shared space uses the tags of sounds
     seed: int
     title: str = "pre-encoder"
     bfloat16: bool = False
@@ -117,8 +117,8 @@ class ContrastiveStage:
         vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
         model.space.text.embedding.weight.data.copy_(vectors)
         if config.texts_per_batch:
-            data = data.with_texts(self.tags, self.guiding_tags, model.audio, progress)
-        if self.guiding_tags:
+            data = data.with_texts(self.tags, HEARD_TAGS, model.audio, progress)
+        if self.uses_tags:
             data = data.with_sound_tags(self.tags, model.audio, progress)
         if accelerator.is_main_process:
             data.vocabulary.save(self.folder / "vocabulary.txt")

@@ -1,0 +1,130 @@
+"""Exports a captioner that words a plan to the ONNX files that captioning uses.
+
+`encoder.onnx` hears a sound, `plan.onnx` makes the decoder's memory of a plan, `decoder.onnx` is a
+step of the decoder, and `text.onnx` embeds sentences. Tensors keep their names.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from auricle.checkpoint.folder import Checkpoint, load_checkpoint
+from auricle.models.cnn10 import AUDIOSET_CLASSES
+from auricle.models.decoder_state import DecoderState
+from auricle.models.planned import PlannedCaptioner
+from auricle.sound.features import front_end
+from auricle.training.export import TextGraph, export_graph, onnx_tensors
+from auricle.training.weights import load_strictly, load_weights
+
+
+class _HearGraph(nn.Module):
+    """Log-mel spectrogram -> frames, probabilities of classes, and the sound's embedding."""
+
+    def __init__(self, model: PlannedCaptioner) -> None:
+        super().__init__()
+        self.encoder, self.probe, self.space = model.encoder, model.probe, model.space
+        self._model = [model]  # A list hides it from torch, so that its tensors keep their names.
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._model[0].hear(log_mel)
+
+
+class _PlanGraph(nn.Module):
+    """A plan -> the decoder's memory, as keys and values."""
+
+    def __init__(self, model: PlannedCaptioner) -> None:
+        super().__init__()
+        self.wording = model.wording
+
+    def forward(self, events: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.wording.begin(events, whole)
+        return state.memory_keys, state.memory_values
+
+
+class _PlanStepGraph(nn.Module):
+    """One step of the decoder."""
+
+    def __init__(self, model: PlannedCaptioner) -> None:
+        super().__init__()
+        self.wording = model.wording
+
+    def forward(
+        self,
+        tokens: Tensor,
+        parents: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        state = DecoderState(past_keys, past_values, memory_keys, memory_values)
+        log_probs, state, attention = self.wording.decoder.step(tokens, parents, state)
+        return log_probs, state.past_keys, state.past_values, attention
+
+
+def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
+    """Loads the network of a checkpoint folder whose decoder words a plan.
+
+    Raises:
+        AuricleError: a tensor is missing, left over, or of another shape.
+    """
+    config = checkpoint.config
+    untagged = len(checkpoint.tags) - AUDIOSET_CLASSES
+    sizes = (len(checkpoint.vocabulary), config.space, config.probe_targets, untagged)
+    model = PlannedCaptioner(config.encoder, config.decoder, *sizes)
+    path = checkpoint.folder / "model.safetensors"
+    if path.exists():
+        load_strictly(model, load_weights(path), str(path))
+        return model.eval()
+    # ONNX files lack the counters of batch norms.
+    counters = {name: tensor for name, tensor in model.state_dict().items() if tensor.dim() == 0}
+    load_strictly(model, counters | onnx_tensors(checkpoint.folder), str(checkpoint.folder))
+    return model.eval()
+
+
+def export_planned(folder: Path) -> None:
+    """Writes the ONNX files of a folder from its `model.safetensors`."""
+    checkpoint = load_checkpoint(folder)
+    model = load_planned(checkpoint)
+    config = checkpoint.config.decoder
+    mels = front_end(checkpoint.config.front_end).mels
+    rows, words, positions = Dim("rows"), Dim("words"), Dim("positions")
+    export_graph(
+        _HearGraph(model),
+        (torch.zeros(1, 320, mels),),
+        folder / "encoder.onnx",
+        ["log_mel"],
+        ["frames", "tags", "sound_embedding"],
+        ({1: Dim.DYNAMIC},),
+    )
+    export_graph(
+        TextGraph(model.space),
+        (torch.full((3, 7), 5),),
+        folder / "text.onnx",
+        ["tokens"],
+        ["sentence_embedding"],
+        ({0: rows, 1: words},),
+    )
+    plan = torch.zeros(1, 2, 3, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
+    graph = _PlanGraph(model).eval()
+    keys, values = graph(*plan)
+    export_graph(
+        graph,
+        plan,
+        folder / "plan.onnx",
+        ["events", "whole"],
+        ["memory_keys", "memory_values"],
+        ({1: Dim("events")}, {}),
+    )
+    past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
+    past_axes: dict[int, object] = {1: Dim("past_rows"), 3: words}
+    export_graph(
+        _PlanStepGraph(model),
+        (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),
+        folder / "decoder.onnx",
+        ["tokens", "parents", "past_keys", "past_values", "memory_keys", "memory_values"],
+        ["log_probs", "keys", "values", "attention"],
+        ({0: rows}, {0: rows}, past_axes, past_axes, {3: positions}, {3: positions}),
+    )

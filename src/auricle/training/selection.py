@@ -1,0 +1,241 @@
+"""Builds the hearing of a captioner that words a plan: its encoder, its shared space, its probe.
+
+    initial weights ─┐
+                     ├─ average ─> encoder ─> clips, tags ─┬─ ridge ──> shared space
+    pre-encoder ─────┘                                     └─ L-BFGS ─> probe
+
+The pre-encoder knows the sounds that it was trained on better than the initial weights, and other
+sounds worse. The average of both weights keeps most of either (Wortsman et al. 2022, "Robust
+fine-tuning of zero-shot models"). Nothing here is trained by gradients through the encoder.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from auricle.checkpoint.vocabulary import Vocabulary
+from auricle.data.cache import FeatureCache
+from auricle.data.manifest import Item
+from auricle.errors import AuricleError
+from auricle.models.cnn10 import AUDIOSET_CLASSES
+from auricle.models.contrastive import PreEncoder, tag_features
+from auricle.models.encoder import Tagger, frame_mask
+from auricle.models.planned import PlannedCaptioner
+from auricle.models.probe import fit_probe
+from auricle.planning.classes import SoundClasses
+from auricle.sound.features import front_end, pad_with_silence
+from auricle.storage.csv_table import read_columns
+from auricle.training.config import ProbeConfig, Recipe
+from auricle.training.initial import load_encoder
+from auricle.training.pretrain import load_pre_encoder
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Sounds as an encoder hears them."""
+
+    embeddings: Tensor  # (sounds, size)
+    tags: Tensor  # (sounds, 527), logits
+
+
+@dataclass(frozen=True)
+class ProbeTargets:
+    """What the probe learns to tell apart."""
+
+    sounds: list[int]  # the sounds with a target
+    numbers: list[int]  # the target of each
+    classes: list[int]  # the class of each target
+    boosts: list[float]  # of each target
+
+
+def build_hearing(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    classes: SoundClasses,
+    items: Sequence[Item],
+    progress: bool,
+) -> PlannedCaptioner:
+    """Returns a captioner whose encoder, space and probe are ready, and whose decoder is not.
+
+    Args:
+        recipe: the recipe, whose pre-encoder is trained.
+        vocabulary: of the pre-encoder.
+        classes: AudioSet's and further ones, which have no tags.
+        items: the sounds to learn from.
+        progress: whether to show bars.
+
+    Raises:
+        AuricleError: weights, labels or sounds cannot be used.
+    """
+    config = recipe.probe
+    labels = read_classes(Path(config.labels), "label", classes) if config.labels else {}
+    rendered = read_classes(Path(config.rendered), "file", classes) if config.rendered else {}
+    targets = probe_targets([item.label for item in items], labels, rendered, config)
+    untagged = len(classes) - AUDIOSET_CLASSES
+    sizes = (len(vocabulary), recipe.pretrain.projection, len(targets.classes), untagged)
+    model = PlannedCaptioner(recipe.encoder, recipe.decoder, *sizes)
+    pre_encoder = load_pre_encoder(recipe, vocabulary)
+    load_encoder(model.encoder, recipe.pretrain.weights)
+    average_weights(model.encoder, pre_encoder.audio, config.average)
+    model.space.load_state_dict(pre_encoder.space.state_dict())
+    spectrograms = _spectrograms(recipe, [item.file for item in items], progress)
+    averaged = hear_clips(model.encoder, spectrograms, progress)
+    tuned = hear_clips(pre_encoder.audio, spectrograms, progress)
+    move_projections(model, pre_encoder, averaged, tuned, config.ridge)
+    folder = Path(config.rendered).parent
+    more = _spectrograms(recipe, [folder / file for file in rendered], progress)
+    renderings = hear_clips(model.encoder, more, progress).embeddings
+    embeddings = torch.cat([averaged.embeddings, renderings])[targets.sounds]
+    numbers = torch.tensor(targets.numbers)
+    layer = fit_probe(embeddings, numbers, len(targets.classes))
+    model.probe.linear.load_state_dict(layer.state_dict())
+    _set_buffers(model, targets, classes, config)
+    return model.eval()
+
+
+def read_classes(path: Path, key: str, classes: SoundClasses) -> dict[str, int]:
+    """Reads the class of each value of a column: a CSV with the columns `key` and `class`.
+
+    Raises:
+        AuricleError: the file cannot be read, lacks a column or names an unknown class.
+    """
+    found: dict[str, int] = {}
+    for number, row in read_columns(path, (key, "class")):
+        if row["class"] not in classes.indices:
+            raise AuricleError(
+                f"{path}, line {number}: unknown class {row['class']!r}: "
+                "expected a class of data.sentences"
+            )
+        found[row[key]] = classes.indices[row["class"]]
+    return found
+
+
+def probe_targets(
+    labels: Sequence[str],
+    classes_of_labels: Mapping[str, int],
+    rendered: Mapping[str, int],
+    config: ProbeConfig,
+) -> ProbeTargets:
+    """Returns what the probe learns: the classes of labels, and those of rendered sounds.
+
+    A class may have both a target of recordings and one of rendered sounds: they sound different.
+
+    Args:
+        labels: of the recordings; those without a class are left out.
+        classes_of_labels: label -> class.
+        rendered: rendered sound -> class; these sounds follow the recordings.
+        config: gives the boosts.
+    """
+    kinds = [
+        (number, (classes_of_labels[label], config.boost))
+        for number, label in enumerate(labels)
+        if label in classes_of_labels
+    ]
+    kinds += [
+        (number, (sound_class, config.rendered_boost))
+        for number, sound_class in enumerate(rendered.values(), len(labels))
+    ]
+    targets = list(dict.fromkeys(sorted(kind for _, kind in kinds)))
+    if len(targets) < 2:
+        raise AuricleError(
+            "the probe needs sounds of at least two classes: name the classes of the manifest's "
+            "labels in probe.labels, or rendered sounds in probe.rendered"
+        )
+    places = {target: place for place, target in enumerate(targets)}
+    return ProbeTargets(
+        [number for number, _ in kinds],
+        [places[kind] for _, kind in kinds],
+        [sound_class for sound_class, _ in targets],
+        [boost for _, boost in targets],
+    )
+
+
+@torch.no_grad()
+def average_weights(network: nn.Module, tuned: nn.Module, share: float) -> None:
+    """Replaces a network's weights by `share` of them and the rest of another network's."""
+    others = tuned.state_dict()
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(others[name], 1 - share)
+
+
+@torch.inference_mode()
+def hear_clips(encoder: Tagger, spectrograms: Sequence[np.ndarray], progress: bool) -> Clips:
+    """Returns the embeddings and tags of sounds, each heard by itself."""
+    encoder.eval()
+    embeddings, tags = [torch.zeros(0, encoder.size)], [torch.zeros(0, AUDIOSET_CLASSES)]
+    for spectrogram in track(spectrograms, "Clips", disable=not progress, transient=True):
+        features = encoder(torch.from_numpy(np.asarray(spectrogram, np.float32))[None])
+        mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
+        embeddings.append(encoder.embed(features, mask))
+        tags.append(encoder.tags(features, mask))
+    return Clips(torch.cat(embeddings), torch.cat(tags))
+
+
+@torch.no_grad()
+def move_projections(
+    model: PlannedCaptioner,
+    pre_encoder: PreEncoder,
+    averaged: Clips,
+    tuned: Clips,
+    ridge: float,
+) -> None:
+    """Moves the projections of sounds so that averaged weights embed sounds as tuned ones do.
+
+    Ridge regression in closed form: the change of the projections is small, and makes the
+    projected clips of the averaged encoder equal those of the pre-encoder.
+
+    Args:
+        model: has the averaged encoder; its projections are changed.
+        pre_encoder: the tuned encoder and its space.
+        averaged: sounds as the averaged encoder hears them.
+        tuned: the same sounds as the tuned one hears them.
+        ridge: weight of the squared change.
+    """
+    space, before = model.space, pre_encoder.space
+    assert space.tag_projection is not None and before.tag_projection is not None
+    target = before.audio_projection(tuned.embeddings)
+    target = target + before.tag_projection(tag_features(tuned.tags.sigmoid()))
+    inputs = torch.cat(
+        [averaged.embeddings, tag_features(averaged.tags.sigmoid())], dim=1
+    ).double()
+    ones = torch.ones(len(inputs), 1, dtype=inputs.dtype)
+    inputs = torch.cat([inputs, ones], dim=1)
+    weights = [space.audio_projection.weight, space.tag_projection.weight]
+    matrix = torch.cat([*weights, space.audio_projection.bias[:, None]], dim=1).double().T
+    residual = target.double() - inputs @ matrix
+    gram = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=inputs.dtype)
+    moved = (matrix + torch.linalg.solve(gram, inputs.T @ residual)).T.float()
+    audio, tags, bias = moved.split([weights[0].shape[1], weights[1].shape[1], 1], dim=1)
+    space.audio_projection.weight.copy_(audio)
+    space.tag_projection.weight.copy_(tags)
+    space.audio_projection.bias.copy_(bias[:, 0])
+
+
+@torch.no_grad()
+def _set_buffers(
+    model: PlannedCaptioner, targets: ProbeTargets, classes: SoundClasses, config: ProbeConfig
+) -> None:
+    """Fills the tables of the probe."""
+    probe = model.probe
+    for target, (sound_class, boost) in enumerate(
+        zip(targets.classes, targets.boosts, strict=True)
+    ):
+        probe.targets[target, sound_class] = 1
+        probe.boost[target] = boost
+    probe.floor.fill_(config.floor)
+    for number, sound_class in enumerate(classes.classes[AUDIOSET_CLASSES:]):
+        for name in sound_class.support:
+            probe.support[number, classes.indices[name]] = 1
+
+
+def _spectrograms(recipe: Recipe, files: Sequence[Path], progress: bool) -> list[np.ndarray]:
+    hears = front_end(recipe.data.front_end)
+    cache = FeatureCache(hears, recipe.data.maximum_seconds)
+    spectrograms = cache.load(files, progress=progress) if files else []
+    return [pad_with_silence(one, recipe.minimum_seconds, hears) for one in spectrograms]
