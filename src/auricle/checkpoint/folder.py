@@ -3,7 +3,8 @@
 A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence),
 `vocabulary.txt`, `tags.txt` (names of the classes that it hears, if it does), `encoder.onnx` and
 `decoder.onnx` to caption with, `text.onnx` to compare sentences with sounds, `model.safetensors` to
-train on from, `README.md` for people.
+train on from, `README.md` for people. A captioner that words a plan has `classes.json` (our English
+for the classes), `language.npz` (the words that its captions may use) and `plan.onnx` as well.
 """
 
 import hashlib
@@ -36,6 +37,8 @@ FILES = {
 }
 # owner/name, and after an at sign a revision
 HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
+# Files of captioners that word a plan. Folders of format 1 have none of them.
+PLAN_FILES = ("classes.json", "language.npz", "plan.onnx")
 MORE_FILES = {"model.safetensors": 1 << 34, "README.md": 1 << 20}
 
 # What the Hub reads of a card, and a card for a folder without one.
@@ -211,6 +214,8 @@ def fingerprint(folder: Path) -> str:
     whole = hashlib.sha256()
     for name in FILES:
         path = folder / name
+        if name in PLAN_FILES and not path.exists():
+            continue  # so that a folder of format 1 keeps the fingerprint that indexes know
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
         whole.update(f"{name} {digest}\n".encode())
     return whole.hexdigest()

@@ -19,6 +19,8 @@ from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS
 from auricle.models.encoder import Encoder, Tagger, frame_mask
+from auricle.planning.classes import SoundClasses
+from auricle.planning.grammar import fixed_words
 from auricle.sound.features import front_end
 from auricle.training.config import Augmentation, DataConfig, TagsConfig
 from auricle.training.tags import read_class_names, read_tags
