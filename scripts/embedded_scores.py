@@ -5,8 +5,6 @@ r"""Scores of the embedded model on held-out recordings: the tables of its card.
     python scripts/embedded_scores.py human data/heldout/sounds.csv
     python scripts/embedded_scores.py mixtures ../shared/corpus data/heldout/sounds.csv \
         ../shared/reference/label_words.csv
-    python scripts/embedded_scores.py calibrate data/heldout/sounds.csv \
-        ../shared/reference/label_words.csv
     python scripts/embedded_scores.py examples data/heldout/sounds.csv
 
 `scripts/mixtures.csv` was drawn once by `draw-mixtures`. Sounds cut from one recording are alike:
@@ -16,12 +14,11 @@ recordings.
 
 import csv
 import itertools
-import json
 import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,8 +27,6 @@ import typer
 from numpy.typing import NDArray
 
 from auricle import Caption, load
-from auricle.captioning.confidence import confidence_features
-from auricle.checkpoint.config import Confidence
 from auricle.checkpoint.vocabulary import STOP_WORDS, words
 from auricle.data.manifest import Item, read_manifest
 from auricle.errors import AuricleError
@@ -49,11 +44,6 @@ DEALS, SCORED_DEALS = 100, 20  # of the control; those that METEOR is to score a
 WORST = 10
 MIXTURES = Path(__file__).parent / "mixtures.csv"
 MOST_MIXED = 2  # times that a sound stands in a mixture
-FOLDS = 5
-BINS = 10
-PENALTY = 1.0  # on half the squared coefficients of standardised features
-NEWTON_STEPS = 25  # it converges in fewer than ten
-DIAGRAM = Path(__file__).parents[1] / "docs/reliability.png"
 MEASURES = {
     "cider_d": "CIDEr-D",
     "rouge_l": "ROUGE-L",
@@ -470,137 +460,6 @@ def draw_mixtures(
         writer.writerows(
             [Path(os.path.relpath(i.file, corpus)).as_posix() for i in pair] for pair in pairs
         )
-
-
-# Confidence
-
-
-def probabilities(
-    coefficients: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(rows, features) -> (rows,), by coefficients of which the first is the intercept."""
-    return 1 / (1 + np.exp(-(coefficients[0] + features @ coefficients[1:])))
-
-
-def fit_logistic(features: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L2-regularised logistic regression by Newton's method (Bishop, 2006, 4.3.3).
-
-    Returns:
-        The intercept and a coefficient for each feature, of features as they are given.
-    """
-    centre, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1
-    design = np.column_stack([np.ones(len(features)), (features - centre) / scale])
-    penalty = PENALTY * np.diag([0.0, *np.ones(len(scale))])  # none on the intercept
-    weights = np.zeros(len(penalty))
-    for _ in range(NEWTON_STEPS):
-        p = probabilities(weights, design[:, 1:])
-        gradient = design.T @ (p - right) + penalty @ weights
-        weights = weights - np.linalg.solve((design.T * (p * (1 - p))) @ design + penalty, gradient)
-    slopes = weights[1:] / scale
-    return np.array([weights[0] - slopes @ centre, *slopes])
-
-
-def folds_of(groups: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """The fold of each place; a group is in one fold."""
-    known = sorted(set(groups))
-    random.Random(seed).shuffle(known)
-    fold = {group: number % FOLDS for number, group in enumerate(known)}
-    return np.array([fold[group] for group in groups])
-
-
-def bins_of(probability: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of equal width of each probability."""
-    return np.minimum((probability * BINS).astype(int), BINS - 1)
-
-
-def calibration_error(probability: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """The expected calibration error over bins of equal width (Naeini et al., 2015)."""
-    gaps = np.bincount(bins_of(probability), weights=probability - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(right))
-
-
-def draw_reliability(
-    path: Path, probability: NDArray[np.float64], right: NDArray[np.float64]
-) -> None:
-    """A reliability diagram: accuracy by confidence, with the number of captions in each bin."""
-    from matplotlib.figure import Figure
-
-    which = bins_of(probability)
-    count = np.bincount(which, minlength=BINS)
-    filled = count > 0
-    said = np.bincount(which, weights=probability, minlength=BINS)[filled] / count[filled]
-    share = np.bincount(which, weights=right, minlength=BINS)[filled] / count[filled]
-    figure = Figure(figsize=(4, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    axes.plot(said, share, marker="o", color="tab:blue")
-    for x, y, number in zip(said, share, count[filled], strict=True):
-        axes.annotate(
-            str(number),
-            (x, y),
-            textcoords="offset points",
-            xytext=(6, -11),
-            fontsize=8,
-            color="0.3",
-        )
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1.02),
-        aspect="equal",
-        xlabel="confidence",
-        ylabel="share of labels named",
-    )
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-
-
-@app.command("calibrate")
-def calibrate(
-    manifest: Manifest,
-    label_words: LabelWords,
-    checkpoint: Checkpoint = None,
-    split: str = LABELLED,
-    diagram: Path = DIAGRAM,
-) -> None:
-    """Fits the confidence that a caption names its label, and measures its calibration."""
-    labelled = caption_labelled(manifest, read_label_words(label_words), checkpoint, split)
-    items, right = labelled.items, labelled.right
-    features = np.array([confidence_features(caption) for caption in labelled.captions], float)
-    groups = recordings(items)
-    folds = folds_of(groups, SEED)
-    ours, base = np.empty_like(right), np.empty_like(right)
-    for fold in range(FOLDS):
-        held = folds == fold
-        ours[held] = probabilities(fit_logistic(features[~held], right[~held]), features[held])
-        base[held] = right[~held].mean()
-    brier = estimates(
-        {"ours": mean((ours - right) ** 2), "base": mean((base - right) ** 2)}, groups
-    )
-    typer.echo(
-        table(
-            (f"{FOLDS} folds by recording, {len(items)} sounds", "confidence", "base rate"),
-            [
-                (
-                    "Brier score (95 %)",
-                    *("{} ({})".format(*brier[name].cells("{:.3f}")) for name in ("ours", "base")),
-                ),
-                (
-                    f"ECE, {BINS} bins",
-                    *(f"{calibration_error(p, right):.3f}" for p in (ours, base)),
-                ),
-                (
-                    "mean, of labels named " + f"{right.mean():.3f}",
-                    f"{ours.mean():.3f}",
-                    f"{base.mean():.3f}",
-                ),
-            ],
-        )
-    )
-    difference = (brier["ours"] - brier["base"]).cells("{:+.3f}")
-    typer.echo("\nBrier score, confidence - base rate: {} ({})".format(*difference))
-    weights = Confidence(*(round(float(weight), 4) for weight in fit_logistic(features, right)))
-    typer.echo(f'"confidence": {json.dumps(asdict(weights))}')
-    draw_reliability(diagram, ours, right)
 
 
 # Examples

@@ -53,9 +53,7 @@ class Captioner:
             plan=checkpoint.config.decoder.plan,
         )
         self.model = OnnxModel(checkpoint.folder, sizes)
-        self.planner = (
-            PlanDescriber(checkpoint, self.model, self.front_end) if sizes.plan else None
-        )
+        self.planner = PlanDescriber(checkpoint, self.model, self.front_end) if sizes.plan else None
 
     @property
     def rate(self) -> int:

@@ -23,9 +23,7 @@ def confidence_features(caption: Caption, margin: float = 1.0) -> tuple[float, .
     return caption.score, probability, caption.alternatives[0].similarity or 0.0, math.log(margin)
 
 
-def with_confidence(
-    caption: Caption, weights: Confidence | None, margin: float = 1.0
-) -> Caption:
+def with_confidence(caption: Caption, weights: Confidence | None, margin: float = 1.0) -> Caption:
     """Returns the caption with its calibrated confidence; unchanged without weights.
 
     Args:

@@ -1,7 +1,7 @@
 """From one encoded sound to its caption, for a captioner that words a plan.
 
-    encoded sound -> Selector -> plan -> plan.onnx -> beam search -> faithful captions
-                                          decoder.onnx               the one most like the sound
+encoded sound -> Selector -> plan -> plan.onnx -> beam search -> faithful captions
+                                      decoder.onnx               the one most like the sound
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ from auricle.planning.grammar import punctuated
 from auricle.planning.language import Language
 from auricle.planning.plans import plan_arrays
 from auricle.sound.features import FrontEnd, from_log, pad_with_silence
+
+MOMENT_SECONDS = 0.1
 
 
 class PlanDescriber:
@@ -54,7 +56,8 @@ class PlanDescriber:
 
     def select(self, sound: EncodedSound, seconds: float) -> Selection:
         """Returns the events of an encoded sound of `seconds`."""
-        assert sound.log_mel is not None and sound.tags is not None
+        assert sound.log_mel is not None
+        assert sound.tags is not None
         rate = self._front_end.frames_per_second
         frames = max(1, min(len(sound.log_mel), round(seconds * rate)))
         power = from_log(sound.log_mel[:frames], self._front_end)
@@ -84,9 +87,9 @@ class PlanDescriber:
             vocabulary,
             self.classes,
             self._language,
-            options,
+            options=options,
             fit=None if embedding is None else fit,
-            fit_weight=self._checkpoint.config.rerank,
+            weight=self._checkpoint.config.rerank,
         )
 
     def describe(self, sound: EncodedSound, options: BeamOptions, seconds: float) -> Caption:
@@ -109,6 +112,38 @@ class PlanDescriber:
         )
         return with_confidence(caption, self._checkpoint.config.confidence, selection.margin)
 
+    def moments(
+        self, text: str, events: Sequence[CaptionEvent], start: float, end: float
+    ) -> np.ndarray:
+        """Returns when the event of each word was heard.
+
+        A word belongs to the event that is mentioned last up to it, or to the first event.
+
+        Args:
+            text: the caption.
+            events: the events that it mentions.
+            start: of the captioned stretch, in seconds.
+            end: likewise.
+
+        Returns:
+            (words, steps of 0.1 s): rows whose sum is 1, 0 where the event was not heard.
+        """
+        said = words(text)
+        times = start + (np.arange(max(1, round((end - start) / MOMENT_SECONDS))) + 0.5) * (
+            MOMENT_SECONDS
+        )
+        rows = np.zeros((len(said), len(times)))
+        owner = np.zeros(len(said), int)
+        for place, event in enumerate(events):
+            sound_class = self.classes.classes[self.classes.indices[event.name]]
+            first = sound_class.find_mention(said)
+            if place and first is not None:
+                owner[first:] = place
+        for word, place in enumerate(owner):
+            if events:
+                rows[word] = (times >= events[place].start) & (times < events[place].end)
+        return rows / np.maximum(rows.sum(1, keepdims=True), 1)
+
     def _caption_event(self, event: SelectedEvent) -> CaptionEvent:
         sound_class = self.classes.classes[event.class_index]
         return CaptionEvent(
@@ -119,12 +154,14 @@ class PlanDescriber:
             event.end,
             event.repetition.name.lower() if event.repetition else None,
             event.trend.name.lower() if event.trend else None,
+            tuple(
+                self.classes.classes[index].name
+                for index in sorted(self.classes.ancestors[event.class_index])
+            ),
         )
 
     def _hear_tags(self, log_mel: np.ndarray) -> np.ndarray:
-        padded = pad_with_silence(
-            log_mel, self._checkpoint.config.minimum_seconds, self._front_end
-        )
+        padded = pad_with_silence(log_mel, self._checkpoint.config.minimum_seconds, self._front_end)
         tags = self._model.hear(padded).tags
         assert tags is not None
         return tags

@@ -41,6 +41,7 @@ class CaptionEvent:
     end: float
     repetition: str | None = None  # once, twice, several or continuous; None: not told
     trend: str | None = None  # approaching or fading; None: not told
+    kinds: tuple[str, ...] = ()  # names of more general classes for the same sound
 
 
 @dataclass(frozen=True)

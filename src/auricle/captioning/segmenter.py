@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from auricle.captioning.captioner import Captioner
-from auricle.captioning.results import Caption, Tag, most_confident
+from auricle.captioning.results import Caption, CaptionEvent, Tag, most_confident
 from auricle.sound.features import from_log
 from auricle.sound.silence import is_silent
 
@@ -72,6 +72,8 @@ class Event:
     confidence: float | None
     # (space,), of length 1, of the captioned stretch
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+    # What the caption mentions; none where the model words no plan.
+    mentioned: tuple[CaptionEvent, ...] = ()
 
 
 def _recent_hops() -> deque[np.ndarray]:
@@ -218,6 +220,7 @@ class Segmenter:
             caption.tags,
             caption.confidence,
             caption.embedding,
+            caption.placed(start, end_seconds).events,
         )
         return [row]
 

@@ -83,9 +83,7 @@ class Selector:
         hear_tags: the encoder, for parts of a clip.
     """
 
-    def __init__(
-        self, classes: SoundClasses, config: SelectionConfig, hear_tags: HearTags
-    ) -> None:
+    def __init__(self, classes: SoundClasses, config: SelectionConfig, hear_tags: HearTags) -> None:
         self._classes, self._config, self._hear_tags = classes, config, hear_tags
 
     def select(self, clip: HeardClip) -> Selection:
@@ -108,9 +106,7 @@ class Selector:
             repetition = find_repetition(clip.power, clip.frames_per_second)
         if self._classes.moves[only]:
             trend = find_trend(levels)
-        event = SelectedEvent(
-            only, float(clip.tags[only]), 0.0, clip.seconds, repetition, trend
-        )
+        event = SelectedEvent(only, float(clip.tags[only]), 0.0, clip.seconds, repetition, trend)
         return Selection((event,), Relation.SINGLE, margin)
 
     def _scores(self, tags: Floats) -> Floats:

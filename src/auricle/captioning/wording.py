@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from auricle.captioning.beam_search import Hypothesis, NextLogProbs, search_captions
+from auricle.captioning.beam_search import NextLogProbs, search_captions
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.planning.checks import is_faithful
@@ -26,8 +26,10 @@ class WordedCaption:
     """A caption that tells a plan."""
 
     text: str  # lower case, without punctuation
-    score: float  # higher is better; see `word_plan`
-    hypothesis: Hypothesis | None = None  # None: one of our own sentences
+    # Log-probability, length-normalised, at most 0; 0 for a sentence of ours.
+    score: float = 0.0
+    fit: float | None = None  # how well it fits the sound, where that is compared
+    by_decoder: bool = True  # False: one of our own sentences
 
 
 def word_plan(
@@ -54,8 +56,7 @@ def word_plan(
         language: the words, and pairs of words, that the search may use.
         options: of the search.
         fit: how well captions fit the sound.
-        weight: score of a hypothesis = its own score + weight * fit. The score of our own sentences
-            is their fit, or 0 without `fit`.
+        weight: captions are ranked by their score + weight * fit; our own sentences by their fit.
     """
     hypotheses = search_captions(
         only_followers(next_log_probs, language.followers),
@@ -68,17 +69,17 @@ def word_plan(
     for hypothesis in hypotheses:
         caption_words = vocabulary.decode(hypothesis.tokens)
         if is_faithful(caption_words, plan, classes, usual_words):
-            captions.append(WordedCaption(" ".join(caption_words), hypothesis.score, hypothesis))
+            captions.append(WordedCaption(" ".join(caption_words), hypothesis.score))
     if not captions:
-        captions = [WordedCaption(text, 0.0) for text in plain_captions(plan, classes)]
+        captions = [WordedCaption(text, by_decoder=False) for text in plain_captions(plan, classes)]
         weight = 1.0
     if fit is not None and weight:
         fits = fit([caption.text for caption in captions])
         captions = [
-            replace(caption, score=caption.score + weight * float(its_fit))
+            replace(caption, fit=float(its_fit))
             for caption, its_fit in zip(captions, fits, strict=True)
         ]
-    return sorted(captions, key=lambda caption: -caption.score)
+    return sorted(captions, key=lambda caption: -(caption.score + weight * (caption.fit or 0.0)))
 
 
 def only_followers(next_log_probs: NextLogProbs, followers: Followers) -> NextLogProbs:

@@ -91,7 +91,13 @@ def train(
 
     initial = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
     loaded = load_recipe(recipe or Path("finetune"), [*initial, *(settings or [])])
-    if stage is Stage.words:
+    if loaded.decoder.plan:
+        if stage is Stage.scst:
+            raise AuricleError("a captioner that words a plan has no stage scst")
+        from auricle.training.planned import train_planned
+
+        print(train_planned(loaded, resume=resume))
+    elif stage is Stage.words:
         from auricle.training.train import train
 
         print(train(loaded, resume=resume))
@@ -110,7 +116,14 @@ def export(
 
         auricle export runs/paper/captioner
     """
-    from auricle.training.export import export_onnx
+    from auricle.checkpoint.folder import load_checkpoint
 
-    export_onnx(folder)
+    if load_checkpoint(folder).config.decoder.plan:
+        from auricle.training.export_planned import export_planned
+
+        export_planned(folder)
+    else:
+        from auricle.training.export import export_onnx
+
+        export_onnx(folder)
     print(folder)

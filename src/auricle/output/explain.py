@@ -26,6 +26,7 @@ from auricle.sound.silence import is_silent
 from auricle.storage.files import written_whole
 
 KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # marked on the frequency axis, where it reaches so far
+SHOWN_TAGS = 8  # next to the events
 BAR = "#9ecae8"  # pale enough to be written on
 
 
@@ -62,6 +63,8 @@ def explain(
 
 
 def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure:
+    if caption.events:
+        return _draw_events(captioner, samples, caption)
     count = captioner.checkpoint.config.decoder.tags
     said = words(caption.text)
     attention = captioner.attention(samples, caption.text)
@@ -83,6 +86,31 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     if count:
         _draw_tags(figure.add_subplot(grid[0, 1]), caption, count)
         _draw_shares(figure.add_subplot(grid[1, 1], sharey=below), tags.sum(1))
+    return figure
+
+
+def _draw_events(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure:
+    """Draws the events that a caption mentions under the spectrogram, and the tags next to them."""
+    spectrogram = captioner.unpadded_spectrogram(samples)
+    seconds = len(spectrogram) / captioner.front_end.frames_per_second
+    height = 0.5 + 0.5 * len(caption.events)
+    figure = Figure(figsize=(10, 3.4 + height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(caption.text, fontsize=12, wrap=True)
+    grid = figure.add_gridspec(2, 2, height_ratios=[2.1, height], width_ratios=[3.5, 1])
+    above = figure.add_subplot(grid[0, 0])
+    below = figure.add_subplot(grid[1, 0], sharex=above)
+    _draw_spectrogram(above, spectrogram, seconds, captioner.front_end)
+    for row, event in enumerate(caption.events):
+        below.barh(row, event.end - event.start, left=event.start, height=0.8, color=BAR)
+        marks = [mark for mark in (event.repetition, event.trend) if mark is not None]
+        text = ", ".join([f"{event.name} {event.probability:.0%}", *marks])
+        below.text(event.start + 0.01 * seconds, row, text, fontsize=9, verticalalignment="center")
+    below.set_ylim(len(caption.events) - 0.5, -0.5)
+    below.set_yticks([])
+    below.set_title("events that the caption mentions", fontsize=9)
+    below.set_xlabel("time (s)")
+    _draw_tags(figure.add_subplot(grid[:, 1]), caption, SHOWN_TAGS)
     return figure
 
 

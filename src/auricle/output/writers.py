@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
 
-from auricle.captioning.results import Caption, Match, Row
+from auricle.captioning.results import Caption, CaptionEvent, Match, Row
 from auricle.captioning.segmenter import Event
 from auricle.errors import printable
 from auricle.output.formats import SUBTITLE_HEADS, CaptionFormat, TableFormat, clock, cue_block
@@ -30,6 +30,8 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
             {"name": tag.name, "probability": round(tag.probability, 4)} for tag in caption.tags
         ],
     }
+    if caption.events:
+        fields["events"] = mentioned_fields(caption.events)
     if n_best > 1:
         fields["alternatives"] = [
             {"caption": a.text, "score": round(a.score, 4), "similarity": _rounded(a.similarity)}
@@ -40,7 +42,7 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
 
 def event_fields(event: Event) -> dict[str, object]:
     """An event as a JSON object."""
-    return {
+    fields: dict[str, object] = {
         "id": event.id,
         "state": event.state,
         "start": round(event.start, 3),
@@ -51,6 +53,25 @@ def event_fields(event: Event) -> dict[str, object]:
             {"name": tag.name, "probability": round(tag.probability, 4)} for tag in event.tags
         ],
     }
+    if event.mentioned:
+        fields["events"] = mentioned_fields(event.mentioned)
+    return fields
+
+
+def mentioned_fields(events: Sequence[CaptionEvent]) -> list[dict[str, object]]:
+    """The events that a caption mentions as JSON objects: class, probability, times and marks."""
+    return [
+        {
+            "class": event.name,
+            "label": event.label,
+            "probability": round(event.probability, 4),
+            "start": round(event.start, 3),
+            "end": round(event.end, 3),
+            "repetition": event.repetition,
+            "trend": event.trend,
+        }
+        for event in events
+    ]
 
 
 def write_rows(

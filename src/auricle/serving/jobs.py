@@ -160,7 +160,8 @@ def _explained(
 ) -> dict[str, object]:
     """Return the field `explanation` of a caption, and the `alternatives` of an event.
 
-    An explanation says where the decoder attended for each word; see `Captioner.attention`.
+    An explanation says where the decoder attended for each word; see `Captioner.attention`. Where
+    the decoder words a plan, it attends to events, which the field `events` tells.
     """
     if not job.explain or (isinstance(row, Event) and row.state != "end"):
         return {}
@@ -172,8 +173,13 @@ def _explained(
     if isinstance(row, Event):
         fields = row_fields(Row("", captioner.caption(samples)), ALTERNATIVES)
         others = {"alternatives": fields["alternatives"]}
-    attention = captioner.attention(samples, text)
-    sound, tags = split_positions(attention, captioner.checkpoint.config.decoder.tags)
+    if captioner.planner is None:
+        attention = captioner.attention(samples, text)
+        sound, tags = split_positions(attention, captioner.checkpoint.config.decoder.tags)
+    else:
+        events = row.mentioned if isinstance(row, Event) else row.events
+        sound = captioner.planner.moments(text, events, row.start, row.end)
+        tags = np.zeros((len(sound), 1))
     return others | {
         "explanation": {
             "start": round(row.end - len(samples) / captioner.rate, 3),

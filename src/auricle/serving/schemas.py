@@ -28,7 +28,10 @@ class Alternative(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Where the decoder attended for each word: the mean over layers and heads."""
+    """When each word was heard.
+
+    That is when its event lasted, or where the decoder attended: the mean over layers and heads.
+    """
 
     start: float = Field(description="Of the attended stretch, in seconds.")
     end: float
@@ -37,6 +40,18 @@ class Explanation(BaseModel):
         description="A row for each word, a number for each frame, evenly over the stretch."
     )
     tags: list[float] = Field(description="Each word's attention to the tags instead of the sound.")
+
+
+class CaptionEvent(BaseModel):
+    """An event that a caption mentions."""
+
+    sound_class: str = Field(alias="class", description="The name of its class.")
+    label: str = Field(description="A few words for it, as in subtitles.")
+    probability: float = Field(description="Of the class, from 0 to 1.")
+    start: float = Field(description="Seconds from the beginning of the sound.")
+    end: float
+    repetition: Literal["once", "twice", "several", "continuous"] | None
+    trend: Literal["approaching", "fading"] | None
 
 
 class Caption(BaseModel):
@@ -56,6 +71,9 @@ class Caption(BaseModel):
     score: float | None = Field(default=None, description="Log-probability, length-normalised.")
     alternatives: list[Alternative] = Field(
         default=[], description="The best sentences, the caption itself first."
+    )
+    events: list[CaptionEvent] = Field(
+        default=[], description="The events that the caption mentions, in its order."
     )
     explanation: Explanation | None = Field(
         default=None, description="Where `explain` was asked for; null for silence."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from auricle.captioning.segmenter import Event
-from auricle.subtitles.wording import phrases
+from auricle.subtitles.wording import event_phrases
 
 MIN_SECONDS, MAX_SECONDS = 1.0, 7.0  # how long a cue is shown
 MAX_CHARACTERS_PER_SECOND = 17.0
@@ -116,7 +116,7 @@ def _texts(event: Event, options: CueOptions) -> list[str]:
     """The texts that can show an event, the longest first; none if the options leave it out."""
     if event.confidence is not None and event.confidence < options.confidence:
         return []
-    found = phrases(event.caption, event.tags)
+    found = event_phrases(event)
     shown = [
         p.text for p in found if (options.speech or not p.speech) and (options.music or not p.music)
     ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.captioning.results import Tag
+from auricle.captioning.segmenter import Event
 
 _LISTS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
 
@@ -48,6 +49,27 @@ class Phrase:
     text: str
     speech: bool = False
     music: bool = False
+
+
+# Classes of sounds that count as speech or music, themselves and as more general classes.
+SPEECH_CLASSES = frozenset(
+    ("Speech", "Conversation", "Chatter", "Hubbub, speech noise, speech babble", "Whispering")
+)
+MUSIC_CLASSES = frozenset(("Music", "Singing", "Musical instrument"))
+
+
+def event_phrases(event: Event) -> list[Phrase]:
+    """The labels of an event: of the classes that its caption mentions, or read off the caption."""
+    if not event.mentioned:
+        return phrases(event.caption, event.tags)
+    return [
+        Phrase(
+            mentioned.label,
+            not SPEECH_CLASSES.isdisjoint((mentioned.name, *mentioned.kinds)),
+            not MUSIC_CLASSES.isdisjoint((mentioned.name, *mentioned.kinds)),
+        )
+        for mentioned in event.mentioned
+    ]
 
 
 def phrases(caption: str, tags: Sequence[Tag] = ()) -> list[Phrase]:

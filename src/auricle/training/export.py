@@ -68,6 +68,7 @@ class TextGraph(nn.Module):
         self.space = space
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(sentences, words) -> (sentences, space)."""
         return self.space.embed_text(tokens)
 
 

@@ -15,12 +15,12 @@ from auricle.data.batches import Batches, BatchOptions, Share
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.mixtures import Mixtures
+from auricle.data.plan_sentences import grammar_words
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS
 from auricle.models.encoder import Encoder, Tagger, frame_mask
 from auricle.planning.classes import SoundClasses
-from auricle.planning.grammar import fixed_words
 from auricle.sound.features import front_end
 from auricle.training.config import Augmentation, DataConfig, TagsConfig
 from auricle.training.tags import read_class_names, read_tags
@@ -189,7 +189,7 @@ def build_vocabulary(
 def class_words(path: Path) -> set[str]:
     """Returns all words that captions of plans need: of our sentences, and of the grammar."""
     classes = SoundClasses.read_toml(path).classes
-    return fixed_words().union(*(sound_class.own_words for sound_class in classes))
+    return grammar_words().union(*(sound_class.own_words for sound_class in classes))
 
 
 def read_captions(path: Path) -> list[str]:

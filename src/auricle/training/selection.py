@@ -198,12 +198,11 @@ def move_projections(
         ridge: weight of the squared change.
     """
     space, before = model.space, pre_encoder.space
-    assert space.tag_projection is not None and before.tag_projection is not None
+    assert space.tag_projection is not None
+    assert before.tag_projection is not None
     target = before.audio_projection(tuned.embeddings)
     target = target + before.tag_projection(tag_features(tuned.tags.sigmoid()))
-    inputs = torch.cat(
-        [averaged.embeddings, tag_features(averaged.tags.sigmoid())], dim=1
-    ).double()
+    inputs = torch.cat([averaged.embeddings, tag_features(averaged.tags.sigmoid())], dim=1).double()
     ones = torch.ones(len(inputs), 1, dtype=inputs.dtype)
     inputs = torch.cat([inputs, ones], dim=1)
     weights = [space.audio_projection.weight, space.tag_projection.weight]

@@ -1,0 +1,90 @@
+"""Trains a captioner that words a plan, after its pre-encoder.
+
+    pre-encoder ─> hearing: encoder, shared space, probe ─┐
+    captions by people, our sentences ─> plan decoder ────┴─> captioner folder
+
+The hearing has a closed form but for the probe, so only the decoder is trained in steps.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from auricle.checkpoint.config import FORMAT, CheckpointConfig
+from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.data.plan_captions import read_caption_file, read_captions
+from auricle.data.plan_language import learn_language
+from auricle.data.plan_texts import PlanTexts, learnt_words
+from auricle.models.plan_decoder import PlanDecoder
+from auricle.models.planned import PlannedCaptioner
+from auricle.planning.classes import SoundClasses
+from auricle.training.config import Recipe
+from auricle.training.export_planned import export_planned
+from auricle.training.prepare import read_data
+from auricle.training.selection import build_hearing
+from auricle.training.weights import save_weights
+from auricle.training.wording import train_wording
+
+
+def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+    """Trains a captioner that words a plan, and exports it.
+
+    Args:
+        recipe: the recipe of the training, with `decoder.plan`.
+        resume: whether to continue a training that was stopped.
+        progress: whether to show bars.
+
+    Returns:
+        The checkpoint folder.
+
+    Raises:
+        AuricleError: the data, weights or folder cannot be used.
+    """
+    folder = recipe.captioner_folder
+    items, _, _, vocabulary = read_data(recipe.data, recipe.tags.captions)
+    classes = SoundClasses.read_toml(Path(recipe.data.sentences))
+    captions = read_caption_file(Path(recipe.wording.captions))
+    readings = read_captions(captions, classes)
+    texts = PlanTexts(readings, classes, vocabulary, learnt_words(readings, classes))
+    decoder = train_wording(
+        texts,
+        partial(build_decoder, recipe, len(vocabulary), len(classes)),
+        recipe,
+        resume=resume,
+        progress=progress,
+    )
+    model = build_hearing(recipe, vocabulary, classes, items, progress)
+    model.wording.load_state_dict(decoder.state_dict())
+    language = learn_language(readings, classes, vocabulary, recipe.seed)
+    save_weights(folder / "model.safetensors", model.state_dict())
+    classes.save(folder / "classes.json")
+    language.save(folder / "language.npz")
+    save_checkpoint(Checkpoint(folder, checkpoint_config(recipe, model), vocabulary, classes.names))
+    export_planned(folder)
+    return folder
+
+
+def build_decoder(recipe: Recipe, words: int, classes: int) -> PlanDecoder:
+    """Builds the plan decoder of a recipe at random weights."""
+    config = recipe.decoder
+    sizes = (config.width, config.layers, config.heads, config.feedforward)
+    return PlanDecoder(words, classes, *sizes, config.dropout)
+
+
+def checkpoint_config(recipe: Recipe, model: PlannedCaptioner) -> CheckpointConfig:
+    """Returns the configuration of the recipe's captioner."""
+    return CheckpointConfig(
+        format=FORMAT,
+        front_end=recipe.data.front_end,
+        encoder=recipe.encoder,
+        decoder=recipe.decoder,
+        decoding=recipe.decoding,
+        space=recipe.pretrain.projection,
+        rerank=recipe.rerank,
+        selection=recipe.selection,
+        probe_targets=len(model.probe.boost),
+        confidence=recipe.confidence,
+        maximum_seconds=recipe.data.maximum_seconds,
+        minimum_seconds=recipe.minimum_seconds,
+        licence=recipe.licence,
+    )
+
