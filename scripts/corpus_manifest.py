@@ -147,8 +147,8 @@ def read_captions(
 ) -> dict[str, str]:
     """Returns the captions to learn from with their sources, each once, in alphabetical order.
 
-    With `free`, these are AudioCaps' alone. Left out are those of the sounds to score on, or with `heldout` of all excluded sounds, also
-    where another sound has the same words.
+    With `free`, these are AudioCaps' alone. Left out are those of the sounds to score on, or with
+    `heldout` of all excluded sounds, also where another sound has the same words.
     """
     if heldout:
         aside = {row["file_name"] for row in excluded_sounds(corpus)}

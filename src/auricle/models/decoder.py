@@ -147,7 +147,7 @@ class LearnedPositions(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Word embedding, Transformer decoder, and an untied output layer.
+    """Word embedding, Transformer decoder, and an output layer of its own.
 
     BART's variant learns its positions, uses GELU instead of ReLU, and uses the word embedding as
     the output layer (tied, no bias).
@@ -160,6 +160,8 @@ class TransformerDecoder(nn.Module):
         feedforward: hidden size of the feed-forward networks.
         dropout: rate, everywhere.
         bart: build BART's variant.
+        tied: use the word embedding as the output layer, and scale it as the input (Vaswani et al.
+            2017, section 3.4). BART's variant is tied in its own way.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class TransformerDecoder(nn.Module):
         dropout: float,
         *,
         bart: bool = False,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, width, padding_idx=PAD)
@@ -180,11 +183,14 @@ class TransformerDecoder(nn.Module):
         self.layers = nn.ModuleList(
             DecoderLayer(width, heads, feedforward, dropout, activation) for _ in range(layers)
         )
-        self.output = None if bart else nn.Linear(width, words)
+        self.output = None if bart or tied else nn.Linear(width, words)
+        self.scale = math.sqrt(width) if tied else 1.0
         self.dropout = nn.Dropout(dropout)
         if bart:
             draw_as_bart(self)
             return
+        if tied:
+            nn.init.normal_(self.embedding.weight, 0, width**-0.5)
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -197,7 +203,7 @@ class TransformerDecoder(nn.Module):
         embedded = self.embedding(tokens)
         if self.positions is not None:
             return self.positions(embedded, positions)
-        return embedded + sinusoids(positions, self.embedding.embedding_dim)
+        return embedded * self.scale + sinusoids(positions, self.embedding.embedding_dim)
 
     def _logits(self, x: Tensor) -> Tensor:
         return F.linear(x, self.embedding.weight) if self.output is None else self.output(x)

@@ -44,7 +44,8 @@ def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True
     classes = SoundClasses.read_toml(Path(recipe.data.sentences))
     captions = read_caption_file(Path(recipe.wording.captions))
     readings = read_captions(captions, classes)
-    texts = PlanTexts(readings, classes, vocabulary, learnt_words(readings, classes))
+    learnt = [word for word in learnt_words(readings, classes) if word in vocabulary]
+    texts = PlanTexts(readings, classes, vocabulary, learnt)
     decoder = train_wording(
         texts,
         partial(build_decoder, recipe, len(vocabulary), len(classes)),
@@ -54,11 +55,12 @@ def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True
     )
     model = build_hearing(recipe, vocabulary, classes, items, progress)
     model.wording.load_state_dict(decoder.state_dict())
-    language = learn_language(readings, classes, vocabulary, recipe.seed)
+    language = learn_language(readings, classes, vocabulary, learnt, seed=recipe.seed)
     save_weights(folder / "model.safetensors", model.state_dict())
     classes.save(folder / "classes.json")
     language.save(folder / "language.npz")
-    save_checkpoint(Checkpoint(folder, checkpoint_config(recipe, model), vocabulary, classes.names))
+    names = tuple(sound_class.name for sound_class in classes.classes)
+    save_checkpoint(Checkpoint(folder, checkpoint_config(recipe, model), vocabulary, names))
     export_planned(folder)
     return folder
 
@@ -87,4 +89,3 @@ def checkpoint_config(recipe: Recipe, model: PlannedCaptioner) -> CheckpointConf
         minimum_seconds=recipe.minimum_seconds,
         licence=recipe.licence,
     )
-

@@ -85,6 +85,7 @@ def build_hearing(
     model.space.load_state_dict(pre_encoder.space.state_dict())
     spectrograms = _spectrograms(recipe, [item.file for item in items], progress)
     averaged = hear_clips(model.encoder, spectrograms, progress)
+    assert isinstance(pre_encoder.audio, Tagger)
     tuned = hear_clips(pre_encoder.audio, spectrograms, progress)
     move_projections(model, pre_encoder, averaged, tuned, config.ridge)
     folder = Path(config.rendered).parent
