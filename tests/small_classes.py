@@ -87,3 +87,15 @@ def _sound_class(entry: Entry) -> SoundClass:
 
 def _names(names: str) -> tuple[str, ...]:
     return tuple(names.split("|")) if names else ()
+
+
+# Captions in which people tell of these classes.
+CAPTIONS = [
+    "a dog barks while rain falls",
+    "a dog barks and a car drives by",
+    "a car drives by and then a dog barks",
+    "a man speaks as rain falls",
+    "rain falls on a car while a dog barks several times",
+    "a dog is barking while rain is falling",
+    "a man is speaking and a car is driving by",
+]

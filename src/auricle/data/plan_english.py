@@ -1,0 +1,121 @@
+"""Rough checks of a caption's English."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from auricle.data.plan_reading import JOINING
+
+PARTICIPLES = 15  # times that a form in -ing occurs, from which on its base is taken for a verb
+SINGULARS = 5  # times that a word without its -s occurs, from which on it is taken for a plural
+WITH_ARTICLE = 3  # times that a countable noun follows "a" at least
+# Nouns that never follow "a", and nouns that do so only in compounds ("a water pump").
+NEVER_COUNTED = frozenset("music thunder applause laughter traffic".split())
+MASS_NOUNS = NEVER_COUNTED | {"percussion", "static", "rain", "water"}
+_PLURALS = frozenset("people men women children cattle geese mice kids".split())
+_FINITE_VERBS = frozenset("is are can has have hits does do goes makes".split())
+_NOT_VERBS = frozenset(
+    "even morn noth someth anyth everyth build ceil evening string sting king bell ring "
+    "thing".split()
+)
+# A word after one of these is a plural noun rather than a verb.
+_DETERMINERS = frozenset(
+    "a an the of several some many multiple loud soft their few various other more different "
+    "metal small".split()
+)
+_BEFORE_NOUN_PHRASE = JOINING | {"by", "of"}
+_THIRD_PERSON_ENDINGS = {"s": "", "es": "", "ies": "y"}
+
+
+class English:
+    """Checks of a caption's English, by counts of words in a body of captions.
+
+    Args:
+        captions: the body, each caption as its words.
+    """
+
+    def __init__(self, captions: Iterable[Sequence[str]]) -> None:
+        self._counts = Counter[str]()
+        self._without_article = Counter[str]()  # where a noun phrase begins
+        self._with_article = Counter[str]()
+        for caption_words in captions:
+            self._counts.update(caption_words)
+            for place, word in enumerate(caption_words):
+                before = caption_words[place - 1] if place else ""
+                self._without_article[word] += not before or before in _BEFORE_NOUN_PHRASE
+                self._with_article[word] += before in ("a", "an")
+        known = list(self._counts)
+        self._verbs = {word for word in known if len(word) > 2 and self._has_participle(word)}
+        self._verbs -= _NOT_VERBS
+        self._third_persons = {
+            word for word in known if any(map(self._has_participle, _bases(word)))
+        }
+
+    def is_clause(self, phrase: Sequence[str]) -> bool:
+        """Returns whether the words hold a finite verb."""
+        for place, word in enumerate(phrase):
+            if word in _FINITE_VERBS:
+                return True
+            before = phrase[place - 1] if place else ""
+            if not before:
+                continue
+            if word in self._third_persons and before not in _DETERMINERS:
+                return True
+            if word in self._verbs and not word.endswith("ing"):
+                if before.endswith("ly") and place > 1:
+                    before = phrase[place - 2]
+                if before in _PLURALS or (before.endswith("s") and len(before) > 3):
+                    return True
+        return False
+
+    def is_right(self, caption_words: Sequence[str]) -> bool:
+        """Returns whether articles and verbs fit their nouns, as far as counts tell."""
+        followed = [*caption_words, "", ""]
+        for place, word in enumerate(caption_words):
+            after, beyond = followed[place + 1 : place + 3]
+            begins = place == 0 or caption_words[place - 1] in _BEFORE_NOUN_PHRASE
+            if begins and self._needs_article(word):
+                return False
+            if self._is_plural(word) and after in self._third_persons:
+                return False
+            if word in ("a", "an") and not self._fits_article(word, after, beyond):
+                return False
+            if word == after:
+                return False
+        return True
+
+    def _needs_article(self, word: str) -> bool:
+        with_article = self._with_article[word]
+        return with_article >= WITH_ARTICLE and with_article > self._without_article[word]
+
+    def _fits_article(self, article: str, noun: str, beyond: str) -> bool:
+        """Returns whether a noun fits "a" or "an"; `beyond` is the word after it, if any."""
+        ends = not beyond or beyond in self._verbs | self._third_persons | _FINITE_VERBS | JOINING
+        if ends and (self._is_plural(noun) or noun in MASS_NOUNS):
+            return False
+        if article == "a":
+            return not noun or noun[0] not in "aeio" or noun.startswith("one")
+        return not noun or noun[0] in "aeiouh"
+
+    def _is_plural(self, word: str) -> bool:
+        if word in _PLURALS:
+            return True
+        is_regular = word.endswith("s") and not word.endswith("ss")
+        return (
+            is_regular and word not in self._third_persons and self._counts[word[:-1]] >= SINGULARS
+        )
+
+    def _has_participle(self, base: str) -> bool:
+        forms = [f"{base}ing", f"{base}{base[-1]}ing"]
+        if base.endswith("e"):
+            forms.append(f"{base[:-1]}ing")
+        return any(self._counts[form] >= PARTICIPLES for form in forms)
+
+
+def _bases(word: str) -> list[str]:
+    """Returns the verbs whose third person the word may be."""
+    bases = [
+        word.removesuffix(ending) + base_ending
+        for ending, base_ending in _THIRD_PERSON_ENDINGS.items()
+        if word.endswith(ending)
+    ]
+    return [base for base in bases if len(base) > 2 and base not in _NOT_VERBS]

@@ -1,0 +1,157 @@
+"""Learns the limits of the plan decoder's language from the captions that it is trained on."""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import pairwise, product
+
+import numpy as np
+
+from auricle.checkpoint.vocabulary import SPECIAL, STOP_WORDS, Vocabulary, words
+from auricle.data.plan_captions import SourcedReading
+from auricle.data.plan_english import MASS_NOUNS, NEVER_COUNTED
+from auricle.data.plan_reading import MANY_PEOPLE_WORDS, Reading
+from auricle.data.plan_sentences import compose, draw_plan
+from auricle.errors import AuricleError
+from auricle.planning.classes import SoundClasses
+from auricle.planning.grammar import plain
+from auricle.planning.language import MOST_WORDS, Followers, Language
+from auricle.planning.plans import PEOPLE, TIME_WORDS
+
+WORD_CAPTIONS = 3  # captions by people of a class that must hold a word
+PAIR_CAPTIONS = 2  # captions by people that must hold a pair of words
+GENERAL_CLASSES = 60  # a word of at least so many classes may stand for any
+OTHER_CLASS_SHARE = 0.08  # share of a class's captions that must hold a word of other classes
+COMPOSED = 16_000  # captions by grammar whose pairs of words are learnt
+SINGLES = 8  # captions by people of a class alone, from which on it is worded as they do
+SURE_WEIGHT = 0.3  # of a class in a reading, to count as a caption of the class alone
+# Words that bring in a further source.
+_OTHERS = frozenset("another other others each else".split())
+# Words for scenes, which a plan does not tell although they stand in many captions.
+_SCENES = frozenset(
+    "background foreground distance nearby outside inside outdoors indoors ground surface "
+    "recording".split()
+)
+
+
+def learn_language(
+    readings: Sequence[SourcedReading],
+    classes: SoundClasses,
+    vocabulary: Vocabulary,
+    learnt: Sequence[str],
+    *,
+    seed: int = 0,
+    composed: int = COMPOSED,
+) -> Language:
+    """Learns from captions by people, our sentences, and captions by grammar.
+
+    Args:
+        readings: captions by people.
+        classes: all classes.
+        vocabulary: the decoder's vocabulary.
+        learnt: the words that the decoder learnt, from `learnt_words`.
+        seed: of the captions by grammar.
+        composed: the number of captions by grammar.
+
+    Raises:
+        AuricleError: the vocabulary is too large.
+    """
+    if len(vocabulary) > MOST_WORDS:
+        raise AuricleError(f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_WORDS}")
+    rng = random.Random(seed)
+    ours = [plain(text) for each in classes.classes for text in (each.clause, *each.sentences)]
+    ours += [compose(draw_plan(classes, [], rng), classes, rng) for _ in range(composed)]
+    plain_readings = [sourced.reading for sourced in readings]
+    known = set(learnt)
+    by_people = [r.caption_words for r in plain_readings if known.issuperset(r.caption_words)]
+    singles = Counter(
+        index
+        for reading in plain_readings
+        if len(reading.events) == 1
+        for index, weight in reading.events[0].classes.items()
+        if weight > SURE_WEIGHT
+    )
+    return Language(
+        learn_class_words(plain_readings, classes, vocabulary, known),
+        learn_followers(ours, [" ".join(caption_words) for caption_words in by_people], vocabulary),
+        np.array([singles[index] >= SINGLES for index in range(len(classes))]),
+    )
+
+
+def learn_class_words(
+    readings: Sequence[Reading], classes: SoundClasses, vocabulary: Vocabulary, known: set[str]
+) -> np.ndarray:
+    """Returns (classes, words) bool, true where captions of the class use the word.
+
+    Args:
+        readings: captions by people.
+        classes: all classes.
+        vocabulary: the columns.
+        known: the words that may be used at all.
+    """
+    captions_of = Counter[int]()
+    word_counts = [Counter[str]() for _ in classes.classes]
+    for reading in readings:
+        for event, part in zip(reading.events, reading.parts, strict=True):
+            for index in event.classes:
+                captions_of[index] += 1
+                word_counts[index].update(set(part))
+    used = [
+        _words_of_class(index, counts, captions_of[index], classes)
+        for index, counts in enumerate(word_counts)
+    ]
+    class_counts = Counter(word for its_words in used for word in its_words)
+    general = {word for word, number in class_counts.items() if number >= GENERAL_CLASSES}
+    general -= {word for entry in classes.classes for text in entry.words for word in words(text)}
+    general -= PEOPLE | _SCENES
+    general |= (STOP_WORDS - _OTHERS) | TIME_WORDS  # the plan decides on words of time
+    table = np.zeros((len(classes), len(vocabulary)), bool)
+    for index, its_words in enumerate(used):
+        table[index, vocabulary.numbers((its_words | general) & known)] = True
+    table[:, : len(SPECIAL)] = True
+    return table
+
+
+def _words_of_class(
+    index: int, counts: Counter[str], captions: int, classes: SoundClasses
+) -> set[str]:
+    """Returns the words that captions of a class use.
+
+    Args:
+        index: the class.
+        counts: the number of captions by people with each word.
+        captions: the number of captions by people.
+        classes: all classes.
+    """
+    entry = classes.classes[index]
+    used = {word for word, number in counts.items() if number >= WORD_CAPTIONS} - MANY_PEOPLE_WORDS
+    # Captions of a dog seldom say that it howls; captions of a bird often say that it chirps.
+    own = {index} | classes.ancestors[index]
+    for word in list(used):
+        named = classes.named_by(word)
+        if named and own.isdisjoint(named) and counts[word] < OTHER_CLASS_SHARE * captions:
+            used.remove(word)
+    if PEOPLE.isdisjoint(entry.own_words):
+        used -= PEOPLE
+    return used | entry.own_words
+
+
+def learn_followers(
+    ours: Sequence[str], by_people: Sequence[str], vocabulary: Vocabulary
+) -> Followers:
+    """Takes every pair of words in our captions, and the pairs that people wrote at least twice.
+
+    Mass nouns follow "a" only where our captions say so ("a water pump"), and "music" never does.
+    """
+    pairs = {pair for text in ours for pair in pairwise(vocabulary.encode(text))}
+    pairs -= _article_pairs(NEVER_COUNTED, vocabulary)
+    counts = Counter(pair for text in by_people for pair in pairwise(vocabulary.encode(text)))
+    written = {pair for pair, number in counts.items() if number >= PAIR_CAPTIONS}
+    pairs |= written - _article_pairs(MASS_NOUNS, vocabulary)
+    ordered = np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    starts = np.searchsorted(ordered[:, 0], np.arange(len(vocabulary) + 1))
+    return Followers(starts.astype(np.int32), ordered[:, 1].astype(np.uint16))
+
+
+def _article_pairs(nouns: Collection[str], vocabulary: Vocabulary) -> set[tuple[int, int]]:
+    return set(product(vocabulary.numbers(("a", "an")), vocabulary.numbers(nouns)))

@@ -1,0 +1,174 @@
+"""Random plans, and varied captions of them by grammar, for the plan decoder to learn from."""
+
+import random
+from collections.abc import Sequence
+
+from auricle.checkpoint.vocabulary import words
+from auricle.planning.classes import SoundClasses
+from auricle.planning.grammar import (
+    COUNT_PHRASES,
+    TREND_PHRASES,
+    marked_clause,
+    plain,
+    template,
+)
+from auricle.planning.language import LENGTHS
+from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
+
+MOST_WORDS = LENGTHS[-1]
+MOST_WORDS_IN_PAIR = 9  # of our sentences that stand in a caption of two events
+DRAWS = 6  # of captions, until one is short enough
+COMPANION_DRAWS = 50  # of companions, until one is compatible
+# {first} and {second} are clauses or sentences; {first_noun} and {second_noun} are noun phrases.
+_WHILE = ("{first} while {second}", "{first} as {second}", "{first} and {second}")
+_WITH = (
+    "{first} with {second_noun}",
+    "{first_noun} and {second_noun} can be heard",
+    "{first_noun} can be heard with {second_noun}",
+    "{first_noun} and {second_noun} are heard together",
+)
+_THEN = (
+    "{first} and then {second}",
+    "{first} then {second}",
+    "{first} before {second}",
+    "{first} and then {second}",
+)
+_FOLLOWED = (
+    "{first} followed by {second_noun}",
+    "{first_noun} is followed by {second_noun}",
+    "{first_noun} can be heard and then {second}",
+)
+_BEARING_TREND = (
+    "{clause}",
+    "{clause}",
+    "{noun} can be heard {phrase}",
+    "the sound of {noun} {phrase}",
+)
+_COUNTED = (
+    "{clause}",
+    "{clause}",
+    "{noun} is heard {phrase}",
+    "{noun} can be heard {phrase}",
+)
+# Sentences that begin with or hold such words do not stand in a longer caption.
+_NOT_FIRST = frozenset("in from with there on as at while".split())
+_NOT_WITHIN = frozenset("while as and with".split())
+
+
+def draw_plan(classes: SoundClasses, common: Sequence[int], rng: random.Random) -> Plan:
+    """Returns a random plan: one event with probability 0.4, two with 0.55, three with 0.05.
+
+    Args:
+        classes: all classes.
+        common: classes that often occur with others. Half of the companions are drawn from them.
+        rng: draws.
+    """
+    usable = [index for index, entry in enumerate(classes.classes) if entry.specific > 0]
+    count = rng.choices((1, 2, 3), (0.4, 0.55, 0.05))[0]
+    chosen = [rng.choice(usable)]
+    for _ in range(COMPANION_DRAWS):
+        if len(chosen) == count:
+            break
+        other = rng.choice(common if common and rng.random() < 0.5 else usable)
+        if all(classes.compatible[other, index] for index in chosen):
+            chosen.append(other)
+    if rng.random() < 0.5:
+        chosen.reverse()
+    relation = Relation.SINGLE
+    if len(chosen) > 1:
+        relation = Relation.THEN if rng.random() < 0.35 else Relation.WHILE
+    return Plan(tuple(draw_event(index, classes, rng) for index in chosen), relation)
+
+
+def draw_event(class_index: int, classes: SoundClasses, rng: random.Random) -> PlannedEvent:
+    """Returns an event of a class, with a random repetition or trend if the class allows it."""
+    entry = classes.classes[class_index]
+    repetition, trend = Repetition.NONE, Trend.NONE
+    if entry.repeats and rng.random() < 0.4:
+        # SEVERAL is twice as likely as each of the others.
+        repetition = rng.choice((*tuple(Repetition)[1:], Repetition.SEVERAL))
+    if entry.moves and not repetition and rng.random() < 0.3:
+        trend = rng.choice((Trend.APPROACHING, Trend.FADING))
+    return PlannedEvent(class_index, repetition, trend)
+
+
+def compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
+    """Returns one of many captions of a plan, of at most 16 words if its clauses allow it."""
+    for _ in range(DRAWS):
+        text = plain(_compose(plan, classes, rng))
+        if len(text.split()) <= MOST_WORDS:
+            return text
+    return template(plan, classes)
+
+
+def grammar_words() -> set[str]:
+    """Returns the words that the grammar itself adds to our texts."""
+    phrases = [
+        phrase
+        for table in (COUNT_PHRASES, TREND_PHRASES)
+        for choices in table.values()
+        for phrase in choices
+    ]
+    names = dict.fromkeys(
+        ("first", "second", "first_noun", "second_noun", "clause", "noun", "phrase"), ""
+    )
+    forms = (*_WHILE, *_WITH, *_THEN, *_FOLLOWED, *_BEARING_TREND, *_COUNTED)
+    return {
+        word
+        for text in (*phrases, *(form.format(**names) for form in forms))
+        for word in words(text)
+    }
+
+
+def _compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
+    events = plan.events
+    if len(events) == 1:
+        return _compose_single(events[0], classes, rng)
+    is_bare = [not event.repetition and not event.trend for event in events]
+    is_while = plan.relation is Relation.WHILE
+    forms = list(_WHILE * 2 if is_while else _THEN)
+    if is_bare[1]:
+        with_nouns = _WITH if is_while else _FOLLOWED
+        forms += [form for form in with_nouns if is_bare[0] or "{first_noun}" not in form]
+    text = rng.choice(forms).format(
+        first=rng.choice(_clauses(events[0], classes, rng)),
+        second=rng.choice(_clauses(events[1], classes, rng)),
+        first_noun=classes.classes[events[0].class_index].noun,
+        second_noun=classes.classes[events[1].class_index].noun,
+    )
+    for event in events[2:]:
+        text += f" {'and' if is_while else 'and then'} {marked_clause(event, classes, rng)}"
+    return text
+
+
+def _compose_single(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> str:
+    entry = classes.classes[event.class_index]
+    if not event.repetition and not event.trend:
+        return rng.choice((*entry.sentences, entry.clause))
+    clause = marked_clause(event, classes, rng)
+    if event.repetition and event.trend:
+        return clause
+    if event.trend:
+        forms, phrases = _BEARING_TREND, TREND_PHRASES[event.trend]
+    else:
+        forms, phrases = _COUNTED, COUNT_PHRASES[event.repetition]
+    return rng.choice(forms).format(clause=clause, noun=entry.noun, phrase=rng.choice(phrases))
+
+
+def _clauses(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> Sequence[str]:
+    """Returns the clause of an event and, without marks, a short sentence of its class."""
+    clause = marked_clause(event, classes, rng)
+    if event.repetition or event.trend:
+        return (clause,)
+    sentences = classes.classes[event.class_index].sentences
+    short = [sentence for sentence in sentences if _fits_pair(words(sentence))]
+    return (clause, clause, rng.choice(short)) if short else (clause,)
+
+
+def _fits_pair(sentence_words: Sequence[str]) -> bool:
+    """Returns whether a sentence can stand in a longer caption."""
+    return (
+        len(sentence_words) <= MOST_WORDS_IN_PAIR
+        and sentence_words[0] not in _NOT_FIRST
+        and _NOT_WITHIN.isdisjoint(sentence_words)
+    )
