@@ -1,6 +1,8 @@
-"""Renders instruments and single speakers, for training without recordings of other people.
+r"""Renders instruments and single speakers, for training without recordings of other people.
 
-    apt-get install fluidsynth fluid-soundfont-gm espeak-ng flite festival ...
+    apt-get install fluidsynth fluid-soundfont-gm espeak-ng flite \
+        festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts \
+        asterisk-core-sounds-fr-wav asterisk-core-sounds-it-wav asterisk-core-sounds-ru-wav
     python scripts/rendered_sounds.py data/rendered
 
     *.flac          about 1,000 sounds of 1 to 8 s, mono, 32 kHz
@@ -122,7 +124,8 @@ def main(
 def missing_packages(share_alike: bool) -> list[str]:
     """The Debian packages whose programs or files are missing."""
     needed = dict(TABLES["packages"])
-    needed |= {prompts["folder"]: prompts["package"] for prompts in prompt_tables(share_alike)}
+    for prompts in prompt_tables(share_alike):
+        needed[f"{prompts['folder']}/hello-world.wav"] = prompts["package"]
     return [
         package
         for name, package in needed.items()
