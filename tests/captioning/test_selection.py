@@ -81,9 +81,7 @@ def test_one_sound_and_then_another():
 
 def test_no_order_where_the_parts_are_the_same_sound():
     power = np.concatenate([noise(4, 8), noise(3, 24)])
-    selected = Selector(CLASSES, CONFIG, lambda _: tags(Dog=0.9)).select(
-        clip(power, tags(Dog=0.9))
-    )
+    selected = Selector(CLASSES, CONFIG, lambda _: tags(Dog=0.9)).select(clip(power, tags(Dog=0.9)))
     assert selected.relation is Relation.SINGLE
 
 

@@ -29,6 +29,7 @@ class DecoderConfig:
     )
     # Whether the decoder words a plan: the memory holds the plan's events, and no frames.
     plan: bool = False
+    tied: bool = False  # whether a Transformer's output layer is the word embedding
     # transformer: the paper's. gru: recurrent. bart: its layers as in BART, with learnt positions,
     # GELU and tied output.
     architecture: Literal["transformer", "bart", "gru"] = "transformer"

@@ -62,7 +62,8 @@ def build_decoder(config: DecoderConfig, words: int) -> Decoder:
     if config.architecture == "gru":
         return GRUDecoder(words, config.width, config.layers, config.dropout)
     sizes = (config.width, config.layers, config.heads, config.feedforward, config.dropout)
-    return TransformerDecoder(words, *sizes, bart=config.architecture == "bart")
+    bart = config.architecture == "bart"
+    return TransformerDecoder(words, *sizes, bart=bart, tied=config.tied and not bart)
 
 
 class CaptioningModel(nn.Module):

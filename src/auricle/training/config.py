@@ -191,6 +191,7 @@ class ScstConfig:
             )
 
 
+GUIDING_TAGS = 8  # of a captioner that is trained further from one that words a plan
 # Architectures of encoders that give AudioSet's tags.
 TAGGERS = ("cnn10", "mobilenet")
 
@@ -338,6 +339,11 @@ def _continued(recipe: Recipe) -> Recipe:
     """Returns a recipe with the networks, front end, tags and licence of its initial captioner."""
     checkpoint = initial_checkpoint(recipe.train)
     config = checkpoint.config
+    decoder = config.decoder
+    if decoder.plan:
+        # It goes on from a decoder that hears the sound: plans cannot tell what a caption of yours
+        # says beyond its events. The likeliest tags take the place of the plan's events.
+        decoder = replace(decoder, plan=False, tied=True, tags=GUIDING_TAGS)
     return replace(
         recipe,
         licence=config.licence if recipe.licence == "unknown" else recipe.licence,
@@ -347,7 +353,7 @@ def _continued(recipe: Recipe) -> Recipe:
             pad="longest" if config.padded_frames else "batch",
         ),
         encoder=config.encoder,
-        decoder=config.decoder,
+        decoder=decoder,
         tags=replace(
             recipe.tags, names=str(checkpoint.folder / "tags.txt") if checkpoint.tags else ""
         ),

@@ -78,9 +78,13 @@ def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
     if path.exists():
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
-    # ONNX files lack the counters of batch norms.
-    counters = {name: tensor for name, tensor in model.state_dict().items() if tensor.dim() == 0}
-    load_strictly(model, counters | onnx_tensors(checkpoint.folder), str(checkpoint.folder))
+    # ONNX files lack the counters of batch norms, and tables without rows.
+    unused = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if tensor.dim() == 0 or not tensor.numel()
+    }
+    load_strictly(model, unused | onnx_tensors(checkpoint.folder), str(checkpoint.folder))
     return model.eval()
 
 

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from auricle.checkpoint.folder import Checkpoint
 from auricle.checkpoint.vocabulary import SPECIAL, Vocabulary
-from auricle.models.captioning import CaptioningModel
+from auricle.models.captioning import TAG_LEVELS, CaptioningModel
+from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.encoder import Encoder
+from auricle.models.planned import PlannedCaptioner
 from auricle.training.export import load_model
+from auricle.training.export_planned import load_planned
 from auricle.training.weights import load_published, load_strictly
 
 SCALE_SOUNDS = 64  # sounds that set the scale of the decoder's memory
@@ -48,7 +51,10 @@ def load_checkpoint_tensors(
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
     """
-    state = load_model(checkpoint).state_dict()
+    if checkpoint.config.decoder.plan:
+        state = model.state_dict() | tensors_of_planned(load_planned(checkpoint))
+    else:
+        state = load_model(checkpoint).state_dict()
     if model.space is None:  # An encoder that learns leaves the space behind.
         state = {name: tensor for name, tensor in state.items() if not name.startswith("space.")}
     known, words = len(checkpoint.vocabulary), len(vocabulary)
@@ -59,6 +65,25 @@ def load_checkpoint_tensors(
             new = shares @ tensor if tensor.dim() > 1 else tensor.mean().expand(words - known)
             state[name] = torch.cat([tensor, new])
     load_strictly(model, state, str(checkpoint.folder))
+
+
+def tensors_of_planned(planned: PlannedCaptioner) -> dict[str, Tensor]:
+    """Returns the tensors that a captioner with frames and tags takes over from one with plans.
+
+    Its tags begin as the classes of plans do, so that the decoder understands them at once. The
+    bridge to its frames is not among the tensors.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part in ("encoder", "space"):
+        module = getattr(planned, part)
+        tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+    decoder = planned.wording.decoder.state_dict()
+    tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.items()}
+    plan = planned.wording.plan
+    unmarked = plan.roles.weight[0] + plan.repetitions.weight[0] + plan.trends.weight[0]
+    tensors["tags.classes.weight"] = plan.classes.weight[:AUDIOSET_CLASSES].detach()
+    tensors["tags.levels.weight"] = unmarked.detach().expand(len(TAG_LEVELS) + 1, -1)
+    return tensors
 
 
 def _shares_of_known_words(vocabulary: Vocabulary, known: int, captions: Sequence[str]) -> Tensor:

@@ -35,7 +35,7 @@ def read_class_names(path: Path) -> list[str]:
     """
     try:
         if path.suffix == ".txt":
-            names = path.read_text("utf-8").splitlines()
+            names = path.read_text("utf-8").splitlines()[:CLASSES]  # others have no tags
             indices = list(range(len(names)))
         else:
             with path.open(encoding="utf-8", newline="") as file:

@@ -143,7 +143,10 @@ class CaptionStage:
         if config.texts_per_batch:
             guiding_tags = 0 if model.tags is None else model.tags.count
             data = data.with_texts(self.tags, guiding_tags, model.encoder, progress)
-        if config.initial != "checkpoint" and model.memory_encoder is None:
+        has_bridge = (
+            config.initial == "checkpoint" and not initial_checkpoint(config).config.decoder.plan
+        )
+        if not has_bridge and model.memory_encoder is None:
             standardise_bridge(model, data.spectrograms[: len(data.train)])
         groups = parameter_groups(model, config.encoder_rate, config.weight_decay)
         batches = data.batches(
