@@ -1,52 +1,71 @@
-"""Builds the embedded model, or its held-out twin, by one resumable command.
+"""Builds the embedded model, or one of its twins, by one resumable command.
 
-    python scripts/build_embedded.py ../shared/corpus
-    python scripts/build_embedded.py ../shared/corpus --heldout
+    python scripts/build_embedded.py ../shared/corpus --recipe heldout
+    python scripts/build_embedded.py ../shared/corpus --recipe free --package
 
-Writes the manifest, pre-trains, trains and, without --heldout, puts the result into the package.
-Run again after a stop, it goes on from the last epoch that was finished.
+Writes the manifest, renders sounds, trains the pre-encoder and the captioner, and with --package
+puts the result into the package. Run again after a stop, it goes on from the last state.
 """
 
 import shutil
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from auricle.checkpoint.folder import EMBEDDED
+from auricle.checkpoint.folder import EMBEDDED, FILES
 from auricle.training.config import load_recipe
+from auricle.training.planned import train_planned
 from auricle.training.pretrain import pretrain
-from auricle.training.train import train
 
 ROOT = Path(__file__).parents[1]
 
 
+class RecipeName(StrEnum):
+    """A recipe of the embedded model."""
+
+    embedded = "embedded"
+    heldout = "heldout"
+    free = "free"
+
+
+# Options of the two scripts that make the data.
+MANIFEST_OPTIONS = {
+    RecipeName.embedded: [],
+    RecipeName.heldout: ["--heldout"],
+    RecipeName.free: ["--heldout", "--free"],
+}
+RENDERING_OPTIONS = {RecipeName.free: ["--no-share-alike"]}
+
+
 def main(
     corpus: Path,
-    heldout: Annotated[
-        bool, typer.Option(help="Without the sounds and captions that figures are measured on.")
-    ] = False,
+    recipe: Annotated[
+        RecipeName, typer.Option(help="heldout and free never see the scored sounds.")
+    ] = RecipeName.embedded,
+    seed: Annotated[int, typer.Option(help="Of all draws; the output gets it as a suffix.")] = 0,
+    package: Annotated[bool, typer.Option(help="Put the model into the package.")] = False,
 ) -> None:
-    """Manifest, pre-encoder, captioner, package."""
-    name = "heldout" if heldout else "embedded"
-    script = [sys.executable, ROOT / "scripts/corpus_manifest.py", corpus, Path("data") / name]
-    more = ["--heldout"] if heldout else ["--attribution", EMBEDDED / "ATTRIBUTION.csv"]
-    subprocess.run([*script, *more], check=True)
-    recipe = load_recipe(ROOT / f"configs/{name}.toml")
-    pretrain(recipe, resume=True)
-    folder = train(recipe, resume=True)
-    if not heldout:
-        for file in (
-            "config.json",
-            "vocabulary.txt",
-            "tags.txt",
-            "encoder.onnx",
-            "decoder.onnx",
-            "text.onnx",
-        ):
-            shutil.copy(folder / file, EMBEDDED / file)
+    """Manifest, rendered sounds, pre-encoder, captioner, package."""
+    manifest = [ROOT / "scripts/corpus_manifest.py", corpus, Path("data") / recipe]
+    options = list(MANIFEST_OPTIONS[recipe])
+    if package:
+        options += ["--attribution", EMBEDDED / "ATTRIBUTION.csv"]
+    subprocess.run([sys.executable, *manifest, *options], check=True)
+    settings = [] if not seed else [f"seed={seed}", f"output=runs/{recipe}-{seed}"]
+    loaded = load_recipe(ROOT / f"configs/{recipe}.toml", settings)
+    rendered = Path(loaded.probe.rendered).parent
+    rendering = [ROOT / "scripts/rendered_sounds.py", rendered, *RENDERING_OPTIONS.get(recipe, [])]
+    subprocess.run([sys.executable, *rendering], check=True)
+    pretrain(loaded, resume=True)
+    folder = train_planned(loaded, resume=True)
+    if package:
+        for name in FILES:
+            if (folder / name).exists():
+                shutil.copy(folder / name, EMBEDDED / name)
     print(folder)
 
 

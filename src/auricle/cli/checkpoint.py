@@ -77,7 +77,9 @@ def info(
     print(f"vocabulary  {len(checkpoint.vocabulary)} words")
     most = config.decoder.tags
     tags = f"{len(checkpoint.tags)} classes, of which the likeliest {most} guide the decoder"
-    print(f"tags        {tags if config.decoder.tags else 'none'}")
+    if config.decoder.plan:
+        tags = f"{len(checkpoint.tags)} classes, of which the decoder words one or two"
+    print(f"tags        {tags if config.decoder.tags or config.decoder.plan else 'none'}")
     space = f"{config.space} dimensions in which sounds and sentences are compared"
     print(f"space       {space if config.space else 'none'}")
     print(f"licence     {config.licence}")

@@ -8,7 +8,9 @@ from torch import nn
 from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.models.encoder import Encoder, Tagger
 from auricle.models.mobilenet import MobileNet
+from auricle.planning.classes import SoundClasses
 from auricle.training.config import Recipe, initial_vocabulary
+from auricle.training.planned import build_decoder
 from auricle.training.prepare import build_vocabulary, read_data
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
@@ -48,6 +50,8 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
         recipe: sets the networks.
         words: size of the vocabulary, with special words.
     """
+    if recipe.decoder.plan:
+        return _planned_sizes(recipe, words)
     tags = bool(recipe.decoder.tags)
     sizes: dict[str, dict[str, int]] = {}
     with torch.device("meta"):  # shapes without numbers
@@ -75,6 +79,29 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
     order = (*list(parts)[:4], "decoder layers", *list(parts)[4:-1])
     sizes["captioner"] = {name: parts[name] for name in order if parts[name]}
     return sizes
+
+
+def _planned_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
+    """As `part_sizes`, for a captioner that words a plan. Its probe grows with the labels."""
+    classes = len(SoundClasses.read_toml(Path(recipe.data.sentences)))
+    with torch.device("meta"):
+        pre = build_pre_encoder(recipe, words)
+        decoder = build_decoder(recipe, words, classes)
+    layers = count(decoder.decoder) - count(decoder.decoder.embedding)
+    captioner = {
+        "encoder and tags": count(pre.audio),
+        "plan tokens": count(decoder.plan),
+        "word embedding": count(decoder.decoder.embedding),
+        "decoder layers": layers,
+        "shared space": count(pre.space),
+    }
+    projections = count(pre.space) - count(pre.space.text)
+    pre_encoder = {
+        "audio tower": count(pre.audio),
+        "text tower": count(pre.space.text),
+        "projections": projections,
+    }
+    return {"pre-encoder": pre_encoder, "captioner": captioner}
 
 
 def vocabulary_size(recipe: Recipe) -> tuple[int, str]:
