@@ -477,13 +477,14 @@ def test_confidence_is_logistic_in_what_it_goes_by(
             caption.score,
             caption.tags[0].probability,
             caption.alternatives[0].similarity,
+            0,
         )
-        logit = 0.3 + np.dot([0.7, -2.0, 1.5], features)
+        logit = 0.3 + np.dot([0.7, -2.0, 1.5, 0], features)
         assert caption.confidence == pytest.approx(1 / (1 + np.exp(-logit)))
         assert changed(guided, confidence=Confidence(-1e9, 0, 0, 0)).caption(path).confidence == 0
         plain = captioner.caption(path)
         assert plain.confidence is None
-        assert confidence_features(plain) == (plain.score, 0, 0)
+        assert confidence_features(plain) == (plain.score, 0, 0, 0)
 
 
 def test_similarity_is_the_cosine_of_the_embeddings(guided: Captioner, files: list[Path]):
@@ -588,7 +589,7 @@ def test_a_checkpoint_that_lacks_a_file_says_which(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"front_end": "pann"}, "choose one of paper"),
         ({"maximum_secs": 10}, "did you mean maximum_seconds"),
         ({"decoding": {"beam": 0}}, "beam is 0"),

@@ -89,3 +89,13 @@ def test_trend_needs_a_steady_and_large_change_of_level():
     assert find_trend(band_levels(rising[:300], RATE)) is Trend.NONE  # too short
     sudden = np.concatenate([tone(5, 8, 0.001), tone(1, 8, 1.0)])
     assert find_trend(band_levels(sudden, RATE)) is Trend.NONE
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9, 30])
+def test_a_very_short_sound_gives_no_evidence_of_change_or_trend(frames: int):
+    power = tone(1.0, 8)[:frames]
+    levels = band_levels(power, RATE)
+    assert levels.shape == (frames // 10, 16)
+    assert change_step(levels) is None
+    assert find_trend(levels) is Trend.NONE
+    assert isinstance(find_repetition(power, RATE), Repetition)

@@ -10,7 +10,7 @@ from auricle import load
 from auricle.captioning.onnx_backend import OnnxModel, Sizes
 from auricle.checkpoint.config import FORMAT, CheckpointConfig, DecoderConfig, EncoderConfig
 from auricle.checkpoint.config import SelectionConfig as Selection
-from auricle.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
+from auricle.checkpoint.folder import PLAN_FILES, Checkpoint, load_checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.plan_captions import SourcedCaption, read_captions
 from auricle.data.plan_language import learn_language
@@ -131,6 +131,19 @@ def test_captions_mention_the_events_that_they_list(folder: Path, classes: Sound
             assert 0 <= event.probability <= 1
         assert len(caption.tags) == 10
         assert captioner.caption(samples) == caption
+
+
+@pytest.mark.parametrize("name", PLAN_FILES)
+def test_a_missing_or_damaged_file_is_named(folder: Path, tmp_path: Path, name: str):
+    for file in folder.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_bytes(b"nothing of use")
+    with pytest.raises(AuricleError, match=name):
+        load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(AuricleError, match=name):
+        load(tmp_path)
 
 
 def test_classes_and_tags_must_be_the_same(folder: Path, tmp_path: Path):

@@ -44,7 +44,8 @@ def band_levels(power: Floats, frames_per_second: float) -> Levels:
     frames_per_step = max(1, round(STEP_SECONDS * frames_per_second))
     steps = len(power) // frames_per_step
     whole = power[: steps * frames_per_step].astype(np.float64)
-    wide = whole.reshape(steps, frames_per_step, BANDS, -1).mean(axis=(1, 3))
+    width = power.shape[1] // BANDS
+    wide = whole.reshape(steps, frames_per_step, BANDS, width).mean(axis=(1, 3))
     return 10 * np.log10(wide + FLOOR_POWER)
 
 

@@ -59,7 +59,7 @@ class Probe(nn.Module):
             backed = tags[:, None].masked_fill(self.support == 0, -torch.inf).amax(2)
             # No tag stands for these classes, so the probe must be fairly sure of them.
             own = raised @ self.targets[:, AUDIOSET_CLASSES:]
-            sure = own >= self.boost.amax() / 2
+            sure = own >= self.boost.amax(0) / 2
             absent = torch.full_like(backed, ABSENT_LOGIT)
             untagged = torch.where(sure, backed - UNTAGGED_BELOW_SUPPORT, absent)
             logits = torch.cat([tags, untagged], 1)

@@ -171,7 +171,7 @@ def hear_clips(encoder: Tagger, spectrograms: Sequence[np.ndarray], progress: bo
     encoder.eval()
     embeddings, tags = [torch.zeros(0, encoder.size)], [torch.zeros(0, AUDIOSET_CLASSES)]
     for spectrogram in track(spectrograms, "Clips", disable=not progress, transient=True):
-        features = encoder(torch.from_numpy(np.asarray(spectrogram, np.float32))[None])
+        features = encoder(torch.from_numpy(np.array(spectrogram, np.float32))[None])
         mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
         embeddings.append(encoder.embed(features, mask))
         tags.append(encoder.tags(features, mask))
