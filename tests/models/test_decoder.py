@@ -133,6 +133,16 @@ def test_no_word_sees_a_later_one(decoder: TransformerDecoder):
         assert (difference[position:] > 0).all()
 
 
+def test_a_tied_decoder_has_one_matrix_of_words():
+    tied = TransformerDecoder(WORDS, WIDTH, LAYERS, HEADS, 32, 0.3, tied=True).eval()
+    of_words = [name for name, its in tied.named_parameters() if WORDS in its.shape]
+    assert of_words == ["embedding.weight"]
+    tokens, memory, mask = captions(2, 6), drawn(2, 5, WIDTH), first_mask([5, 3])
+    expected = forced(tied, tokens, memory, mask)
+    log_probs, _, _ = tied.step(tokens[:, 0], torch.arange(2), tied.begin(memory, mask))
+    torch.testing.assert_close(log_probs, expected[:, 0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_sound_without_a_frame_stays_finite(decoder: TransformerDecoder):
     log_probs = forced(
         decoder, captions(1, 4), drawn(1, 5, WIDTH), torch.zeros(1, 5, dtype=torch.bool)
