@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_classes import small_classes
 
 from auricle.captioning.selection import HeardClip, Selector, pick_classes
 from auricle.checkpoint.config import SelectionConfig
 from auricle.planning.plans import Relation, Repetition, Trend
+from small_classes import small_classes
 
 RATE = 100.0
 MELS = 128
@@ -37,7 +37,7 @@ def noise(seconds: float, band: int, level: float = 1.0) -> np.ndarray:
     return power
 
 
-def never(log_mel: np.ndarray) -> np.ndarray:
+def never(log_mel: np.ndarray) -> np.ndarray:  # noqa: ARG001
     raise AssertionError("a steady sound was heard in parts")
 
 

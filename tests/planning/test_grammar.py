@@ -1,6 +1,8 @@
 """Captions by grammar."""
 
-from auricle.planning.grammar import plain_captions, punctuated, template
+from dataclasses import replace
+
+from auricle.planning.grammar import plain_captions, plain_sentences, punctuated, template
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
 from small_classes import small_classes
 
@@ -23,7 +25,8 @@ def test_the_template_is_plain():
 
 def test_a_single_plain_event_has_our_sentences():
     sentences = plain_captions(Plan((RAIN,)), CLASSES)
-    assert sentences == list(CLASSES.classes[RAIN.class_index].sentences)
+    assert sentences == list(plain_sentences(CLASSES.classes[RAIN.class_index]))
+    assert set(sentences) < set(CLASSES.classes[RAIN.class_index].sentences)
     assert plain_captions(Plan((DOG,)), CLASSES) == ["a dog barks twice"]
 
 
@@ -32,3 +35,16 @@ def test_commas_stand_before_loose_ends():
     assert punctuated(text) == "a car drives by, getting closer while rain falls"
     assert punctuated("a dog barks followed by rain") == "a dog barks, followed by rain"
     assert punctuated("a dog barks twice") == "a dog barks twice"
+
+
+def test_fillers_stand_only_in_names():
+    rain = CLASSES.classes[RAIN.class_index]
+    assert all("can" not in sentence.split() for sentence in plain_sentences(rain))
+    can = replace(
+        rain,
+        clause="a can opens",
+        words=("can",),
+        sentences=("a can opens", "a can falls close by"),
+    )
+    assert plain_sentences(can) == ("a can opens",)
+    assert plain_sentences(replace(rain, sentences=("rain falls close by",))) == (rain.clause,)

@@ -14,7 +14,7 @@ from auricle.data.plan_reading import MANY_PEOPLE_WORDS, Reading
 from auricle.data.plan_sentences import compose, draw_plan
 from auricle.errors import AuricleError
 from auricle.planning.classes import SoundClasses
-from auricle.planning.grammar import plain
+from auricle.planning.grammar import FILLER_WORDS, filler_words, plain, plain_sentences
 from auricle.planning.language import MOST_WORDS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
@@ -59,7 +59,9 @@ def learn_language(
     if len(vocabulary) > MOST_WORDS:
         raise AuricleError(f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_WORDS}")
     rng = random.Random(seed)
-    ours = [plain(text) for each in classes.classes for text in (each.clause, *each.sentences)]
+    ours = [
+        plain(text) for each in classes.classes for text in (each.clause, *plain_sentences(each))
+    ]
     ours += [compose(draw_plan(classes, [], rng), classes, rng) for _ in range(composed)]
     plain_readings = [sourced.reading for sourced in readings]
     known = set(learnt)
@@ -105,6 +107,7 @@ def learn_class_words(
     general -= {word for entry in classes.classes for text in entry.words for word in words(text)}
     general -= PEOPLE | _SCENES
     general |= (STOP_WORDS - _OTHERS) | TIME_WORDS  # the plan decides on words of time
+    general -= FILLER_WORDS
     table = np.zeros((len(classes), len(vocabulary)), bool)
     for index, its_words in enumerate(used):
         table[index, vocabulary.numbers((its_words | general) & known)] = True
@@ -133,7 +136,7 @@ def _words_of_class(
             used.remove(word)
     if PEOPLE.isdisjoint(entry.own_words):
         used -= PEOPLE
-    return used | entry.own_words
+    return (used | entry.own_words) - filler_words(entry)
 
 
 def learn_followers(

@@ -10,6 +10,7 @@ from auricle.planning.grammar import (
     TREND_PHRASES,
     marked_clause,
     plain,
+    plain_sentences,
     template,
 )
 from auricle.planning.language import LENGTHS
@@ -19,12 +20,11 @@ MOST_WORDS = LENGTHS[-1]
 MOST_WORDS_IN_PAIR = 9  # of our sentences that stand in a caption of two events
 DRAWS = 6  # of captions, until one is short enough
 COMPANION_DRAWS = 50  # of companions, until one is compatible
+# No form says that a sound can be heard: a caption tells that by itself.
 # {first} and {second} are clauses or sentences; {first_noun} and {second_noun} are noun phrases.
 _WHILE = ("{first} while {second}", "{first} as {second}", "{first} and {second}")
 _WITH = (
     "{first} with {second_noun}",
-    "{first_noun} and {second_noun} can be heard",
-    "{first_noun} can be heard with {second_noun}",
     "{first_noun} and {second_noun} are heard together",
 )
 _THEN = (
@@ -36,19 +36,16 @@ _THEN = (
 _FOLLOWED = (
     "{first} followed by {second_noun}",
     "{first_noun} is followed by {second_noun}",
-    "{first_noun} can be heard and then {second}",
 )
 _BEARING_TREND = (
     "{clause}",
     "{clause}",
-    "{noun} can be heard {phrase}",
     "the sound of {noun} {phrase}",
 )
 _COUNTED = (
     "{clause}",
     "{clause}",
     "{noun} is heard {phrase}",
-    "{noun} can be heard {phrase}",
 )
 # Sentences that begin with or hold such words do not stand in a longer caption.
 _NOT_FIRST = frozenset("in from with there on as at while".split())
@@ -144,7 +141,7 @@ def _compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
 def _compose_single(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> str:
     entry = classes.classes[event.class_index]
     if not event.repetition and not event.trend:
-        return rng.choice((*entry.sentences, entry.clause))
+        return rng.choice((*plain_sentences(entry), entry.clause))
     clause = marked_clause(event, classes, rng)
     if event.repetition and event.trend:
         return clause
@@ -160,7 +157,7 @@ def _clauses(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> 
     clause = marked_clause(event, classes, rng)
     if event.repetition or event.trend:
         return (clause,)
-    sentences = classes.classes[event.class_index].sentences
+    sentences = plain_sentences(classes.classes[event.class_index])
     short = [sentence for sentence in sentences if _fits_pair(words(sentence))]
     return (clause, clause, rng.choice(short)) if short else (clause,)
 

@@ -2,9 +2,10 @@
 
 import random
 import re
+from functools import cache
 
 from auricle.checkpoint.vocabulary import words
-from auricle.planning.classes import SoundClasses
+from auricle.planning.classes import SoundClass, SoundClasses
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
 
 # Phrases that follow a clause, the plainest first. They fit singular and plural subjects alike.
@@ -32,6 +33,25 @@ _TREND = "|".join(phrase for phrases in TREND_PHRASES.values() for phrase in phr
 _PAUSE = re.compile(rf"(?<=\w) (?=(?:{_TREND})(?: |$)|followed by )")
 
 
+# That a sound can be heard goes without saying, and a plan does not tell its distance. These words
+# stand only in names such as "a can".
+FILLER_WORDS = frozenset("can microphone close nearby somewhere".split())
+
+
+def filler_words(entry: SoundClass) -> frozenset[str]:
+    """Returns the words that say nothing in captions of a class."""
+    texts = (entry.clause, entry.noun, *entry.words)
+    return FILLER_WORDS.difference(word for text in texts for word in words(text))
+
+
+@cache
+def plain_sentences(entry: SoundClass) -> tuple[str, ...]:
+    """Returns our sentences for a class without fillers; its clause if all have some."""
+    fillers = filler_words(entry)
+    found = tuple(text for text in entry.sentences if fillers.isdisjoint(words(text)))
+    return found or (entry.clause,)
+
+
 def template(plan: Plan, classes: SoundClasses) -> str:
     """Returns the plainest caption of a plan, in lower case without punctuation."""
     clauses = [marked_clause(event, classes) for event in plan.events]
@@ -47,7 +67,7 @@ def plain_captions(plan: Plan, classes: SoundClasses) -> list[str]:
     event = plan.events[0]
     if len(plan.events) > 1 or event.repetition or event.trend:
         return [template(plan, classes)]
-    return [plain(sentence) for sentence in classes.classes[event.class_index].sentences]
+    return [plain(text) for text in plain_sentences(classes.classes[event.class_index])]
 
 
 def marked_clause(
