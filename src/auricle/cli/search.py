@@ -43,6 +43,10 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove files that are gone, in all folders.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Hear all files of the index again, with another model."),
+    ] = False,
     database: Database = None,
     checkpoint: CheckpointFolder = None,
     jobs: Jobs = None,
@@ -59,12 +63,15 @@ def index(
         auricle index field/ studio/ --database sounds.sqlite
 
         auricle index --prune
+
+        auricle index --rebuild
     """
     from auricle.captioning.captioner import load
     from auricle.search.index import SoundIndex, default_database
+    from auricle.search.rebuild import known_files, replaced_when_complete
 
-    if not folders and not prune:
-        raise AuricleError("index needs a folder, or --prune")
+    if not folders and not prune and not rebuild:
+        raise AuricleError("index needs a folder, --prune or --rebuild")
     for folder in folders or []:
         if not os.path.isdir(folder):
             raise AuricleError(f"{folder} is no folder: index takes folders")
@@ -74,8 +81,14 @@ def index(
             raise AuricleError(f"no sounds in {folder}")
     counts: Counter[str] = Counter()
     errors: list[AudioError] = []
-    with SoundIndex(database or default_database(), load(checkpoint), create=True) as sounds:
-        changes = sounds.changes(found, (name for names in found.values() for name in names))
+    path = database or default_database()
+    known = known_files(path) if rebuild else []
+    with (
+        replaced_when_complete(path) if rebuild else contextlib.nullcontext(path) as written,
+        SoundIndex(written, load(checkpoint), create=True) as sounds,
+    ):
+        names = [*known, *(name for names in found.values() for name in names)]
+        changes = sounds.changes(found, names)
         outcomes = sounds.update(changes, jobs)
         with contextlib.closing(outcomes):  # type: ignore[type-var]
             for outcome in good(with_progress(outcomes, len(changes.new), "Indexing"), errors):
@@ -84,9 +97,7 @@ def index(
         if prune:
             counts["pruned"] = sounds.prune()
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        print(
-            f"{len(changes.new) + changes.unchanged} sounds: {told}; {sounds.path}", file=sys.stderr
-        )
+        print(f"{len(changes.new) + changes.unchanged} sounds: {told}; {path}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
 

@@ -94,6 +94,6 @@ def set_up(
         )
     if run("SELECT fingerprint FROM model").get != model:
         raise AuricleError(
-            f"the index {path} is not of the model {folder}: name its own by --checkpoint, "
-            "another index by --database, or delete it and index anew"
+            f"the index {path} is not of the model {folder}: `auricle index --rebuild` hears its "
+            "files again; or name its own model by --checkpoint, or another index by --database"
         )
