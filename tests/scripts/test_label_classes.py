@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-OWN_CLASSES = {"Can opening", "Drinking, sipping", "Mouse click", "Washing machine"}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -23,7 +22,7 @@ LABELS = {row["label"] for row in ROWS}
 def test_every_class_is_one_of_audioset_or_one_of_our_four():
     sentences = tomllib.loads((SCRIPTS / "class_sentences.toml").read_text("utf-8"))
     classes = {row["class"] for row in ROWS}
-    assert classes - set(sentences) == OWN_CLASSES
+    assert classes <= set(sentences)
 
 
 def test_a_label_has_one_class():
