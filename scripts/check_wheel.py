@@ -29,9 +29,10 @@ WANTED = {
     *("auricle/serving/page/examples/bell.wav", "auricle/evaluation/report.html"),
     *(
         f"auricle/checkpoint/embedded/{name}"
-        for name in ("config.json", "vocabulary.txt", "tags.txt", "README.md", "ATTRIBUTION.csv")
+        for name in ("config.json", "vocabulary.txt", "tags.txt", "classes.json", "language.npz")
     ),
-    *(f"auricle/checkpoint/embedded/{name}.onnx" for name in ("encoder", "decoder", "text")),
+    *(f"auricle/checkpoint/embedded/{name}" for name in ("README.md", "ATTRIBUTION.csv")),
+    *(f"auricle/checkpoint/embedded/{name}.onnx" for name in ("encoder", "plan", "decoder", "text")),
 }
 
 

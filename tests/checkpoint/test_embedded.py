@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import auricle
-from auricle.captioning.beam_search import search_captions
 from auricle.checkpoint.folder import EMBEDDED
+from auricle.checkpoint.vocabulary import SOS
+from auricle.planning.plans import plan_arrays
 from auricle.sound.decode import load_audio
-from auricle.sound.features import log_mel
 from sounds import tone
 
 RATE = 32_000
@@ -100,20 +100,37 @@ def test_it_is_small_and_says_what_it_is():
         assert name in card
 
 
-def test_torch_says_the_same_of_200_real_sounds(shared: Path):
+def test_torch_hears_and_words_the_same_of_200_real_sounds(shared: Path):
     torch = pytest.importorskip("torch", reason="compared with torch: pip install 'auricle[train]'")
-    from auricle.training.export import load_model
+    from auricle.training.export_planned import load_planned
 
     captioner = auricle.load()
-    model = load_model(captioner.checkpoint)
-    vocabulary, options = captioner.checkpoint.vocabulary, captioner.options
+    assert captioner.planner is not None
+    model = load_planned(captioner.checkpoint)
     files = sorted((shared / "corpus" / "audio").rglob("*.*"))
     for file in files[:: len(files) // 200]:
-        sound = log_mel(load_audio(file, captioner.rate, max_seconds=5), captioner.front_end)
+        samples = load_audio(file, captioner.rate, max_seconds=5)
+        heard = captioner.hear(samples)
         with torch.inference_mode():
-            search = model.next_log_probs(torch.from_numpy(sound)[None], torch.tensor([len(sound)]))
-            ours = search_captions(search, vocabulary, options)[0]
-        theirs = search_captions(
-            captioner.model.next_log_probs(captioner.model.hear(sound)), vocabulary, options
-        )[0]
-        assert ours[0].tokens == theirs[0].tokens, file
+            log_mel = torch.from_numpy(captioner.spectrogram(samples))[None]
+            _, classes, embedding = (part[0].numpy() for part in model.hear(log_mel))
+        assert heard.tags is not None
+        assert heard.embedding is not None
+        assert np.allclose(heard.tags, classes, atol=5e-3), file
+        assert np.allclose(heard.embedding, embedding, atol=5e-3), file
+        plan = captioner.planner.select(heard, len(samples) / captioner.rate).plan
+        events, whole = plan_arrays(plan, captioner.planner.language.manner(plan))
+        step = captioner.model.next_log_probs(captioner.model.remember_plan(events, whole))
+        tokens, parents = np.array([SOS]), np.array([0])
+        with torch.inference_mode():
+            state = model.wording.begin(torch.from_numpy(events), torch.from_numpy(whole))
+            first = torch.from_numpy(tokens), torch.from_numpy(parents)
+            ours = model.wording.decoder.step(*first, state)[0].numpy()
+        assert np.allclose(step(tokens, parents), ours, atol=2e-2), file
+
+
+def test_card_configuration_and_documents_name_the_same_licence():
+    licence = auricle.load().checkpoint.config.licence.split(" (")[0]
+    root = Path(__file__).parents[2]
+    for file in (EMBEDDED / "README.md", root / "README.md", root / "pyproject.toml"):
+        assert licence in file.read_text("utf-8"), file

@@ -49,7 +49,7 @@ class PlanDescriber:
             raise AuricleError(
                 f"{checkpoint.folder} is not a checkpoint: classes.json and tags.txt differ"
             )
-        self._language = Language.load(
+        self.language = Language.load(
             checkpoint.folder / "language.npz", len(names), len(checkpoint.vocabulary)
         )
         self._selector = Selector(self.classes, config.selection, self._hear_tags)
@@ -80,13 +80,13 @@ class PlanDescriber:
             numbers = [vocabulary.numbers(words(text)) for text in texts]
             return self._model.embed_sentences(numbers) @ embedding
 
-        memory = self._model.remember_plan(*plan_arrays(plan, self._language.manner(plan)))
+        memory = self._model.remember_plan(*plan_arrays(plan, self.language.manner(plan)))
         return word_plan(
             plan,
             self._model.next_log_probs(memory),
             vocabulary,
             self.classes,
-            self._language,
+            self.language,
             options=options,
             fit=None if embedding is None else fit,
             weight=self._checkpoint.config.rerank,

@@ -52,6 +52,8 @@ class Change:
 
 
 CHANGE = Change()
+# The same for a captioner that words a plan, whose frames are the encoder's own.
+PLANNED_CHANGE = Change()
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,17 @@ class Segmenter:
 
     Args:
         captioner: encodes and captions.
-        change: the weights that decide what counts as a change.
+        change: the weights that decide what counts as a change; those of the captioner's kind if
+            None.
         interim: whether events get captions before they end. Without, there are only the rows
             `end`, the same ones for less work.
     """
 
     def __init__(
-        self, captioner: Captioner, change: Change = CHANGE, *, interim: bool = True
+        self, captioner: Captioner, change: Change | None = None, *, interim: bool = True
     ) -> None:
-        self.captioner, self.change, self._interim = captioner, change, interim
+        self.captioner, self._interim = captioner, interim
+        self.change = change or (CHANGE if captioner.planner is None else PLANNED_CHANGE)
         self._hop = round(HOP_SECONDS * captioner.rate)
         self._part = round(PART_SECONDS * captioner.rate)
         self._second = HOPS_PER_LOOK * self._hop
