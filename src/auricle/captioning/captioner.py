@@ -50,7 +50,8 @@ class Captioner:
             space=checkpoint.config.space,
             tag_tokens=checkpoint.config.decoder.tags,
         )
-        self.model = OnnxModel(checkpoint.folder, sizes)
+        fingerprints = checkpoint.config.fingerprints.of_networks()
+        self.model = OnnxModel(checkpoint.folder, sizes, fingerprints)
 
     @property
     def rate(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from auricle.captioning.beam_search import NextLogProbs
+from auricle.checkpoint.fingerprints import ONE_CAPTIONER, Fingerprints
 from auricle.checkpoint.vocabulary import PAD, SOS, UNKNOWN
 from auricle.errors import AuricleError
 
@@ -19,6 +20,7 @@ Shape = tuple[int | None, ...]
 MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
 # The key under which ONNX names another file. It appears verbatim in the encoded file.
 EXTERNAL = b"location"
+UNKNOWN_FINGERPRINTS = Fingerprints()
 NUMBERS = ("tokens", "parents")  # all other tensors are float32
 CPU = "CPUExecutionProvider"
 # Do not benchmark convolutions anew for each length, and multiply as exactly as on a CPU.
@@ -73,18 +75,23 @@ class OnnxModel:
         folder: holds `encoder.onnx` and `decoder.onnx`, and `text.onnx`, which is read when a
             sentence is first embedded.
         sizes: the expected sizes.
+        fingerprints: of the words, tags and front end that the networks belong to.
 
     Raises:
         AuricleError: a network is missing, cannot be run, or does not fit the others.
     """
 
-    def __init__(self, folder: Path, sizes: Sizes) -> None:
-        self._folder, self._sizes = folder, sizes
+    def __init__(
+        self, folder: Path, sizes: Sizes, fingerprints: Fingerprints = UNKNOWN_FINGERPRINTS
+    ) -> None:
+        self._folder, self._sizes, self._fingerprints = folder, sizes, fingerprints
         paths = folder / "encoder.onnx", folder / "decoder.onnx"
         with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
             self._encoder, self._decoder = pool.map(_load, paths, (True, False))
         _check_encoder(paths[0], self._encoder, sizes)
         _check_decoder(paths[1], self._decoder, self._encoder, sizes)
+        for path, network in zip(paths, (self._encoder, self._decoder), strict=True):
+            _check_fingerprints(path, network, fingerprints)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
@@ -129,6 +136,7 @@ class OnnxModel:
                 text = _load(path)
                 outputs = {"sentence_embedding": (None, self._sizes.space)}
                 _check(path, text, {"tokens": (None, None)}, outputs)
+                _check_fingerprints(path, text, self._fingerprints)
                 self._text = text
         tokens = np.full((len(sentences), max([1, *map(len, sentences)])), PAD)
         for row, numbers in zip(tokens, sentences, strict=True):
@@ -195,6 +203,19 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
         raise AuricleError(f"{path} cannot be run: it is missing") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
+
+
+def _check_fingerprints(
+    path: Path, session: onnxruntime.InferenceSession, expected: Fingerprints
+) -> None:
+    """Refuses a network that was exported with other words, tags or features."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    found = Fingerprints.of_metadata(metadata, str(path))
+    if differing := found.differing(expected):
+        raise AuricleError(
+            f"{path} does not fit: {', '.join(differing)} differ from those of the folder: "
+            f"{ONE_CAPTIONER}"
+        )
 
 
 def _check_encoder(path: Path, encoder: onnxruntime.InferenceSession, sizes: Sizes) -> None:

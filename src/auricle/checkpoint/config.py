@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from auricle.checkpoint.fingerprints import Fingerprints
+
 FORMAT = 1
 
 
@@ -102,6 +104,8 @@ class CheckpointConfig:
     # Log-mel frames to which training padded every sound with zeros, as captioning must; 0: none.
     padded_frames: int = 0
     licence: str = "unknown"  # of the weights
+    # Of what the weights were trained with; `save_checkpoint` adds those of words and tags.
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
