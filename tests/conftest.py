@@ -9,7 +9,7 @@ import pytest
 
 from auricle.captioning.captioner import Captioner, load
 from auricle.checkpoint.config import BeamOptions, CheckpointConfig, DecoderConfig, EncoderConfig
-from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.sound.features import FRONT_ENDS, log_mel
 from commands import Run, runner
@@ -88,7 +88,8 @@ def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
         model.bridge.weight *= 3 / features.std(0).mean()
         model.bridge.bias.copy_(-model.bridge.weight @ features.mean(0))
         model.decoder.output.weight *= 3
-    save_weights(folder / "model.safetensors", halve(model.state_dict()))
+    fingerprints = load_checkpoint(folder).fingerprints()
+    save_weights(folder / "model.safetensors", halve(model.state_dict()), fingerprints.metadata())
     export_onnx(folder)
     return folder
 

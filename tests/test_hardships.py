@@ -310,7 +310,8 @@ def test_two_processes_on_one_cache(tmp_path: Path):
         ("", 0)
     ] * 2
     files = sorted(folder.iterdir())
-    loaded = FeatureCache(FRONT_ENDS["panns"], 30.0, tmp_path / "cache").load(files, progress=False)
+    cache = FeatureCache(FRONT_ENDS["panns"], 30.0, tmp_path / "cache")
+    loaded = cache.load(files, progress=False).spectrograms
     for file, spectrogram in zip(files, loaded, strict=True):
         expected = log_mel(load_audio(file, FRONT_ENDS["panns"].rate), FRONT_ENDS["panns"])
         np.testing.assert_array_equal(spectrogram, expected)

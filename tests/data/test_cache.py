@@ -28,7 +28,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def load(folder: Path, files: list[Path], **options: int) -> list[np.ndarray]:
-    return FeatureCache(VGGISH, 30.0, folder).load(files, progress=False, **options)
+    cache = FeatureCache(VGGISH, 30.0, folder)
+    return cache.load(files, progress=False, **options).spectrograms
 
 
 def entries(folder: Path) -> dict[str, list[int]]:
@@ -82,7 +83,7 @@ def test_an_entry_belongs_to_content_front_end_and_length(tmp_path: Path, files:
     np.testing.assert_array_equal(changed, log_mel(load_audio(files[0], 16_000), VGGISH))
     FeatureCache(FRONT_ENDS["panns"], 30.0, cache).load(files[:1], progress=False)
     assert len(entries(cache)) == 3
-    (cut,) = FeatureCache(VGGISH, 1.0, cache).load([files[5]], progress=False)
+    (cut,) = FeatureCache(VGGISH, 1.0, cache).load([files[5]], progress=False).spectrograms
     assert len(cut) < len(load(cache, [files[5]])[0])
 
 

@@ -11,7 +11,10 @@ import pytest
 import torch
 from tiny import run_stage, start, tiny_recipe
 
+from auricle.checkpoint.fingerprints import Fingerprints
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
+from auricle.training.config import Recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.run import Run
 
@@ -48,6 +51,12 @@ def unbroken(
             assert finish("train", tiny_recipe(tiny_manifest, output)) == 0
         assert finish(request.param, tiny_recipe(tiny_manifest, output)) == 0
     return request.param, output
+
+
+def begun(folder: Path, recipe: Recipe, *, resume: bool) -> Run:
+    vocabulary = Vocabulary(["dog"])
+    fingerprints = Fingerprints(vocabulary=vocabulary.fingerprint())
+    return Run(folder, recipe, vocabulary, fingerprints, resume=resume, main=True)
 
 
 def follow(stage: str, unbroken: Path, output: Path) -> None:
@@ -120,12 +129,12 @@ def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_m
     before = outcome(output, stage)
     folder = output / FOLDERS[stage]
     with pytest.raises(AuricleError, match="holds a training: add --resume"):
-        Run(folder, tiny_recipe(tiny_manifest, output), resume=False, main=True)
+        begun(folder, tiny_recipe(tiny_manifest, output), resume=False)
     other = tiny_recipe(tiny_manifest, output, seed=5, train__epochs=9, pretrain__patience=3)
     with pytest.raises(
         AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"
     ):
-        Run(folder, other, resume=True, main=True)
+        begun(folder, other, resume=True)
     assert outcome(output, stage) == before
 
 
@@ -139,12 +148,12 @@ def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
 def test_what_was_killed_as_it_tidied_up_is_tidied_up(tmp_path: Path, tiny_manifest: Path):
     recipe, layer = tiny_recipe(tiny_manifest, tmp_path), torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(layer.parameters(), momentum=0.9)
-    run = Run(tmp_path, recipe, resume=False, main=True)
+    run = begun(tmp_path, recipe, resume=False)
     run.end_epoch({"loss": 1.0}, {"model": layer}, optimizer)
     log = (tmp_path / "log.jsonl").read_text()
     (tmp_path / "log.jsonl").unlink()
     for left in ("epoch-0000", "epoch-0002.part"):
         (tmp_path / "state" / left).mkdir()
-    Run(tmp_path, recipe, resume=True, main=True).restore({"model": layer}, optimizer)
+    begun(tmp_path, recipe, resume=True).restore({"model": layer}, optimizer)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["epoch-0001"]
     assert (tmp_path / "log.jsonl").read_text() == log

@@ -9,6 +9,7 @@ import torch
 
 from auricle.captioning.beam_search import NextLogProbs
 from auricle.captioning.wording import word_plan
+from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.plan_captions import SourcedCaption, read_captions
 from auricle.data.plan_language import learn_language
@@ -40,7 +41,7 @@ def build() -> PlanDecoder:
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> PlanDecoder:
-    return train_wording(TEXTS, build, recipe, resume=resume, progress=False)
+    return train_wording(TEXTS, build, recipe, Fingerprints(), resume=resume, progress=False)
 
 
 def test_a_stopped_training_ends_as_an_unbroken_one(

@@ -52,7 +52,8 @@ class Captioner:
             tag_tokens=checkpoint.config.decoder.tags,
             plan=checkpoint.config.decoder.plan,
         )
-        self.model = OnnxModel(checkpoint.folder, sizes)
+        fingerprints = checkpoint.config.fingerprints.of_networks()
+        self.model = OnnxModel(checkpoint.folder, sizes, fingerprints)
         self.planner = PlanDescriber(checkpoint, self.model, self.front_end) if sizes.plan else None
 
     @property

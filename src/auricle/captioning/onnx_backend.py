@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from auricle.captioning.beam_search import NextLogProbs
+from auricle.checkpoint.fingerprints import ONE_CAPTIONER, Fingerprints
 from auricle.checkpoint.vocabulary import PAD, SOS, UNKNOWN
 from auricle.errors import AuricleError
 
@@ -19,6 +20,7 @@ Shape = tuple[int | None, ...]
 MEMORY: Shape = (None,) * 5  # layers, rows, heads, positions, size
 # The key under which ONNX names another file. It appears verbatim in the encoded file.
 EXTERNAL = b"location"
+UNKNOWN_FINGERPRINTS = Fingerprints()
 NUMBERS = ("tokens", "parents", "events", "whole")  # all other tensors are float32
 CPU = "CPUExecutionProvider"
 # Do not benchmark convolutions anew for each length, and multiply as exactly as on a CPU.
@@ -88,13 +90,16 @@ class OnnxModel:
         folder: holds `encoder.onnx`, `decoder.onnx`, `plan.onnx` if the decoder words a plan, and
             `text.onnx`, which is read when a sentence is first embedded.
         sizes: the expected sizes.
+        fingerprints: of the words, tags and front end that the networks belong to.
 
     Raises:
         AuricleError: a network is missing, cannot be run, or does not fit the others.
     """
 
-    def __init__(self, folder: Path, sizes: Sizes) -> None:
-        self._folder, self._sizes = folder, sizes
+    def __init__(
+        self, folder: Path, sizes: Sizes, fingerprints: Fingerprints = UNKNOWN_FINGERPRINTS
+    ) -> None:
+        self._folder, self._sizes, self._fingerprints = folder, sizes, fingerprints
         names = ["encoder.onnx", "decoder.onnx", *(["plan.onnx"] if sizes.plan else [])]
         paths = [folder / name for name in names]
         with ThreadPoolExecutor(len(paths)) as pool:  # loading them is a third of a cold start
@@ -105,6 +110,8 @@ class OnnxModel:
         if self._plan is not None:
             _check_plan(paths[2], self._plan)
         _check_decoder(paths[1], self._decoder, self._plan or self._encoder, sizes)
+        for path, network in zip(paths, sessions, strict=True):
+            _check_fingerprints(path, network, fingerprints)
         self._outputs = [output.name for output in self._encoder.get_outputs()]
         self._text: onnxruntime.InferenceSession | None = None
         self._text_lock = Lock()
@@ -167,6 +174,7 @@ class OnnxModel:
                 text = _load(path)
                 outputs = {"sentence_embedding": (None, self._sizes.space)}
                 _check(path, text, {"tokens": (None, None)}, outputs)
+                _check_fingerprints(path, text, self._fingerprints)
                 self._text = text
         tokens = np.full((len(sentences), max([1, *map(len, sentences)])), PAD)
         for row, numbers in zip(tokens, sentences, strict=True):
@@ -233,6 +241,19 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
         raise AuricleError(f"{path} cannot be run: it is missing") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
+
+
+def _check_fingerprints(
+    path: Path, session: onnxruntime.InferenceSession, expected: Fingerprints
+) -> None:
+    """Refuses a network that was exported with other words, tags or features."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    found = Fingerprints.of_metadata(metadata, str(path))
+    if differing := found.differing(expected):
+        raise AuricleError(
+            f"{path} does not fit: {', '.join(differing)} differ from those of the folder: "
+            f"{ONE_CAPTIONER}"
+        )
 
 
 def _check_encoder(path: Path, encoder: onnxruntime.InferenceSession, sizes: Sizes) -> None:

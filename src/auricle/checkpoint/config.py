@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from auricle.checkpoint.fingerprints import Fingerprints
+
 FORMAT = 2  # of the folders that this version writes
 READABLE_FORMATS = (1, 2)
 
@@ -126,6 +128,8 @@ class CheckpointConfig:
     padded_frames: int = 0
     minimum_seconds: float = 0.0  # shorter sounds are padded with silence
     licence: str = "unknown"  # of the weights
+    # Of what the weights were trained with; `save_checkpoint` adds those of words and tags.
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def __post_init__(self) -> None:
         if self.format not in READABLE_FORMATS:

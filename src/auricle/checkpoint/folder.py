@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from auricle.checkpoint.config import CheckpointConfig
+from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
@@ -76,6 +77,14 @@ class Checkpoint:
     vocabulary: Vocabulary
     tags: tuple[str, ...] = ()  # names of the classes whose probabilities the encoder gives
 
+    def fingerprints(self) -> Fingerprints:
+        """Returns the fingerprints that the configuration names, with those of words and tags."""
+        return replace(
+            self.config.fingerprints,
+            vocabulary=self.vocabulary.fingerprint(),
+            tags=fingerprint_of(self.tags),
+        )
+
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Reads what a folder says of itself; weights are left alone.
@@ -119,7 +128,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise AuricleError(
             f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed"
         )
-    return Checkpoint(folder, config, vocabulary, tuple(tags))
+    checkpoint = Checkpoint(folder, config, vocabulary, tuple(tags))
+    _check_lists(checkpoint)
+    return checkpoint
+
+
+def _check_lists(checkpoint: Checkpoint) -> None:
+    """Refuses lists of words or tags that differ from those of the weights."""
+    files = {"vocabulary": "vocabulary.txt", "tags": "tags.txt"}
+    if differing := checkpoint.config.fingerprints.differing(checkpoint.fingerprints()):
+        raise AuricleError(
+            f"{checkpoint.folder / files[differing[0]]} is not the list that the weights were "
+            "trained with: lines are other ones, or in another order; restore the file, or train "
+            "and export the captioner again"
+        )
 
 
 def _fetched(name: str, revision: str | None) -> Path:
@@ -200,13 +222,17 @@ def card(checkpoint: Checkpoint, name: str) -> str:
 
 
 def save_checkpoint(checkpoint: Checkpoint) -> None:
-    """Writes `config.json`, `vocabulary.txt` and, if there are tags, `tags.txt`."""
+    """Writes `config.json`, `vocabulary.txt` and, if there are tags, `tags.txt`.
+
+    The configuration gets the fingerprints of words and tags.
+    """
+    config = replace(checkpoint.config, fingerprints=checkpoint.fingerprints())
     checkpoint.vocabulary.save(checkpoint.folder / "vocabulary.txt")
     if checkpoint.tags:
         with written_whole(checkpoint.folder / "tags.txt") as part:
             part.write_text("".join(f"{name}\n" for name in checkpoint.tags), "utf-8")
     with written_whole(checkpoint.folder / "config.json") as part:
-        part.write_text(json.dumps(asdict(checkpoint.config), indent=2) + "\n", "utf-8")
+        part.write_text(json.dumps(asdict(config), indent=2, allow_nan=False) + "\n", "utf-8")
 
 
 def fingerprint(folder: Path) -> str:

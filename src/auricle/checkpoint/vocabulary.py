@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 
@@ -89,6 +90,10 @@ class Vocabulary:
         with written_whole(path) as part:
             part.write_text("".join(f"{word}\n" for word in self.words), "utf-8")
 
+    def fingerprint(self) -> str:
+        """Returns a digest of the words in the order of their numbers."""
+        return fingerprint_of(self.words)
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -162,6 +167,10 @@ class Subwords(Vocabulary):
         super().save(path)
         with written_whole(path.with_name("merges.txt")) as part:
             part.write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
+
+    def fingerprint(self) -> str:
+        """Returns a digest of the pieces in the order of their numbers, and of the rules."""
+        return fingerprint_of([self.words, self.merges])
 
     def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002 - whatever they are
         """Itself: every word can be made of pieces."""

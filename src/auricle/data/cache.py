@@ -4,11 +4,13 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
+from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import VERSION, FrontEnd, log_mel
@@ -16,6 +18,19 @@ from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder
 
 SOUNDS_PER_COMMIT = 64  # sounds whose spectrograms are stored together; a stop loses at most these
+
+
+@dataclass(frozen=True)
+class Features:
+    """The spectrograms of sound files."""
+
+    spectrograms: list[np.ndarray]  # (frames, mels) float32 each, read-only, in the files' order
+    fingerprint: str  # of the content of the files in their order
+
+
+def front_end_fingerprint(front_end: FrontEnd) -> str:
+    """Returns a digest of all that turns samples into a spectrogram."""
+    return fingerprint_of(repr((VERSION, front_end)))
 
 
 class FeatureCache:
@@ -41,8 +56,8 @@ class FeatureCache:
 
     def load(
         self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True
-    ) -> list[np.ndarray]:
-        """The spectrograms of the files, (frames, mels) float32 each, read-only.
+    ) -> Features:
+        """Returns the spectrograms of the files.
 
         Missing ones are computed, several at a time, and stored.
 
@@ -84,7 +99,8 @@ class FeatureCache:
             raise AuricleError(
                 f"{len(problems)} of {len(files)} sounds cannot be used:\n  {listed}"
             )
-        return store.load([keys[file] for file in files])
+        ordered = [keys[file] for file in files]
+        return Features(store.load(ordered), fingerprint_of(ordered))
 
     def _spectrogram(self, file: Path) -> np.ndarray | AudioError:
         try:

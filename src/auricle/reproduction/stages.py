@@ -111,9 +111,9 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     recipe = run.recipe
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
     cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
-    spectrograms = cache.load([item.file for item in scored.items], progress=False)
+    features = cache.load([item.file for item in scored.items], progress=False)
     options = BatchOptions(recipe.pretrain.batch_size)
-    batches = Batches(scored.items, spectrograms, vocabulary, options)
+    batches = Batches(scored.items, features.spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
     return mean_map_10(record)

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from auricle.checkpoint.config import (
     SecondEvent,
     SelectionConfig,
 )
+from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
@@ -319,6 +320,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         section[key] = _toml_value(text.strip())
     recipe = read(Recipe, table, str(path))
     return _continued(recipe) if recipe.train.initial == "checkpoint" else recipe
+
+
+def recipe_fingerprint(recipe: Recipe) -> str:
+    """Returns a digest of all settings but the output folder."""
+    return fingerprint_of(asdict(replace(recipe, output="")))
 
 
 def initial_checkpoint(config: TrainConfig) -> Checkpoint:

@@ -11,13 +11,14 @@ from onnxscript.optimizer import remove_unused_nodes
 from torch import Tensor, nn
 from torch.export import Dim
 
+from auricle.checkpoint.fingerprints import ONE_CAPTIONER
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.captioning import CaptioningModel, Decoder
 from auricle.models.contrastive import SharedSpace
 from auricle.models.decoder_state import DecoderState
 from auricle.sound.features import front_end
 from auricle.storage.files import written_whole
-from auricle.training.weights import load_strictly, load_weights
+from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 
 # Ends the names of tensors in half precision.
 HALF = ".half"
@@ -100,7 +101,8 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     ONNX files.
 
     Raises:
-        AuricleError: a tensor is missing, left over, or of another shape.
+        AuricleError: a tensor is missing, left over, or of another shape, or the weights were
+            trained with other words or tags.
     """
     config = checkpoint.config
     model = CaptioningModel(
@@ -108,6 +110,7 @@ def load_model(checkpoint: Checkpoint) -> CaptioningModel:
     )
     path = checkpoint.folder / "model.safetensors"
     if path.exists():
+        check_fingerprints(path, checkpoint.fingerprints().of_networks(), ONE_CAPTIONER)
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
     # ONNX files lack unused tensors: tag heads without tags, and counters of batch norms.
@@ -142,6 +145,7 @@ def export_onnx(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
     model = load_model(checkpoint)
     config = checkpoint.config.decoder
+    metadata = checkpoint.config.fingerprints.metadata()
     mels = front_end(checkpoint.config.front_end).mels
     log_mel = torch.zeros(1, 320, mels)
     encoder = _EncoderGraph(model)
@@ -155,6 +159,7 @@ def export_onnx(folder: Path) -> None:
         ["log_mel"],
         encoder.outputs,
         ({1: Dim.DYNAMIC},),
+        metadata,
     )
     if model.space is not None:
         export_graph(
@@ -164,6 +169,7 @@ def export_onnx(folder: Path) -> None:
             ["tokens"],
             ["sentence_embedding"],
             ({0: rows, 1: words},),
+            metadata,
         )
     export_graph(
         _StepGraph(model.decoder),
@@ -179,6 +185,7 @@ def export_onnx(folder: Path) -> None:
             {3: frames},
             {3: frames},
         ),
+        metadata,
     )
 
 
@@ -189,6 +196,7 @@ def export_graph(
     inputs: list[str],
     outputs: list[str],
     dynamic: tuple[dict[int, object], ...],
+    metadata: dict[str, str],
 ) -> None:
     """Exports a module to an ONNX file whose matrices are in half precision.
 
@@ -199,6 +207,7 @@ def export_graph(
         inputs: names of the inputs.
         outputs: names of the outputs.
         dynamic: for each input its axes of varying size.
+        metadata: the fingerprints that bind the file to its folder.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
@@ -219,6 +228,7 @@ def export_graph(
         )
     assert program is not None
     model = _stripped(_halved(_without_zero_biases(program.model_proto)))
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     with written_whole(path) as part:
         part.write_bytes(model.SerializeToString())

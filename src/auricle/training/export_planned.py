@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from auricle.checkpoint.fingerprints import ONE_CAPTIONER
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.decoder_state import DecoderState
 from auricle.models.planned import PlannedCaptioner
 from auricle.sound.features import front_end
 from auricle.training.export import TextGraph, export_graph, onnx_tensors
-from auricle.training.weights import load_strictly, load_weights
+from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 
 
 class _HearGraph(nn.Module):
@@ -76,6 +77,7 @@ def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
     model = PlannedCaptioner(config.encoder, config.decoder, *sizes)
     path = checkpoint.folder / "model.safetensors"
     if path.exists():
+        check_fingerprints(path, checkpoint.fingerprints().of_networks(), ONE_CAPTIONER)
         load_strictly(model, load_weights(path), str(path))
         return model.eval()
     # ONNX files lack the counters of batch norms, and tables without rows.
@@ -93,6 +95,7 @@ def export_planned(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
     model = load_planned(checkpoint)
     config = checkpoint.config.decoder
+    metadata = checkpoint.config.fingerprints.metadata()
     mels = front_end(checkpoint.config.front_end).mels
     rows, words, positions = Dim("rows"), Dim("words"), Dim("positions")
     export_graph(
@@ -102,6 +105,7 @@ def export_planned(folder: Path) -> None:
         ["log_mel"],
         ["frames", "tags", "sound_embedding"],
         ({1: Dim.DYNAMIC},),
+        metadata,
     )
     export_graph(
         TextGraph(model.space),
@@ -110,6 +114,7 @@ def export_planned(folder: Path) -> None:
         ["tokens"],
         ["sentence_embedding"],
         ({0: rows, 1: words},),
+        metadata,
     )
     plan = torch.zeros(1, 2, 3, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
     graph = _PlanGraph(model).eval()
@@ -121,6 +126,7 @@ def export_planned(folder: Path) -> None:
         ["events", "whole"],
         ["memory_keys", "memory_values"],
         ({1: Dim("events")}, {}),
+        metadata,
     )
     past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
     past_axes: dict[int, object] = {1: Dim("past_rows"), 3: words}
@@ -131,4 +137,5 @@ def export_planned(folder: Path) -> None:
         ["tokens", "parents", "past_keys", "past_values", "memory_keys", "memory_values"],
         ["log_probs", "keys", "values", "attention"],
         ({0: rows}, {0: rows}, past_axes, past_axes, {3: positions}, {3: positions}),
+        metadata,
     )

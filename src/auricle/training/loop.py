@@ -6,6 +6,7 @@ gradients, moving averages, selection of weights, and the state that a stopped t
 from.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
-from auricle.training.config import Recipe, initial_vocabulary
+from auricle.training.config import Recipe
 from auricle.training.passes import Pass, passes
 from auricle.training.prepare import Data, prepare_data
 from auricle.training.run import Run
-from auricle.training.weights import halve, save_weights
+from auricle.training.weights import halve
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -143,9 +144,15 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
     """
     accelerator = make_accelerator(bfloat16=stage.bfloat16)
     progress &= accelerator.is_main_process
-    known = initial_vocabulary(recipe.train)
-    data = prepare_data(recipe.data, recipe.tags.captions, known, accelerator, progress)
-    run = Run(stage.folder, recipe, resume=resume, main=accelerator.is_main_process)
+    data = prepare_data(recipe, accelerator, progress)
+    run = Run(
+        stage.folder,
+        recipe,
+        data.vocabulary,
+        data.fingerprints,
+        resume=resume,
+        main=accelerator.is_main_process,
+    )
     torch.manual_seed(recipe.seed)
     learner = stage.build(data, accelerator, progress)
     training = _prepare(learner, data, accelerator)
@@ -172,7 +179,7 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         run.end_epoch(record, training.modules, learner.optimizer)
     if accelerator.is_main_process:
         if run.state.best is None:
-            _save_kept(training, run.folder)
+            _save_kept(training, run)
         stage.finish(data)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -243,11 +250,11 @@ def _select(training: Training[Any], run: Run, score: float) -> None:
     if run.state.best is None or score > run.state.best:
         run.state.best = score
         if training.accelerator.is_main_process:
-            _save_kept(training, run.folder)
+            _save_kept(training, run)
 
 
-def _save_kept(training: Training[Any], folder: Path) -> None:
-    save_weights(folder / "model.safetensors", halve(training.kept.state_dict()))
+def _save_kept(training: Training[Any], run: Run) -> None:
+    run.save(run.folder / "model.safetensors", halve(training.kept.state_dict()))
 
 
 def _restore_plateau(plateau: ReduceLROnPlateau, schedule: Mapping[str, Any]) -> None:
@@ -257,4 +264,7 @@ def _restore_plateau(plateau: ReduceLROnPlateau, schedule: Mapping[str, Any]) ->
 
 
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | list)
+    """Whether JSON can express a value. The schedule's constant for infinity need not be kept."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str | list)

@@ -6,20 +6,24 @@
 The hearing has a closed form but for the probe, so only the decoder is trained in steps.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from auricle.checkpoint.config import FORMAT, CheckpointConfig
+from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
+from auricle.data.cache import front_end_fingerprint
 from auricle.data.plan_captions import read_caption_file, read_captions
 from auricle.data.plan_language import learn_language
 from auricle.data.plan_texts import PlanTexts, learnt_words
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.models.planned import PlannedCaptioner
 from auricle.planning.classes import SoundClasses
-from auricle.training.config import Recipe
+from auricle.sound.features import front_end
+from auricle.training.config import Recipe, recipe_fingerprint
 from auricle.training.export_planned import export_planned
-from auricle.training.prepare import read_data
+from auricle.training.prepare import captions_fingerprint, read_data
 from auricle.training.selection import build_hearing
 from auricle.training.weights import save_weights
 from auricle.training.wording import train_wording
@@ -40,27 +44,36 @@ def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True
         AuricleError: the data, weights or folder cannot be used.
     """
     folder = recipe.captioner_folder
-    items, _, _, vocabulary = read_data(recipe.data, recipe.tags.captions)
+    items, valid, lone, vocabulary = read_data(recipe.data, recipe.tags.captions)
     classes = SoundClasses.read_toml(Path(recipe.data.sentences))
     captions = read_caption_file(Path(recipe.wording.captions))
     readings = read_captions(captions, classes)
-    learnt = [word for word in learnt_words(readings, classes) if word in vocabulary]
+    learnt = learnt_words(readings, classes)
     texts = PlanTexts(readings, classes, vocabulary, learnt)
+    names = tuple(sound_class.name for sound_class in classes.classes)
+    fingerprints = Fingerprints(
+        vocabulary=vocabulary.fingerprint(),
+        tags=fingerprint_of(names),
+        manifest=fingerprint_of([captions_fingerprint(items, valid, lone), texts.fingerprint()]),
+        features=front_end_fingerprint(front_end(recipe.data.front_end)),
+        recipe=recipe_fingerprint(recipe),
+    )
     decoder = train_wording(
         texts,
         partial(build_decoder, recipe, len(vocabulary), len(classes)),
         recipe,
+        fingerprints,
         resume=resume,
         progress=progress,
     )
     model = build_hearing(recipe, vocabulary, classes, items, progress)
     model.wording.load_state_dict(decoder.state_dict())
     language = learn_language(readings, classes, vocabulary, learnt, seed=recipe.seed)
-    save_weights(folder / "model.safetensors", model.state_dict())
+    save_weights(folder / "model.safetensors", model.state_dict(), fingerprints.metadata())
     classes.save(folder / "classes.json")
     language.save(folder / "language.npz")
-    names = tuple(sound_class.name for sound_class in classes.classes)
-    save_checkpoint(Checkpoint(folder, checkpoint_config(recipe, model), vocabulary, names))
+    config = replace(checkpoint_config(recipe, model), fingerprints=fingerprints)
+    save_checkpoint(Checkpoint(folder, config, vocabulary, names))
     export_planned(folder)
     return folder
 

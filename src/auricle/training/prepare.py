@@ -10,9 +10,10 @@ import torch
 from accelerate import Accelerator
 from rich.progress import track
 
+from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.vocabulary import SPECIAL, Subwords, Vocabulary
 from auricle.data.batches import Batches, BatchOptions, Share
-from auricle.data.cache import FeatureCache
+from auricle.data.cache import FeatureCache, front_end_fingerprint
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.mixtures import Mixtures
 from auricle.data.plan_sentences import grammar_words
@@ -22,7 +23,14 @@ from auricle.models.contrastive import HEARD_TAGS
 from auricle.models.encoder import Encoder, Tagger, frame_mask
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end
-from auricle.training.config import Augmentation, DataConfig, TagsConfig
+from auricle.training.config import (
+    Augmentation,
+    DataConfig,
+    Recipe,
+    TagsConfig,
+    initial_vocabulary,
+    recipe_fingerprint,
+)
 from auricle.training.tags import read_class_names, read_tags
 
 
@@ -36,6 +44,7 @@ class Data:
     spectrograms: list[np.ndarray]  # of `train`, then of `valid`
     lone_captions: list[str]  # captions without sound
     vocabulary: Vocabulary
+    fingerprints: Fingerprints
     texts: Texts | None = None  # the captions without sound, with tags; see `with_texts`
     sound_tags: SoundTags | None = None  # the tags of `train`; see `with_sound_tags`
 
@@ -213,19 +222,36 @@ def captions_of(items: Sequence[Item]) -> list[str]:
     return [caption for item in items for caption in item.captions]
 
 
-def prepare_data(
-    config: DataConfig,
-    lone_captions: str,
-    known: Vocabulary | None,
-    accelerator: Accelerator,
-    progress: bool,
-) -> Data:
+def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Data:
     """Reads the data, and computes the spectrograms that are not in the cache; see `read_data`."""
-    train, valid, lone, vocabulary = read_data(config, lone_captions, known)
-    cache = FeatureCache(front_end(config.front_end), config.maximum_seconds)
+    config, hears = recipe.data, front_end(recipe.data.front_end)
+    known = initial_vocabulary(recipe.train)
+    train, valid, lone, vocabulary = read_data(config, recipe.tags.captions, known)
+    cache = FeatureCache(hears, config.maximum_seconds)
     with accelerator.main_process_first():
-        spectrograms = cache.load([item.file for item in [*train, *valid]], progress=progress)
-    return Data(config, train, valid, spectrograms, lone, vocabulary)
+        features = cache.load([item.file for item in [*train, *valid]], progress=progress)
+    names = read_class_names(Path(recipe.tags.names)) if recipe.hears_tags else []
+    fingerprints = Fingerprints(
+        vocabulary=vocabulary.fingerprint(),
+        tags=fingerprint_of(names),
+        manifest=captions_fingerprint(train, valid, lone),
+        sounds=features.fingerprint,
+        features=front_end_fingerprint(hears),
+        recipe=recipe_fingerprint(recipe),
+    )
+    return Data(config, train, valid, features.spectrograms, lone, vocabulary, fingerprints)
+
+
+def captions_fingerprint(train: Sequence[Item], valid: Sequence[Item], lone: Sequence[str]) -> str:
+    """Returns a digest of what manifests say of their sounds, and of captions without sound.
+
+    File names are left out: a file is known by its content.
+    """
+    rows = [
+        [[item.split, item.captions, item.label, item.group, item.task] for item in items]
+        for items in (train, valid)
+    ]
+    return fingerprint_of([rows, list(lone)])
 
 
 @torch.inference_mode()

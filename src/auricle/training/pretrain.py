@@ -14,7 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import Vocabulary
+from auricle.data.cache import front_end_fingerprint
 from auricle.data.collation import Batch
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS, PreEncoder, contrastive_loss, fitting_pairs
@@ -25,7 +27,7 @@ from auricle.training.initial import load_encoder
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
-from auricle.training.weights import load_strictly, load_weights
+from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
 
 
@@ -84,6 +86,11 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
         raise AuricleError(
             f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
         )
+    expected = Fingerprints(
+        vocabulary=vocabulary.fingerprint(),
+        features=front_end_fingerprint(front_end(recipe.data.front_end)),
+    )
+    check_fingerprints(path, expected, "run `auricle pretrain` again, or restore the old files")
     model = build_pre_encoder(recipe, len(vocabulary))
     load_strictly(model, load_weights(path), str(path))
     return model
@@ -109,7 +116,7 @@ class ContrastiveStage:
         return self.config.epochs
 
     def build(self, data: Data, accelerator: Accelerator, progress: bool) -> Learner[PreEncoder]:
-        """Builds the towers, Adam and the batches, and writes the vocabulary."""
+        """Builds the towers, Adam and the batches."""
         config = self.config
         model = self.build_network(len(data.vocabulary))
         if config.initial == "weights":
@@ -120,8 +127,6 @@ class ContrastiveStage:
             data = data.with_texts(self.tags, HEARD_TAGS, model.audio, progress)
         if self.uses_tags:
             data = data.with_sound_tags(self.tags, model.audio, progress)
-        if accelerator.is_main_process:
-            data.vocabulary.save(self.folder / "vocabulary.txt")
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,

@@ -1,6 +1,7 @@
 """The folder of a training: its log and curves, and the state that it resumes from.
 
     recipe.json          the recipe; a run is not resumed with another one
+    vocabulary.txt       the words; a run is not resumed with other ones
     log.jsonl            one line for each epoch
     curves.png           the log, drawn
     state/epoch-0007/    all that epoch 8 needs; renamed when it is complete
@@ -12,19 +13,29 @@ epoch.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from auricle.checkpoint.fingerprints import Fingerprints
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 from auricle.storage.tables import read
 from auricle.training.config import Recipe
 from auricle.training.curves import draw_curves
-from auricle.training.weights import load_strictly, load_weights, save_weights
+from auricle.training.weights import (
+    load_strictly,
+    load_weights,
+    read_fingerprints,
+    save_weights,
+)
+
+VOCABULARY = "vocabulary.txt"
+SHOWN_WORDS = 3  # of each kind in a message
 
 
 @dataclass
@@ -43,31 +54,45 @@ class Run:
     Args:
         folder: its path.
         recipe: the recipe of the training.
+        vocabulary: the words of the data.
+        fingerprints: of the data and the recipe.
         resume: whether to continue after the last finished epoch.
         main: whether this process writes.
 
     Raises:
         AuricleError: the folder holds a training and `resume` is not set, or it holds a training
-            with another recipe.
+            with another recipe or other data.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, *, resume: bool, main: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        vocabulary: Vocabulary,
+        fingerprints: Fingerprints,
+        *,
+        resume: bool,
+        main: bool,
+    ) -> None:
         self.folder, self.main = folder, main
         self.state = State()
+        self._fingerprints = fingerprints
         states = sorted(self._states().glob("epoch-????"))
         self._latest = states[-1] if states else None
         if not main:
             # The main process checks for all: the others could find files that it has just written.
             return
         # Without a finished epoch there is nothing to lose.
-        if states and not resume:
+        if self._latest is not None and not resume:
             raise AuricleError(
                 f"{folder} holds a training: add --resume to continue it, or choose another output"
             )
-        if states:
+        if self._latest is not None:
             check_recipe(folder, recipe)
+            check_data(folder, self._latest / "model.safetensors", recipe, vocabulary, fingerprints)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_text(folder / "recipe.json", json.dumps(asdict(recipe), indent=2) + "\n")
+        vocabulary.save(folder / VOCABULARY)
+        _write_json(folder / "recipe.json", asdict(recipe), indent=2)
 
     def _states(self) -> Path:
         return self.folder / "state"
@@ -99,12 +124,16 @@ class Run:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for name, module in modules.items():
-            save_weights(part / f"{name}.safetensors", module.state_dict())
-        save_weights(part / "optimizer.safetensors", _optimizer_tensors(optimizer))
-        _write_text(part / "state.json", json.dumps(asdict(self.state)) + "\n")
+            self.save(part / f"{name}.safetensors", module.state_dict())
+        self.save(part / "optimizer.safetensors", _optimizer_tensors(optimizer))
+        _write_json(part / "state.json", asdict(self.state))
         part.rename(target)
         self._latest = target
         self._tidy_up()
+
+    def save(self, path: Path, state: Mapping[str, Tensor]) -> None:
+        """Writes tensors with the fingerprints of what they were trained with."""
+        save_weights(path, state, self._fingerprints.metadata())
 
     def _tidy_up(self) -> None:
         """Makes the folder match the latest state: a stop may have come right after it."""
@@ -113,9 +142,7 @@ class Run:
         for old in self._states().glob("epoch-*"):
             if old != self._latest:
                 shutil.rmtree(old)
-        _write_text(
-            self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.state.log)
-        )
+        _write_json(self.folder / "log.jsonl", *self.state.log)
         draw_curves(self.state.log, self.folder / "curves.png")
 
 
@@ -130,13 +157,86 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     path = folder / "recipe.json"
     written = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
     if differing := _differences(asdict(written), asdict(recipe)):
-        raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
+        raise AuricleError(
+            f"{folder} was begun with another recipe: {', '.join(differing)} differ. "
+            f"Choose another folder with --set output=FOLDER, or give the values of {path} again."
+        )
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+def check_data(
+    folder: Path, weights: Path, recipe: Recipe, vocabulary: Vocabulary, now: Fingerprints
+) -> None:
+    """Compares the data with the data that a state was trained on.
+
+    Args:
+        folder: of the run.
+        weights: the network of its latest state.
+        recipe: names the data.
+        vocabulary: the words of the data.
+        now: the fingerprints of the data.
+
+    Raises:
+        AuricleError: they differ, or the state does not name its data.
+    """
+    then = read_fingerprints(weights)
+    if not then.vocabulary:
+        raise AuricleError(
+            f"{folder} holds a training of an older auricle, which did not note its words. "
+            "Continue it with that version, or train anew with --set output=FOLDER."
+        )
+    manifests = ", ".join((recipe.data.manifest, *recipe.data.further))
+    texts = f" or {recipe.tags.captions}" if recipe.tags.captions else ""
+    said = {
+        "vocabulary": _changed_words(folder, then.vocabulary, vocabulary),
+        "tags": f"the names of classes in {recipe.tags.names} changed",
+        "manifest": f"captions, splits, labels or groups in {manifests}{texts} changed",
+        "sounds": "sound files changed, or are other ones",
+        "features": "this auricle computes other spectrograms",
+    }
+    # The recipe is compared field by field.
+    if changes := [said[name] for name in then.differing(replace(now, recipe=""))]:
+        raise AuricleError(
+            f"{folder} was begun with other data: {'; '.join(changes)}. "
+            "To train on the new data, choose another folder with --set output=FOLDER. "
+            "To continue this training, restore the old files, and use --resume."
+        )
+
+
+def _changed_words(folder: Path, fingerprint: str, vocabulary: Vocabulary) -> str:
+    """Describes how the words differ from those of a fingerprint, which the folder may list."""
+    changed = "the vocabulary changed"
+    try:
+        old = Vocabulary.load(folder / VOCABULARY)
+    except (OSError, ValueError, AuricleError):
+        return changed
+    if old.fingerprint() != fingerprint:
+        return changed
+    places = {word: number for number, word in enumerate(vocabulary.words)}
+    details = {
+        "new": [word for word in vocabulary.words if word not in old.words],
+        "gone": [word for word in old.words if word not in places],
+    }
+    moved = sum(places.get(word, number) != number for number, word in enumerate(old.words))
+    listed = [
+        f"{len(words)} {_be(len(words))} {state} ({', '.join(words[:SHOWN_WORDS])}"
+        f"{', ...' if len(words) > SHOWN_WORDS else ''})"
+        for state, words in details.items()
+        if words
+    ]
+    if moved:
+        listed.append(f"{moved} {'has' if moved == 1 else 'have'} another number")
+    return f"{changed}: of its words, {', '.join(listed)}"
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _write_json(path: Path, *values: object, indent: int | None = None) -> None:
+    """Writes a value on each line, all of them or none."""
+    lines = [json.dumps(value, indent=indent, allow_nan=False) + "\n" for value in values]
     with written_whole(path) as part:
-        part.write_text(text, "utf-8")
+        part.write_text("".join(lines), "utf-8")
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], at: str = "") -> list[str]:

@@ -32,7 +32,7 @@ from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data
 from auricle.training.train import build_captioner, parameter_groups, set_rate, write_checkpoint
 from auricle.training.validate import caption_scorer, evaluate_captions
-from auricle.training.weights import load_strictly, load_weights
+from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 
 LONGEST_CAPTION_WORDS = 30  # of a drawn caption
 # One hypothesis, and no rule but the greatest length.
@@ -109,6 +109,8 @@ class ScstStage:
         """Loads the captioner, and builds AdamW and the batches."""
         self.scorer = caption_scorer(data.train)
         model = self.build_network(len(data.vocabulary))
+        advice = "run `auricle train` again, or restore the old files"
+        check_fingerprints(self.captioner, data.fingerprints.of_networks(), advice)
         load_strictly(model, load_weights(self.captioner), str(self.captioner))
         if not self.encoder_rate:
             model.freeze_encoder()

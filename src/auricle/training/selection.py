@@ -237,5 +237,5 @@ def _set_buffers(
 def _spectrograms(recipe: Recipe, files: Sequence[Path], progress: bool) -> list[np.ndarray]:
     hears = front_end(recipe.data.front_end)
     cache = FeatureCache(hears, recipe.data.maximum_seconds)
-    spectrograms = cache.load(files, progress=progress) if files else []
+    spectrograms = cache.load(files, progress=progress).spectrograms if files else []
     return [pad_with_silence(one, recipe.minimum_seconds, hears) for one in spectrograms]

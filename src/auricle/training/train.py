@@ -98,6 +98,7 @@ def write_checkpoint(folder: Path, recipe: Recipe, data: Data) -> None:
         maximum_seconds=recipe.data.maximum_seconds,
         padded_frames=data.longest,
         licence=recipe.licence,
+        fingerprints=data.fingerprints,
     )
     tags = tuple(read_class_names(Path(recipe.tags.names))) if recipe.decoder.tags else ()
     save_checkpoint(Checkpoint(folder, config, data.vocabulary, tags))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.data.prepared import Monitor, silent
 from auricle.errors import AuricleError
 from auricle.storage.download import Remote
@@ -257,3 +258,35 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise AuricleError(f"{path}: cannot be read as weights: {error}") from None
+
+
+def read_fingerprints(path: Path) -> Fingerprints:
+    """Reads the fingerprints in a file of our own weights; they are empty in files of auricle 0.1.
+
+    Raises:
+        AuricleError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+    except (OSError, SafetensorError) as error:
+        raise AuricleError(f"{path}: cannot be read as weights: {error}") from None
+    return Fingerprints.of_metadata(metadata, str(path))
+
+
+def check_fingerprints(path: Path, expected: Fingerprints, advice: str) -> None:
+    """Refuses weights that were trained with something else than expected.
+
+    Args:
+        path: a file of our own weights.
+        expected: the fingerprints that matter; the others are empty.
+        advice: ends the message.
+
+    Raises:
+        AuricleError: the file is missing or damaged, or a fingerprint differs.
+    """
+    if differing := read_fingerprints(path).differing(expected):
+        raise AuricleError(
+            f"{path} was trained with something else than is given now "
+            f"({', '.join(differing)} differ): {advice}"
+        )

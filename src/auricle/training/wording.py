@@ -9,6 +9,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import PAD
 from auricle.data.plan_texts import PlanBatch, PlanTexts
 from auricle.errors import AuricleError
@@ -26,6 +27,7 @@ def train_wording(
     texts: PlanTexts,
     build: Callable[[], PlanDecoder],
     recipe: Recipe,
+    fingerprints: Fingerprints,
     *,
     resume: bool,
     progress: bool,
@@ -40,6 +42,7 @@ def train_wording(
         texts: captions and plans to draw from.
         build: builds the network.
         recipe: the recipe of the training.
+        fingerprints: of the captions and the recipe, to which the state is bound.
         resume: whether to continue a training that was stopped.
         progress: whether to show a bar.
 
@@ -47,7 +50,9 @@ def train_wording(
         AuricleError: the folder cannot be used, or the loss is not finite.
     """
     config = recipe.wording
-    run = Run(recipe.captioner_folder, recipe, resume=resume, main=True)
+    run = Run(
+        recipe.captioner_folder, recipe, texts.vocabulary, fingerprints, resume=resume, main=True
+    )
     torch.manual_seed(recipe.seed)
     model = build()
     average = AveragedModel(model, avg_fn=_averaging(config.average), use_buffers=True)
