@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def train_wording(
                 )
             record = {"steps": float(start + len(losses)), "loss": round(loss, 4)}
             run.end_epoch(record, {"model": model, "average": average}, optimizer)
-    return average.module.eval()
+    return cast("PlanDecoder", average.module).eval()
 
 
 def learning_rate(config: WordingConfig, step: int) -> float:
