@@ -30,6 +30,8 @@ VOCABULARY = Vocabulary(LEARNT)
 TEXTS = PlanTexts(READINGS, CLASSES, VOCABULARY, LEARNT)
 SHORT = WordingConfig(steps=7, batch_size=4, warmup_steps=2, save_every_steps=3)
 
+FINGERPRINTS = Fingerprints(vocabulary=TEXTS.vocabulary.fingerprint())
+
 
 def make_recipe(output: Path, wording: WordingConfig = SHORT) -> Recipe:
     data = DataConfig(manifest="sounds.csv")
@@ -41,7 +43,7 @@ def build() -> PlanDecoder:
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> PlanDecoder:
-    return train_wording(TEXTS, build, recipe, Fingerprints(), resume=resume, progress=False)
+    return train_wording(TEXTS, build, recipe, FINGERPRINTS, resume=resume, progress=False)
 
 
 def test_a_stopped_training_ends_as_an_unbroken_one(
