@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from auricle.models.cnn10 import AUDIOSET_CLASSES
-from auricle.models.probe import Probe, fit_probe
+from auricle.models.probe import Probe
 
 SIZE = 6
 
@@ -59,12 +59,28 @@ def test_an_untagged_class_needs_the_probe_and_its_support(probe: Probe):
     assert probe(torch.zeros(1, SIZE), tags)[0, -1].item() < -40
 
 
+def test_the_boost_of_a_gated_target_shrinks_with_the_distance(probe: Probe):
+    decided(probe, 0)
+    probe.gated[0] = 1
+    probe.centroids[0, 0] = 1
+    probe.gate.copy_(torch.tensor([0.2, 0.4]))
+    tags = torch.zeros(3, AUDIOSET_CLASSES)
+    clips = torch.zeros(3, SIZE)
+    clips[0, 0] = 2.0  # at the centroid
+    clips[1, 0], clips[1, 1] = 0.3, (1 - 0.3**2) ** 0.5  # half-way between both cosines
+    clips[2, 1] = 1.0  # unlike all sounds of the target
+    assert probe(clips, tags)[:, 3].tolist() == pytest.approx([5.0, 2.5, 0.0], abs=1e-4)
+
+
 def test_fitted_probe_tells_clusters_apart_whatever_their_scale():
     torch.manual_seed(1)
     centres = 3 * torch.randn(4, SIZE)
-    targets = torch.arange(80) % 4
-    clips = (centres[targets] + 0.3 * torch.randn(80, SIZE)) * torch.tensor(
-        [1.0, 100.0, 0.01, 1.0, 10.0, 1.0]
-    )
-    layer = fit_probe(clips, targets, 4)
-    assert (layer(clips).argmax(1) == targets).float().mean() == 1
+    numbers = torch.arange(80) % 4
+    scales = torch.tensor([1.0, 100.0, 0.01, 1.0, 10.0, 1.0])
+    clips = (centres[numbers] + 0.3 * torch.randn(80, SIZE)) * scales
+    probe = Probe(SIZE, targets=4, untagged=0)
+    probe.fit(clips, numbers)
+    assert (probe.linear(clips).argmax(1) == numbers).float().mean() == 1
+    assert torch.allclose(probe.centroids.norm(dim=1), torch.ones(4))
+    directions = torch.nn.functional.normalize((clips - probe.mean) / probe.deviation, dim=1)
+    assert ((directions @ probe.centroids.T).argmax(1) == numbers).float().mean() > 0.9

@@ -15,7 +15,9 @@ class Probe(nn.Module):
 
     The tag head knows all classes of AudioSet. The probe knows its targets better. A target of
     probability p raises its class by `boost * max(0, 1 + log(p) / floor)`, so that the probe
-    cannot name a class that the tags exclude: a product of experts with a limited expert.
+    cannot name a class that the tags exclude: a product of experts with a limited expert. A linear
+    probe is sure of sounds that are unlike all that it learnt from, so the boost of a gated target
+    also shrinks with the distance of the clip from the target's own sounds.
 
     Args:
         size: of a clip embedding.
@@ -26,7 +28,12 @@ class Probe(nn.Module):
     targets: Tensor  # (targets, classes), 1 where a target stands for a class
     boost: Tensor  # (targets,), the logit that a target of probability 1 adds
     support: Tensor  # (untagged, 527), 1 where a tag may back an untagged class
-    floor: Tensor  # a target of probability exp(-floor) or less adds nothing
+    floor: Tensor  # (1,), a target of probability exp(-floor) or less adds nothing
+    mean: Tensor  # (size,), of clip embeddings
+    deviation: Tensor  # (size,), likewise
+    centroids: Tensor  # (targets, size), of standardised clips of unit length, of unit length
+    gated: Tensor  # (targets,), 1 where the distance counts
+    gate: Tensor  # (2,), the cosines to the centroid that give none and all of the boost
 
     def __init__(self, size: int, targets: int, untagged: int) -> None:
         super().__init__()
@@ -36,6 +43,11 @@ class Probe(nn.Module):
         self.register_buffer("boost", torch.ones(targets))
         self.register_buffer("support", torch.zeros(untagged, AUDIOSET_CLASSES))
         self.register_buffer("floor", torch.ones(1))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+        self.register_buffer("centroids", torch.zeros(targets, size))
+        self.register_buffer("gated", torch.zeros(targets))
+        self.register_buffer("gate", torch.tensor([0.0, 1.0]))
 
     @property
     def untagged(self) -> int:
@@ -53,7 +65,7 @@ class Probe(nn.Module):
             (batch, 527 + untagged).
         """
         heard = F.log_softmax(self.linear(clips), dim=1)
-        raised = self.boost * (1 + heard / self.floor).clamp(0, 1)
+        raised = self.boost * (1 + heard / self.floor).clamp(0, 1) * self._nearness(clips)
         logits = tags
         if self.untagged:
             backed = tags[:, None].masked_fill(self.support == 0, -torch.inf).amax(2)
@@ -65,20 +77,48 @@ class Probe(nn.Module):
             logits = torch.cat([tags, untagged], 1)
         return logits + raised @ self.targets
 
+    def _nearness(self, clips: Tensor) -> Tensor:
+        """Returns the share of the boost that a clip's distance from each target leaves."""
+        cosines = self._directions(clips) @ self.centroids.T
+        low, high = self.gate
+        return torch.where(self.gated > 0, ((cosines - low) / (high - low)).clamp(0, 1), 1.0)
 
-def fit_probe(
-    clips: Tensor,
+    def _directions(self, clips: Tensor) -> Tensor:
+        """Returns standardised clips of unit length."""
+        return F.normalize((clips - self.mean) / self.deviation, dim=1)
+
+    def fit(self, clips: Tensor, numbers: Tensor) -> None:
+        """Fits the linear layer and the centroids.
+
+        Args:
+            clips: (sounds, size), clip embeddings.
+            numbers: (sounds,), the number of the target of each sound.
+        """
+        with torch.no_grad():
+            self.mean.copy_(clips.mean(0))
+            self.deviation.copy_(clips.std(0) + 1e-3)
+            directions = self._directions(clips)
+            members = F.one_hot(numbers, len(self.boost)).to(clips.dtype)
+            self.centroids.copy_(F.normalize(members.T @ directions, dim=1))
+        matrix, bias = fit_logistic((clips - self.mean) / self.deviation, numbers, len(self.boost))
+        with torch.no_grad():
+            self.linear.weight.copy_(matrix / self.deviation)
+            self.linear.bias.copy_(bias - self.linear.weight @ self.mean)
+
+
+def fit_logistic(
+    inputs: Tensor,
     targets: Tensor,
     count: int,
     *,
     decay: float = 1.0,
     balance: float = 0.5,
     iterations: int = 300,
-) -> nn.Linear:
+) -> tuple[Tensor, Tensor]:
     """Fits a multinomial logistic regression by L-BFGS.
 
     Args:
-        clips: (sounds, size), clip embeddings; they are standardised inside.
+        inputs: (sounds, size), standardised.
         targets: (sounds,), the number of the target of each sound.
         count: of targets.
         decay: weight of the squared weights.
@@ -86,14 +126,12 @@ def fit_probe(
         iterations: at most.
 
     Returns:
-        The layer for clip embeddings as they are.
+        Weights (count, size) and biases (count,).
     """
-    mean, deviation = clips.mean(0), clips.std(0) + 1e-3
-    standardised = (clips - mean) / deviation
     counts = torch.bincount(targets, minlength=count).float().clamp(min=1)
     weights = counts[targets] ** -balance
     weights = weights / weights.mean()
-    matrix = torch.zeros(count, clips.shape[1], requires_grad=True)
+    matrix = torch.zeros(count, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(count, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [matrix, bias], max_iter=iterations, line_search_fn="strong_wolfe"
@@ -101,14 +139,10 @@ def fit_probe(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        errors = F.cross_entropy(F.linear(standardised, matrix, bias), targets, reduction="none")
-        loss = (errors * weights).mean() + decay * matrix.square().sum() / len(clips)
+        errors = F.cross_entropy(F.linear(inputs, matrix, bias), targets, reduction="none")
+        loss = (errors * weights).mean() + decay * matrix.square().sum() / len(inputs)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    layer = nn.Linear(clips.shape[1], count)
-    with torch.no_grad():
-        layer.weight.copy_(matrix / deviation)
-        layer.bias.copy_(bias - (matrix / deviation) @ mean)
-    return layer
+    return matrix.detach(), bias.detach()

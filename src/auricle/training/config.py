@@ -150,9 +150,12 @@ class ProbeConfig:
     labels: str = ""  # CSV with columns label and class: classes of the labels in the manifest
     # CSV with columns file and class, as scripts/rendered_sounds.py writes it: further targets.
     rendered: str = ""
-    boost: float = 5.0  # the logit that a sure label adds to its class
+    boost: float = 6.0  # the logit that a sure label adds to its class
     rendered_boost: float = 2.0  # the same of a sure target of rendered sounds
-    floor: float = 4.0  # a target of probability exp(-floor) or less adds nothing
+    floor: float = 6.0  # a target of probability exp(-floor) or less adds nothing
+    # Cosines of a clip to the centroid of a label's sounds that give none and all of the boost.
+    gate_low: float = 0.2
+    gate_high: float = 0.4
     ridge: float = 10.0  # keeps the projection of sounds near that of the pre-encoder
 
 

@@ -26,7 +26,6 @@ from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, tag_features
 from auricle.models.encoder import Tagger, frame_mask
 from auricle.models.planned import PlannedCaptioner
-from auricle.models.probe import fit_probe
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end, pad_with_silence
 from auricle.storage.csv_table import read_columns
@@ -51,6 +50,7 @@ class ProbeTargets:
     numbers: list[int]  # the target of each
     classes: list[int]  # the class of each target
     boosts: list[float]  # of each target
+    gated: set[int]  # targets that count only for clips near their own sounds
 
 
 def build_hearing(
@@ -93,9 +93,8 @@ def build_hearing(
     renderings = hear_clips(model.encoder, more, progress).embeddings
     embeddings = torch.cat([averaged.embeddings, renderings])[targets.sounds]
     numbers = torch.tensor(targets.numbers)
-    layer = fit_probe(embeddings, numbers, len(targets.classes))
-    model.probe.linear.load_state_dict(layer.state_dict())
-    _set_buffers(model, targets, classes, config)
+    model.probe.fit(embeddings, numbers)
+    _set_tables(model, targets, classes, config)
     return model.eval()
 
 
@@ -132,13 +131,14 @@ def probe_targets(
         rendered: rendered sound -> class; these sounds follow the recordings.
         config: gives the boosts.
     """
+    # A kind of target is its class, and whether its sounds are rendered.
     kinds = [
-        (number, (classes_of_labels[label], config.boost))
+        (number, (classes_of_labels[label], False))
         for number, label in enumerate(labels)
         if label in classes_of_labels
     ]
     kinds += [
-        (number, (sound_class, config.rendered_boost))
+        (number, (sound_class, True))
         for number, sound_class in enumerate(rendered.values(), len(labels))
     ]
     targets = list(dict.fromkeys(sorted(kind for _, kind in kinds)))
@@ -152,7 +152,8 @@ def probe_targets(
         [number for number, _ in kinds],
         [places[kind] for _, kind in kinds],
         [sound_class for sound_class, _ in targets],
-        [boost for _, boost in targets],
+        [config.rendered_boost if is_rendered else config.boost for _, is_rendered in targets],
+        {place for (_, is_rendered), place in places.items() if not is_rendered},
     )
 
 
@@ -218,7 +219,7 @@ def move_projections(
 
 
 @torch.no_grad()
-def _set_buffers(
+def _set_tables(
     model: PlannedCaptioner, targets: ProbeTargets, classes: SoundClasses, config: ProbeConfig
 ) -> None:
     """Fills the tables of the probe."""
@@ -228,7 +229,9 @@ def _set_buffers(
     ):
         probe.targets[target, sound_class] = 1
         probe.boost[target] = boost
+        probe.gated[target] = float(target in targets.gated)
     probe.floor.fill_(config.floor)
+    probe.gate.copy_(torch.tensor([config.gate_low, config.gate_high]))
     for number, sound_class in enumerate(classes.classes[AUDIOSET_CLASSES:]):
         for name in sound_class.support:
             probe.support[number, classes.indices[name]] = 1
