@@ -15,7 +15,7 @@ from auricle.data.plan_sentences import compose, draw_plan
 from auricle.errors import AuricleError
 from auricle.planning.classes import SoundClasses
 from auricle.planning.grammar import FILLER_WORDS, filler_words, plain, plain_sentences
-from auricle.planning.language import MOST_WORDS, Followers, Language
+from auricle.planning.language import MOST_WORDS, OURS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
 WORD_CAPTIONS = 3  # captions by people of a class that must hold a word
@@ -68,9 +68,9 @@ def learn_language(
     by_people = [r.caption_words for r in plain_readings if known.issuperset(r.caption_words)]
     singles = Counter(
         index
-        for reading in plain_readings
-        if len(reading.events) == 1
-        for index, weight in reading.events[0].classes.items()
+        for sourced in readings
+        if sourced.source != OURS and len(sourced.reading.events) == 1
+        for index, weight in sourced.reading.events[0].classes.items()
         if weight > SURE_WEIGHT
     )
     return Language(
