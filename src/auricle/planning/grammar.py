@@ -40,8 +40,7 @@ FILLER_WORDS = frozenset("can microphone close nearby somewhere".split())
 
 def filler_words(entry: SoundClass) -> frozenset[str]:
     """Returns the words that say nothing in captions of a class."""
-    texts = (entry.clause, entry.noun, *entry.words)
-    return FILLER_WORDS.difference(word for text in texts for word in words(text))
+    return FILLER_WORDS.difference(words(f"{entry.clause} {entry.noun}"))
 
 
 @cache
