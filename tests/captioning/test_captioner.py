@@ -262,6 +262,25 @@ def test_windows_before_the_damage_are_captioned(captioner: Captioner, long_file
     assert rows[-1].error is not None
 
 
+def test_a_short_sound_is_captioned_up_to_its_damage(
+    captioner: Captioner, files: list[Path], tmp_path: Path
+):
+    data = files[0].read_bytes()
+    path = tmp_path / "cut.wav"
+    path.write_bytes(data[: len(data) * 3 // 4])
+    for max_duration in (None, 60.0):
+        first, last = captioner.caption_files([("cut", path)], max_duration=max_duration)
+        assert first.caption is not None
+        assert "is truncated" in str(last.error)
+    with pytest.raises(AudioError, match="is truncated"):
+        captioner.caption(path)
+
+
+def test_no_caption_of_a_sound_that_is_longer_than_allowed(captioner: Captioner, long_file: Path):
+    (row,) = captioner.caption_files([("long", long_file)], max_duration=31)
+    assert "longer than the 31 s" in str(row.error)
+
+
 @pytest.mark.parametrize("jobs", [2, 5])
 @pytest.mark.parametrize("share", [1.0, 0.9], ids=["whole", "cut"])
 def test_windows_side_by_side_are_the_windows_in_turn(
@@ -275,7 +294,7 @@ def test_windows_side_by_side_are_the_windows_in_turn(
         for some in (1, jobs)
     )
     assert [row.caption for row in side_by_side] == [row.caption for row in in_turn]
-    assert len(in_turn) > (1 if share == 1 else 0)
+    assert len(in_turn) > 1
     assert (side_by_side[-1].error is None) == (in_turn[-1].error is None) == (share == 1)
 
 

@@ -23,7 +23,7 @@ from auricle.captioning.windows import WINDOW_SECONDS, caption_windows, read_beg
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import UNKNOWN
-from auricle.errors import AudioError, AuricleError
+from auricle.errors import AudioError, AuricleError, TooLongError
 from auricle.sound.container import Source
 from auricle.sound.decode import load_audio, stream_audio
 from auricle.sound.features import front_end, log_mel
@@ -134,15 +134,15 @@ class Captioner:
             jobs: windows at a time; see `caption_stream`.
 
         Raises:
-            AudioError: the sound cannot be read or is too long; the captions of the windows before
+            AudioError: the sound cannot be read or is too long. The captions of the windows before
                 the error come first.
         """
         chunks = stream_audio(source, self.rate, name=name, max_duration=max_duration)
-        beginning, whole = read_beginning(chunks, int(self.longest * self.rate))
-        if whole:
+        beginning, rest = read_beginning(chunks, int(self.longest * self.rate))
+        if rest is None:
             yield self.caption_samples(beginning)
         else:
-            pieces = itertools.chain([beginning], chunks)
+            pieces = itertools.chain([beginning], rest)
             yield from self.caption_stream(pieces, window, merge=merge, jobs=jobs)
 
     def caption_stream(
@@ -190,7 +190,8 @@ class Captioner:
             max_duration: seconds; a longer sound is refused, and none of its captions come.
 
         Yields:
-            A row for each caption, or one row with the error of a sound that cannot be read.
+            A row for each caption, and one with the error of a sound that cannot be read to its
+            end.
         """
         jobs = jobs or os.cpu_count() or 1
         sources = iter(sources)
@@ -200,14 +201,22 @@ class Captioner:
         def rows(name: str, source: Source) -> Iterator[Row]:
             on_disk = isinstance(source, str | os.PathLike) and os.path.isfile(source)
             window_jobs = spare if on_disk or isinstance(source, bytes) else 1
+            captions = self.captions(
+                source, window, name, max_duration=max_duration, jobs=window_jobs
+            )
+            held: list[Row] = []  # until the sound is known to be no longer than allowed
+            failed: list[Row] = []
             try:
-                captions = self.captions(
-                    source, window, name, max_duration=max_duration, jobs=window_jobs
-                )
-                for caption in captions if max_duration is None else list(captions):
-                    yield Row(name, caption)
+                for caption in captions:
+                    if max_duration is None:
+                        yield Row(name, caption)
+                    else:
+                        held.append(Row(name, caption))
             except AudioError as error:
-                yield Row(name, error=error)
+                failed.append(Row(name, error=error))
+                if isinstance(error, TooLongError):
+                    held.clear()
+            yield from (*held, *failed)
 
         return side_by_side(rows, itertools.chain(first, sources), jobs)
 

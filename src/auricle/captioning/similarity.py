@@ -60,10 +60,10 @@ def compare_sound(
     Returns:
         (sentences,) from -1 to 1.
     """
-    beginning, whole = read_beginning(chunks, int(longest_seconds * rate))
+    beginning, rest = read_beginning(chunks, int(longest_seconds * rate))
     windows = iter([beginning])
-    if not whole:
-        pieces = itertools.chain(windows, chunks)
+    if rest is not None:
+        pieces = itertools.chain(windows, rest)
         windows = (
             samples
             for samples in split_into_windows(pieces, round(WINDOW_SECONDS * rate))

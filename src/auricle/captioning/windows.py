@@ -94,16 +94,38 @@ def _timed_captions(
             yield replace(found, start=start, end=end, whole=False)
 
 
-def read_beginning(chunks: Iterator[np.ndarray], most_samples: int) -> tuple[np.ndarray, bool]:
-    """The chunks until they exceed `most_samples`, joined; and whether the sound ended before."""
+def read_beginning(
+    chunks: Iterable[np.ndarray], most_samples: int
+) -> tuple[np.ndarray, Iterator[np.ndarray] | None]:
+    """Reads chunks until they exceed `most_samples`.
+
+    Returns:
+        The samples so far, and the other chunks; None if the sound has ended well. If the sound
+        ends with an error, the other chunks raise it.
+
+    Raises:
+        AudioError: that of the chunks, if no samples come before it.
+    """
+    chunks = iter(chunks)
     held: list[np.ndarray] = []
     count = 0
-    for chunk in chunks:
-        held.append(chunk)
-        count += len(chunk)
-        if count > most_samples:
-            return np.concatenate(held), False
-    return np.concatenate(held), True
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            count += len(chunk)
+            if count > most_samples:
+                return np.concatenate(held), chunks
+    except AudioError as error:
+        if not held:
+            raise
+        return np.concatenate(held), _raised(error)
+    return np.concatenate(held), None
+
+
+def _raised(error: AudioError) -> Iterator[np.ndarray]:
+    """Yields nothing and raises an error."""
+    yield from ()
+    raise error
 
 
 def split_into_windows(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

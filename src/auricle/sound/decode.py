@@ -18,15 +18,15 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from auricle.errors import AudioError, printable
+from auricle.errors import AudioError, TooLongError, printable
 from auricle.sound.container import (
+    MOV,
     Reader,
     Source,
     header_seconds,
     open_bytes,
     open_sound,
     readers,
-    segment_end,
     source_name,
 )
 from auricle.sound.resample import (
@@ -85,12 +85,10 @@ def stream_audio(
                 samples += len(chunk)
                 _check_duration(samples / rate, longest)
                 yield chunk
-    except (AudioError, FFmpegError, OSError) as error:
-        problem = (
-            error
-            if isinstance(error, AudioError)
-            else f"reading it failed ({error.strerror or error})"
-        )
+    except AudioError as error:
+        raise type(error)(f"{printable(name or source_name(source))}: {error}") from None
+    except (FFmpegError, OSError) as error:
+        problem = f"reading it failed ({error.strerror or error})"
         raise AudioError(f"{printable(name or source_name(source))}: {problem}") from None
 
 
@@ -162,13 +160,15 @@ def _decode(
 
     A damaged packet is skipped, as by players. Many of them, or a lost end, are an error.
     """
-    kind = container.format.name
-    if reader.seekable() and kind != "matroska,webm":  # a film is used up to its damage
-        _check_whole(reader.missing(kind))
     packets = lost = samples = 0
     end, ends_lost = 0.0, False
+    last: av.Packet | None = None
     for packet in _packets(container, stream):
+        if packet is None:
+            ends_lost = True
+            continue
         packets += 1
+        last = packet if packet.size else last
         try:
             frames = packet.decode()
             # the last packet is an empty one, which flushes the decoder
@@ -184,13 +184,12 @@ def _decode(
             end = max(end + seconds, (frame.time or 0) + seconds)
             yield frame
 
-    _check_whole(reader.missing(kind))
+    _check_whole(reader, container, stream, last)
     if not samples:
         raise AudioError("has no samples that decode; wanted a sound")
-    # A duration may be stale; that all bytes are there is certain where a file tells its size.
-    sized = kind == "matroska,webm" and segment_end(reader.head) is not None
-    declared = 0.0 if sized else header_seconds(container, stream)
-    if end < declared - (0.1 if ends_lost else max(1, declared / 20)):
+    # A duration may be stale. It counts only where the last packet is damaged, too.
+    declared = header_seconds(container, stream)
+    if ends_lost and end < declared - 0.1:
         raise AudioError(
             f"is truncated: {end:.1f} of {declared:.1f} s decode; copy or download it again"
         )
@@ -200,8 +199,11 @@ def _decode(
         )
 
 
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
-    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does."""
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet | None]:
+    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does.
+
+    None stands for an error.
+    """
     errors = 0
     while True:
         try:
@@ -211,6 +213,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Pack
             return
         except FFmpegError as error:
             errors += 1
+            yield None
             if errors == _DEMUXER_ERRORS:
                 problem = f"is damaged: it cannot be read to its end ({error.strerror or error})"
                 raise AudioError(problem) from None
@@ -246,11 +249,20 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
 
 def _check_duration(seconds: float, longest: float) -> None:
     if seconds > longest:
-        raise AudioError(f"is longer than the {longest:g} s that are allowed")
+        raise TooLongError(f"is longer than the {longest:g} s that are allowed")
 
 
-def _check_whole(missing: int) -> None:
-    if missing:
+def _check_whole(
+    reader: Reader, container: InputContainer, stream: AudioStream, last: av.Packet | None
+) -> None:
+    """Refuses a file that lacks bytes which it promises."""
+    kind = container.format.name
+    if kind == MOV and len(stream.index_entries):
+        sample = stream.index_entries[-1]  # the index tells where each of them stands
+        missing = sample.pos + sample.size - reader.size
+    else:
+        missing = reader.missing(kind, bytes(last) if last is not None else b"")
+    if missing > 0:
         raise AudioError(
             f"is truncated: its last {missing} bytes are missing; copy or download it again"
         )
