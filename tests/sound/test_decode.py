@@ -163,6 +163,7 @@ def test_integers_are_scaled_to_one():
         (np.array([0, np.nan]), RATE, RATE, "NaN"),
         (np.full(99, np.inf), 44_100, RATE, "NaN or infinite"),
         (np.full(99, 1e300), 44_100, RATE, "NaN or infinite"),
+        (np.full(99, -3e20), RATE, RATE, "samples of up to 3e+20, where full scale is 1"),
         (np.zeros(9, complex), RATE, RATE, "complex128"),
         (np.zeros(9, np.int64), RATE, RATE, "int64"),
         (np.array(["a"]), RATE, RATE, "<U1"),
@@ -255,6 +256,12 @@ NO_SOUNDS = {
     "empty.wav": (b"", "is empty"),
     "text.wav": (b"this claims to be a wav\n" * 40, "is damaged or no sound"),
     "image.png": (png(), "no audio stream"),
+    "page.mp3": (b"\n<!DOCTYPE html><html>" + b"<p>no sound</p>" * 4_000, "is a web page"),
+    "text.srt": (b"1\n00:00:01,000 --> 00:00:02,000\nHi\n", "no audio stream (SubRip subtitle)"),
+    "huge.wav": (
+        wav(np.full(99, 1e30, np.float32).tobytes(), kind=3, bits=32),
+        "samples of up to 1e+30, where full scale is 1",
+    ),
     "no-samples.wav": (wav(b""), "no samples"),
     "header-only.wav": (wav(b"")[:30], ""),
     "rate-0.wav": (wav(bytes(2_000), rate=0), ""),
@@ -290,7 +297,8 @@ def test_paths_that_cannot_be_opened(tmp_path):
 
 
 def test_video_without_sound(tmp_path):
-    assert "no audio stream" in error_of(write_silent_video(tmp_path / "silent.mp4"))
+    message = error_of(write_silent_video(tmp_path / "silent.mp4"))
+    assert "has no audio stream (QuickTime / MOV)" in message
 
 
 def test_a_stream_that_breaks():

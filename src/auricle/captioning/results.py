@@ -34,7 +34,7 @@ class Alternative:
 class Caption:
     """The caption of a stretch of sound."""
 
-    start: float  # seconds from the beginning of the sound
+    start: float  # seconds from the beginning of the file, or of the samples
     end: float
     text: str
     score: float  # log-probability, length-normalised: at most 0, higher is likelier

@@ -5,7 +5,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import IO, BinaryIO, cast
 
@@ -13,7 +13,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from auricle.errors import AudioError, printable
 from auricle.sound.missing import PLACEHOLDER, missing_bytes
@@ -30,6 +30,9 @@ _MOV_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 
 
 _VALID_BITS_AT, _FMT_END = 38, 60  # of a WAV whose first chunk is an extensible "fmt "
+
+
+_WEB_PAGES = (b"<!doctype html", b"<html", b"<head")
 
 
 MOV = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of QuickTime and MP4 files
@@ -197,7 +200,7 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
             raise AudioError("a broken link; its target does not exist") from None
         raise AudioError("no such file; check the path") from None
     except IsADirectoryError:
-        raise AudioError("a directory; wanted a sound file") from None
+        raise AudioError("a directory; expected a sound file") from None
     except ValueError:
         raise AudioError("no path holds a null character; check the path") from None
 
@@ -210,8 +213,8 @@ def open_sound(
     The first 32 KB are tried first: a wav then opens in 2 ms, not 35.
     """
     problem = (
-        "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, "
-        "or a video with sound"
+        "is damaged or no sound; expected wav, flac, mp3, ogg, m4a or another format that FFmpeg "
+        "reads, or a film with sound"
     )
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
@@ -229,22 +232,47 @@ def open_sound(
                 f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
             )
             continue
-        stream = (
-            container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
-        )
+        stream = default_track(tracks) if track is None or not tracks else tracks[track - 1]
         if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
             break
         problem = (
-            f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
+            f"has no audio stream ({kind_of(container)}); expected a sound or a film with sound"
         )
     else:
-        raise AudioError(problem if reader.size else "is empty (0 bytes); wanted a sound")
+        if _begins_web_page(reader.head):
+            problem = "is a web page; download the sound to which it leads"
+        raise AudioError(problem if reader.size else "is empty (0 bytes); expected a sound")
     reader.opened()
     stream.codec_context.thread_count = 1
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
     return container, stream
+
+
+def kind_of(container: InputContainer) -> str:
+    """Returns the name of a container's format for people."""
+    return container.format.long_name.removeprefix("raw ")
+
+
+def _begins_web_page(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower().startswith(_WEB_PAGES)
+
+
+def default_track(tracks: Sequence[AudioStream]) -> AudioStream | None:
+    """Returns the track that players choose.
+
+    It is the first that is marked as the default; without a mark, as in MPEG-TS, the first. Tracks
+    for people who see or hear badly come last.
+    """
+    impaired = Disposition.hearing_impaired | Disposition.visual_impaired
+
+    def rank(track: AudioStream) -> tuple[bool, bool, bool]:
+        usable = track.codec_context is not None and bool(track.rate)
+        marks = track.disposition
+        return not usable, bool(marks & impaired), not marks & Disposition.default
+
+    return min(tracks, key=rank, default=None)
 
 
 def _listed(tracks: Iterable[AudioStream]) -> str:
@@ -256,6 +284,11 @@ def _listed(tracks: Iterable[AudioStream]) -> str:
     return printable(
         ", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1))
     )
+
+
+def start_seconds(container: InputContainer) -> float:
+    """Returns the timestamp at which a player starts a file, in seconds."""
+    return (container.start_time or 0) / av.time_base
 
 
 def header_seconds(container: InputContainer, stream: AudioStream) -> float:
