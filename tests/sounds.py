@@ -92,3 +92,35 @@ def write_silent_video(path: Path, frames: int = 10) -> Path:
             )
         container.mux(pictures.encode())
     return path
+
+
+def write_tracks(
+    path: Path, tracks: list[np.ndarray], rate: int, *, codec: str = "pcm_s16le", late: float = 0.0
+) -> Path:
+    """A film of several audio tracks, each (samples,) or (channels, samples), with pictures.
+
+    The first track begins `late` seconds after the pictures.
+    """
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        channels = [np.atleast_2d(track) for track in tracks]
+        layouts = ["mono" if len(track) == 1 else "stereo" for track in channels]
+        streams = [container.add_stream(codec, rate=rate, layout=layout) for layout in layouts]
+        for _ in range(20):
+            container.mux(
+                pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
+            )
+        container.mux(pictures.encode())
+        for number, (stream, track, layout) in enumerate(
+            zip(streams, channels, layouts, strict=True)
+        ):
+            assert isinstance(stream, av.AudioStream)
+            form = stream.codec_context.format.name
+            samples = (
+                track if form == "fltp" else (track.T.reshape(1, -1) * 32_767).astype(np.int16)
+            )
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), form, layout)
+            frame.sample_rate, frame.pts = rate, 0 if number else round(late * rate)
+            container.mux([*stream.encode(frame), *stream.encode()])
+    return path

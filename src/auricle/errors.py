@@ -12,6 +12,10 @@ class AudioError(AuricleError):
     """A sound that cannot be read; the message begins with its name."""
 
 
+class TooLongError(AudioError):
+    """A sound that lasts longer than the caller allows."""
+
+
 def printable(name: str) -> str:
     """A name fit for one line of a terminal, whatever the file is called."""
     return "".join(character if character.isprintable() else "?" for character in name)

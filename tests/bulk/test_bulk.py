@@ -37,7 +37,7 @@ if find_spec("ray") is None:  # imported, it would have read its environment
     pytest.skip("the extra ray is not installed", allow_module_level=True)
 from pyarrow import Table, parquet
 
-from auricle.bulk import ShardForm, job
+from auricle.bulk import ShardForm, job, worker
 from auricle.bulk.output import Options, Output, Report
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
 from auricle.bulk.worker import Worker
@@ -138,13 +138,43 @@ def test_a_manifest_names_sounds_relative_to_itself_and_by_url(tmp_path: Path, s
     }
 
 
+def test_manifests_are_read_as_people_write_them(tmp_path: Path):
+    text = "Path ; note\n a.wav ;\n;none\nb.wav;two\n"
+    (tmp_path / "m.csv").write_bytes(text.encode("utf-16"))
+    remarks: list[str] = []
+    found = sounds(place(str(tmp_path / "m.csv")), remarks=remarks)
+    assert found == {name: str(tmp_path / name) for name in ("a.wav", "b.wav")}
+    assert remarks == [
+        "read as UTF-16",
+        "columns are separated by semicolons",
+        "'Path ' is read as 'path'",
+        "' note' is read as 'note'",
+    ]
+
+
+def test_a_folder_tells_what_it_passes_over(folder: Path, tmp_path: Path):
+    for name in ("a.wav", "._a.wav", "b.tar", "._b.tar", "notes.txt"):
+        (tmp_path / name).touch()
+    skipped: list[str] = []
+    found = sounds(place(str(tmp_path)), skipped)
+    assert [Path(name).name for name in found] == ["a.wav", "b.tar"]
+    assert sorted(Path(name).name for name in skipped) == ["._a.wav", "._b.tar", "notes.txt"]
+    path = tar(tmp_path / "in.tar", {"._a.wav": b"", "a.wav": (folder / "a.wav").read_bytes()})
+    (report,) = work(path, tmp_path / "out")
+    assert (report["sounds"], report["failed"]) == (1, {})
+
+
 def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
     (tmp_path / "m.csv").write_text("sound\na.wav\n")
+    (tmp_path / "open_quote.csv").write_text('path,note\na.wav,"no end\nb.wav,\n')
+    (tmp_path / "twice.csv").write_text("url,URL\na.wav,b.wav\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     (tmp_path / "a.txt").write_text("")
     (tmp_path / "empty").mkdir()
     for name, message in {
-        "m.csv": "wanted one of file, path, url",
+        "m.csv": "expected one of file, path, url",
+        "open_quote.csv": "line 2: no CSV: the quote that opens here is not closed",
+        "twice.csv": "two columns are called 'url'",
         "broken.parquet": "cannot be read as a manifest",
         "a.txt": "no folder, manifest",
         "empty": "no sounds",
@@ -158,6 +188,10 @@ def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
 
 def test_names_do_not_tell_secrets():
     assert place("s3://key:secret@bucket/a b?region=us-east-1").name == "s3://bucket/a b"
+    assert place("https://user:word@host/a%20b.wav?signature=s").name == "https://host/a%20b.wav"
+    path = place("https://user:word@host/a.wav?signature=s").path
+    error = worker._reason("a", FileNotFoundError(path))
+    assert error == "reading it failed (https://host/a.wav)"
     assert place("s3://bucket/100%25 ü #1.wav?region=us-east-1").path == "bucket/100%25 ü #1.wav"
 
 

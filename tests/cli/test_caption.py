@@ -17,7 +17,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.cli.main import app
 from auricle.sound.find import find_sounds
 from commands import Result, Run
-from sounds import chirp, tone, write_media, write_wav
+from sounds import chirp, tone, write_media, write_tracks, write_wav
 
 # The folder of sounds holds one file that is no sound.
 SKIPPED = "auricle: skipped 1 file (--verbose names them)\n"
@@ -154,21 +154,104 @@ def test_subtitles_of_several_sounds_go_into_a_folder(
     assert refused.code == 1
     assert "--output" in refused.err
     assert caption(sounds, "--format", form, "--output", tmp_path / "subtitles").code == 0
-    names = {path.name for path in (tmp_path / "subtitles").iterdir()}
-    assert names == {f"{stem}.{form}" for stem in ("a", "c", "film", "x, y", "ü")}
+    names = {
+        str(path.relative_to(tmp_path / "subtitles"))
+        for path in (tmp_path / "subtitles").rglob(f"*.{form}")
+    }
+    assert names == {f"{stem}.{form}" for stem in ("a", "c", "b/film", "b/x, y", "b/deep/ü")}
     assert caption(sounds / "a.wav", "--format", form).out == (
         tmp_path / "subtitles" / f"a.{form}"
     ).read_text("utf-8")
 
 
-def test_subtitles_that_would_overwrite_each_other_are_refused(
-    caption: Run, sounds: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "arguments",
+    [["c1", "c2"], ["c1/t01.wav", "c2/t01.wav"], ["."], ["c*/t01.wav"], ["c1", "c2/t01.wav"]],
+    ids=" ".join,
+)
+def test_subtitles_keep_the_folders_of_their_sounds(
+    caption: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ):
-    other = write_wav(tmp_path / "a.wav", tone(1, 500, RATE), RATE)
-    result = caption(sounds / "a.wav", other, "-f", "srt", "-o", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("c1", "c2"):
+        (tmp_path / folder).mkdir()
+        write_wav(tmp_path / folder / "t01.wav", tone(1, 500, RATE), RATE)
+    assert caption(*arguments, "-f", "srt", "-o", "out").code == 0
+    written = sorted(str(path) for path in Path("out").rglob("*.*"))
+    assert written == ["out/c1/t01.srt", "out/c2/t01.srt"]
+
+
+def test_subtitles_that_would_overwrite_each_other_are_refused(caption: Run, tmp_path: Path):
+    first, second = (
+        write_wav(tmp_path / f"a.{ending}", tone(1, 500, RATE), RATE) for ending in ("wav", "wave")
+    )
+    result = caption(first, second, "-f", "srt", "-o", tmp_path / "out")
     assert result.code == 1
-    assert str(other) in result.err
+    assert str(second) in result.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(tiny_checkpoint: Path, sounds: Path, tmp_path: Path, closed: str):
+    """A command that does not need a stream works without it."""
+    auricle = f"{sys.executable} -m auricle caption --checkpoint {tiny_checkpoint}"
+    sound, output = sounds / "a.wav", tmp_path / "captions.txt"
+
+    def run(arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f"{auricle} {arguments} {closed}"], capture_output=True, text=True
+        )
+
+    to_file = run(f"{sound} -o {output}")
+    assert (to_file.returncode, to_file.stderr) == (0, "")
+    assert output.read_text()
+    printed = run(str(sound))
+    assert "Traceback" not in printed.stderr
+    assert printed.returncode == (1 if " >&-" in f" {closed}" else 0)
+    if "<" in closed:
+        assert run("-").returncode == 1
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film whose sound, of 3 s, begins 1.5 s after its pictures."""
+    path = tmp_path_factory.mktemp("late") / "late.mkv"
+    return write_tracks(path, [chirp(3, 100, 5_000, RATE)], RATE, late=1.5)
+
+
+def test_times_are_those_of_a_player(caption: Run, captioner: Captioner, late: Path):
+    fields = json.loads(caption(late, "-f", "jsonl").out)
+    assert (fields["start"], fields["end"]) == (1.5, 4.5)
+    (row,) = csv.DictReader(io.StringIO(caption(late, "-f", "csv").out))
+    assert (row["start"], row["end"]) == ("1.5", "4.5")
+    assert "00:00:01,500 --> 00:00:04,500" in caption(late, "-f", "srt").out
+    assert "00:00:01,500 --> " in caption("-", "-f", "srt", stdin=late.read_bytes()).out
+    whole = captioner.caption(late)
+    assert (whole.start, whole.end) == (1.5, 4.5)
+    assert [whole] == list(captioner.captions(late))
+
+
+def test_windows_of_a_sound_that_begins_late(caption: Run, tmp_path: Path):
+    path = write_tracks(tmp_path / "late.mkv", [chirp(31, 50, 8_000, RATE)], RATE, late=1.5)
+    rows = [
+        json.loads(line) for line in caption(path, "-f", "jsonl", "--window", 6).out.splitlines()
+    ]
+    assert len(rows) > 1
+    assert (rows[0]["start"], rows[-1]["end"]) == (1.5, 32.5)
+    assert all((row["start"] - 1.5) % 6 == 0 for row in rows)
+
+
+def test_tracks(caption: Run, captioner: Captioner, tmp_path: Path):
+    path = write_tracks(
+        tmp_path / "film.mkv", [tone(2, 700, RATE), chirp(2, 100, 5_000, RATE)], RATE
+    )
+    texts = [caption(path, "--track", track).out for track in (1, 2)]
+    assert texts == [f"{next(captioner.captions(path, track=track)).text}\n" for track in (1, 2)]
+    assert texts[0] != texts[1]
+    assert caption(path).out == texts[0]
+    refused = caption(path, "--track", 3)
+    assert refused.code == 1
+    assert "has 2 audio tracks (1: unnamed, 2: unnamed); track 3" in refused.err
 
 
 def test_long_sounds_are_shown_in_windows(caption: Run, tmp_path: Path):

@@ -4,7 +4,6 @@ alerts."""
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pysubs2
 import pytest
@@ -13,9 +12,9 @@ from typer.testing import CliRunner, Result
 from auricle.cli.main import app
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.container import declared_seconds
-from auricle.sound.decode import load_audio, stream_audio
+from auricle.sound.decode import load_audio, open_audio, stream_audio
 from auricle.subtitles.files import read_subtitles
-from sounds import tone, write_media
+from sounds import tone, write_media, write_tracks
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RATE = 32_000
@@ -35,29 +34,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run() -> Run:
     return lambda *arguments: CliRunner().invoke(app, ["subtitle", *map(str, arguments)])
-
-
-def write_tracks(path: Path, tracks: list[np.ndarray], *, late: float = 0.0) -> Path:
-    """A film of several audio tracks, the first of which begins late, and pictures from the
-    beginning."""
-    with av.open(str(path), "w") as container:
-        pictures = container.add_stream("mpeg4", rate=10)
-        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
-        streams = [container.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in tracks]
-        for _ in range(20):
-            container.mux(
-                pictures.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8)))
-            )
-        container.mux(pictures.encode())
-        for stream, samples, begin in zip(
-            streams, tracks, [late, *([0.0] * len(tracks))], strict=False
-        ):
-            frame = av.AudioFrame.from_ndarray(
-                (samples[np.newaxis] * 32767).astype(np.int16), "s16", "mono"
-            )
-            frame.sample_rate, frame.pts = RATE, round(begin * RATE)
-            container.mux([*stream.encode(frame), *stream.encode()])
-    return path
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "ass"])
@@ -133,7 +109,7 @@ def test_its_own_source_is_not_overwritten_and_formats_agree(
 
 
 def test_tracks(run: Run, tmp_path: Path) -> None:
-    path = write_tracks(tmp_path / "film.mkv", [tone(2, 440, RATE), tone(2, 880, RATE)])
+    path = write_tracks(tmp_path / "film.mkv", [tone(2, 440, RATE), tone(2, 880, RATE)], RATE)
     heard = [np.concatenate(list(stream_audio(path, RATE, track=track))) for track in (1, 2)]
     assert [int(np.abs(np.fft.rfft(samples[:RATE])).argmax()) for samples in heard] == [440, 880]
     with pytest.raises(AudioError, match=r"has 2 audio tracks .*track 3 was asked for"):
@@ -141,11 +117,21 @@ def test_tracks(run: Run, tmp_path: Path) -> None:
     assert run(path, "--track", "3", "-o", tmp_path / "no.srt").exit_code == 1
 
 
+@pytest.mark.parametrize("ending", ["mkv", "ts"])
+def test_without_a_mark_the_first_track_is_the_default(tmp_path: Path, ending: str) -> None:
+    """MPEG-TS has no marks, and FFmpeg would choose the track of the highest bit rate."""
+    rich = np.stack([tone(3, 880, RATE), tone(3, 1_760, RATE)])
+    path = write_tracks(tmp_path / f"film.{ending}", [tone(2, 440, RATE), rich], RATE, codec="aac")
+    heard = load_audio(path, RATE)[RATE // 2 : RATE * 3 // 2]
+    assert int(np.abs(np.fft.rfft(heard)).argmax()) == 440
+
+
 def test_sound_that_begins_late_keeps_the_time_of_the_film(tmp_path: Path) -> None:
-    path = write_tracks(tmp_path / "film.mkv", [tone(1, 440, RATE)], late=0.75)
+    path = write_tracks(tmp_path / "film.mkv", [tone(1, 440, RATE)], RATE, late=0.75)
     aligned = np.concatenate(list(stream_audio(path, RATE, aligned=True)))
     assert np.flatnonzero(aligned)[0] / RATE == pytest.approx(0.75, abs=0.01)
     assert len(load_audio(path, RATE)) == RATE
+    assert open_audio(path, RATE).start == pytest.approx(0.75, abs=0.01)
     assert declared_seconds(path) == pytest.approx(2, abs=0.3)
     assert declared_seconds(tmp_path / "none.mkv") is None
 

@@ -29,7 +29,7 @@ from auricle.sound.decode import load_audio
 from auricle.sound.network import open_url, shown_url
 from auricle.sound.resample import resample
 from loopback import Server, serving
-from sounds import chirp, stereo, write_media, write_wav
+from sounds import chirp, stereo, write_media, write_tracks, write_wav
 
 RATE = 16_000
 
@@ -68,15 +68,40 @@ def test_raw_samples_are_those_of_the_array(pcm: sources.PcmType, seed: int) -> 
         sound * (2 ** (8 * np.dtype(dtype).itemsize - 1) - 1) if pcm != "f32le" else sound
     ).astype(dtype)
     pipe = Dribble(channels.T.tobytes() + b"\1", seed)
-    source = pcm_source(pipe, 32_000, pcm=pcm, from_rate=RATE, channels=2)  # type: ignore[arg-type]
+    said: list[str] = []
+    source = pcm_source(
+        pipe,  # type: ignore[arg-type]
+        32_000,
+        pcm=pcm,
+        from_rate=RATE,
+        channels=2,
+        say=said.append,
+    )
     np.testing.assert_allclose(
         np.concatenate(list(source.open())), resample(channels, RATE, 32_000), atol=1e-6
     )
+    assert not said
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_sample_that_is_no_sound_counts_as_silence(bad: float) -> None:
+    sound = chirp(1.3, 100, 3_000, RATE)
+    sound[[100, 9_000]] = bad
+    said: list[str] = []
+    pipe = io.BytesIO(sound.tobytes())
+    source = pcm_source(pipe, RATE, pcm="f32le", from_rate=RATE, channels=1, say=said.append)
+    heard = np.concatenate(list(source.open()))
+    sound[[100, 9_000]] = 0
+    np.testing.assert_array_equal(heard, sound)
+    (message,) = said
+    assert "count as silence" in message
 
 
 def test_a_sound_file_is_not_taken_for_raw_samples(tmp_path: Path) -> None:
     data = write_wav(tmp_path / "a.wav", chirp(1, 100, 3_000, RATE), RATE).read_bytes()
-    source = pcm_source(io.BytesIO(data), RATE, pcm="s16le", from_rate=RATE, channels=1)
+    source = pcm_source(
+        io.BytesIO(data), RATE, pcm="s16le", from_rate=RATE, channels=1, say=lambda _: None
+    )
     with pytest.raises(AudioError, match="not raw samples"):
         list(source.open())
 
@@ -96,6 +121,15 @@ def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
     assert max(map(len, pieces)) <= sources.PIECE * RATE
     assert not file_source(str(path), RATE).endless
+
+
+def test_a_film_whose_sound_begins_late_is_silent_until_then(tmp_path: Path) -> None:
+    path = write_tracks(tmp_path / "film.mkv", [chirp(0.8, 100, 3_000, RATE)], RATE, late=0.5)
+    with serving(Server({"film.mkv": path.read_bytes()})) as server:
+        for source in (file_source(str(path), RATE), url_source(f"{server.url}film.mkv", RATE)):
+            samples = np.concatenate(list(source.open()))
+            assert np.flatnonzero(samples)[0] / RATE == pytest.approx(0.5, abs=0.01)
+            assert len(samples) / RATE == pytest.approx(1.3, abs=0.01)
 
 
 def failing(script: list[int | str]) -> Callable[[], Iterator[np.ndarray]]:

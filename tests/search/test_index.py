@@ -534,6 +534,12 @@ def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captione
     assert told == f"4 sounds: 3 heard, 1 failed; {database}"
     (folder / "bad.wav").unlink()
     assert own_index("index", folder) == (0, "", f"3 sounds: 3 unchanged; {database}\n")
+    (folder / "notes.txt").touch()
+    told = own_index("index", folder)[2]
+    assert told.startswith("auricle: skipped 1 file (--verbose names them)\n3 sounds: 3 unchanged")
+    told = own_index("index", folder, "--verbose")[2]
+    assert told.startswith(f"auricle: skipped {folder}/notes.txt: no sound by its name\n")
+    (folder / "notes.txt").unlink()
     (folder / "c.wav").rename(folder / "d.wav")
     assert (
         own_index("index", folder)[2]

@@ -22,12 +22,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Thread
 
 import av
 import numpy as np
 
 from auricle.sound.decode import load_audio
-from sounds import write_media, write_wav
+from sounds import write_media, write_tracks, write_wav
 
 ROOT = Path(__file__).parents[2]
 RATE = 44_100
@@ -61,6 +62,7 @@ class Media:
 
     content: bytes
     suffix: str
+    piped: bool = False  # whether a named pipe gives the bytes, instead of a file
 
 
 def sources(work: Path) -> list[Media]:
@@ -83,6 +85,10 @@ def sources(work: Path) -> list[Media]:
                 video=suffix in (".mkv", ".mp4"),
             )
             made.append(Media(path.read_bytes(), suffix))
+        for ending in (".mkv", ".ts"):  # films whose sound begins late
+            tracks = [samples[: int(SECONDS * RATE)]]
+            film = write_tracks(work / f"late{ending}", tracks, RATE, codec="aac", late=1.5)
+            made.append(Media(film.read_bytes(), ending))
     return made
 
 
@@ -234,9 +240,51 @@ def noise(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
     )
 
 
+def chain(rng: np.random.Generator, media: Media, others: Sequence[Media]) -> Media:
+    """Ogg files in a row, as a radio station gives them; the last one may be cut."""
+    links = [other for other in others if other.content.startswith(b"OggS")] or [media]
+    chosen = [links[int(number)].content for number in rng.integers(0, len(links), 3)]
+    content = b"".join(chosen)
+    return Media(content[: len(content) - int(rng.choice([0, 0, 50, 3_000]))], ".ogg")
+
+
+def end_lost(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
+    """A download that broke off."""
+    return Media(media.content[: int(len(media.content) * rng.uniform(0.1, 1))], media.suffix)
+
+
+def wild_samples(rng: np.random.Generator, _media: Media, _: Sequence[Media]) -> Media:
+    """A float WAV in which some samples are NaN, infinite or far beyond full scale."""
+    samples = rng.normal(0, 0.1, RATE).astype("<f4")
+    places = rng.integers(0, len(samples), int(rng.integers(1, 20)))
+    samples[places] = rng.choice([np.nan, np.inf, -np.inf, 1e30, -1e12, 100.0])
+    head = struct.pack("<HHIIHH", 3, 1, RATE, 4 * RATE, 4, 32)
+    body = b"WAVEfmt " + struct.pack("<I", len(head)) + head
+    body += b"data" + struct.pack("<I", samples.nbytes) + samples.tobytes()
+    return Media(b"RIFF" + struct.pack("<I", len(body)) + body, ".wav")
+
+
+def web_page(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
+    """An error page that was saved as a sound."""
+    page = b"<!DOCTYPE html><html><body>" + b"<p>not found</p>" * int(rng.integers(0, 9_000))
+    return Media(page, media.suffix)
+
+
+def apple_double(rng: np.random.Generator, media: Media, _: Sequence[Media]) -> Media:
+    """The file that macOS puts next to a sound on a foreign disk."""
+    head = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+    return Media(head + rng.bytes(int(rng.integers(0, 5_000))), media.suffix)
+
+
+def named_pipe(rng: np.random.Generator, media: Media, others: Sequence[Media]) -> Media:
+    """A whole or broken file that comes through a named pipe."""
+    made = end_lost(rng, media, others) if rng.integers(2) else media
+    return Media(made.content, made.suffix, piped=True)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     few_bits, many_bits, header_bits, cut, beginning, other_ending, chimera, splice, lying_numbers,
-    absurd_wav, noise,
+    absurd_wav, noise, chain, end_lost, wild_samples, web_page, apple_double, named_pipe,
 )  # fmt: skip
 LONG_SHARE = 0.005
 
@@ -355,6 +403,12 @@ class Worker:
             self._process.join()
 
 
+def feed(pipe: Path, content: bytes) -> None:
+    """Writes bytes into a named pipe; its reader may have enough before their end."""
+    with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+        file.write(content)
+
+
 @dataclass
 class Tally:
     """What became of the files of one mutation."""
@@ -382,9 +436,13 @@ def run_media(
     def one(number: int) -> tuple[str, int, Outcome]:
         name, made = mutant(seed, number, media, long)
         path = work_folder / f"{number:06d}{made.suffix}"
-        path.write_bytes(made.content)
         worker = free.get()
         try:
+            if made.piped:
+                os.mkfifo(path)
+                Thread(target=feed, args=(path, made.content), daemon=True).start()
+            else:
+                path.write_bytes(made.content)
             outcome = worker.run(path)
         finally:
             free.put(worker)

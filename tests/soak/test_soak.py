@@ -13,7 +13,7 @@ from kills import run_campaign
 def test_mutated_media_give_a_caption_or_one_line(tmp_path: Path):
     outcomes = list(
         run_media(
-            seed=1, files=6 * len(MUTATIONS), work_folder=tmp_path / "media", jobs=1, hours=False
+            seed=1, files=4 * len(MUTATIONS), work_folder=tmp_path / "media", jobs=1, hours=False
         )
     )
     assert {name: o.failure for name, _, o in outcomes if o.failure} == {}

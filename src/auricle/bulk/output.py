@@ -15,6 +15,7 @@ from auricle.bulk import ShardForm
 from auricle.bulk.places import Piece, Place, text
 from auricle.checkpoint.folder import EMBEDDED, fingerprint
 from auricle.errors import AuricleError
+from auricle.sound.network import without_secrets
 from auricle.storage.files import PART_SUFFIX
 
 SCHEMA = pyarrow.schema(
@@ -106,7 +107,8 @@ class Output:
             for path in self.folder.below("archives").listed():
                 known |= json.loads(Place(self.folder.files, path, path).read())
         except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise AuricleError(f"{self.folder.name}: cannot go on there: {error}") from None
+            problem = without_secrets(str(error))
+            raise AuricleError(f"{self.folder.name}: cannot go on there: {problem}") from None
         return captioned, shards, known
 
     def write(

@@ -3,14 +3,11 @@
 The sounds are those of a folder, a manifest or tar archives.
 """
 
-import csv
 import hashlib
-import io
-import itertools
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,8 +24,9 @@ from pyarrow.fs import (
 )
 
 from auricle.errors import AuricleError
-from auricle.sound.find import MEDIA, find_sounds
-from auricle.sound.network import shown_url
+from auricle.sound.find import find_sounds, is_apple_double, is_sound_name
+from auricle.sound.network import shown_url, without_secrets
+from auricle.storage.csv_table import decode_text, parse_table
 from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "path", "url")  # of a manifest: the first that it has names the sounds
@@ -149,31 +147,42 @@ def place(address: str) -> Place:
     try:
         files, root = _file_system(f"{scheme}://{host}{mark}{query}")
     except (ImportError, OSError, ValueError, pyarrow.ArrowException) as error:
-        raise AuricleError(f"{shown_url(address)}: cannot be opened ({error})") from None
-    path = address if web else posixpath.join(root, path).rstrip("/")
-    return Place(
-        files, path, f"{scheme}://{rest.rpartition('@')[2] if '@' in host else rest}".rstrip("/")
-    )
+        problem = without_secrets(str(error))
+        raise AuricleError(f"{shown_url(address)}: cannot be opened ({problem})") from None
+    if web:
+        return Place(files, address, shown_url(address).rstrip("/"))
+    shown = rest.rpartition("@")[2] if "@" in host else rest
+    return Place(files, posixpath.join(root, path).rstrip("/"), f"{scheme}://{shown}".rstrip("/"))
 
 
-def sounds(source: Place) -> dict[str, str]:
+def sounds(
+    source: Place, skipped: list[str] | None = None, remarks: list[str] | None = None
+) -> dict[str, str]:
     """Returns names and paths of the sounds and archives of a folder, manifest or archive.
 
     A URL's path is empty.
 
+    Args:
+        source: the folder, manifest or archive.
+        skipped: receives the files of a folder that are neither sounds nor archives.
+        remarks: receives how a manifest departs from UTF-8, commas and our column names.
+
     Raises:
         AuricleError: there is no such thing, a manifest that cannot be read, or no sound.
     """
-    if not (found := dict(_found(source))):
+    skipped = [] if skipped is None else skipped
+    remarks = [] if remarks is None else remarks
+    if not (found := dict(_found(source, skipped, remarks))):
         raise AuricleError(f"no sounds in {source.name}")
     return found
 
 
-def _found(source: Place) -> Iterator[tuple[str, str]]:
+def _found(source: Place, skipped: list[str], remarks: list[str]) -> Iterator[tuple[str, str]]:
     try:
         info = source.files.get_file_info(source.path)
     except OSError as error:
-        raise AuricleError(f"{source.name}: cannot be opened ({error})") from None
+        problem = without_secrets(str(error))
+        raise AuricleError(f"{source.name}: cannot be opened ({problem})") from None
     suffix = source.path.lower()
     if info.type == FileType.NotFound:
         raise AuricleError(
@@ -181,24 +190,10 @@ def _found(source: Place) -> Iterator[tuple[str, str]]:
             "or a tar archive"
         )
     if info.type == FileType.Directory:
-        if source.local:  # named as `auricle caption` names them, also where a name is no text
-            archives = (
-                str(path)
-                for path in sorted(Path(source.name).rglob("*.t*"))
-                if path.name.lower().endswith(ARCHIVES)
-            )
-            yield from (
-                (name, os.path.abspath(name))
-                for name in itertools.chain(find_sounds([source.name]), archives)
-            )
-            return
-        for path in source.listed():
-            if Path(path).suffix.lower() in MEDIA or path.lower().endswith(ARCHIVES):
-                relative = path[len(source.path) :].lstrip("/")
-                yield source.below(relative).name, path
+        yield from _in_local(source, skipped) if source.local else _in_store(source, skipped)
     elif suffix.endswith(MANIFESTS):
         folder = posixpath.dirname(source.path)
-        for name in _named(source):
+        for name in _named(source, remarks):
             yield name, "" if "://" in name else posixpath.join(folder, name)
     elif suffix.endswith(ARCHIVES):
         yield source.name, source.path
@@ -209,30 +204,63 @@ def _found(source: Place) -> Iterator[tuple[str, str]]:
         )
 
 
-def _named(manifest: Place) -> list[str]:
+def _in_local(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields the sounds of a folder on this machine, and then its archives.
+
+    They have the names that `auricle caption` gives them, also where a name is no text.
+    """
+    others: list[str] = []
+    for name in find_sounds([source.name], others):
+        yield name, os.path.abspath(name)
+    for other in others:
+        if _is_archive(other):
+            yield str(Path(other)), os.path.abspath(other)
+        else:
+            skipped.append(other)
+
+
+def _in_store(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields the sounds and archives of a folder on an object store, by name."""
+    for path in source.listed():
+        name = source.below(path[len(source.path) :].lstrip("/")).name
+        if is_sound_name(path) or _is_archive(path):
+            yield name, path
+        else:
+            skipped.append(name)
+
+
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith(ARCHIVES) and not is_apple_double(posixpath.basename(path))
+
+
+def _named(manifest: Place, remarks: list[str]) -> list[str]:
+    """Returns the sounds that a manifest names."""
     try:
-        with manifest.files.open_input_file(manifest.path) as file:
-            if manifest.path.lower().endswith(".parquet"):
-                names = parquet.ParquetFile(file).schema_arrow.names
-                column = _column(manifest, names)
-                return [
-                    str(value)
-                    for value in parquet.read_table(file, columns=[column])[column].to_pylist()
-                    if value
-                ]
-            reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
-            column = _column(manifest, list(reader.fieldnames or []))
-            return [row[column] for row in reader if row[column]]
-    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
-        raise AuricleError(f"{manifest.name}: cannot be read as a manifest: {error}") from None
+        if manifest.path.lower().endswith(".parquet"):
+            with manifest.files.open_input_file(manifest.path) as file:
+                column = _column(manifest, parquet.ParquetFile(file).schema_arrow.names)
+                cells = parquet.read_table(file, columns=[column])[column].to_pylist()
+            return [str(value) for value in cells if value]
+        content = manifest.read()
+    except (OSError, pyarrow.ArrowException) as error:
+        problem = without_secrets(str(error))
+        raise AuricleError(f"{manifest.name}: cannot be read as a manifest: {problem}") from None
+    text, encoding = decode_text(manifest.name, content)
+    table = parse_table(manifest.name, text, encoding, COLUMNS)
+    column = _column(manifest, table.columns)
+    if column in table.repeated():
+        raise AuricleError(f"{manifest.name}: two columns are called '{column}'")
+    remarks += table.remarks
+    at = table.columns.index(column)
+    return [name for _, cells in table.rows if at < len(cells) and (name := cells[at].strip())]
 
 
-def _column(manifest: Place, names: list[str]) -> str:
+def _column(manifest: Place, names: Sequence[str]) -> str:
     for column in COLUMNS:
         if column in names:
             return column
     raise AuricleError(
-        f"{manifest.name}: has the columns {', '.join(names)}; wanted one of {', '.join(COLUMNS)}"
+        f"{manifest.name}: has the columns {', '.join(names)}; expected one of {', '.join(COLUMNS)}"
     )
 
 

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from auricle.bulk.output import Output, Report
@@ -23,7 +22,8 @@ from auricle.captioning.results import Row
 from auricle.errors import AuricleError, printable
 from auricle.output.writers import row_fields
 from auricle.sound.container import Source
-from auricle.sound.find import MEDIA
+from auricle.sound.find import is_sound_name
+from auricle.sound.network import without_secrets
 
 IN_MEMORY = 1 << 24  # bytes of a sound that is not on this machine; a longer one waits on the disk
 # bytes of such a sound: an archive may claim anything, and few bytes inflate to many
@@ -164,7 +164,7 @@ class Worker:
             try:
                 with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|*") as archive:
                     for member in archive:
-                        if PurePosixPath(member.name).suffix.lower() not in MEDIA:
+                        if not is_sound_name(member.name):
                             continue
                         sound = f"{name}/{posixpath.normpath(member.name)}"
                         if member.issym() or member.islnk():
@@ -206,12 +206,14 @@ def _linked(
 
 
 def _reason(name: str, error: Exception) -> str:
-    """Why there is no caption, in a line without the name."""
+    """Returns why there is no caption, in a line without the name and without secrets."""
     if isinstance(error, AuricleError):
-        return str(error).removeprefix(f"{printable(name)}: ")
-    if isinstance(error, OSError):
-        return f"reading it failed ({error.strerror or error})"
-    return f"{type(error).__name__}: {error}"
+        reason = str(error).removeprefix(f"{printable(name)}: ")
+    elif isinstance(error, OSError):
+        reason = f"reading it failed ({error.strerror or error})"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return without_secrets(reason)
 
 
 def _kept(stream: Any) -> BinaryIO:

@@ -18,17 +18,18 @@ from auricle.captioning import inference
 from auricle.captioning.onnx_backend import EncodedSound, OnnxModel, Sizes
 from auricle.captioning.parallel import side_by_side
 from auricle.captioning.planned import PlanDescriber
+from auricle.captioning.reading import read_beginning, read_short_sound
 from auricle.captioning.results import Caption, Match, Row, Sound, silent_caption
 from auricle.captioning.similarity import compare_sound, embed_sentences, unknown_words
-from auricle.captioning.windows import WINDOW_SECONDS, caption_windows, read_beginning
+from auricle.captioning.windows import WINDOW_SECONDS, caption_windows
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import UNKNOWN
-from auricle.errors import AudioError, AuricleError
+from auricle.errors import AudioError, AuricleError, TooLongError
 from auricle.sound.container import Source
-from auricle.sound.decode import load_audio, stream_audio
+from auricle.sound.decode import open_audio, stream_audio
 from auricle.sound.features import front_end, log_mel, pad_with_silence
-from auricle.sound.resample import resample
+from auricle.sound.resample import level_problem, resample
 from auricle.sound.silence import is_silent, silence
 
 
@@ -86,10 +87,17 @@ class Captioner:
         if isinstance(sound, list | tuple):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 return list(pool.map(partial(self.caption, rate=rate), sound))
-        return self.caption_samples(self.samples(sound, rate))  # type: ignore[arg-type]
+        start, samples = self.timed_samples(sound, rate)  # type: ignore[arg-type]
+        return self.caption_samples(samples).begun_at(start)
 
     def caption_samples(self, samples: np.ndarray) -> Caption:
-        """One sentence for (samples,) float32 at `self.rate`, of up to `longest` seconds."""
+        """One sentence for (samples,) float32 at `self.rate`, of up to `longest` seconds.
+
+        Raises:
+            AudioError: there are samples that are NaN, infinite or far beyond full scale.
+        """
+        if (problem := level_problem(samples)) is not None:
+            raise AudioError(f"array: {problem}")
         seconds = len(samples) / self.rate
         if is_silent(samples, self.rate):
             return silent_caption(seconds, silence(samples, self.rate))
@@ -105,17 +113,22 @@ class Captioner:
         Raises:
             AudioError: the sound cannot be read, or is longer.
         """
-        if isinstance(sound, np.ndarray):
-            name, samples = "array", resample(sound, rate or self.rate, self.rate)
-        else:
-            name = str(sound)[:100]
-            samples = load_audio(sound, self.rate, max_seconds=self.longest + 1)
-        if len(samples) > self.longest * self.rate:
-            raise AudioError(
-                f"{name}: longer than {self.longest:g} s: captions() gives a caption for each "
-                "stretch of it"
-            )
-        return samples
+        return self.timed_samples(sound, rate)[1]
+
+    def timed_samples(
+        self, sound: Sound, rate: int | None = None, track: int | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Returns the time of the first sample, in seconds, and the samples; see `samples`.
+
+        Args:
+            sound: as for `caption`.
+            rate: of samples, in Hz; `self.rate` if None.
+            track: which of several audio tracks, counted from 1; the default one if None.
+
+        Raises:
+            AudioError: the sound cannot be read, or is longer.
+        """
+        return read_short_sound(sound, rate, self.rate, self.longest, track)
 
     def captions(
         self,
@@ -126,6 +139,7 @@ class Captioner:
         merge: bool = True,
         max_duration: float | None = None,
         jobs: int = 1,
+        track: int | None = None,
     ) -> Iterator[Caption]:
         """Captions of a sound of any length: one up to `longest` seconds, else one per window.
 
@@ -136,18 +150,25 @@ class Captioner:
             merge: whether neighbouring windows of one caption become one.
             max_duration: seconds; a longer sound is refused.
             jobs: windows at a time; see `caption_stream`.
+            track: which of several audio tracks, counted from 1; the default one if None.
+
+        Yields:
+            Captions whose times count from the beginning of the file; a film's sound may begin
+            later.
 
         Raises:
-            AudioError: the sound cannot be read or is too long; the captions of the windows before
+            AudioError: the sound cannot be read or is too long. The captions of the windows before
                 the error come first.
         """
-        chunks = stream_audio(source, self.rate, name=name, max_duration=max_duration)
-        beginning, whole = read_beginning(chunks, int(self.longest * self.rate))
-        if whole:
-            yield self.caption_samples(beginning)
+        sound = open_audio(source, self.rate, name=name, max_duration=max_duration, track=track)
+        beginning, rest = read_beginning(sound.chunks, int(self.longest * self.rate))
+        if rest is None:
+            yield self.caption_samples(beginning).begun_at(sound.start)
         else:
-            pieces = itertools.chain([beginning], chunks)
-            yield from self.caption_stream(pieces, window, merge=merge, jobs=jobs)
+            pieces = itertools.chain([beginning], rest)
+            yield from self.caption_stream(
+                pieces, window, merge=merge, jobs=jobs, start_seconds=sound.start
+            )
 
     def caption_stream(
         self,
@@ -156,6 +177,7 @@ class Captioner:
         *,
         merge: bool = True,
         jobs: int = 1,
+        start_seconds: float = 0.0,
     ) -> Iterator[Caption]:
         """Captions of a sound that arrives in pieces, one per window; equal neighbours become one.
 
@@ -168,12 +190,19 @@ class Captioner:
             merge: whether equal neighbours become one.
             jobs: windows at a time. Several jobs wait for that many windows before the first
                 caption comes, so use them for sound that is available at once.
+            start_seconds: the time of the first sample.
 
         Raises:
             ValueError: the window is too short.
         """
         yield from caption_windows(
-            self.caption_samples, chunks, self.rate, window, merge=merge, jobs=jobs
+            self.caption_samples,
+            chunks,
+            self.rate,
+            window,
+            merge=merge,
+            jobs=jobs,
+            start_seconds=start_seconds,
         )
 
     def caption_files(
@@ -183,6 +212,7 @@ class Captioner:
         window: float = WINDOW_SECONDS,
         jobs: int | None = None,
         max_duration: float | None = None,
+        track: int | None = None,
     ) -> Iterator[Row]:
         """Captions of many sounds, in their order, each as soon as all before it are ready.
 
@@ -192,9 +222,11 @@ class Captioner:
             jobs: sounds at a time, or windows of files where there are fewer sounds; as many as
                 there are processors if None.
             max_duration: seconds; a longer sound is refused, and none of its captions come.
+            track: which of several audio tracks, counted from 1; the default one if None.
 
         Yields:
-            A row for each caption, or one row with the error of a sound that cannot be read.
+            A row for each caption, and one with the error of a sound that cannot be read to its
+            end.
         """
         jobs = jobs or os.cpu_count() or 1
         sources = iter(sources)
@@ -204,14 +236,22 @@ class Captioner:
         def rows(name: str, source: Source) -> Iterator[Row]:
             on_disk = isinstance(source, str | os.PathLike) and os.path.isfile(source)
             window_jobs = spare if on_disk or isinstance(source, bytes) else 1
+            captions = self.captions(
+                source, window, name, max_duration=max_duration, jobs=window_jobs, track=track
+            )
+            held: list[Row] = []  # until the sound is known to be no longer than allowed
+            failed: list[Row] = []
             try:
-                captions = self.captions(
-                    source, window, name, max_duration=max_duration, jobs=window_jobs
-                )
-                for caption in captions if max_duration is None else list(captions):
-                    yield Row(name, caption)
+                for caption in captions:
+                    if max_duration is None:
+                        yield Row(name, caption)
+                    else:
+                        held.append(Row(name, caption))
             except AudioError as error:
-                yield Row(name, error=error)
+                failed.append(Row(name, error=error))
+                if isinstance(error, TooLongError):
+                    held.clear()
+            yield from (*held, *failed)
 
         return side_by_side(rows, itertools.chain(first, sources), jobs)
 

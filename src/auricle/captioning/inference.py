@@ -46,8 +46,8 @@ def describe(
     ranked = _search(checkpoint, model, options, sound)
     if not ranked:
         raise AuricleError(
-            f"{checkpoint.folder} finds no sentence for this sound: "
-            "its weights may be damaged, or its decoding options too strict"
+            "the model finds no sentence for this sound: its decoding options may be too strict, "
+            "or its weights damaged"
         )
     both = _with_second_event(checkpoint, model, options, sound, ranked[0])
     if both is not None:

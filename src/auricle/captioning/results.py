@@ -48,7 +48,7 @@ class CaptionEvent:
 class Caption:
     """The caption of a stretch of sound."""
 
-    start: float  # seconds from the beginning of the sound
+    start: float  # seconds from the beginning of the file, or of the samples
     end: float
     text: str
     score: float  # log-probability, length-normalised: at most 0, higher is likelier
@@ -63,6 +63,10 @@ class Caption:
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
     # The events that it mentions, in its order; none where the model words no plan.
     events: tuple[CaptionEvent, ...] = ()
+
+    def begun_at(self, start: float) -> "Caption":
+        """The same caption that begins at another time, in seconds, and is as long as before."""
+        return self.placed(start, start + self.end - self.start, whole=self.whole)
 
     def placed(self, start: float, end: float, *, whole: bool = False) -> "Caption":
         """The same caption for a stretch that begins and ends at other times, in seconds.

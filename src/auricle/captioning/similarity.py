@@ -7,7 +7,8 @@ from functools import reduce
 import numpy as np
 
 from auricle.captioning.onnx_backend import OnnxModel
-from auricle.captioning.windows import WINDOW_SECONDS, read_beginning, split_into_windows
+from auricle.captioning.reading import read_beginning
+from auricle.captioning.windows import WINDOW_SECONDS, split_into_windows
 from auricle.checkpoint.folder import Checkpoint
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AuricleError
@@ -26,9 +27,7 @@ def embed_sentences(
         AuricleError: the checkpoint cannot compare, or knows no word of a sentence.
     """
     if not checkpoint.config.space:
-        raise AuricleError(
-            f"{checkpoint.folder} cannot compare sounds with sentences: it has no text tower"
-        )
+        raise AuricleError("the model cannot compare sounds with sentences: it has no text tower")
     known = [checkpoint.vocabulary.numbers(words(text)) for text in sentences]
     for text, numbers in zip(sentences, known, strict=True):
         if not numbers:
@@ -60,10 +59,10 @@ def compare_sound(
     Returns:
         (sentences,) from -1 to 1.
     """
-    beginning, whole = read_beginning(chunks, int(longest_seconds * rate))
+    beginning, rest = read_beginning(chunks, int(longest_seconds * rate))
     windows = iter([beginning])
-    if not whole:
-        pieces = itertools.chain(windows, chunks)
+    if rest is not None:
+        pieces = itertools.chain(windows, rest)
         windows = (
             samples
             for samples in split_into_windows(pieces, round(WINDOW_SECONDS * rate))

@@ -28,6 +28,7 @@ def caption_windows(
     *,
     merge: bool,
     jobs: int,
+    start_seconds: float = 0.0,
 ) -> Iterator[Caption]:
     """A caption for each window of a sound; equal neighbours become one where `merge` is set.
 
@@ -41,6 +42,7 @@ def caption_windows(
         window_seconds: at least 1.
         merge: whether equal neighbours become one.
         jobs: windows at a time.
+        start_seconds: the time of the first sample.
 
     Raises:
         ValueError: the window is too short.
@@ -49,7 +51,7 @@ def caption_windows(
         raise ValueError(f"a window of {window_seconds} s: use at least {MINIMUM_SECONDS:g} s")
     held: Caption | None = None
     try:
-        for found in _timed_captions(caption, chunks, rate, window_seconds, jobs):
+        for found in _timed_captions(caption, chunks, rate, window_seconds, jobs, start_seconds):
             if isinstance(found, ShortEnd):
                 assert held is not None
                 held = held.placed(held.start, found.end)
@@ -74,6 +76,7 @@ def _timed_captions(
     rate: int,
     window_seconds: float,
     jobs: int,
+    start_seconds: float,
 ) -> Iterator[Caption | ShortEnd]:
     """Each window's caption with its times; a last short window has none."""
     shortest = MINIMUM_SECONDS * rate
@@ -86,24 +89,13 @@ def _timed_captions(
     windows = enumerate(split_into_windows(chunks, round(window_seconds * rate)))
     begin = 0
     for size, found in in_order(captioned, windows, jobs):
-        start, begin = begin / rate, begin + size
-        end = begin / rate
+        start = start_seconds + begin / rate
+        begin += size
+        end = start_seconds + begin / rate
         if found is None:
             yield ShortEnd(end)
         else:
             yield found.placed(start, end)
-
-
-def read_beginning(chunks: Iterator[np.ndarray], most_samples: int) -> tuple[np.ndarray, bool]:
-    """The chunks until they exceed `most_samples`, joined; and whether the sound ended before."""
-    held: list[np.ndarray] = []
-    count = 0
-    for chunk in chunks:
-        held.append(chunk)
-        count += len(chunk)
-        if count > most_samples:
-            return np.concatenate(held), False
-    return np.concatenate(held), True
 
 
 def split_into_windows(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

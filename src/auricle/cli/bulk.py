@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auricle.bulk import ShardForm
-from auricle.cli.options import CheckpointFolder, finish
+from auricle.cli.options import CheckpointFolder, Verbose, finish, tell_skipped
 from auricle.errors import printable
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def bulk(
         ),
     ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Sounds of a shard; an archive is one.")] = 100,
+    verbose: Verbose = False,
 ) -> None:
     """Caption an archive on all processors, or on a Ray cluster.
 
@@ -78,12 +79,18 @@ def bulk(
     from auricle.bulk.output import Options, Output
     from auricle.bulk.places import pieces, place, sounds
     from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
+    from auricle.sound.network import without_secrets
 
     folder = checkpoint.absolute() if checkpoint else None
     load_checkpoint(folder or EMBEDDED)  # says what is wrong with it before anything begins
     options = Options(folder, form, window, max_duration, embeddings)
     origin, target = place(source), Output(place(output), options)
-    found = sounds(origin)
+    skipped: list[str] = []
+    remarks: list[str] = []
+    found = sounds(origin, skipped, remarks)
+    tell_skipped(skipped, verbose=verbose)
+    if remarks:
+        print(f"auricle: {origin.name}: {'; '.join(remarks)}", file=sys.stderr)
     captioned, shards, failed = target.begin()
     wanted = pieces(found, shard, captioned, shards)
     total = len(failed)
@@ -101,7 +108,9 @@ def bulk(
                 ):
                     total += report.sounds
                     for name, why in report.failed.items():
-                        print(f"auricle: {printable(name)}: {why}", file=sys.stderr)
+                        print(
+                            f"auricle: {without_secrets(printable(name))}: {why}", file=sys.stderr
+                        )
                     failed |= report.failed
                     if report.failed and time.monotonic() > written + SECONDS_BETWEEN_LINES:
                         target.write_errors(failed)

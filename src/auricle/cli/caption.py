@@ -1,7 +1,10 @@
 """The commands `caption` and `rank`."""
 
 import contextlib
-from collections.abc import Iterable
+import glob
+import itertools
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +15,7 @@ from auricle.cli.options import (
     CheckpointFolder,
     Jobs,
     Paths,
+    Track,
     Verbose,
     finish,
     good,
@@ -49,6 +53,7 @@ def caption(
     window: Annotated[
         float, typer.Option(min=1.0, max=30.0, help="Seconds of a window of sounds over 30 s.")
     ] = 10.0,
+    track: Track = None,
     explain: Annotated[
         Path | None,
         typer.Option(metavar="PICTURE.png", help="Draw where in one sound each word was heard."),
@@ -88,28 +93,33 @@ def caption(
     names = named_sounds(paths, verbose=verbose)
     if explain is not None and len(names) > 1:
         raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
-    subtitles = form in ("srt", "vtt")
-    if subtitles and len(names) > 1 and (output is None or output.is_file()):
-        raise AuricleError(f"{len(names)} sounds as {form} go into a folder: name it with --output")
-    if subtitles and len(names) > 1:
-        check_targets(names, output, form)
+    into_folder = form in ("srt", "vtt") and (
+        len(names) > 1 or (output is not None and output.is_dir())
+    )
+    targets: dict[str, Path] = {}
+    if into_folder:
+        if output is None or output.is_file():
+            raise AuricleError(
+                f"{len(names)} sounds as {form} go into a folder: name it with --output"
+            )
+        targets = subtitle_targets(paths, names, output, form)
 
     if explain is not None:
         from auricle.output.explain import explain as draw
 
         rows = (
-            Row(name, draw(captioner, source, explain)) for name, source in opened_sounds(names)
+            Row(name, draw(captioner, source, explain, track=track))
+            for name, source in opened_sounds(names)
         )
     else:
         rows = captioner.caption_files(
-            opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration
+            opened_sounds(names), window=window, jobs=jobs, max_duration=max_duration, track=track
         )
     errors: list[AudioError] = []
     with contextlib.closing(rows):  # type: ignore[type-var]
         shown = rows if output is None else with_progress(rows, len(names), "Captioning")
-        if subtitles and len(names) > 1:
-            assert output is not None
-            write_each(good(shown, errors), output, form, n_best)
+        if into_folder:
+            write_each(good(shown, errors), targets, form, n_best)
         else:
             write_all(
                 good(shown, errors), output, form, n_best, named=len(names) > 1 or paths != names
@@ -154,21 +164,43 @@ def rank(
     finish(len(names), len(errors), "compared")
 
 
-def check_targets(names: Iterable[str], output: Path | None, form: CaptionFormat) -> None:
-    """Refuses sounds whose subtitles would be written to the same file."""
-    seen: dict[str, str] = {}
+def subtitle_targets(
+    paths: Iterable[str], names: Iterable[str], output: Path, form: CaptionFormat
+) -> dict[str, Path]:
+    """Returns the file of subtitles for each sound, which keeps the folders of the sound.
+
+    Args:
+        paths: the arguments. The folder that holds all of them is left out of the targets.
+        names: the sounds that they name.
+        output: the folder to write to.
+        form: the format, which becomes the suffix.
+
+    Raises:
+        AuricleError: two sounds have the same target.
+    """
+    folders = [_fixed_folder(path) for path in paths if path != "-"]
+    top = os.path.commonpath(folders) if folders else os.getcwd()
+    targets: dict[str, Path] = {}
+    seen: dict[Path, str] = {}
     for name in names:
-        target = f"{subtitle_stem(name)}.{form}"
+        below = Path("standard-input" if name == "-" else os.path.relpath(name, top))
+        target = output / below.parent / f"{below.stem}.{form}"
         if target in seen:
-            raise AuricleError(
-                f"{seen[target]} and {name} would both be written to {target} in {output}"
-            )
+            raise AuricleError(f"{seen[target]} and {name} would both be written to {target}")
         seen[target] = name
+        targets[name] = target
+    return targets
 
 
-def subtitle_stem(name: str) -> str:
-    """The name of a sound's subtitles without suffix."""
-    return "standard-input" if name == "-" else Path(name).stem
+def _fixed_folder(path: str) -> str:
+    """Returns the absolute folder of an argument: of a glob, the part without wildcards."""
+    if not os.path.isdir(path):
+        is_fixed = os.path.lexists(path)
+        parts = Path(path).parts[:-1]
+        path = os.path.join(
+            ".", *itertools.takewhile(lambda part: is_fixed or not glob.has_magic(part), parts)
+        )
+    return os.path.abspath(path)
 
 
 def write_all(
@@ -181,12 +213,12 @@ def write_all(
         write_rows(rows, file, form, n_best=n_best, named=named)
 
 
-def write_each(rows: Iterable["Row"], folder: Path, form: CaptionFormat, n_best: int) -> None:
+def write_each(
+    rows: Iterable["Row"], targets: Mapping[str, Path], form: CaptionFormat, n_best: int
+) -> None:
     """Writes a subtitle file for each sound, each whole or not at all."""
-    from itertools import groupby
-
     from auricle.output.writers import write_rows
 
-    for name, own in groupby(rows, key=lambda row: row.file):
-        with opened(folder / f"{subtitle_stem(name)}.{form}") as file:
+    for name, own in itertools.groupby(rows, key=lambda row: row.file):
+        with opened(targets[name]) as file:
             write_rows(own, file, form, n_best=n_best)

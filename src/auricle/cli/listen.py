@@ -143,7 +143,12 @@ def _source(
         pcm, from_rate, channels = raw
         kind = (pcm or Pcm.s16le).value
         return pcm_source(
-            sys.stdin.buffer, rate, pcm=kind, from_rate=from_rate or 32_000, channels=channels or 1
+            sys.stdin.buffer,
+            rate,
+            pcm=kind,
+            from_rate=from_rate or 32_000,
+            channels=channels or 1,
+            say=say,
         )
     return url_source(source, rate) if "://" in source else file_source(source, rate)
 

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +21,6 @@ from auricle.cli.serve import serve
 from auricle.cli.subtitle import subtitle
 from auricle.cli.train import export, pretrain, train
 from auricle.errors import AuricleError, printable
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,8 +103,29 @@ app.add_typer(metrics_app, name="metrics")
 app.add_typer(data_app, name="data")
 
 
+def _open_missing_streams() -> None:
+    """Opens the standard streams that the caller closed, as `<&-` and `>&-` do.
+
+    An empty standard input takes the place of a missing one, and a missing standard error swallows
+    messages. Writing to a missing standard output fails, as on a full disk. Missing descriptors are
+    taken first, so that no other file gets their numbers.
+    """
+    streams = (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),  # read-only, so that writing fails
+        ("stderr", os.O_WRONLY, "w"),
+    )
+    for name, flags, mode in streams:
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            os.set_inheritable(descriptor, True)
+            stream = open(descriptor, mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, stream)
+
+
 def main() -> None:
     """Runs a command; an error that a user can fix is one line and exit code 1."""
+    _open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text; in JSON what replaces their bytes reads back as the same
         # name.

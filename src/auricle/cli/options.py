@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TextIO, TypeVar
 
@@ -41,6 +41,12 @@ CheckpointFolder = Annotated[
     typer.Option(
         help="Checkpoint folder, or owner/name on the Hugging Face Hub; "
         "the embedded model if left out."
+    ),
+]
+Track = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Which of several audio tracks; the one that players choose if left out."
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name the files that are skipped.")]
@@ -86,15 +92,20 @@ def named_sounds(paths: Iterable[str], *, verbose: bool = False) -> list[str]:
     """
     skipped: list[str] = []
     names = list(find_sounds(paths, skipped))
+    tell_skipped(skipped, verbose=verbose)
+    if not names:
+        raise AuricleError(f"no sounds in {', '.join(paths)}")
+    return names
+
+
+def tell_skipped(skipped: Sequence[str], *, verbose: bool) -> None:
+    """Counts the files that were skipped because of their names, or names them."""
     if verbose:
         for path in skipped:
             print(f"auricle: skipped {printable(path)}: no sound by its name", file=sys.stderr)
     elif skipped:
         files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
         print(f"auricle: skipped {files} (--verbose names them)", file=sys.stderr)
-    if not names:
-        raise AuricleError(f"no sounds in {', '.join(paths)}")
-    return names
 
 
 def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:

@@ -12,8 +12,10 @@ import typer
 from auricle.cli.options import (
     CheckpointFolder,
     Jobs,
+    Verbose,
     good,
     opened,
+    tell_skipped,
     tell_unknown_words,
     with_progress,
 )
@@ -50,6 +52,7 @@ def index(
     database: Database = None,
     checkpoint: CheckpointFolder = None,
     jobs: Jobs = None,
+    verbose: Verbose = False,
 ) -> None:
     """Keep captions and embeddings of a folder's sounds, for `auricle search`.
 
@@ -75,7 +78,9 @@ def index(
     for folder in folders or []:
         if not os.path.isdir(folder):
             raise AuricleError(f"{folder} is no folder: index takes folders")
-    found = {folder: list(find_sounds([folder])) for folder in folders or []}
+    skipped: list[str] = []
+    found = {folder: list(find_sounds([folder], skipped)) for folder in folders or []}
+    tell_skipped(skipped, verbose=verbose)
     for folder, names in found.items():
         if not names:  # its disk may be away: nothing is removed
             raise AuricleError(f"no sounds in {folder}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auricle.cli.alerts import AlertFile, AlertSentences, alarm
-from auricle.cli.options import CheckpointFolder
+from auricle.cli.options import CheckpointFolder, Track
 from auricle.errors import AudioError, AuricleError
 from auricle.output.formats import SubtitleFormat
 from auricle.storage.files import written_whole
@@ -60,12 +60,7 @@ def subtitle(
     music: Annotated[
         bool, typer.Option("--music/--no-music", help="Whether to say that music plays.")
     ] = True,
-    track: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Which of several audio tracks; the one that players choose if left out."
-        ),
-    ] = None,
+    track: Track = None,
     confidence: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="The least confidence that a sound is shown at; 0.25."),

@@ -16,7 +16,7 @@ import numpy as np
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import stream_audio
 from auricle.sound.network import open_url, shown_url
-from auricle.sound.resample import resample_stream
+from auricle.sound.resample import are_plausible, resample_stream
 
 if TYPE_CHECKING:
     import sounddevice
@@ -130,8 +130,12 @@ def in_real_time(
 
 
 def file_source(path: str, rate: int) -> Source:
-    """A file that is played in real time."""
-    return Source(path, lambda: in_real_time(stream_audio(path, rate), rate), endless=False)
+    """A file that is played in real time, from the beginning of its pictures if it has some."""
+
+    def pieces() -> Iterator[np.ndarray]:
+        return in_real_time(stream_audio(path, rate, aligned=True), rate)
+
+    return Source(path, pieces, endless=False)
 
 
 def url_source(url: str, rate: int) -> Source:
@@ -155,7 +159,15 @@ def _once(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         raise BrokenOffError(f"{error} before its end") from None
 
 
-def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, channels: int) -> Source:
+def pcm_source(
+    file: BinaryIO,
+    rate: int,
+    *,
+    pcm: PcmType,
+    from_rate: int,
+    channels: int,
+    say: Callable[[str], None],
+) -> Source:
     """Raw samples from a pipe, interleaved.
 
     Args:
@@ -164,6 +176,7 @@ def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, chann
         pcm: the samples' type.
         from_rate: their sampling rate, in Hz.
         channels: how many there are.
+        say: is told once if samples are NaN, infinite or absurdly large. They count as silence.
     """
 
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
@@ -172,7 +185,7 @@ def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, chann
         size = max(1, round(PIECE * from_rate)) * width
         # read1 gives what the pipe has; read would wait until a buffer is full.
         read = getattr(file, "read1", file.read)
-        held, first = b"", True
+        held, first, told = b"", True, False
         while data := read(size):
             held += data
             if first and len(held) >= 4:
@@ -186,6 +199,12 @@ def pcm_source(file: BinaryIO, rate: int, *, pcm: PcmType, from_rate: int, chann
             whole = len(held) // width * width
             if whole:
                 samples = np.frombuffer(held[:whole], dtype).reshape(-1, channels).T
+                if not told and not are_plausible(samples):
+                    told = True
+                    say(
+                        "standard input: samples that are NaN, infinite or absurdly large count "
+                        f"as silence; check that they are {pcm}"
+                    )
                 # In this machine's byte order, which the averaging expects.
                 yield from_rate, samples.astype(dtype.newbyteorder("="))
                 held = held[whole:]

@@ -8,6 +8,7 @@ Needs matplotlib.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,12 @@ BAR = "#9ecae8"  # pale enough to be written on
 
 
 def explain(
-    captioner: Captioner, sound: Sound, picture: str | os.PathLike[str], rate: int | None = None
+    captioner: Captioner,
+    sound: Sound,
+    picture: str | os.PathLike[str],
+    rate: int | None = None,
+    *,
+    track: int | None = None,
 ) -> Caption:
     """Captions a sound, and draws where the decoder attended as it said each word.
 
@@ -45,17 +51,19 @@ def explain(
         sound: of up to `captioner.longest` seconds, as `captioner.caption` takes one.
         picture: the PNG file to write, whole or not at all.
         rate: of samples, in Hz; `captioner.rate` if None.
+        track: which of several audio tracks, counted from 1; the default one if None.
 
     Raises:
         AudioError: the sound cannot be read, or is longer.
         AuricleError: the sound is silent, so that no network was asked.
     """
-    samples = captioner.samples(sound, rate)
+    start, samples = captioner.timed_samples(sound, rate, track)
     if is_silent(samples, captioner.rate):
         raise AuricleError(
             "the sound is silent: that is told from its level, and there is no attention to draw"
         )
     caption = captioner.caption(samples)
+    caption = replace(caption, start=start, end=start + caption.end)
     figure = _draw(captioner, samples, caption)
     with written_whole(Path(picture)) as part:
         figure.savefig(part, format="png", dpi=150)
@@ -71,6 +79,7 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     frames, tags = split_positions(attention, count)  # (words, frames), (words, tags)
     spectrogram = captioner.spectrogram(samples)
     seconds = len(spectrogram) / captioner.front_end.frames_per_second
+    times = caption.start, caption.start + seconds
 
     figure = Figure(figsize=(10 if count else 7.5, 2.9 + 0.24 * len(said)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -81,8 +90,8 @@ def _draw(captioner: Captioner, samples: np.ndarray, caption: Caption) -> Figure
     )
     above = figure.add_subplot(grid[0, 0])
     below = figure.add_subplot(grid[1, 0], sharex=above)
-    _draw_spectrogram(above, spectrogram, seconds, captioner.front_end)
-    _draw_attention(below, frames, seconds, said)
+    _draw_spectrogram(above, spectrogram, times, captioner.front_end)
+    _draw_attention(below, frames, times, said)
     if count:
         _draw_tags(figure.add_subplot(grid[0, 1]), caption, count)
         _draw_shares(figure.add_subplot(grid[1, 1], sharey=below), tags.sum(1))
@@ -115,7 +124,7 @@ def _draw_events(captioner: Captioner, samples: np.ndarray, caption: Caption) ->
 
 
 def _draw_spectrogram(
-    axes: Axes, spectrogram: np.ndarray, seconds: float, front_end: FrontEnd
+    axes: Axes, spectrogram: np.ndarray, times: tuple[float, float], front_end: FrontEnd
 ) -> None:
     bands = spectrogram.shape[1]
     # Next to silence the logarithm magnifies what is next to nothing: it gets no colours of its
@@ -124,7 +133,7 @@ def _draw_spectrogram(
         spectrogram.T,
         origin="lower",
         aspect="auto",
-        extent=(0, seconds, -0.5, bands - 0.5),
+        extent=(*times, -0.5, bands - 0.5),
         cmap="magma",
         interpolation="nearest",
         vmin=float(np.quantile(spectrogram, 0.05)),
@@ -144,11 +153,13 @@ def _bands(kilohertz: list[float], front_end: FrontEnd) -> np.ndarray:
     return np.interp(1000 * np.array(kilohertz), centres, heard)
 
 
-def _draw_attention(axes: Axes, frames: np.ndarray, seconds: float, said: list[str]) -> None:
+def _draw_attention(
+    axes: Axes, frames: np.ndarray, times: tuple[float, float], said: list[str]
+) -> None:
     axes.imshow(
         frames / np.maximum(frames.max(1, keepdims=True), np.finfo(np.float32).tiny),
         aspect="auto",
-        extent=(0, seconds, len(said) - 0.5, -0.5),
+        extent=(*times, len(said) - 0.5, -0.5),
         cmap="viridis",
         interpolation="nearest",
         vmin=0,

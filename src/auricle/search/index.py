@@ -31,8 +31,7 @@ from auricle.search import By
 from auricle.search.files import Changes, File, digest_of, gone
 from auricle.search.ranking import Hit, best_hits, nearest, word_shares
 from auricle.search.schema import PROBLEMS, set_up
-from auricle.sound.container import Source
-from auricle.sound.decode import load_audio
+from auricle.sound.container import Source, source_name
 
 # A tag at least so likely can be searched for by its name; and what the best match by words adds to
 # a cosine. The scores of both were looked at on the split `label_valid`; see docs/search.md.
@@ -250,20 +249,10 @@ class SoundIndex:
             AuricleError: the model cannot compare sounds.
         """
         if not self.captioner.checkpoint.config.space:
-            raise AuricleError(
-                f"{self.captioner.checkpoint.folder} cannot compare sounds: "
-                "it has no space for that"
-            )
-        name, rate, longest = (
-            printable(str(source)[:100]),
-            self.captioner.rate,
-            self.captioner.longest,
-        )
-        samples = load_audio(source, rate, max_seconds=longest + 1)
-        if len(samples) > longest * rate:
-            raise AudioError(f"{name}: longer than {longest:g} s: cut out what is to be found")
-        if (vector := self.captioner.caption(samples).embedding) is None:
-            raise AudioError(f"{name}: is silent: nothing is like it")
+            raise AuricleError("the model cannot compare sounds: it has no space for that")
+        vector = self.captioner.caption(source).embedding
+        if vector is None:
+            raise AudioError(f"{printable(source_name(source))}: is silent: nothing is like it")
         return self._present_hits(lambda count: nearest(self._database, vector, count), top)
 
     def prune(self) -> int:

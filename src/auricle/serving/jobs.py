@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import av
@@ -10,6 +11,7 @@ import numpy as np
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.onnx_backend import split_positions
+from auricle.captioning.reading import read_beginning
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
@@ -92,7 +94,7 @@ def decode_job(captioner: Captioner, job: DecodeJob, channel: Channel) -> None: 
     with opened(job.file) as file, av.open(_MediaFile(channel), "w", "mp3") as out:
         stream = out.add_stream("mp3", rate=MP3_RATE, layout="mono")
         stream.bit_rate = MP3_BITS
-        for chunk in stream_audio(file, MP3_RATE, max_duration=job.max_seconds):
+        for chunk in stream_audio(file, MP3_RATE, max_duration=job.max_seconds, aligned=True):
             channel.check()
             frame = av.AudioFrame.from_ndarray(chunk[None], "fltp", "mono")
             frame.sample_rate = MP3_RATE
@@ -132,20 +134,28 @@ def _write_subtitles(
 
 def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Caption]:
     """Yield one caption of a short sound, and one for each window of a longer one."""
-    chunks, beginning = iter(tape), []
-    for chunk in chunks:
-        beginning.append(chunk)
-        if sum(map(len, beginning)) > captioner.longest * captioner.rate:
-            break
-    else:
-        yield captioner.caption(np.concatenate(beginning))
+    most = int(captioner.longest * captioner.rate)
+    beginning, rest = read_beginning(_from_first_sound(tape, captioner.rate), most)
+    if rest is None:
+        caption = captioner.caption(beginning)
+        yield replace(caption, start=tape.start, end=tape.start + caption.end)
         return
-    if job.segments == "whole":
+    if job.segments == "whole" and len(beginning) > most:
         raise AudioError(
             f"{job.file.name}: longer than {captioner.longest:g} s, the most that gets one "
             "caption: ask for segments=windows or segments=events"
         )
-    yield from captioner.caption_stream(itertools.chain(beginning, chunks))
+    pieces = itertools.chain([beginning], rest)
+    yield from captioner.caption_stream(pieces, start_seconds=tape.start)
+
+
+def _from_first_sound(tape: Tape, rate: int) -> Iterator[np.ndarray]:
+    """Yield chunks without the silence before a sound that begins late."""
+    samples = 0
+    for chunk in tape:
+        samples += len(chunk)
+        if samples > round(tape.start * rate):
+            yield chunk
 
 
 def _events(captioner: Captioner, chunks: Iterable[np.ndarray]) -> Iterator[Event]:

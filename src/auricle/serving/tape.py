@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.serving.messages import CaptionJob, FromWorker, Overview, Progress, SoundFile
-from auricle.sound.decode import stream_audio
+from auricle.sound.decode import open_audio, silence_before
 from auricle.sound.features import from_log, log_mel
 
 PROGRESS_SECONDS = 0.2  # between two reports
@@ -67,6 +68,7 @@ class Tape:
 
     def __init__(self, captioner: Captioner, job: CaptionJob, channel: Channel) -> None:
         self.seconds = 0.0
+        self.start = 0.0  # seconds of silence before the sound; known when the first chunk comes
         self._captioner, self._job, self._channel = captioner, job, channel
         self._kept: list[np.ndarray] = []  # the last of the samples
         self._reported_at = 0.0
@@ -74,7 +76,7 @@ class Tape:
         self._drawn = 0  # samples of that margin
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield chunks, (samples,) float32.
+        """Yield chunks, (samples,) float32, from where a player starts the file.
 
         Raises:
             AudioError: the sound cannot be read, or is longer than the job allows.
@@ -83,7 +85,9 @@ class Tape:
         rate, job = self._captioner.rate, self._job
         with opened(job.file) as file:
             size = os.fstat(file.fileno()).st_size or 1
-            for chunk in stream_audio(file, rate, max_duration=job.max_seconds):
+            sound = open_audio(file, rate, max_duration=job.max_seconds)
+            self.start = sound.start
+            for chunk in itertools.chain(silence_before(sound.start, rate), sound.chunks):
                 self._channel.check()
                 self.seconds += len(chunk) / rate
                 if job.overview_columns:

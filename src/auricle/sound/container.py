@@ -5,7 +5,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import IO, BinaryIO, cast
 
@@ -13,9 +13,10 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from auricle.errors import AudioError, printable
+from auricle.sound.missing import PLACEHOLDER, missing_bytes
 from auricle.sound.ogg import OggLinks
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
@@ -31,8 +32,10 @@ _MOV_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
 _VALID_BITS_AT, _FMT_END = 38, 60  # of a WAV whose first chunk is an extensible "fmt "
 
 
-# A writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more.
-_PLACEHOLDER = 0x7F00_0000
+_WEB_PAGES = (b"<!doctype html", b"<html", b"<head")
+
+
+MOV = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of QuickTime and MP4 files
 
 
 # Containers whose header states the duration. Elsewhere FFmpeg estimates it, often wrongly.
@@ -41,7 +44,7 @@ _STATES_DURATION = {
     "au",
     "flac",
     "matroska,webm",
-    "mov,mp4,m4a,3gp,3g2,mj2",
+    MOV,
     "tta",
     "w64",
     "wav",
@@ -67,9 +70,9 @@ def declared_seconds(source: Source) -> float | None:
 class Reader:
     """The bytes of a source for FFmpeg: without a name to interpret, and with both ends remembered.
 
-    FFmpeg accepts a file that ends early; `head`, `tail` and `size` reveal it. A pipe keeps the
-    bytes that opening consumed, so that it can be opened twice. A piped mp4 goes to a temporary
-    file first, because its index may stand at the end.
+    `head`, `tail` and `size` reveal a file that ends early. A pipe keeps the bytes that opening
+    consumed, so that it can be opened twice. A piped mp4 goes to a temporary file first, because
+    its index may stand at the end.
     """
 
     def __init__(self, file: BinaryIO, stack: contextlib.ExitStack) -> None:
@@ -153,42 +156,9 @@ class Reader:
         """Stops keeping the bytes that were read: opening has succeeded."""
         self._opening = False
 
-    def missing(self, container: str) -> int:
-        """Bytes that a wav, mp3 or ogg promises but lacks; small differences count as 0."""
-        head, tail = self.head, self.tail
-        if container == "wav":
-            at = 12  # after "RIFF", length, "WAVE" comes one chunk after another
-            while at + 8 <= len(head) and head[:4] == b"RIFF":
-                kind, length = struct.unpack_from("<4sI", head, at)
-                if kind == b"data":
-                    missing = at + 8 + length - self.size
-                    return missing if length < _PLACEHOLDER and missing > 64 else 0
-                at += 8 + length + length % 2
-        elif container == "mp3":
-            at = max(head.find(b"Xing"), head.find(b"Info"))  # in the first frame of most encoders
-            if 36 <= at <= len(head) - 16:
-                flags, *counts = struct.unpack_from(
-                    ">3I", head, at + 4
-                )  # frames, if bit 0; bytes, if bit 1
-                length = counts[flags & 1]
-                missing = at - 36 + length - self.size
-                return (
-                    missing
-                    if flags < 16 and flags & 2 and missing > max(1 << 14, length // 20)
-                    else 0
-                )
-        elif container == "matroska,webm":
-            return max(0, (segment_end(head) or 0) - self.size)
-        elif container == "ogg":
-            at = tail.rfind(
-                b"OggS"
-            )  # the last page: 27 bytes, the lengths of its segments, the segments
-            if at >= 0:
-                segments = int.from_bytes(tail[at + 26 : at + 27])
-                return max(
-                    0, at + 27 + segments + sum(tail[at + 27 : at + 27 + segments]) - len(tail)
-                )
-        return 0
+    def missing(self, container: str, last_packet: bytes = b"") -> int:
+        """Bytes that the source promises but lacks; see `missing_bytes`."""
+        return missing_bytes(container, self.head, self.tail, self.size, last_packet)
 
 
 def _padded_bits(head: bytes) -> bytes:
@@ -202,19 +172,6 @@ def _padded_bits(head: bytes) -> bytes:
     valid, subformat = struct.unpack_from("<H4xH", head, _VALID_BITS_AT)
     padded = kind == 0xFFFE and subformat == 1 and 0 < valid < bits
     return struct.pack("<H", bits) if padded else b""
-
-
-def segment_end(head: bytes) -> int | None:
-    """Returns how many bytes a Matroska file says it has, or None where it does not say."""
-    at = 4
-    for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML, Segment
-        first = head[at] if head[at - 4 : at] == element and at < len(head) else 0
-        width = 9 - first.bit_length()  # of the length that follows, in bytes
-        length = int.from_bytes(head[at : at + width]) & (1 << 7 * width) - 1
-        if not first or length == (1 << 7 * width) - 1:
-            return None
-        at += width + length + 4
-    return at - 4
 
 
 def readers(file: BinaryIO, stack: contextlib.ExitStack) -> Iterator[Reader]:
@@ -243,7 +200,7 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
             raise AudioError("a broken link; its target does not exist") from None
         raise AudioError("no such file; check the path") from None
     except IsADirectoryError:
-        raise AudioError("a directory; wanted a sound file") from None
+        raise AudioError("a directory; expected a sound file") from None
     except ValueError:
         raise AudioError("no path holds a null character; check the path") from None
 
@@ -256,8 +213,8 @@ def open_sound(
     The first 32 KB are tried first: a wav then opens in 2 ms, not 35.
     """
     problem = (
-        "is damaged or no sound; wanted wav, flac, mp3, ogg, m4a or another that FFmpeg reads, "
-        "or a video with sound"
+        "is damaged or no sound; expected wav, flac, mp3, ogg, m4a or another format that FFmpeg "
+        "reads, or a film with sound"
     )
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
@@ -275,22 +232,47 @@ def open_sound(
                 f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
             )
             continue
-        stream = (
-            container.streams.best("audio") if track is None or not tracks else tracks[track - 1]
-        )
+        stream = default_track(tracks) if track is None or not tracks else tracks[track - 1]
         if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
             break
         problem = (
-            f"has no audio stream ({container.format.name}); wanted a sound, or a video with sound"
+            f"has no audio stream ({kind_of(container)}); expected a sound or a film with sound"
         )
     else:
-        raise AudioError(problem if reader.size else "is empty (0 bytes); wanted a sound")
+        if _begins_web_page(reader.head):
+            problem = "is a web page; download the sound to which it leads"
+        raise AudioError(problem if reader.size else "is empty (0 bytes); expected a sound")
     reader.opened()
     stream.codec_context.thread_count = 1
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all
     return container, stream
+
+
+def kind_of(container: InputContainer) -> str:
+    """Returns the name of a container's format for people."""
+    return container.format.long_name.removeprefix("raw ")
+
+
+def _begins_web_page(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower().startswith(_WEB_PAGES)
+
+
+def default_track(tracks: Sequence[AudioStream]) -> AudioStream | None:
+    """Returns the track that players choose.
+
+    It is the first that is marked as the default; without a mark, as in MPEG-TS, the first. Tracks
+    for people who see or hear badly come last.
+    """
+    impaired = Disposition.hearing_impaired | Disposition.visual_impaired
+
+    def rank(track: AudioStream) -> tuple[bool, bool, bool]:
+        usable = track.codec_context is not None and bool(track.rate)
+        marks = track.disposition
+        return not usable, bool(marks & impaired), not marks & Disposition.default
+
+    return min(tracks, key=rank, default=None)
 
 
 def _listed(tracks: Iterable[AudioStream]) -> str:
@@ -302,6 +284,11 @@ def _listed(tracks: Iterable[AudioStream]) -> str:
     return printable(
         ", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1))
     )
+
+
+def start_seconds(container: InputContainer) -> float:
+    """Returns the timestamp at which a player starts a file, in seconds."""
+    return (container.start_time or 0) / av.time_base
 
 
 def header_seconds(container: InputContainer, stream: AudioStream) -> float:
@@ -316,7 +303,7 @@ def header_seconds(container: InputContainer, stream: AudioStream) -> float:
         seconds = container.duration / av.time_base
     else:
         seconds = 0.0
-    return seconds if seconds * (stream.codec_context.bit_rate or 0) / 8 < _PLACEHOLDER else 0.0
+    return seconds if seconds * (stream.codec_context.bit_rate or 0) / 8 < PLACEHOLDER else 0.0
 
 
 def source_name(source: Source) -> str:

@@ -9,8 +9,9 @@ call.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -18,16 +19,17 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from auricle.errors import AudioError, printable
+from auricle.errors import AudioError, TooLongError, printable
 from auricle.sound.container import (
+    MOV,
     Reader,
     Source,
     header_seconds,
     open_bytes,
     open_sound,
     readers,
-    segment_end,
     source_name,
+    start_seconds,
 )
 from auricle.sound.resample import (
     MAX_CHANNELS,
@@ -42,6 +44,50 @@ _DEMUXER_ERRORS = 100  # in a row, after which the rest of a file is lost
 _SHORTEST_GAP, _LONGEST_GAP = 0.05, 3600.0  # seconds between timestamps that are filled
 
 
+@dataclass(frozen=True)
+class DecodedSound:
+    """A sound as it is decoded."""
+
+    start: float  # seconds from the beginning of the file to the first sample
+    # About a second each, (samples,) float32, the mean of the channels; none is empty. Taking them
+    # raises the errors of `open_audio`.
+    chunks: Iterator[np.ndarray]
+
+
+def open_audio(
+    source: Source,
+    rate: int,
+    *,
+    name: str | None = None,
+    max_duration: float | None = None,
+    track: int | None = None,
+) -> DecodedSound:
+    """Opens a sound, to be decoded as it is read; memory does not grow with its length.
+
+    All times follow one clock: it starts where a player starts the file. A film's sound may begin
+    later than its pictures. Where timestamps show a gap in the sound, silence fills it.
+
+    Args:
+        source: path of a sound or of a video with sound, the file's bytes, or an open binary
+            stream, seekable or not.
+        rate: sampling rate of the chunks, in Hz.
+        name: the name of the source in errors, if not its path.
+        max_duration: seconds; a longer sound is refused, at once where its header says so.
+        track: which of several audio tracks, counted from 1; the one that players choose if None.
+
+    Raises:
+        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too
+            early or is too long. Where that shows only at the end, it is raised after the chunks
+            before it.
+    """
+    longest = float("inf") if max_duration is None else max_duration
+    shown = printable(name or source_name(source))
+    with _named_errors(shown):
+        check_rate(rate, "asked for")
+        start, frames = begun(_timed_frames(source, track, longest))
+    return DecodedSound(start, _resampled(frames, rate, longest, shown))
+
+
 def stream_audio(
     source: Source,
     rate: int,
@@ -51,47 +97,35 @@ def stream_audio(
     track: int | None = None,
     aligned: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Decode a sound as it is read; memory does not grow with its length.
+    """Decodes a sound as it is read: the chunks of `open_audio`.
 
     Args:
-        source: path of a sound or of a video with sound, the file's bytes, or an open binary
-            stream, seekable or not.
-        rate: sampling rate wanted, in Hz.
-        name: what errors call the source, if not its path.
-        max_duration: seconds; a longer sound is refused, at once where its header says so.
-        track: which of several audio tracks, counted from 1; the one that players choose if None.
-        aligned: whether samples stand where a player plays them, with silence where a film begins
-            without sound or lacks some.
+        source: as for `open_audio`, and so are the other arguments.
+        rate: sampling rate of the chunks, in Hz.
+        name: the name of the source in errors, if not its path.
+        max_duration: seconds; a longer sound is refused.
+        track: which of several audio tracks, counted from 1.
+        aligned: whether silence fills the time before a sound that begins late, so that sample n
+            stands n / rate seconds after the beginning of the file.
 
     Yields:
-        Chunks of about a second, (samples,) float32, the mean of the channels. Full scale is 1;
-        none is empty.
+        (samples,) float32, the mean of the channels. Full scale is 1; none is empty.
 
     Raises:
-        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too
-            early or is too long. Where that shows only at the end, the chunks before it have been
-            yielded.
+        AudioError: as `open_audio`.
     """
-    longest = float("inf") if max_duration is None else max_duration
-    try:
-        check_rate(rate, "asked for")
-        with contextlib.ExitStack() as stack:
-            frames = _decode_all(open_bytes(source, stack), stack, track, longest, aligned)
-            frames = _seconds(frames)
-            samples = 0
-            for chunk in resample_blocks(
-                ((frame.sample_rate, to_mono(frame_samples(frame))) for frame in frames), rate
-            ):
-                samples += len(chunk)
-                _check_duration(samples / rate, longest)
-                yield chunk
-    except (AudioError, FFmpegError, OSError) as error:
-        problem = (
-            error
-            if isinstance(error, AudioError)
-            else f"reading it failed ({error.strerror or error})"
-        )
-        raise AudioError(f"{printable(name or source_name(source))}: {problem}") from None
+    sound = open_audio(source, rate, name=name, max_duration=max_duration, track=track)
+    if aligned:
+        yield from silence_before(sound.start, rate)
+    yield from sound.chunks
+
+
+def silence_before(start: float, rate: int) -> Iterator[np.ndarray]:
+    """Yields `start` seconds of silence at `rate` Hz, in chunks of at most a second."""
+    left = round(start * rate)
+    while left > 0:
+        yield np.zeros(min(left, rate), np.float32)
+        left -= rate
 
 
 def load_audio(
@@ -115,44 +149,92 @@ def load_audio(
     return np.concatenate(chunks)[:stop]
 
 
-def _aligned(frames: Iterable[av.AudioFrame], start: float) -> Iterator[av.AudioFrame]:
-    """The sound from `start`, in seconds, with silence in gaps of the timestamps.
+def _timed_frames(
+    source: Source, track: int | None, longest: float
+) -> Iterator[tuple[float, av.AudioFrame]]:
+    """Yields the frames of a file, link by link where it is a chained Ogg file."""
+    with contextlib.ExitStack() as stack:
+        for reader in readers(open_bytes(source, stack), stack):
+            container, stream = open_sound(reader, stack, track)
+            _check_duration(header_seconds(container, stream), longest)
+            frames = _decode(reader, container, stream)
+            yield from without_gaps(frames, start_seconds(container))
+
+
+def without_gaps(
+    frames: Iterable[av.AudioFrame], zero: float
+) -> Iterator[tuple[float, av.AudioFrame]]:
+    """Yields times and frames, with silent frames in the gaps of the timestamps.
 
     Jumps of hours are not gaps.
+
+    Args:
+        frames: of one stream.
+        zero: the timestamp, in seconds, at which a player starts the file.
+
+    Yields:
+        Seconds after `zero`, and the frame.
     """
-    now = start
+    now: float | None = None
     for frame in frames:
-        missing = (frame.time or now) - now
+        time = None if frame.time is None else frame.time - zero
+        if now is None:  # no gap: nothing stands before the first frame
+            now = time if time is not None and _SHORTEST_GAP < time <= _LONGEST_GAP else 0.0
+        missing = 0.0 if time is None else time - now
         if missing > _LONGEST_GAP:
             now, missing = now + missing, 0.0
         while missing > _SHORTEST_GAP:
             samples = min(round(missing * frame.sample_rate), frame.sample_rate)
-            silent = av.AudioFrame(frame.format.name, frame.layout.name, samples)
-            silent.sample_rate = frame.sample_rate
-            for plane in silent.planes:
-                plane.update((b"\x80" if frame.format.bytes == 1 else b"\0") * plane.buffer_size)
-            yield silent
+            yield now, _silent_frame(frame, samples)
             now += samples / frame.sample_rate
             missing -= samples / frame.sample_rate
-        yield frame
+        yield now, frame
         now += frame.samples / frame.sample_rate
 
 
-def _decode_all(
-    file: BinaryIO,
-    stack: contextlib.ExitStack,
-    track: int | None,
-    longest: float,
-    aligned: bool,
-) -> Iterator[av.AudioFrame]:
-    """Yields the frames of a file, link by link where it is a chained Ogg file."""
-    for reader in readers(file, stack):
-        container, stream = open_sound(reader, stack, track)
-        _check_duration(header_seconds(container, stream), longest)
-        frames = _decode(reader, container, stream)
-        if aligned:
-            frames = _aligned(frames, (container.start_time or 0) / av.time_base)
-        yield from frames
+def begun(
+    timed_frames: Iterator[tuple[float, av.AudioFrame]],
+) -> tuple[float, Iterator[av.AudioFrame]]:
+    """Returns the time of the first frame, in seconds, and all frames.
+
+    Raises:
+        AudioError: there is none.
+    """
+    for start, first in timed_frames:
+        return start, itertools.chain([first], (frame for _, frame in timed_frames))
+    raise AudioError("has no samples that decode; expected a sound")
+
+
+def _silent_frame(like: av.AudioFrame, samples: int) -> av.AudioFrame:
+    frame = av.AudioFrame(like.format.name, like.layout.name, samples)
+    frame.sample_rate = like.sample_rate
+    for plane in frame.planes:
+        plane.update((b"\x80" if like.format.bytes == 1 else b"\0") * plane.buffer_size)
+    return frame
+
+
+def _resampled(
+    frames: Iterable[av.AudioFrame], rate: int, longest: float, name: str
+) -> Iterator[np.ndarray]:
+    """Yields the frames of a sound as mono samples at `rate`."""
+    blocks = ((frame.sample_rate, to_mono(frame_samples(frame))) for frame in _seconds(frames))
+    samples = 0
+    with _named_errors(name):
+        for chunk in resample_blocks(blocks, rate):
+            samples += len(chunk)
+            _check_duration(samples / rate, longest)
+            yield chunk
+
+
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Turns errors of reading into AudioError, and puts the name of the source first."""
+    try:
+        yield
+    except AudioError as error:
+        raise type(error)(f"{name}: {error}") from None
+    except (FFmpegError, OSError) as error:
+        raise AudioError(f"{name}: reading it failed ({error.strerror or error})") from None
 
 
 def _decode(
@@ -162,13 +244,15 @@ def _decode(
 
     A damaged packet is skipped, as by players. Many of them, or a lost end, are an error.
     """
-    kind = container.format.name
-    if reader.seekable() and kind != "matroska,webm":  # a film is used up to its damage
-        _check_whole(reader.missing(kind))
     packets = lost = samples = 0
     end, ends_lost = 0.0, False
+    last: av.Packet | None = None
     for packet in _packets(container, stream):
+        if packet is None:
+            ends_lost = True
+            continue
         packets += 1
+        last = packet if packet.size else last
         try:
             frames = packet.decode()
             # the last packet is an empty one, which flushes the decoder
@@ -184,13 +268,12 @@ def _decode(
             end = max(end + seconds, (frame.time or 0) + seconds)
             yield frame
 
-    _check_whole(reader.missing(kind))
+    _check_whole(reader, container, stream, last)
     if not samples:
-        raise AudioError("has no samples that decode; wanted a sound")
-    # A duration may be stale; that all bytes are there is certain where a file tells its size.
-    sized = kind == "matroska,webm" and segment_end(reader.head) is not None
-    declared = 0.0 if sized else header_seconds(container, stream)
-    if end < declared - (0.1 if ends_lost else max(1, declared / 20)):
+        raise AudioError("has no samples that decode; expected a sound")
+    # A duration may be stale. It counts only where the last packet is damaged, too.
+    declared = header_seconds(container, stream)
+    if ends_lost and end < declared - 0.1:
         raise AudioError(
             f"is truncated: {end:.1f} of {declared:.1f} s decode; copy or download it again"
         )
@@ -200,8 +283,11 @@ def _decode(
         )
 
 
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
-    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does."""
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet | None]:
+    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does.
+
+    None stands for an error.
+    """
     errors = 0
     while True:
         try:
@@ -211,6 +297,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Pack
             return
         except FFmpegError as error:
             errors += 1
+            yield None
             if errors == _DEMUXER_ERRORS:
                 problem = f"is damaged: it cannot be read to its end ({error.strerror or error})"
                 raise AudioError(problem) from None
@@ -233,7 +320,7 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
             yield from fifo.read_many(MAX_RATE, partial=True)
             if frame.layout.nb_channels > MAX_CHANNELS:
                 raise AudioError(
-                    f"has {frame.layout.nb_channels} channels; wanted at most {MAX_CHANNELS}"
+                    f"has {frame.layout.nb_channels} channels; expected at most {MAX_CHANNELS}"
                 )
             fifo, shape = av.AudioFifo(), now
         frame.pts = None  # else the fifo insists on timestamps without gaps
@@ -246,11 +333,20 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
 
 def _check_duration(seconds: float, longest: float) -> None:
     if seconds > longest:
-        raise AudioError(f"is longer than the {longest:g} s that are allowed")
+        raise TooLongError(f"is longer than the {longest:g} s that are allowed")
 
 
-def _check_whole(missing: int) -> None:
-    if missing:
+def _check_whole(
+    reader: Reader, container: InputContainer, stream: AudioStream, last: av.Packet | None
+) -> None:
+    """Refuses a file that lacks bytes which it promises."""
+    kind = container.format.name
+    if kind == MOV and len(stream.index_entries):
+        sample = stream.index_entries[-1]  # the index tells where each of them stands
+        missing = sample.pos + sample.size - reader.size
+    else:
+        missing = reader.missing(kind, bytes(last) if last is not None else b"")
+    if missing > 0:
         raise AudioError(
             f"is truncated: its last {missing} bytes are missing; copy or download it again"
         )

@@ -61,4 +61,9 @@ def _in_folder(top: str, skipped: list[str] | None) -> Iterator[str]:
 def is_sound_name(path: str) -> bool:
     """Returns whether a file of a folder or an archive is a sound by its name."""
     name = Path(path)
-    return name.suffix.lower() in MEDIA and not name.name.startswith("._")
+    return name.suffix.lower() in MEDIA and not is_apple_double(name.name)
+
+
+def is_apple_double(name: str) -> bool:
+    """Returns whether a file holds what macOS keeps about another file, and no content."""
+    return name.startswith("._")

@@ -1,5 +1,7 @@
 """Sound from the network: http, https, rtsp, rtmp, udp, Icecast, HLS."""
 
+import errno
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -7,9 +9,16 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import (
+    FFmpegError,
+    HTTPOtherClientError,
+    InvalidDataError,
+    ProtocolNotFoundError,
+)
 
 from auricle.errors import AudioError, printable
+from auricle.sound.container import default_track, kind_of, start_seconds
+from auricle.sound.decode import begun, silence_before, without_gaps
 from auricle.sound.resample import check_rate, frame_samples, resample_blocks, to_mono
 
 # What an address on the network may lead to; "file" is not there.
@@ -42,40 +51,45 @@ def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Itera
     try:
         container = av.open(url, "r", options=options, metadata_errors="replace", timeout=timeout)
     except (FFmpegError, OSError) as error:
-        raise AudioError(
-            f"{shown_url(url)}: cannot be opened ({error.strerror or error})"
-        ) from None
-    stream = container.streams.best("audio")
+        raise AudioError(f"{shown_url(url)}: {_opening_problem(error)}") from None
+    stream = default_track(container.streams.audio)
     if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.rate:
         container.close()
-        raise AudioError(f"{shown_url(url)}: has no audio stream ({container.format.name})")
+        raise AudioError(f"{shown_url(url)}: has no audio stream ({kind_of(container)})")
     return container.duration is not None, _resampled_url(shown_url(url), container, stream, rate)
+
+
+def _opening_problem(error: FFmpegError | OSError) -> str:
+    """Returns why an address cannot be opened."""
+    match error:
+        case InvalidDataError():
+            return "is no sound; expected the address of a sound or of a stream, not of a web page"
+        case ProtocolNotFoundError():
+            return "has an unknown scheme; expected http, https, rtsp, rtmp, srt or udp"
+        case HTTPOtherClientError():
+            return "cannot be opened (the server refused the request)"
+    if error.errno == errno.EIO:  # FFmpeg says no more than that
+        return "cannot be opened; check the name of the host, the network and the address"
+    return f"cannot be opened ({error.strerror or error})"
 
 
 def _resampled_url(
     name: str, container: InputContainer, stream: AudioStream, rate: int
 ) -> Iterator[np.ndarray]:
+    """Yields the chunks of an opened address; those of a file begin where a player starts it."""
+    finite = container.duration is not None
+
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
-        damaged, seconds = 0, 0.0
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-                damaged = 0
-            except FFmpegError:
-                damaged += 1
-                if damaged > _DAMAGED:
-                    raise AudioError(f"has {damaged} packets in a row that do not decode") from None
-                continue
-            for frame in frames:
-                check_rate(frame.sample_rate, "in the stream")
-                seconds += frame.samples / frame.sample_rate
-                yield frame.sample_rate, to_mono(frame_samples(frame))
-        # FFmpeg takes a connection that is closed for the end.
-        if container.duration is None or seconds < 0.9 * container.duration / av.time_base - 1:
-            raise AudioError("has ended")
+        for frame in frames:
+            check_rate(frame.sample_rate, "in the stream")
+            yield frame.sample_rate, to_mono(frame_samples(frame))
 
     with container:
         try:
+            frames = _frames(container, stream)
+            if finite:
+                start, frames = begun(without_gaps(frames, start_seconds(container)))
+                yield from silence_before(start, rate)
             yield from resample_blocks(blocks(), rate)
         except (AudioError, FFmpegError, OSError) as error:
             problem = (
@@ -84,8 +98,47 @@ def _resampled_url(
             raise AudioError(f"{name}: {problem}") from None
 
 
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    """Yields the frames of a stream.
+
+    Raises:
+        AudioError: it is damaged, or it ends where it should not.
+    """
+    zero = start_seconds(container)
+    damaged, end = 0, 0.0
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+            damaged = 0
+        except FFmpegError:
+            damaged += 1
+            if damaged > _DAMAGED:
+                raise AudioError(f"has {damaged} packets in a row that do not decode") from None
+            continue
+        for frame in frames:
+            seconds = frame.samples / frame.sample_rate
+            end = max(end, (frame.time or 0) - zero) + seconds
+            yield frame
+    # FFmpeg takes a connection that is closed for the end.
+    if container.duration is None or end < 0.9 * container.duration / av.time_base - 1:
+        raise AudioError("has ended")
+
+
 def shown_url(url: str) -> str:
     """An address as it may be printed: without user, password and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return printable(f"{parts.scheme}://{host}{parts.path}")
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def without_secrets(text: str) -> str:
+    """Returns a message whose addresses have no user, password and query."""
+
+    def shown(match: re.Match[str]) -> str:
+        url = match[0].rstrip("),.;:")  # they belong to the sentence
+        return shown_url(url) + match[0][len(url) :]
+
+    return _ADDRESS.sub(shown, text)

@@ -13,6 +13,10 @@ MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 MAX_CHANNELS = 64
 
 
+# Full scale is 1. Samples beyond this are no sound: their type or byte order was mistaken.
+MAX_LEVEL = 2.0**32
+
+
 CANCELLED = 0.01  # the energy that the sum of two channels keeps if they cancel: under a hundredth
 
 
@@ -38,12 +42,12 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         channels = np.atleast_2d(samples)
         if channels.dtype.kind != "f" and channels.dtype not in (np.uint8, np.int16, np.int32):
             raise AudioError(
-                f"of type {channels.dtype}; wanted floats with full scale 1, "
+                f"of type {channels.dtype}; expected floats with full scale 1, "
                 "or uint8, int16 or int32 PCM"
             )
         if channels.ndim > 2 or not channels.size or len(channels) > MAX_CHANNELS:
             raise AudioError(
-                f"of shape {np.shape(samples)}; wanted (samples,) or (channels, samples), "
+                f"of shape {np.shape(samples)}; expected (samples,) or (channels, samples), "
                 f"not empty, with at most {MAX_CHANNELS} channels"
             )
         # In blocks of a second, as files are decoded: channels that cancel are found in each.
@@ -57,19 +61,34 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
-    """Bring samples that arrive in pieces to mono float32 at `rate`.
+    """Brings samples that arrive in pieces to mono float32 at `rate`.
+
+    A sample that is NaN, infinite or absurdly large counts as 0, because a live stream goes on.
 
     Args:
         blocks: sampling rates, in Hz, and samples, (channels, samples), of types as for `resample`.
-        rate: the sampling rate wanted, in Hz.
+        rate: the sampling rate of the result, in Hz.
 
     Yields:
         (samples,) float32, the mean of the channels, as soon as there is something.
 
     Raises:
-        AudioError: NaN or infinity, or no samples at all.
+        AudioError: there are no samples at all.
     """
-    return resample_blocks(((from_rate, to_mono(channels)) for from_rate, channels in blocks), rate)
+    blocks = ((from_rate, to_mono(_plausible(channels))) for from_rate, channels in blocks)
+    return resample_blocks(blocks, rate)
+
+
+def are_plausible(samples: np.ndarray) -> bool:
+    """Returns whether all samples are numbers of a level that sound can have."""
+    return samples.dtype.kind != "f" or bool(np.all(np.abs(samples) <= MAX_LEVEL))
+
+
+def _plausible(channels: np.ndarray) -> np.ndarray:
+    """Returns the samples, with 0 in place of those that are no sound."""
+    if are_plausible(channels):
+        return channels
+    return np.where(np.abs(channels) <= MAX_LEVEL, channels, 0)
 
 
 def to_mono(channels: np.ndarray) -> np.ndarray:
@@ -123,8 +142,8 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
                 resampled is not None and resampled.samples
             ):  # where the rates agree, None comes back for None
                 chunk = resampled.to_ndarray()[0]
-                if not np.isfinite(chunk).all():
-                    raise AudioError("has samples that are NaN or infinite; wanted finite ones")
+                if (problem := level_problem(chunk)) is not None:
+                    raise AudioError(problem)
                 heard = True
                 yield chunk
 
@@ -140,7 +159,19 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
         yield from run(frame)
     yield from run(None)  # the filter's tail
     if not heard:
-        raise AudioError("is too short; wanted a few milliseconds at least")
+        raise AudioError("is too short; expected a few milliseconds at least")
+
+
+def level_problem(samples: np.ndarray) -> str | None:
+    """Returns why samples are no sound; None if they can be one."""
+    if are_plausible(samples):
+        return None
+    if not np.isfinite(samples).all():
+        return "has samples that are NaN or infinite; expected finite ones"
+    return (
+        f"has samples of up to {np.abs(samples).max():.0e}, where full scale is 1; check the type "
+        "and the byte order of its samples"
+    )
 
 
 def check_rate(rate: int, which: str) -> None:
@@ -148,7 +179,7 @@ def check_rate(rate: int, which: str) -> None:
     if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(
             f"the sampling rate {which} is {rate} Hz; "
-            f"wanted a whole number from {MIN_RATE} to {MAX_RATE}"
+            f"expected a whole number from {MIN_RATE} to {MAX_RATE}"
         )
 
 

@@ -46,6 +46,20 @@ def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
         content = path.read_bytes()
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+    return decode_text(path, content, encoding)
+
+
+def decode_text(path: Path | str, content: bytes, encoding: str | None = None) -> tuple[str, str]:
+    """Returns the text of a file's content and its encoding; see `read_text`.
+
+    Args:
+        path: the file, for messages.
+        content: all of it.
+        encoding: its encoding; UTF-8 or UTF-16 if None.
+
+    Raises:
+        EncodingError: the content cannot be decoded.
+    """
     is_utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     used = encoding or ("utf-16" if is_utf_16 else "utf-8")
     try:
@@ -85,27 +99,35 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str
     ]
 
 
-def parse_table(path: Path, text: str, encoding: str = "utf-8") -> Table:
+def parse_table(
+    path: Path | str,
+    text: str,
+    encoding: str = "utf-8",
+    file_columns: Sequence[str] = FILE_COLUMNS,
+) -> Table:
     """Parses the text of a CSV file; blank rows are left out.
 
     Args:
         path: the file, for messages.
         text: its content.
         encoding: its encoding, for the remarks.
+        file_columns: the columns that may name files. One of them shows the delimiter.
 
     Raises:
         TableError: a quote is not closed, or text follows a closing quote; the message names the
             line.
     """
     first = next(iter(text.splitlines()), "")
-    delimiter = _delimiter(first)
+    delimiter = _delimiter(first, file_columns)
     rows = list(_rows(path, text, delimiter))
     written = rows.pop(0)[1] if rows else ()
     names = [name.strip().lower() for name in written]
     columns = tuple(
         "file" if name == "file_name" and "file" not in names else name for name in names
     )
-    _refuse_swallowed_rows(path, columns, rows, delimiter)
+    naming = next((name for name in file_columns if name in columns), None)
+    if naming is not None:
+        _refuse_swallowed_rows(path, columns, naming, rows, delimiter)
     remarks = []
     if encoding.lower().replace("-", "") not in ("utf8", "ascii"):
         remarks.append(f"read as {encoding.upper()}")
@@ -119,16 +141,16 @@ def parse_table(path: Path, text: str, encoding: str = "utf-8") -> Table:
     return Table(columns, tuple(rows), (*remarks, *renamed))
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(header: str, file_columns: Sequence[str]) -> str:
     """Returns the delimiter that gives the header a column of files, else a comma."""
     for delimiter in _DELIMITERS:
         names = next(csv.reader([header], delimiter=delimiter), [])
-        if any(name.strip().lower() in FILE_COLUMNS for name in names):
+        if any(name.strip().lower() in file_columns for name in names):
             return delimiter
     return ","
 
 
-def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _rows(path: Path | str, text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -147,8 +169,9 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, tuple[st
 
 
 def _refuse_swallowed_rows(
-    path: Path,
+    path: Path | str,
     columns: Sequence[str],
+    naming: str,
     rows: Sequence[tuple[int, Sequence[str]]],
     delimiter: str,
 ) -> None:
@@ -156,9 +179,7 @@ def _refuse_swallowed_rows(
 
     A line inside a cell is taken for a row where its file has the ending of another row's file.
     """
-    if "file" not in columns:
-        return
-    place = columns.index("file")
+    place = columns.index(naming)
     endings = {
         ending for _, cells in rows if place < len(cells) and (ending := _ending(cells[place]))
     }

@@ -1,0 +1,80 @@
+"""Reads the beginning of a sound, which may be all of it."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from auricle.captioning.results import Sound
+from auricle.errors import AudioError, printable
+from auricle.sound.container import source_name
+from auricle.sound.decode import open_audio
+from auricle.sound.resample import resample
+
+
+def read_short_sound(
+    sound: Sound, rate: int | None, to_rate: int, longest_seconds: float, track: int | None
+) -> tuple[float, np.ndarray]:
+    """Reads a sound that gets one caption.
+
+    Args:
+        sound: a path, the bytes of a file, an open binary file, or samples.
+        rate: of samples, in Hz; `to_rate` if None.
+        to_rate: the rate to bring it to, in Hz.
+        longest_seconds: a longer sound is refused.
+        track: which of several audio tracks, counted from 1; the default one if None.
+
+    Returns:
+        The time of the first sample, in seconds, and the samples, (samples,) float32.
+
+    Raises:
+        AudioError: the sound cannot be read, or is longer.
+    """
+    most = int(longest_seconds * to_rate)
+    if isinstance(sound, np.ndarray):
+        name, start = "array", 0.0
+        samples = resample(sound, rate or to_rate, to_rate)
+    else:
+        name, decoded = printable(source_name(sound)), open_audio(sound, to_rate, track=track)
+        start, (samples, rest) = decoded.start, read_beginning(decoded.chunks, most)
+        if rest is not None and len(samples) <= most:
+            next(rest)  # raises the error that ended the sound
+    if len(samples) > most:
+        raise AudioError(
+            f"{name}: is longer than {longest_seconds:g} s, the most that gets one caption; "
+            "caption it in windows, or cut it"
+        )
+    return start, samples
+
+
+def read_beginning(
+    chunks: Iterable[np.ndarray], most_samples: int
+) -> tuple[np.ndarray, Iterator[np.ndarray] | None]:
+    """Reads chunks until they exceed `most_samples`.
+
+    Returns:
+        The samples so far, and the other chunks; None if the sound has ended well. If the sound
+        ends with an error, the other chunks raise it.
+
+    Raises:
+        AudioError: that of the chunks, if no samples come before it.
+    """
+    chunks = iter(chunks)
+    held: list[np.ndarray] = []
+    count = 0
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            count += len(chunk)
+            if count > most_samples:
+                return np.concatenate(held), chunks
+    except AudioError as error:
+        if not held:
+            raise
+        return np.concatenate(held), _raised(error)
+    return np.concatenate(held), None
+
+
+def _raised(error: AudioError) -> Iterator[np.ndarray]:
+    """Yields nothing and raises an error."""
+    yield from ()
+    raise error
