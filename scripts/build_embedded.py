@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from auricle.checkpoint.folder import EMBEDDED
+from auricle.cli.progress import shown_progress
 from auricle.training.config import load_recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.train import train
@@ -35,8 +36,9 @@ def main(
     more = ["--heldout"] if heldout else ["--attribution", EMBEDDED / "ATTRIBUTION.csv"]
     subprocess.run([*script, *more], check=True)
     recipe = load_recipe(ROOT / f"configs/{name}.toml")
-    pretrain(recipe, resume=True)
-    folder = train(recipe, resume=True)
+    with shown_progress() as report:
+        pretrain(recipe, resume=True, report=report)
+        folder = train(recipe, resume=True, report=report)
     if not heldout:
         for file in (
             "config.json",

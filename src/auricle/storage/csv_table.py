@@ -98,6 +98,31 @@ def parse_table(path: Path, text: str, encoding: str = "utf-8") -> Table:
     return Table(columns, tuple(rows), (*remarks, *renamed))
 
 
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Returns the trimmed cells of some columns, by column, for each row of a CSV file.
+
+    Raises:
+        TableError: the file is not a table; a column is missing or stands twice; a row has another
+            number of cells than the header, or an empty cell in one of the columns.
+    """
+    table = parse_table(path, *read_text(path))
+    given = ", ".join(f"'{name}'" for name in table.columns) or "none"
+    for name in columns:
+        if table.columns.count(name) != 1:
+            raise TableError(
+                f"{path}, line 1: expected one column '{name}' (the columns are {given})"
+            )
+    rows = []
+    for line, cells in table.rows:
+        if len(cells) != len(table.columns):
+            raise TableError(f"{path}, line {line}: not as many fields as the header has")
+        row = dict(zip(table.columns, cells, strict=True))
+        rows.append({name: row[name].strip() for name in columns})
+        if empty := [name for name in columns if not rows[-1][name]]:
+            raise TableError(f"{path}, line {line}: no {empty[0]}")
+    return rows
+
+
 def _delimiter(header: str) -> str:
     """Returns the delimiter that gives the header a column of files, else a comma."""
     for delimiter in _DELIMITERS:

@@ -133,14 +133,15 @@ def onnx_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def export_onnx(folder: Path) -> None:
-    """Writes the ONNX files of a folder from its `model.safetensors`.
+def export_onnx(folder: Path) -> Path:
+    """Writes the ONNX files of a checkpoint from its `model.safetensors`, and returns its folder.
 
     These are `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx`. The encoder
     takes one unpadded sound. Tensors keep their names, and matrices stay in half precision on disk:
     a node casts each of them when the file is loaded.
     """
     checkpoint = load_checkpoint(folder)
+    folder = checkpoint.folder
     model = load_model(checkpoint)
     config = checkpoint.config.decoder
     metadata = checkpoint.config.fingerprints.metadata()
@@ -185,6 +186,7 @@ def export_onnx(folder: Path) -> None:
         ),
         metadata,
     )
+    return folder
 
 
 def _export(
