@@ -69,8 +69,8 @@ def main(
         folder = recipe.captioner_folder
         if not (folder / "decoder.onnx").exists():
             if system == "Experiment 2":
-                pretrain(recipe, resume=True, progress=False)
-            train(recipe, resume=True, progress=False)
+                pretrain(recipe, resume=True)
+            train(recipe, resume=True)
         labelled = caption_labelled(Path(recipe.data.manifest), wanted, folder)
         by_label = np.mean([right.mean() for right in labelled.by_label().values()])
         length = np.mean([len(words(caption.text)) for caption in labelled.captions])

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from auricle.checkpoint.folder import EMBEDDED, FILES
+from auricle.cli.progress import shown_progress
 from auricle.training.config import load_recipe
 from auricle.training.planned import train_planned
 from auricle.training.pretrain import pretrain
@@ -60,8 +61,9 @@ def main(
     rendered = Path(loaded.probe.rendered).parent
     rendering = [ROOT / "scripts/rendered_sounds.py", rendered, *RENDERING_OPTIONS.get(recipe, [])]
     subprocess.run([sys.executable, *rendering], check=True)
-    pretrain(loaded, resume=True)
-    folder = train_planned(loaded, resume=True)
+    with shown_progress() as report:
+        pretrain(loaded, resume=True, report=report)
+        folder = train_planned(loaded, resume=True, report=report)
     if package:
         for name in FILES:
             if (folder / name).exists():

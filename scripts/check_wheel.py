@@ -32,7 +32,10 @@ WANTED = {
         for name in ("config.json", "vocabulary.txt", "tags.txt", "classes.json", "language.npz")
     ),
     *(f"auricle/checkpoint/embedded/{name}" for name in ("README.md", "ATTRIBUTION.csv")),
-    *(f"auricle/checkpoint/embedded/{name}.onnx" for name in ("encoder", "plan", "decoder", "text")),
+    *(
+        f"auricle/checkpoint/embedded/{name}.onnx"
+        for name in ("encoder", "plan", "decoder", "text")
+    ),
 }
 
 

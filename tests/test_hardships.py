@@ -295,7 +295,7 @@ import sys
 from auricle.data.cache import FeatureCache
 from auricle.sound.features import FRONT_ENDS
 cache = FeatureCache(FRONT_ENDS["panns"], 30.0, Path(sys.argv[2]))
-cache.load(sorted(Path(sys.argv[1]).iterdir()), progress=False)
+cache.load(sorted(Path(sys.argv[1]).iterdir()))
 """
 
 
@@ -311,7 +311,7 @@ def test_two_processes_on_one_cache(tmp_path: Path):
     ] * 2
     files = sorted(folder.iterdir())
     cache = FeatureCache(FRONT_ENDS["panns"], 30.0, tmp_path / "cache")
-    loaded = cache.load(files, progress=False).spectrograms
+    loaded = cache.load(files).spectrograms
     for file, spectrogram in zip(files, loaded, strict=True):
         expected = log_mel(load_audio(file, FRONT_ENDS["panns"].rate), FRONT_ENDS["panns"])
         np.testing.assert_array_equal(spectrogram, expected)

@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def load(folder: Path, files: list[Path], **options: int) -> list[np.ndarray]:
     cache = FeatureCache(VGGISH, 30.0, folder)
-    return cache.load(files, progress=False, **options).spectrograms
+    return cache.load(files, **options).spectrograms
 
 
 def entries(folder: Path) -> dict[str, list[int]]:
@@ -81,9 +81,9 @@ def test_an_entry_belongs_to_content_front_end_and_length(tmp_path: Path, files:
     (changed,) = load(cache, files[:1])
     assert len(entries(cache)) == 2
     np.testing.assert_array_equal(changed, log_mel(load_audio(files[0], 16_000), VGGISH))
-    FeatureCache(FRONT_ENDS["panns"], 30.0, cache).load(files[:1], progress=False)
+    FeatureCache(FRONT_ENDS["panns"], 30.0, cache).load(files[:1])
     assert len(entries(cache)) == 3
-    (cut,) = FeatureCache(VGGISH, 1.0, cache).load([files[5]], progress=False).spectrograms
+    (cut,) = FeatureCache(VGGISH, 1.0, cache).load([files[5]]).spectrograms
     assert len(cut) < len(load(cache, [files[5]])[0])
 
 

@@ -174,7 +174,7 @@ from pathlib import Path
 from auricle.data.cache import FeatureCache
 from auricle.sound.features import FRONT_ENDS
 cache = FeatureCache(FRONT_ENDS["panns"], 30.0, Path("features"))
-cache.load(sorted(Path("sounds").glob("*.wav")), progress=False)
+cache.load(sorted(Path("sounds").glob("*.wav")))
 """
 
 _RESUME = ("--resume",)

@@ -56,8 +56,8 @@ def trained(tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AURICLE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setattr(prepare_module, "read_tags", made_tags)
-        pretrain(recipe, progress=False)
-        train(recipe, progress=False)
+        pretrain(recipe)
+        train(recipe)
     return recipe
 
 
@@ -86,7 +86,7 @@ def refused(training: Callable[..., object], recipe: Recipe) -> str:
     """The message with which a training is not resumed; its folder stays as it is."""
     before = content(Path(recipe.output))
     with pytest.raises(AuricleError) as error:
-        training(recipe, resume=True, progress=False)
+        training(recipe, resume=True)
     assert content(Path(recipe.output)) == before
     return str(error.value)
 
@@ -139,7 +139,7 @@ def test_a_training_is_not_resumed_with_another_manifest(
 def test_a_training_is_not_resumed_with_other_sounds(trained: Recipe, manifest: Path):
     (manifest.parent / "2.wav").rename(manifest.parent / "two.wav")
     changed(manifest, lambda rows: rows[2].__setitem__(0, "two.wav"))
-    pretrain(trained, resume=True, progress=False)  # a file is known by its content
+    pretrain(trained, resume=True)  # a file is known by its content
     write_wav(manifest.parent / "two.wav", made_sound(20), RATE)
     assert "sound files changed" in refused(pretrain, trained)
 
@@ -160,7 +160,7 @@ def test_a_training_is_not_resumed_with_other_classes(trained: Recipe, manifest:
 @pytest.mark.usefixtures("manifest")
 def test_a_training_is_resumed_with_its_own_data(trained: Recipe):
     before = content(trained.captioner_folder)
-    train(trained, resume=True, progress=False)
+    train(trained, resume=True)
     assert content(trained.captioner_folder) == before
 
 
@@ -186,7 +186,7 @@ def test_weights_and_configuration_name_what_they_were_trained_with(trained: Rec
 def test_scst_begins_from_a_captioner_of_the_same_words(trained: Recipe, manifest: Path):
     changed(manifest, one_more_crow)
     with pytest.raises(AuricleError, match=r"vocabulary differ.*run `auricle train` again"):
-        train_scst(trained, progress=False)
+        train_scst(trained)
 
 
 def test_a_pre_encoder_has_the_words_and_the_front_end_of_the_captioner(trained: Recipe):

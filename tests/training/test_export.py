@@ -46,8 +46,8 @@ def folder(tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AURICLE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setattr(prepare, "read_tags", made_tags)
-        pretrain(recipe, progress=False)
-        train(recipe, progress=False)
+        pretrain(recipe)
+        train(recipe)
     return output
 
 

@@ -140,9 +140,9 @@ def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_m
 
 def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
     recipe = tiny_recipe(tiny_manifest, tmp_path, pretrain__epochs=1)
-    pretrain(recipe, progress=False)
+    pretrain(recipe)
     with pytest.raises(AuricleError, match="add --resume"):
-        pretrain(recipe, progress=False)
+        pretrain(recipe)
 
 
 def test_what_was_killed_as_it_tidied_up_is_tidied_up(tmp_path: Path, tiny_manifest: Path):

@@ -118,7 +118,7 @@ def test_what_tells_of_fluency() -> None:
 
 def test_without_a_captioner_there_is_nothing_to_train(tiny_manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(AuricleError, match="auricle train"):
-        train_scst(tiny_recipe(tiny_manifest, tmp_path), progress=False)
+        train_scst(tiny_recipe(tiny_manifest, tmp_path))
 
 
 @pytest.mark.parametrize("baseline", ["others", "greedy"])
@@ -127,11 +127,12 @@ def test_either_baseline_trains_a_captioner_on(
 ) -> None:
     monkeypatch.setattr("auricle.training.prepare.read_tags", made_tags)
     monkeypatch.setattr("auricle.training.train.export_onnx", lambda _: None)
+    monkeypatch.setattr("auricle.training.scst.export_onnx", lambda _: None)
     recipe = tiny_recipe(
         tiny_manifest, tmp_path, train__epochs=1, scst__epochs=1, scst__baseline=baseline
     )
-    train(recipe, progress=False)
-    train_scst(recipe, progress=False)
+    train(recipe)
+    train_scst(recipe)
     before, after = (
         load_weights(tmp_path / stage / "model.safetensors") for stage in ("captioner", "scst")
     )

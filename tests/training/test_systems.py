@@ -94,7 +94,7 @@ def gru(manifest: Path, output: Path, **train: Any) -> Recipe:
 @pytest.mark.parametrize("system", [baseline, gru])
 def test_from_recipe_to_caption(system: Any, tiny_manifest: Path, tmp_path: Path):
     recipe = system(tiny_manifest, tmp_path, keep="best_loss", learning_rate=0.01)
-    folder = train(recipe, progress=False)
+    folder = train(recipe)
     checkpoint, hears = load_checkpoint(folder), FRONT_ENDS[recipe.data.front_end]
     assert isinstance(checkpoint.vocabulary, Subwords) == bool(recipe.data.tokenizer)
     model, captioner = load_model(checkpoint).requires_grad_(False), load(folder)
@@ -118,9 +118,7 @@ def test_gradients_of_several_batches_make_a_step(
     for accumulate in (1, 4):
         (tmp_path / str(accumulate)).mkdir()
         recipe = baseline(tiny_manifest, tmp_path / str(accumulate), accumulate=accumulate)
-        state = load_weights(
-            train(recipe, progress=False) / "state" / "epoch-0001" / "optimizer.safetensors"
-        )
+        state = load_weights(train(recipe) / "state" / "epoch-0001" / "optimizer.safetensors")
         steps[accumulate] = int(
             next(tensor for name, tensor in state.items() if name.endswith(".step"))
         )

@@ -64,15 +64,15 @@ def test_a_file_that_lacks_classes_is_refused(tmp_path: Path):
 
 
 def test_a_text_is_embedded_once_whatever_its_company(model: type[CountingModel]):
-    first = embed_sentences(["rain falls", "a dog", "rain falls"], progress=False)
-    second = embed_sentences(["a bell rings", "a dog"], progress=False)
+    first = embed_sentences(["rain falls", "a dog", "rain falls"])
+    second = embed_sentences(["a bell rings", "a dog"])
     assert sorted(model.embedded) == ["a bell rings", "a dog", "rain falls"]
     assert first.dtype == np.float32
     assert first.shape == (3, WIDTH)
     np.testing.assert_array_equal(first[0], first[2])
     np.testing.assert_array_equal(first[1], second[1])
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-3)
-    assert embed_sentences([], progress=False).shape == (0, WIDTH)
+    assert embed_sentences([]).shape == (0, WIDTH)
 
 
 def test_a_stop_loses_one_chunk(model: type[CountingModel], monkeypatch: pytest.MonkeyPatch):
@@ -86,10 +86,10 @@ def test_a_stop_loses_one_chunk(model: type[CountingModel], monkeypatch: pytest.
     texts = ["a", "bb", "ccc", "dddd"]
     monkeypatch.setattr(tags, "SentenceModel", StoppedModel)
     with pytest.raises(KeyboardInterrupt):
-        embed_sentences(texts, progress=False)
+        embed_sentences(texts)
     assert model.embedded == ["a", "bb"]
     monkeypatch.setattr(tags, "SentenceModel", CountingModel)
-    embed_sentences(texts, progress=False)
+    embed_sentences(texts)
     assert model.embedded == texts
 
 
@@ -102,7 +102,7 @@ def test_tags_are_the_classes_above_the_threshold_or_the_nearest(monkeypatch: py
         "all": [0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56, 0.57],
     }
 
-    def embed(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:  # noqa: ARG001
+    def embed(texts: Sequence[str], **_: object) -> np.ndarray:
         named = {str(index): row for index, row in enumerate(np.eye(8))}
         return np.array(
             [wanted[text] if text in wanted else named[text[-1]] for text in texts], np.float32
@@ -118,9 +118,9 @@ def test_tags_are_the_classes_above_the_threshold_or_the_nearest(monkeypatch: py
 
 
 def test_similarity_is_the_mean_over_both_wordings_in_lower_case(model: type[CountingModel]):
-    ((tag, similarity),) = read_tags(["a dog"], ["Dog"], progress=False)[0].items()
+    ((tag, similarity),) = read_tags(["a dog"], ["Dog"])[0].items()
     assert sorted(model.embedded) == ["a dog", "dog", "the sound of dog"]
-    caption, name, sound = embed_sentences(["a dog", "dog", "the sound of dog"], progress=False)
+    caption, name, sound = embed_sentences(["a dog", "dog", "the sound of dog"])
     assert tag == 0
     assert similarity == pytest.approx((caption @ name + caption @ sound) / 2, abs=1e-6)
 
@@ -129,4 +129,4 @@ def test_similarity_is_the_mean_over_both_wordings_in_lower_case(model: type[Cou
 def test_a_cache_that_cannot_be_opened_is_named(tmp_path: Path):
     (tmp_path / "sentences" / "all-MiniLM-L6-v2.sqlite").mkdir(parents=True)
     with pytest.raises(AuricleError, match=r"sqlite: embeddings cannot be kept: .*AURICLE_CACHE"):
-        embed_sentences(["a dog barks"], progress=False)
+        embed_sentences(["a dog barks"])

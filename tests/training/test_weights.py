@@ -78,8 +78,8 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
         train__initial="pre-encoder",
         train__epochs=0,
     )
-    pretrain(recipe, progress=False)
-    train(recipe, progress=False)
+    pretrain(recipe)
+    train(recipe)
     best = load_weights(tmp_path / "pre-encoder" / "model.safetensors")
     captioner = load_weights(tmp_path / "captioner" / "model.safetensors")
     tower = {
@@ -106,7 +106,7 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
 
 def test_a_pre_encoder_that_is_not_there_is_asked_for(tiny_manifest: Path, tmp_path: Path):
     recipe = tiny_recipe(tiny_manifest, tmp_path, train__initial="pre-encoder")
-    assert "auricle pretrain" in refused(lambda: train(recipe, progress=False))
+    assert "auricle pretrain" in refused(lambda: train(recipe))
     assert not (tmp_path / "captioner" / "state").exists()
 
 

@@ -14,6 +14,7 @@ from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.plan_captions import SourcedCaption, read_captions
 from auricle.data.plan_language import learn_language
 from auricle.data.plan_texts import PlanTexts, learnt_words
+from auricle.data.progress import SILENT
 from auricle.errors import AuricleError
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.planning.checks import is_faithful
@@ -43,7 +44,7 @@ def build() -> PlanDecoder:
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> PlanDecoder:
-    return train_wording(TEXTS, build, recipe, FINGERPRINTS, resume=resume, progress=False)
+    return train_wording(TEXTS, build, recipe, FINGERPRINTS, resume=resume, report=SILENT)
 
 
 def test_a_stopped_training_ends_as_an_unbroken_one(

@@ -21,6 +21,7 @@ from auricle.sound.features import FRONT_ENDS
 from auricle.storage.tables import read
 from auricle.training import prepare as prepare_module
 from auricle.training import run as run_module
+from auricle.training import scst as scst_module
 from auricle.training import train as train_module
 from auricle.training.config import Recipe
 from auricle.training.pretrain import pretrain
@@ -187,7 +188,7 @@ def run_stage(
     `die_at[0]`."""
     enter(environment)
     # Seconds each, and functions of what is compared.
-    train_module.export_onnx = lambda *_: None
+    train_module.export_onnx = scst_module.export_onnx = lambda *_: None
     run_module.draw_curves = lambda *_: None
     prepare_module.read_tags = made_tags
     if die_at is not None:
@@ -204,7 +205,7 @@ def run_stage(
                 yield batch
 
         Batches.epoch = fatal_epoch
-    STAGES[stage](recipe, resume=resume, progress=False)
+    STAGES[stage](recipe, resume=resume)
 
 
 def enter(environment: dict[str, str]) -> None:

@@ -238,7 +238,9 @@ def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:
     except AuricleError:
         raise
     except FileNotFoundError:
-        raise AuricleError(f"{path} cannot be run: it is missing") from None
+        weights = path.with_name("model.safetensors")
+        advice = f": `auricle export {path.parent}` makes it" if weights.exists() else ""
+        raise AuricleError(f"{path} cannot be run: it is missing{advice}") from None
     except Exception as error:  # ONNX Runtime's errors have no common base
         raise AuricleError(f"{path} cannot be run: {str(error).splitlines()[0]}") from None
 

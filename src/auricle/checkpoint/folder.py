@@ -36,6 +36,7 @@ FILES = {
     "decoder.onnx": (1 << 31) - 1,
     "text.onnx": (1 << 31) - 1,
 }
+TRAINED = "captioner"  # the checkpoint in the folder of a training
 # owner/name, and after an at sign a revision
 HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 # Files of captioners that word a plan. Folders of format 1 have none of them.
@@ -93,14 +94,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     is refused.
 
     Args:
-        folder: where there is none, and its name is owner/name or owner/name@revision, it is
-            fetched from the Hugging Face Hub.
+        folder: the folder of a checkpoint, or of a training that has one in `captioner`. Where
+            there is none, and its name is owner/name or owner/name@revision, it is fetched from the
+            Hugging Face Hub.
 
     Raises:
         AuricleError: the folder, or a file in it, is missing or not what it should be.
     """
     if not folder.exists() and (on_hub := HUB_NAME.fullmatch(folder.as_posix())):
         folder = _fetched(*on_hub.groups())
+    inner = folder / TRAINED
+    if not (folder / "config.json").exists() and (inner / "config.json").exists():
+        folder = inner
     check_files(folder)
     try:
         table = json.loads((folder / "config.json").read_text("utf-8"))

@@ -78,11 +78,11 @@ def bulk(
     from auricle.bulk.job import caption_pieces, cluster
     from auricle.bulk.output import Options, Output
     from auricle.bulk.places import pieces, place, sounds
-    from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
+    from auricle.checkpoint.folder import load_checkpoint
     from auricle.sound.network import without_secrets
 
-    folder = checkpoint.absolute() if checkpoint else None
-    load_checkpoint(folder or EMBEDDED)  # says what is wrong with it before anything begins
+    # Loading it says what is wrong with it before anything begins.
+    folder = load_checkpoint(checkpoint.absolute()).folder if checkpoint else None
     options = Options(folder, form, window, max_duration, embeddings)
     origin, target = place(source), Output(place(output), options)
     skipped: list[str] = []

@@ -37,7 +37,7 @@ def push(
     checkpoint = load_checkpoint(folder)
     Captioner(checkpoint)  # what cannot be captioned with is not pushed
     files: dict[str, Path | bytes] = {
-        file: folder / file for file in FILES | MORE_FILES if (folder / file).exists()
+        file: path for file in FILES | MORE_FILES if (path := checkpoint.folder / file).exists()
     }
     files["README.md"] = card(checkpoint, name).encode()
     print(hub.push(name, files, private=private, message=message))

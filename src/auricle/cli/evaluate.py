@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.progress import Report, shown_progress
+from auricle.cli.options import SkipBad
+from auricle.cli.progress import shown_progress
+from auricle.data.progress import Report
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
@@ -31,9 +33,6 @@ Splits = Annotated[
 Checkpoint = Annotated[
     Path | None,
     typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them.")
 ]
 ReportFolder = Annotated[
     Path | None, typer.Option(help="Folder for scores.json, scores.md, CSV and a page.")

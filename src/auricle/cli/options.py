@@ -49,6 +49,9 @@ Track = Annotated[
         min=1, help="Which of several audio tracks; the one that players choose if left out."
     ),
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be read, and list them.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name the files that are skipped.")]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Sounds at a time; one a processor.")

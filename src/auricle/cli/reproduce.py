@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.cli.progress import shown_progress
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
     console = Console(stderr=True)
     for number, run in enumerate(plan.runs, start=1):
         console.print(f"{number} of {len(plan.runs)}: {run.name}")
-        train_run(run, progress=sys.stderr.isatty())
+        with shown_progress() as report:
+            train_run(run, report)
     results = []
     for scored in plan.sets:
         captions, found = {}, {}

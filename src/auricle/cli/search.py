@@ -17,15 +17,18 @@ from auricle.cli.options import (
     opened,
     tell_skipped,
     tell_unknown_words,
-    with_progress,
 )
+from auricle.cli.progress import shown_progress
 from auricle.errors import AudioError, AuricleError
 from auricle.output.formats import TableFormat
 from auricle.search import By
 from auricle.sound.find import find_sounds
 
 if TYPE_CHECKING:
-    from auricle.search.index import Hit
+    from collections.abc import Iterable, Iterator
+
+    from auricle.data.progress import Report
+    from auricle.search.index import Hit, Indexed
 
 COLUMNS = ("file", "start", "end", "caption", "score")
 
@@ -95,8 +98,8 @@ def index(
         names = [*known, *(name for names in found.values() for name in names)]
         changes = sounds.changes(found, names)
         outcomes = sounds.update(changes, jobs)
-        with contextlib.closing(outcomes):  # type: ignore[type-var]
-            for outcome in good(with_progress(outcomes, len(changes.new), "Indexing"), errors):
+        with shown_progress("sounds") as report, contextlib.closing(outcomes):  # type: ignore[type-var]
+            for outcome in good(_reported(outcomes, len(changes.new), report), errors):
                 counts["heard" if outcome.heard else "known by their content"] += 1
         counts |= {"unchanged": changes.unchanged, "gone": len(changes.gone), "failed": len(errors)}
         if prune:
@@ -105,6 +108,14 @@ def index(
         print(f"{len(changes.new) + changes.unchanged} sounds: {told}; {path}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
+
+
+def _reported(outcomes: "Iterable[Indexed]", total: int, report: "Report") -> "Iterator[Indexed]":
+    """Passes outcomes on, and reports their number."""
+    report("Indexing", 0, total)
+    for done, outcome in enumerate(outcomes, start=1):
+        report("Indexing", done, total)
+        yield outcome
 
 
 def search(

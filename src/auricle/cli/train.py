@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from auricle.cli.options import SkipBad
+from auricle.cli.progress import shown_progress
 from auricle.errors import AuricleError
 
 Recipe = Annotated[
@@ -25,7 +27,9 @@ Settings = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")]
 
 
-def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:
+def pretrain(
+    recipe: Recipe, settings: Settings = None, resume: Resume = False, skip_bad: SkipBad = False
+) -> None:
     """Train the pre-encoder: contrastive learning on sounds and their captions.
 
     Examples:
@@ -39,7 +43,10 @@ def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) 
     from auricle.training.config import load_recipe
     from auricle.training.pretrain import pretrain
 
-    print(pretrain(load_recipe(recipe, settings or []), resume=resume))
+    loaded = load_recipe(recipe, settings or [])
+    with shown_progress() as report:
+        folder = pretrain(loaded, resume=resume, report=report, skip_bad=skip_bad)
+    print(folder)
 
 
 class Stage(StrEnum):
@@ -56,6 +63,7 @@ def train(
     ] = None,
     settings: Settings = None,
     resume: Resume = False,
+    skip_bad: SkipBad = False,
     stage: Annotated[
         Stage,
         typer.Option(
@@ -91,20 +99,17 @@ def train(
 
     initial = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
     loaded = load_recipe(recipe or Path("finetune"), [*initial, *(settings or [])])
-    if loaded.decoder.plan:
-        if stage is Stage.scst:
-            raise AuricleError("a captioner that words a plan has no stage scst")
-        from auricle.training.planned import train_planned
+    if loaded.decoder.plan and stage is Stage.scst:
+        raise AuricleError("a captioner that words a plan has no stage scst")
+    from auricle.training.planned import train_planned
+    from auricle.training.scst import train_scst
+    from auricle.training.train import train
 
-        print(train_planned(loaded, resume=resume))
-    elif stage is Stage.words:
-        from auricle.training.train import train
-
-        print(train(loaded, resume=resume))
-    else:
-        from auricle.training.scst import train_scst
-
-        print(train_scst(loaded, resume=resume))
+    train_words = train_planned if loaded.decoder.plan else train
+    train_stage = train_words if stage is Stage.words else train_scst
+    with shown_progress() as report:
+        folder = train_stage(loaded, resume=resume, report=report, skip_bad=skip_bad)
+    print(folder)
 
 
 def export(
@@ -121,9 +126,8 @@ def export(
     if load_checkpoint(folder).config.decoder.plan:
         from auricle.training.export_planned import export_planned
 
-        export_planned(folder)
+        print(export_planned(folder))
     else:
         from auricle.training.export import export_onnx
 
-        export_onnx(folder)
-    print(folder)
+        print(export_onnx(folder))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from auricle.checkpoint.fingerprints import fingerprint_of
+from auricle.data.progress import SILENT, Report
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import VERSION, FrontEnd, log_mel
@@ -24,8 +24,9 @@ SOUNDS_PER_COMMIT = 64  # sounds whose spectrograms are stored together; a stop 
 class Features:
     """The spectrograms of sound files."""
 
-    spectrograms: list[np.ndarray]  # (frames, mels) float32 each, read-only, in the files' order
-    fingerprint: str  # of the content of the files in their order
+    files: list[Path]  # those that could be read, in their order
+    spectrograms: list[np.ndarray]  # (frames, mels) float32 of each file, read-only
+    fingerprint: str  # of the content of the files
 
 
 def front_end_fingerprint(front_end: FrontEnd) -> str:
@@ -55,7 +56,12 @@ class FeatureCache:
         self.folder = (folder or cache_folder("features")) / name
 
     def load(
-        self, files: Sequence[Path], *, jobs: int | None = None, progress: bool = True
+        self,
+        files: Sequence[Path],
+        *,
+        jobs: int | None = None,
+        bad_clips: list[str] | None = None,
+        report: Report = SILENT,
     ) -> Features:
         """Returns the spectrograms of the files.
 
@@ -64,16 +70,20 @@ class FeatureCache:
         Args:
             files: the sound files.
             jobs: sounds at a time; one per processor if None.
-            progress: whether to show a progress bar.
+            bad_clips: if given, files that cannot be read are left out, and their errors added
+                here.
+            report: takes the progress.
 
         Raises:
-            AuricleError: lists every file that cannot be read, one per line.
+            AuricleError: lists every file that cannot be read, one per line, or none can be read.
         """
         store = ArrayStore(self.folder, np.float32, self.front_end.mels)
         keys: dict[Path, str] = {}
         problems: dict[Path, AudioError] = {}
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-            for file, key in zip(files, pool.map(content_key, files), strict=True):
+            read = zip(files, pool.map(content_key, files), strict=True)
+            for number, (file, key) in enumerate(read, start=1):
+                report("Reading sounds", number, len(files))
                 if isinstance(key, AudioError):
                     problems[file] = key
                 else:
@@ -83,24 +93,32 @@ class FeatureCache:
             new = list({key: file for file, key in keys.items() if key in missing}.values())
             computed = zip(new, pool.map(self._spectrogram, new), strict=True)
             pending: dict[str, np.ndarray] = {}
-            for file, spectrogram in track(
-                computed, "Features", len(new), disable=not progress, transient=True
-            ):
+            for number, (file, spectrogram) in enumerate(computed, start=1):
+                report("Computing spectrograms", number, len(new))
                 if isinstance(spectrogram, AudioError):
-                    problems[file] = spectrogram
+                    failed = keys[file]
+                    like = {other for other, key in keys.items() if key == failed} - {file}
+                    problems |= {file: spectrogram}
+                    problems |= {
+                        other: AudioError(f"{other}: like {spectrogram}") for other in like
+                    }
                     continue
                 pending[keys[file]] = spectrogram
                 if len(pending) == SOUNDS_PER_COMMIT:
                     store.add(pending)
                     pending = {}
             store.add(pending)
-        if problems:
-            listed = "\n  ".join(str(problems[file]) for file in files if file in problems)
+        unreadable = [str(problems[file]) for file in files if file in problems]
+        good = [file for file in files if file not in problems]
+        if unreadable and (bad_clips is None or not good):
+            listed = "\n  ".join(unreadable)
             raise AuricleError(
                 f"{len(problems)} of {len(files)} sounds cannot be used:\n  {listed}"
             )
-        ordered = [keys[file] for file in files]
-        return Features(store.load(ordered), fingerprint_of(ordered))
+        if bad_clips is not None:
+            bad_clips += unreadable
+        ordered = [keys[file] for file in good]
+        return Features(good, store.load(ordered), fingerprint_of(ordered))
 
     def _spectrogram(self, file: Path) -> np.ndarray | AudioError:
         try:

@@ -12,6 +12,7 @@ from auricle.captioning.captioner import load
 from auricle.checkpoint.vocabulary import Vocabulary, words
 from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
+from auricle.data.progress import Report
 from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
 from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
@@ -29,11 +30,11 @@ STAGES = {"pretrain": pretrain, "train": train}
 Captions = dict[str, str]  # by file
 
 
-def train_run(run: PlannedRun, progress: bool) -> None:
+def train_run(run: PlannedRun, report: Report) -> None:
     """Trains a run to its end."""
     for name in run.stages():
         if not run.is_done(name):
-            STAGES[name](run.recipe, resume=True, progress=progress)
+            STAGES[name](run.recipe, resume=True, report=report)
 
 
 def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
@@ -111,7 +112,7 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     recipe = run.recipe
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
     cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
-    features = cache.load([item.file for item in scored.items], progress=False)
+    features = cache.load([item.file for item in scored.items])
     options = BatchOptions(recipe.pretrain.batch_size)
     batches = Batches(scored.items, features.spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -78,27 +78,6 @@ def decode_text(path: Path | str, content: bytes, encoding: str | None = None) -
     return text.removeprefix("\ufeff"), used
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Reads some columns of a CSV file.
-
-    Returns:
-        For each row the line on which it begins, and its cells by column.
-
-    Raises:
-        TableError: the file cannot be read or is not a table, or lacks a column.
-    """
-    table = parse_table(path, *read_text(path))
-    for column in columns:
-        if column not in table.columns:
-            found = ", ".join(table.columns)
-            raise TableError(f"{path}: no column {column!r}; it has {found}")
-    places = {column: table.columns.index(column) for column in columns}
-    return [
-        (line, {name: "".join(cells[place : place + 1]) for name, place in places.items()})
-        for line, cells in table.rows
-    ]
-
-
 def parse_table(
     path: Path | str,
     text: str,
@@ -139,6 +118,31 @@ def parse_table(
         if given.strip() and given != name
     ]
     return Table(columns, tuple(rows), (*remarks, *renamed))
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Returns the trimmed cells of some columns, by column, for each row of a CSV file.
+
+    Raises:
+        TableError: the file is not a table; a column is missing or stands twice; a row has another
+            number of cells than the header, or an empty cell in one of the columns.
+    """
+    table = parse_table(path, *read_text(path))
+    given = ", ".join(f"'{name}'" for name in table.columns) or "none"
+    for name in columns:
+        if table.columns.count(name) != 1:
+            raise TableError(
+                f"{path}, line 1: expected one column '{name}' (the columns are {given})"
+            )
+    rows = []
+    for line, cells in table.rows:
+        if len(cells) != len(table.columns):
+            raise TableError(f"{path}, line {line}: not as many fields as the header has")
+        row = dict(zip(table.columns, cells, strict=True))
+        rows.append({name: row[name].strip() for name in columns})
+        if empty := [name for name in columns if not rows[-1][name]]:
+            raise TableError(f"{path}, line {line}: no {empty[0]}")
+    return rows
 
 
 def _delimiter(header: str, file_columns: Sequence[str]) -> str:

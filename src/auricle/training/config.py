@@ -88,7 +88,7 @@ class PretrainConfig:
     """The contrastive stage: Adam, with a learning rate that falls when `monitor` stands still."""
 
     epochs: int = 80
-    batch_size: int = 32  # over all processes
+    batch_size: int = 32  # over all processes; 2 or more, since pairs are compared
     texts_per_batch: int = 0  # captions without sound in each batch
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0  # multiplies the audio tower's learning rate
@@ -108,6 +108,13 @@ class PretrainConfig:
     initial: Literal["random", "weights"] = "random"
     weights: str = ""  # published weights of the audio tower
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(
+                f"batch_size is {self.batch_size}: set 2 or more, to compare each sound with the "
+                "captions of others"
+            )
 
 
 @dataclass(frozen=True)
@@ -292,23 +299,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        path: a TOML file, or the name of one of ours. With `extends = "other.toml"`, its fields
-            replace those of the other.
+        path: a TOML file, or the name of one of ours. With `extends = "other.toml"`, or the name of
+            one of ours, its fields replace those of the other.
         overrides: `section.key=value`, the value as in TOML (a bare word is a string).
 
     Raises:
         AuricleError: the file does not exist or is not TOML, or a field is unknown, missing or
             wrong.
     """
-    if not path.suffix and not path.exists():
-        path = RECIPES / f"{path}.toml"
-        if not path.exists():
-            ours = ", ".join(
-                sorted(
-                    str(own.relative_to(RECIPES).with_suffix("")) for own in RECIPES.rglob("*.toml")
-                )
-            )
-            raise AuricleError(f"no recipe '{path.stem}': name a TOML file, or one of {ours}")
+    path = _found(path, Path())
     table = _load_table(path)
     for override in overrides:
         name, equals, text = override.partition("=")
@@ -384,9 +383,26 @@ def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str):
         raise AuricleError(f"{path}: extends is {base!r}, but must be the name of a recipe")
     above = (*above, path.resolve())
-    if (path.parent / base).resolve() in above:
+    below = _found(Path(base), path.parent)
+    if below.resolve() in above:
         raise AuricleError(f"{path}: extends itself, through {base}")
-    return _merged(_load_table(path.parent / base, above), table)
+    return _merged(_load_table(below, above), table)
+
+
+def _found(recipe: Path, folder: Path) -> Path:
+    """Returns the file of a recipe that is named from a folder, or is one of ours by name.
+
+    Raises:
+        AuricleError: a name without ending is neither.
+    """
+    path = folder / recipe
+    if path.suffix or path.is_file():
+        return path
+    ours = {own.relative_to(RECIPES).with_suffix(""): own for own in RECIPES.rglob("*.toml")}
+    if recipe not in ours:
+        names = ", ".join(sorted(map(str, ours)))
+        raise AuricleError(f"no recipe '{recipe}': name a TOML file, or one of {names}")
+    return ours[recipe]
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

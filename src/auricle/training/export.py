@@ -134,8 +134,8 @@ def onnx_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def export_onnx(folder: Path) -> None:
-    """Writes the ONNX files of a folder from its `model.safetensors`.
+def export_onnx(folder: Path) -> Path:
+    """Writes the ONNX files of a checkpoint from its `model.safetensors`, and returns its folder.
 
     See `auricle.training.export_planned` for captioners that word a plan. The files are
     `encoder.onnx`, `decoder.onnx` and, if it has a text tower, `text.onnx`. The encoder
@@ -143,6 +143,7 @@ def export_onnx(folder: Path) -> None:
     a node casts each of them when the file is loaded.
     """
     checkpoint = load_checkpoint(folder)
+    folder = checkpoint.folder
     model = load_model(checkpoint)
     config = checkpoint.config.decoder
     metadata = checkpoint.config.fingerprints.metadata()
@@ -187,6 +188,7 @@ def export_onnx(folder: Path) -> None:
         ),
         metadata,
     )
+    return folder
 
 
 def export_graph(

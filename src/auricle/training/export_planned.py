@@ -90,8 +90,8 @@ def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
     return model.eval()
 
 
-def export_planned(folder: Path) -> None:
-    """Writes the ONNX files of a folder from its `model.safetensors`."""
+def export_planned(folder: Path) -> Path:
+    """Writes the ONNX files of a folder from its `model.safetensors`, and returns the folder."""
     checkpoint = load_checkpoint(folder)
     model = load_planned(checkpoint)
     config = checkpoint.config.decoder
@@ -139,3 +139,4 @@ def export_planned(folder: Path) -> None:
         ({0: rows}, {0: rows}, past_axes, past_axes, {3: positions}, {3: positions}),
         metadata,
     )
+    return folder

@@ -22,10 +22,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
+from auricle.data.progress import SILENT, Report
+from auricle.errors import AuricleError
 from auricle.training.config import Recipe
-from auricle.training.passes import Pass, passes
+from auricle.training.passes import DivergedError, Pass, passes
 from auricle.training.prepare import Data, prepare_data
-from auricle.training.run import Run
+from auricle.training.run import Run, State
 from auricle.training.weights import halve
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -80,7 +82,7 @@ class Stage(Protocol[Network]):
 
     @property
     def title(self) -> str:
-        """The name that the progress bar shows."""
+        """The name that the progress shows."""
         ...
 
     @property
@@ -94,11 +96,16 @@ class Stage(Protocol[Network]):
         ...
 
     @property
+    def remedy(self) -> str:
+        """The settings to try where the loss is not finite."""
+        ...
+
+    @property
     def bfloat16(self) -> bool:
         """Whether to multiply in bfloat16."""
         ...
 
-    def build(self, data: Data, accelerator: Accelerator, progress: bool) -> Learner[Network]:
+    def build(self, data: Data, accelerator: Accelerator, report: Report) -> Learner[Network]:
         """Builds the network with its initial weights, the optimizer and the batches."""
         ...
 
@@ -122,29 +129,32 @@ class Stage(Protocol[Network]):
         """Returns the score of an epoch; the best epoch is kept. None: the last epoch is kept."""
         ...
 
-    def finish(self, data: Data) -> None:
+    def finish(self) -> None:
         """Completes the folder after the last epoch."""
         ...
 
 
-def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool) -> Path:
+def run_stage(
+    stage: Stage[Any], recipe: Recipe, *, resume: bool, report: Report, skip_bad: bool
+) -> Path:
     """Trains a stage from its beginning or its last finished epoch to its end.
 
     Args:
         stage: the stage.
         recipe: the recipe of the whole training, which stands in the folder.
         resume: whether to continue a training that was stopped.
-        progress: whether to show bars.
+        report: takes the progress, and a line for each epoch.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
 
     Returns:
         The folder of the stage. Its `model.safetensors` holds the kept weights.
 
     Raises:
-        AuricleError: the data, weights or folder cannot be used.
+        AuricleError: the data, weights or folder cannot be used, or the loss is not finite.
     """
     accelerator = make_accelerator(bfloat16=stage.bfloat16)
-    progress &= accelerator.is_main_process
-    data = prepare_data(recipe, accelerator, progress)
+    report = report if accelerator.is_main_process else SILENT
+    data = prepare_data(recipe, accelerator, report, skip_bad=skip_bad)
     run = Run(
         stage.folder,
         recipe,
@@ -154,7 +164,7 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         main=accelerator.is_main_process,
     )
     torch.manual_seed(recipe.seed)
-    learner = stage.build(data, accelerator, progress)
+    learner = stage.build(data, accelerator, report)
     training = _prepare(learner, data, accelerator)
     run.restore(training.modules, learner.optimizer)
     if learner.plateau is not None and run.state.schedule:
@@ -166,21 +176,24 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         title=stage.title,
         epochs=stage.epochs,
         seed=recipe.seed,
-        shown=progress,
+        report=report,
     )
     for epoch_pass in every_pass:
         seed = (recipe.seed, epoch_pass.epoch, accelerator.process_index)
         training.rng = np.random.default_rng(seed)
-        _train_epoch(stage, training, epoch_pass)
-        record = epoch_pass.record() | stage.validate(training)
-        score = stage.score(record)
-        if score is not None:
-            _select(training, run, score)
+        try:
+            _train_epoch(stage, training, epoch_pass)
+            record = epoch_pass.record() | stage.validate(training)
+            _require_finite(record, training.modules, epoch_pass.epoch + 1)
+        except DivergedError as error:
+            raise AuricleError(_diverged(stage, run, error)) from None
+        _select(training, run, stage.score(record))
         run.end_epoch(record, training.modules, learner.optimizer)
+        report.result(_epoch_line(stage, run.state))
     if accelerator.is_main_process:
-        if run.state.best is None:
+        if not run.state.epoch:
             _save_kept(training, run)
-        stage.finish(data)
+        stage.finish()
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.folder
@@ -237,8 +250,51 @@ def _train_epoch(stage: Stage[Any], training: Training[Any], epoch_pass: Pass) -
         epoch_pass.note(loss, measures, highest_rate)
 
 
-def _select(training: Training[Any], run: Run, score: float) -> None:
-    """Keeps the weights if the score is the best one so far, and tells the plateau schedule."""
+def _epoch_line(stage: Stage[Any], state: State) -> str:
+    """Returns the latest line of the log for people."""
+    measures = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in state.log[-1].items()
+        if name != "epoch"
+    ]
+    return f"{stage.title}: epoch {state.epoch} of {stage.epochs}: {', '.join(measures)}"
+
+
+def _require_finite(
+    record: Mapping[str, float], modules: Mapping[str, nn.Module], epoch: int
+) -> None:
+    """Refuses measures and weights that are not finite, in half precision too.
+
+    Raises:
+        DivergedError: the first of them.
+    """
+    for name, value in record.items():
+        if not math.isfinite(value):
+            raise DivergedError(f"{name} is {value} after epoch {epoch}")
+    for module in modules.values():
+        for name, tensor in halve(module.state_dict()).items():
+            if not tensor.isfinite().all():
+                raise DivergedError(f"weights of {name} are not finite after epoch {epoch}")
+
+
+def _diverged(stage: Stage[Any], run: Run, error: DivergedError) -> str:
+    """Returns the message of a training that diverged."""
+    kept = f"{run.folder} holds the weights of an earlier epoch. " if run.state.epoch else ""
+    return (
+        f"training stopped: {error}. {kept}In another folder (--set output=FOLDER), try a lower "
+        f"learning rate: {stage.remedy}. If the first step fails, check the initial weights."
+    )
+
+
+def _select(training: Training[Any], run: Run, score: float | None) -> None:
+    """Keeps the weights if the score is the best one so far, and tells the plateau schedule.
+
+    Without a score, the last weights are kept.
+    """
+    if score is None:
+        if training.accelerator.is_main_process:
+            _save_kept(training, run)
+        return
     # Statistics of batch norms differ between processes, and so do scores. All processes follow
     # the main one, or their learning rates would part.
     score = broadcast_object_list([score])[0]

@@ -1,19 +1,24 @@
 """Passes over the batches of an epoch, with progress bars, mean losses and times."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
+from auricle.data.progress import Report
 from auricle.training.run import State
 
-Show = Callable[[int, int, int, str], None]  # epoch, step, steps of the epoch, text
+Show = Callable[[int, str], None]  # the step of the epoch, and a text
+
+
+class DivergedError(Exception):
+    """Numbers of a training are not finite; the message says which and where."""
 
 
 class Pass:
@@ -43,13 +48,22 @@ class Pass:
         self._seconds = time.perf_counter() - began
 
     def note(self, loss: Tensor, measures: Mapping[str, float], rate: float) -> None:
-        """Collects the loss and the measures of a step, and shows them with the learning rate."""
+        """Collects the loss and the measures of a step, and shows them with the learning rate.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
         self._losses.append(loss.detach())
-        text = f"loss {loss.item():.3f}  rate {rate:.1e}"
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss is {value} in epoch {self.epoch + 1}, step {len(self._losses)}"
+            )
+        text = f"loss {value:.3f}  rate {rate:.1e}"
         for name, value in measures.items():
             self._measures.setdefault(name, []).append(value)
             text += f"  {name} {value:.3f}"
-        self._show(self.epoch, len(self._losses), self.steps, text)
+        self._show(len(self._losses), text)
 
     def record(self) -> dict[str, float]:
         """Returns the means over the steps, their seconds, and the share of these spent waiting."""
@@ -69,7 +83,7 @@ def passes(
     title: str,
     epochs: int,
     seed: int,
-    shown: bool,
+    report: Report,
 ) -> Iterator[Pass]:
     """Yields a pass for each epoch that is left; the caller ends each with `Run.end_epoch`.
 
@@ -82,25 +96,15 @@ def passes(
         title: names the stage.
         epochs: the number of all epochs.
         seed: of the training.
-        shown: whether to show bars over epochs and steps.
+        report: takes the progress.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-    )
-    with Progress(*columns, disable=not shown) as bars:
-        outer = bars.add_task(title, total=epochs, completed=state.epoch, text="")
-        inner = bars.add_task("epoch", total=None, text="")
+    while state.epoch < epochs:
+        epoch = state.epoch
+        torch.manual_seed(seed * 1_000_003 + epoch * 1_009 + accelerator.process_index)
+        steps = len(batches.plan(seed, epoch))
 
-        def show(epoch: int, step: int, steps: int, text: str) -> None:
-            bars.update(outer, completed=epoch + step / steps)
-            bars.update(inner, completed=step, total=steps, text=text)
+        def show(step: int, text: str, epoch: int = epoch, steps: int = steps) -> None:
+            text = f"epoch {epoch + 1} of {epochs}  {text}"
+            report(title, epoch * steps + step, epochs * steps, text)
 
-        while state.epoch < epochs:
-            epoch = state.epoch
-            torch.manual_seed(seed * 1_000_003 + epoch * 1_009 + accelerator.process_index)
-            steps = len(batches.plan(seed, epoch))
-            yield Pass(epoch, steps, batches.epoch(seed, epoch), accelerator.device, show)
+        yield Pass(epoch, steps, batches.epoch(seed, epoch), accelerator.device, show)

@@ -17,25 +17,35 @@ from auricle.data.cache import front_end_fingerprint
 from auricle.data.plan_captions import read_caption_file, read_captions
 from auricle.data.plan_language import learn_language
 from auricle.data.plan_texts import PlanTexts, learnt_words
+from auricle.data.progress import SILENT, Report
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.models.planned import PlannedCaptioner
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe, recipe_fingerprint
 from auricle.training.export_planned import export_planned
-from auricle.training.prepare import captions_fingerprint, read_data
+from auricle.training.prepare import (
+    build_vocabulary,
+    captions_fingerprint,
+    captions_of,
+    read_items,
+)
+from auricle.training.prepare import read_captions as read_lone_captions
 from auricle.training.selection import build_hearing
 from auricle.training.weights import save_weights
 from auricle.training.wording import train_wording
 
 
-def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+def train_planned(
+    recipe: Recipe, *, resume: bool = False, report: Report = SILENT, skip_bad: bool = False
+) -> Path:
     """Trains a captioner that words a plan, and exports it.
 
     Args:
         recipe: the recipe of the training, with `decoder.plan`.
         resume: whether to continue a training that was stopped.
-        progress: whether to show bars.
+        report: takes the progress.
+        skip_bad: whether sounds that are missing are left out.
 
     Returns:
         The checkpoint folder.
@@ -44,7 +54,9 @@ def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True
         AuricleError: the data, weights or folder cannot be used.
     """
     folder = recipe.captioner_folder
-    items, valid, lone, vocabulary = read_data(recipe.data, recipe.tags.captions)
+    items, valid = read_items(recipe.data, bad_clips=[] if skip_bad else None)
+    lone = read_lone_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
+    vocabulary = build_vocabulary(recipe.data, [*captions_of(items), *lone])
     classes = SoundClasses.read_toml(Path(recipe.data.sentences))
     captions = read_caption_file(Path(recipe.wording.captions))
     readings = read_captions(captions, classes)
@@ -64,9 +76,9 @@ def train_planned(recipe: Recipe, *, resume: bool = False, progress: bool = True
         recipe,
         fingerprints,
         resume=resume,
-        progress=progress,
+        report=report,
     )
-    model = build_hearing(recipe, vocabulary, classes, items, progress)
+    model = build_hearing(recipe, vocabulary, classes, items, report)
     model.wording.load_state_dict(decoder.state_dict())
     language = learn_language(readings, classes, vocabulary, learnt, seed=recipe.seed)
     save_weights(folder / "model.safetensors", model.state_dict(), fingerprints.metadata())

@@ -1,6 +1,5 @@
 """Prepares the data of a training: sounds, captions, tags and words."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,21 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from rich.progress import track
 
 from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.vocabulary import SPECIAL, Subwords, Vocabulary
 from auricle.data.batches import Batches, BatchOptions, Share
-from auricle.data.cache import FeatureCache, front_end_fingerprint
+from auricle.data.cache import FeatureCache, Features, front_end_fingerprint
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.mixtures import Mixtures
 from auricle.data.plan_sentences import grammar_words
+from auricle.data.progress import Report
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS
 from auricle.models.encoder import Encoder, Tagger, frame_mask
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end
+from auricle.storage.csv_table import read_rows
 from auricle.training.config import (
     Augmentation,
     DataConfig,
@@ -110,7 +110,7 @@ class Data:
         return Batches(self.valid, spectrograms, self.vocabulary, options)
 
     def with_texts(
-        self, config: TagsConfig, guiding_tags: int, encoder: Encoder, progress: bool
+        self, config: TagsConfig, guiding_tags: int, encoder: Encoder, report: Report
     ) -> "Data":
         """Returns the same data, with tags for the captions without sound, if there are any.
 
@@ -118,31 +118,31 @@ class Data:
             config: names the classes.
             guiding_tags: the number of tags that guide the decoder.
             encoder: shows how likely the tags of real sounds are.
-            progress: whether to show a bar.
+            report: takes the progress.
         """
         if not self.lone_captions:
             return self
         assert isinstance(encoder, Tagger)
         names = read_class_names(Path(config.names))
-        tags = read_tags(self.lone_captions, names, progress=progress)
-        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
+        tags = read_tags(self.lone_captions, names, report=report)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], report)
         profiles = -np.sort(-heard, axis=1)[:, : max(guiding_tags, HEARD_TAGS)]
         vectors = encoder.class_vectors.detach().cpu().numpy()
         return replace(
             self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary)
         )
 
-    def with_sound_tags(self, config: TagsConfig, encoder: Encoder, progress: bool) -> "Data":
+    def with_sound_tags(self, config: TagsConfig, encoder: Encoder, report: Report) -> "Data":
         """Returns the same data, with the tags that the sounds should have.
 
         These are the tags that the encoder hears, and those in the captions if `config.told`.
         """
         assert isinstance(encoder, Tagger)
-        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], progress)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], report)
         told: dict[str, dict[int, float]] = {}
         if config.told:
             captions = sorted(set(captions_of(self.train)))
-            read = read_tags(captions, read_class_names(Path(config.names)), progress=progress)
+            read = read_tags(captions, read_class_names(Path(config.names)), report=report)
             told = dict(zip(captions, read, strict=True))
         return replace(self, sound_tags=SoundTags(heard, told))
 
@@ -165,16 +165,35 @@ def read_data(
     Returns:
         Sounds to learn from, sounds to select by, captions without sound, and the vocabulary.
     """
+    train, valid = read_items(config, check_files=check_files)
+    lone = read_captions(Path(lone_captions)) if lone_captions else []
+    return train, valid, lone, build_vocabulary(config, [*captions_of(train), *lone], known)
+
+
+def read_items(
+    config: DataConfig, *, check_files: bool = True, bad_clips: list[str] | None = None
+) -> tuple[list[Item], list[Item]]:
+    """Returns the sounds to learn from and to select by.
+
+    Args:
+        config: names the manifests.
+        check_files: whether a missing sound is an error.
+        bad_clips: if given, missing sounds are left out, and added here by line.
+    """
     items = read_manifest(
-        Path(config.manifest), {*config.train, *config.valid}, check_files=check_files
+        Path(config.manifest),
+        {*config.train, *config.valid},
+        check_files=check_files,
+        bad_clips=bad_clips,
     )
     train = [item for item in items if item.split in config.train]
     valid = [item for item in items if item.split in config.valid]
     for task, manifest in enumerate(config.further, start=1):
-        further = read_manifest(Path(manifest), {"train"}, check_files=check_files)
+        further = read_manifest(
+            Path(manifest), {"train"}, check_files=check_files, bad_clips=bad_clips
+        )
         train += [replace(item, task=task) for item in further]
-    lone = read_captions(Path(lone_captions)) if lone_captions else []
-    return train, valid, lone, build_vocabulary(config, [*captions_of(train), *lone], known)
+    return train, valid
 
 
 def build_vocabulary(
@@ -205,13 +224,10 @@ def read_captions(path: Path) -> list[str]:
     """Reads the column `caption` of a CSV.
 
     Raises:
-        AuricleError: the file cannot be read, or has no such column or no captions.
+        AuricleError: the file cannot be read, has no such column or no captions, or a row has no
+            caption or another number of cells than the header.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            captions = [row["caption"] for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise AuricleError(f"{path}: not a CSV with a column 'caption': {error!r}") from None
+    captions = [row["caption"] for row in read_rows(path, ["caption"])]
     if not captions:
         raise AuricleError(f"{path}: no captions")
     return captions
@@ -222,14 +238,33 @@ def captions_of(items: Sequence[Item]) -> list[str]:
     return [caption for item in items for caption in item.captions]
 
 
-def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Data:
-    """Reads the data, and computes the spectrograms that are not in the cache; see `read_data`."""
+def prepare_data(
+    recipe: Recipe, accelerator: Accelerator, report: Report, *, skip_bad: bool = False
+) -> Data:
+    """Reads the data, and computes the spectrograms that are not in the cache; see `read_data`.
+
+    Args:
+        recipe: names the data.
+        accelerator: knows the processes.
+        report: takes the progress.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
+    """
     config, hears = recipe.data, front_end(recipe.data.front_end)
-    known = initial_vocabulary(recipe.train)
-    train, valid, lone, vocabulary = read_data(config, recipe.tags.captions, known)
+    bad_clips: list[str] | None = [] if skip_bad else None
+    train, valid = read_items(config, bad_clips=bad_clips)
     cache = FeatureCache(hears, config.maximum_seconds)
     with accelerator.main_process_first():
-        features = cache.load([item.file for item in [*train, *valid]], progress=progress)
+        features = cache.load(
+            [item.file for item in [*train, *valid]], bad_clips=bad_clips, report=report
+        )
+    if bad_clips:
+        report.result("\n  ".join([f"{len(bad_clips):,} clips left out:", *bad_clips]))
+        train, valid = _readable(train, features), _readable(valid, features)
+        if not train or (config.valid and not valid):
+            raise AuricleError("no sound to learn from, or none to select by, can be read")
+    lone = read_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
+    known = initial_vocabulary(recipe.train)
+    vocabulary = build_vocabulary(config, [*captions_of(train), *lone], known)
     names = read_class_names(Path(recipe.tags.names)) if recipe.hears_tags else []
     fingerprints = Fingerprints(
         vocabulary=vocabulary.fingerprint(),
@@ -240,6 +275,11 @@ def prepare_data(recipe: Recipe, accelerator: Accelerator, progress: bool) -> Da
         recipe=recipe_fingerprint(recipe),
     )
     return Data(config, train, valid, features.spectrograms, lone, vocabulary, fingerprints)
+
+
+def _readable(items: Sequence[Item], features: Features) -> list[Item]:
+    files = set(features.files)
+    return [item for item in items if item.file in files]
 
 
 def captions_fingerprint(train: Sequence[Item], valid: Sequence[Item], lone: Sequence[str]) -> str:
@@ -255,11 +295,12 @@ def captions_fingerprint(train: Sequence[Item], valid: Sequence[Item], lone: Seq
 
 
 @torch.inference_mode()
-def hear_tags(encoder: Tagger, spectrograms: Sequence[np.ndarray], progress: bool) -> np.ndarray:
+def hear_tags(encoder: Tagger, spectrograms: Sequence[np.ndarray], report: Report) -> np.ndarray:
     """Returns the probabilities of the tags of sounds: (sounds, 527) float32."""
     encoder.eval()
     heard = []
-    for spectrogram in track(spectrograms, "Tags", disable=not progress, transient=True):
+    for number, spectrogram in enumerate(spectrograms, start=1):
+        report("Hearing tags", number, len(spectrograms))
         features = encoder(torch.from_numpy(np.array(spectrogram))[None])
         mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
         heard.append(encoder.tags(features, mask).sigmoid()[0].numpy())

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 
 from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import Vocabulary
+from auricle.data.batches import Batches
 from auricle.data.cache import front_end_fingerprint
 from auricle.data.collation import Batch
+from auricle.data.progress import SILENT, Report
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS, PreEncoder, contrastive_loss, fitting_pairs
 from auricle.sound.features import front_end
@@ -31,13 +33,16 @@ from auricle.training.weights import check_fingerprints, load_strictly, load_wei
 from auricle.training.word2vec import train_word2vec
 
 
-def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+def pretrain(
+    recipe: Recipe, *, resume: bool = False, report: Report = SILENT, skip_bad: bool = False
+) -> Path:
     """Trains the pre-encoder, and keeps its best weights in `model.safetensors`.
 
     Args:
         recipe: the recipe of the training.
         resume: whether to continue a training that was stopped.
-        progress: whether to show bars.
+        report: takes the progress, and a line for each epoch.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
 
     Returns:
         The folder of the run.
@@ -54,7 +59,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         uses_tags=recipe.hears_tags,
         seed=recipe.seed,
     )
-    return run_stage(stage, recipe, resume=resume, progress=progress)
+    return run_stage(stage, recipe, resume=resume, report=report, skip_bad=skip_bad)
 
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
@@ -115,7 +120,12 @@ class ContrastiveStage:
         """The number of epochs."""
         return self.config.epochs
 
-    def build(self, data: Data, accelerator: Accelerator, progress: bool) -> Learner[PreEncoder]:
+    @property
+    def remedy(self) -> str:
+        """The settings to try where the loss is not finite."""
+        return f"--set pretrain.learning_rate={self.config.learning_rate / 10:g}"
+
+    def build(self, data: Data, accelerator: Accelerator, report: Report) -> Learner[PreEncoder]:
         """Builds the towers, Adam and the batches."""
         config = self.config
         model = self.build_network(len(data.vocabulary))
@@ -124,9 +134,9 @@ class ContrastiveStage:
         vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
         model.space.text.embedding.weight.data.copy_(vectors)
         if config.texts_per_batch:
-            data = data.with_texts(self.tags, HEARD_TAGS, model.audio, progress)
+            data = data.with_texts(self.tags, HEARD_TAGS, model.audio, report)
         if self.uses_tags:
-            data = data.with_sound_tags(self.tags, model.audio, progress)
+            data = data.with_sound_tags(self.tags, model.audio, report)
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,
@@ -141,6 +151,7 @@ class ContrastiveStage:
             augmentation=config.augmentation,
             texts_per_batch=config.texts_per_batch,
         )
+        _require_pairs(batches)
         return Learner(model, optimizer, batches, plateau=plateau)
 
     def begin_epoch(self, training: Training[PreEncoder]) -> None:
@@ -185,8 +196,22 @@ class ContrastiveStage:
         """Returns the negative training loss, or mAP@10."""
         return -record["loss"] if self.config.monitor == "loss" else mean_map_10(record)
 
-    def finish(self, data: Data) -> None:
+    def finish(self) -> None:
         """Does nothing: the folder is complete."""
+
+
+def _require_pairs(batches: Batches) -> None:
+    """Refuses data of which no batch holds two pairs: nothing could be compared.
+
+    Raises:
+        AuricleError: every batch of the first epoch holds one pair.
+    """
+    if not batches.texts_per_batch and max(map(len, batches.plan(0, 0)), default=0) < 2:
+        raise AuricleError(
+            f"every batch holds one of {len(batches.items)} sounds, which has no others to be "
+            "compared with: only sounds of similar length share a batch; add sounds, or set "
+            "data.pad=longest"
+        )
 
 
 def parameter_groups(model: PreEncoder, config: PretrainConfig) -> list[dict[str, Any]]:

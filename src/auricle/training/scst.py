@@ -24,13 +24,20 @@ from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 from auricle.data.collation import Batch
 from auricle.data.manifest import Item
+from auricle.data.progress import SILENT, Report
 from auricle.errors import AuricleError
 from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import Recipe, ScstConfig
+from auricle.training.export import export_onnx
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data
-from auricle.training.train import build_captioner, parameter_groups, set_rate, write_checkpoint
+from auricle.training.train import (
+    build_captioner,
+    describe_checkpoint,
+    parameter_groups,
+    set_rate,
+)
 from auricle.training.validate import caption_scorer, evaluate_captions
 from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 
@@ -47,13 +54,16 @@ GREEDY = BeamOptions(
 NEVER_SAID = (PAD, SOS, UNKNOWN)
 
 
-def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+def train_scst(
+    recipe: Recipe, *, resume: bool = False, report: Report = SILENT, skip_bad: bool = False
+) -> Path:
     """Fine-tunes the captioner of a recipe, and writes a checkpoint folder of its own.
 
     Args:
         recipe: the recipe that the captioner was trained with.
         resume: whether to continue a training that was stopped.
-        progress: whether to show bars.
+        report: takes the progress, and a line for each epoch.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
 
     Returns:
         The checkpoint folder.
@@ -66,7 +76,7 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
         recipe.scst,
         captioner=recipe.captioner_folder / "model.safetensors",
         build_network=partial(build_captioner, recipe),
-        write_checkpoint=partial(write_checkpoint, recipe.scst_folder, recipe),
+        describe=partial(describe_checkpoint, recipe.scst_folder, recipe),
         encoder_rate=recipe.train.encoder_rate,
         decoding=recipe.decoding,
         valid_batch_size=recipe.train.batch_size,
@@ -76,7 +86,7 @@ def train_scst(recipe: Recipe, *, resume: bool = False, progress: bool = True) -
             f"{stage.captioner}: there is no captioner yet: "
             "run `auricle train` with this recipe first"
         )
-    return run_stage(stage, recipe, resume=resume, progress=progress)
+    return run_stage(stage, recipe, resume=resume, report=report, skip_bad=skip_bad)
 
 
 @dataclass
@@ -87,7 +97,7 @@ class ScstStage:
     config: ScstConfig
     captioner: Path  # weights of the trained captioner
     build_network: Callable[[int], CaptioningModel]  # for a number of words
-    write_checkpoint: Callable[[Data], None]
+    describe: Callable[[Data], None]  # writes the checkpoint's configuration
     encoder_rate: float  # multiplies the encoder's learning rate; 0: it is frozen
     decoding: BeamOptions
     valid_batch_size: int
@@ -100,11 +110,16 @@ class ScstStage:
         """The number of epochs."""
         return self.config.epochs
 
+    @property
+    def remedy(self) -> str:
+        """The settings to try where the loss is not finite."""
+        return f"--set scst.learning_rate={self.config.learning_rate / 10:g}"
+
     def build(
         self,
         data: Data,
         accelerator: Accelerator,
-        progress: bool,  # noqa: ARG002 - nothing here takes long
+        report: Report,  # noqa: ARG002 - nothing here takes long
     ) -> Learner[CaptioningModel]:
         """Loads the captioner, and builds AdamW and the batches."""
         self.scorer = caption_scorer(data.train)
@@ -112,6 +127,8 @@ class ScstStage:
         advice = "run `auricle train` again, or restore the old files"
         check_fingerprints(self.captioner, data.fingerprints.of_networks(), advice)
         load_strictly(model, load_weights(self.captioner), str(self.captioner))
+        if accelerator.is_main_process:
+            self.describe(data)
         if not self.encoder_rate:
             model.freeze_encoder()
         groups = parameter_groups(model, self.encoder_rate, weight_decay=0.0)
@@ -182,9 +199,9 @@ class ScstStage:
     def score(self, record: Mapping[str, float]) -> None:
         """Returns None: the last epoch is kept."""
 
-    def finish(self, data: Data) -> None:
-        """Writes the checkpoint folder."""
-        self.write_checkpoint(data)
+    def finish(self) -> None:
+        """Exports the weights to ONNX files."""
+        export_onnx(self.folder)
 
 
 def score(

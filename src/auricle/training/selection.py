@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item
+from auricle.data.progress import Report
 from auricle.errors import AuricleError
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, tag_features
@@ -28,7 +28,7 @@ from auricle.models.encoder import Tagger, frame_mask
 from auricle.models.planned import PlannedCaptioner
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end, pad_with_silence
-from auricle.storage.csv_table import read_columns
+from auricle.storage.csv_table import read_rows
 from auricle.training.config import ProbeConfig, Recipe
 from auricle.training.initial import load_encoder
 from auricle.training.pretrain import load_pre_encoder
@@ -58,7 +58,7 @@ def build_hearing(
     vocabulary: Vocabulary,
     classes: SoundClasses,
     items: Sequence[Item],
-    progress: bool,
+    report: Report,
 ) -> PlannedCaptioner:
     """Returns a captioner whose encoder, space and probe are ready, and whose decoder is not.
 
@@ -67,7 +67,7 @@ def build_hearing(
         vocabulary: of the pre-encoder.
         classes: AudioSet's and further ones, which have no tags.
         items: the sounds to learn from.
-        progress: whether to show bars.
+        report: takes the progress.
 
     Raises:
         AuricleError: weights, labels or sounds cannot be used.
@@ -83,14 +83,14 @@ def build_hearing(
     load_encoder(model.encoder, recipe.pretrain.weights)
     average_weights(model.encoder, pre_encoder.audio, config.average)
     model.space.load_state_dict(pre_encoder.space.state_dict())
-    spectrograms = _spectrograms(recipe, [item.file for item in items], progress)
-    averaged = hear_clips(model.encoder, spectrograms, progress)
+    spectrograms = _spectrograms(recipe, [item.file for item in items], report)
+    averaged = hear_clips(model.encoder, spectrograms, report)
     assert isinstance(pre_encoder.audio, Tagger)
-    tuned = hear_clips(pre_encoder.audio, spectrograms, progress)
+    tuned = hear_clips(pre_encoder.audio, spectrograms, report)
     move_projections(model, pre_encoder, averaged, tuned, config.ridge)
     folder = Path(config.rendered).parent
-    more = _spectrograms(recipe, [folder / file for file in rendered], progress)
-    renderings = hear_clips(model.encoder, more, progress).embeddings
+    more = _spectrograms(recipe, [folder / file for file in rendered], report)
+    renderings = hear_clips(model.encoder, more, report).embeddings
     embeddings = torch.cat([averaged.embeddings, renderings])[targets.sounds]
     numbers = torch.tensor(targets.numbers)
     model.probe.fit(embeddings, numbers)
@@ -105,10 +105,10 @@ def read_classes(path: Path, key: str, classes: SoundClasses) -> dict[str, int]:
         AuricleError: the file cannot be read, lacks a column or names an unknown class.
     """
     found: dict[str, int] = {}
-    for number, row in read_columns(path, (key, "class")):
+    for row in read_rows(path, (key, "class")):
         if row["class"] not in classes.indices:
             raise AuricleError(
-                f"{path}, line {number}: unknown class {row['class']!r}: "
+                f"{path}: unknown class {row['class']!r} of {row[key]!r}: "
                 "expected a class of data.sentences"
             )
         found[row[key]] = classes.indices[row["class"]]
@@ -167,11 +167,12 @@ def average_weights(network: nn.Module, tuned: nn.Module, share: float) -> None:
 
 
 @torch.inference_mode()
-def hear_clips(encoder: Tagger, spectrograms: Sequence[np.ndarray], progress: bool) -> Clips:
+def hear_clips(encoder: Tagger, spectrograms: Sequence[np.ndarray], report: Report) -> Clips:
     """Returns the embeddings and tags of sounds, each heard by itself."""
     encoder.eval()
     embeddings, tags = [torch.zeros(0, encoder.size)], [torch.zeros(0, AUDIOSET_CLASSES)]
-    for spectrogram in track(spectrograms, "Clips", disable=not progress, transient=True):
+    for number, spectrogram in enumerate(spectrograms, start=1):
+        report("Hearing clips", number, len(spectrograms))
         features = encoder(torch.from_numpy(np.array(spectrogram, np.float32))[None])
         mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
         embeddings.append(encoder.embed(features, mask))
@@ -237,8 +238,8 @@ def _set_tables(
             probe.support[number, classes.indices[name]] = 1
 
 
-def _spectrograms(recipe: Recipe, files: Sequence[Path], progress: bool) -> list[np.ndarray]:
+def _spectrograms(recipe: Recipe, files: Sequence[Path], report: Report) -> list[np.ndarray]:
     hears = front_end(recipe.data.front_end)
     cache = FeatureCache(hears, recipe.data.maximum_seconds)
-    spectrograms = cache.load(files, progress=progress).spectrograms if files else []
+    spectrograms = cache.load(files, report=report).spectrograms if files else []
     return [pad_with_silence(one, recipe.minimum_seconds, hears) for one in spectrograms]

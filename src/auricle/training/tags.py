@@ -7,16 +7,16 @@ them has been tuned.
 """
 
 import contextlib
-import csv
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
+from auricle.data.progress import SILENT, Report
 from auricle.errors import AuricleError
 from auricle.evaluation.sentences import SentenceModel
+from auricle.storage.csv_table import TableError, read_rows
 from auricle.storage.files import cache_folder
 
 CLASSES = 527
@@ -38,14 +38,15 @@ def read_class_names(path: Path) -> list[str]:
             names = path.read_text("utf-8").splitlines()[:CLASSES]  # others have no tags
             indices = list(range(len(names)))
         else:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_rows(path, ("index", "display_name"))
             indices = [int(row["index"]) for row in rows]
             names = [row["display_name"] for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise AuricleError(
-            f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error!r}"
+            f"{path}: cannot be read as AudioSet's class_labels_indices.csv: {error}"
         ) from None
+    except TableError as error:
+        raise AuricleError(f"{error}; expected AudioSet's class_labels_indices.csv") from None
     if indices != list(range(CLASSES)):
         raise AuricleError(
             f"{path}: {len(names)} classes; expected AudioSet's {CLASSES} "
@@ -54,7 +55,7 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:
+def embed_sentences(texts: Sequence[str], *, report: Report = SILENT) -> np.ndarray:
     """Embeds texts with all-MiniLM-L6-v2: (texts, 384) float32, of unit length to 1e-3.
 
     The user's cache keeps every embedding in half precision, so each text is computed once, and a
@@ -67,7 +68,7 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
     path = cache_folder("sentences") / f"{MODEL}.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        embeddings = _embedded(texts, path, progress)
+        embeddings = _embedded(texts, path, report)
     except sqlite3.Error as error:
         raise AuricleError(
             f"{path}: embeddings cannot be kept: {error}; set AURICLE_CACHE to another folder"
@@ -75,7 +76,7 @@ def embed_sentences(texts: Sequence[str], *, progress: bool = True) -> np.ndarra
     return np.frombuffer(embeddings, np.float16).reshape(len(texts), WIDTH).astype(np.float32)
 
 
-def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
+def _embedded(texts: Sequence[str], path: Path, report: Report) -> bytes:
     # SQLite serves any selection of texts, and other processes that write at the same time.
     with contextlib.closing(sqlite3.connect(path, timeout=60)) as store:
         store.execute(
@@ -90,9 +91,9 @@ def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
 
         new = sorted((text for text in dict.fromkeys(texts) if stored(text) is None), key=len)
         model = SentenceModel(Path(MODEL)) if new else None
-        starts = range(0, len(new), _CHUNK)
-        for start in track(starts, "Sentences", disable=not progress or not new, transient=True):
+        for start in range(0, len(new), _CHUNK):
             assert model is not None
+            report("Embedding sentences", start, len(new))
             chunk = new[start : start + _CHUNK]
             rows = zip(
                 chunk, (row.tobytes() for row in model.embed(chunk).astype(np.float16)), strict=True
@@ -103,7 +104,11 @@ def _embedded(texts: Sequence[str], path: Path, progress: bool) -> bytes:
 
 
 def read_tags(
-    captions: Sequence[str], names: Sequence[str], *, threshold: float = 0.42, progress: bool = True
+    captions: Sequence[str],
+    names: Sequence[str],
+    *,
+    threshold: float = 0.42,
+    report: Report = SILENT,
 ) -> list[dict[int, float]]:
     """Returns the classes near each caption: index -> similarity, the nearest first, at most six.
 
@@ -112,10 +117,8 @@ def read_tags(
     """
     plain = [name.lower() for name in names]
     sounds = [f"the sound of {name}" for name in plain]
-    classes = (
-        embed_sentences(plain, progress=progress) + embed_sentences(sounds, progress=progress)
-    ) / 2
-    embedded = embed_sentences(captions, progress=progress)
+    classes = (embed_sentences(plain, report=report) + embed_sentences(sounds, report=report)) / 2
+    embedded = embed_sentences(captions, report=report)
     tags: list[dict[int, float]] = []
     for start in range(0, len(captions), _CHUNK):
         similarity = embedded[start : start + _CHUNK] @ classes.T  # (captions, classes)

@@ -15,6 +15,7 @@ from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.collation import Batch
+from auricle.data.progress import SILENT, Report
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder
 from auricle.sound.features import front_end
@@ -41,13 +42,16 @@ from auricle.training.validate import evaluate_captions, validation_loss, word_l
 from auricle.training.word2vec import train_word2vec
 
 
-def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
+def train(
+    recipe: Recipe, *, resume: bool = False, report: Report = SILENT, skip_bad: bool = False
+) -> Path:
     """Trains the captioner and writes its checkpoint folder, with ONNX files.
 
     Args:
         recipe: the recipe of the training.
         resume: whether to continue a training that was stopped.
-        progress: whether to show bars.
+        report: takes the progress, and a line for each epoch.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
 
     Returns:
         The checkpoint folder.
@@ -60,13 +64,13 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         recipe.train,
         build_network=partial(build_captioner, recipe),
         load_pre_encoder=partial(load_pre_encoder, recipe),
-        write_checkpoint=partial(write_checkpoint, recipe.captioner_folder, recipe),
+        describe=partial(describe_checkpoint, recipe.captioner_folder, recipe),
         word2vec=recipe.word2vec,
         tags=recipe.tags,
         decoding=recipe.decoding,
         seed=recipe.seed,
     )
-    return run_stage(stage, recipe, resume=resume, progress=progress)
+    return run_stage(stage, recipe, resume=resume, report=report, skip_bad=skip_bad)
 
 
 def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
@@ -83,8 +87,11 @@ def space_size(recipe: Recipe) -> int:
     return recipe.pretrain.projection if has_space and not recipe.train.encoder_rate else 0
 
 
-def write_checkpoint(folder: Path, recipe: Recipe, data: Data) -> None:
-    """Completes a folder that holds `model.safetensors` to a checkpoint folder."""
+def describe_checkpoint(folder: Path, recipe: Recipe, data: Data) -> None:
+    """Writes the configuration, words and tags of a checkpoint folder, before it has weights.
+
+    `auricle export` can then make a captioner of the weights of a training that was stopped.
+    """
     config = CheckpointConfig(
         format=FORMAT,
         front_end=recipe.data.front_end,
@@ -102,7 +109,6 @@ def write_checkpoint(folder: Path, recipe: Recipe, data: Data) -> None:
     )
     tags = tuple(read_class_names(Path(recipe.tags.names))) if recipe.decoder.tags else ()
     save_checkpoint(Checkpoint(folder, config, data.vocabulary, tags))
-    export_onnx(folder)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class CaptionStage:
     config: TrainConfig
     build_network: Callable[[int], CaptioningModel]  # for a number of words
     load_pre_encoder: Callable[[Vocabulary], PreEncoder]
-    write_checkpoint: Callable[[Data], None]
+    describe: Callable[[Data], None]  # writes the checkpoint's configuration
     word2vec: Word2VecConfig
     tags: TagsConfig
     decoding: BeamOptions
@@ -126,24 +132,31 @@ class CaptionStage:
         return self.config.epochs
 
     @property
+    def remedy(self) -> str:
+        """The settings to try where the loss is not finite."""
+        return f"--set train.learning_rate={self.config.learning_rate / 10:g} or --set train.clip=1"
+
+    @property
     def bfloat16(self) -> bool:
         """Whether to multiply in bfloat16."""
         return self.config.bfloat16
 
     def build(
-        self, data: Data, accelerator: Accelerator, progress: bool
+        self, data: Data, accelerator: Accelerator, report: Report
     ) -> Learner[CaptioningModel]:
         """Builds the captioner at its initial weights, AdamW and the batches."""
         config = self.config
         model = self.build_network(len(data.vocabulary))
         self._load_initial_weights(model, data)
+        if accelerator.is_main_process:
+            self.describe(data)
         if self.word2vec.epochs:
             self._load_word_vectors(model, data)
         if not config.encoder_rate:
             model.freeze_encoder()
         if config.texts_per_batch:
             guiding_tags = 0 if model.tags is None else model.tags.count
-            data = data.with_texts(self.tags, guiding_tags, model.encoder, progress)
+            data = data.with_texts(self.tags, guiding_tags, model.encoder, report)
         has_bridge = (
             config.initial == "checkpoint" and not initial_checkpoint(config).config.decoder.plan
         )
@@ -229,9 +242,9 @@ class CaptionStage:
         best_captions = self.config.keep == "best_cider_d"
         return record["valid_cider_d"] if best_captions else -record["valid_loss"]
 
-    def finish(self, data: Data) -> None:
-        """Writes the checkpoint folder."""
-        self.write_checkpoint(data)
+    def finish(self) -> None:
+        """Exports the kept weights to ONNX files."""
+        export_onnx(self.folder)
 
 
 def learning_rate(config: TrainConfig, epochs_done: float) -> float:

@@ -6,13 +6,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import PAD
 from auricle.data.plan_texts import PlanBatch, PlanTexts
+from auricle.data.progress import Report
 from auricle.errors import AuricleError
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.training.config import Recipe, WordingConfig
@@ -31,7 +31,7 @@ def train_wording(
     fingerprints: Fingerprints,
     *,
     resume: bool,
-    progress: bool,
+    report: Report,
 ) -> PlanDecoder:
     """Trains a plan decoder, and returns the moving average of its weights.
 
@@ -45,7 +45,7 @@ def train_wording(
         recipe: the recipe of the training.
         fingerprints: of the captions and the recipe, to which the state is bound.
         resume: whether to continue a training that was stopped.
-        progress: whether to show a bar.
+        report: takes the progress.
 
     Raises:
         AuricleError: the folder cannot be used, or the loss is not finite.
@@ -63,25 +63,24 @@ def train_wording(
     run.restore({"model": model, "average": average}, optimizer)
     first = run.state.epoch * config.save_every_steps
     batches = texts.batches(config.batch_size, recipe.seed, first)
-    with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task("Wording", total=config.steps, completed=first)
-        for start in range(first, config.steps, config.save_every_steps):
-            torch.manual_seed(1_000_003 * recipe.seed + start + 1)
-            losses = []
-            for step in range(start, min(start + config.save_every_steps, config.steps)):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(config, step + 1)
-                losses.append(_step(model, next(batches), optimizer, config))
-                average.update_parameters(model)
-                bar.advance(task)
-            loss = float(np.mean(losses))
-            if not math.isfinite(loss):
-                raise AuricleError(
-                    f"the loss is not finite after {start + len(losses)} steps: lower "
-                    "wording.learning_rate"
-                )
-            record = {"steps": float(start + len(losses)), "loss": round(loss, 4)}
-            run.end_epoch(record, {"model": model, "average": average}, optimizer)
+    for start in range(first, config.steps, config.save_every_steps):
+        torch.manual_seed(1_000_003 * recipe.seed + start + 1)
+        losses = []
+        for step in range(start, min(start + config.save_every_steps, config.steps)):
+            report("Wording", step, config.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step + 1)
+            losses.append(_step(model, next(batches), optimizer, config))
+            average.update_parameters(model)
+        loss = float(np.mean(losses))
+        if not math.isfinite(loss):
+            raise AuricleError(
+                f"the loss is not finite after {start + len(losses)} steps: lower "
+                "wording.learning_rate"
+            )
+        record = {"steps": float(start + len(losses)), "loss": round(loss, 4)}
+        run.end_epoch(record, {"model": model, "average": average}, optimizer)
+        report.result(f"wording: {start + len(losses)} of {config.steps} steps, loss {loss:.3f}")
     return cast("PlanDecoder", average.module).eval()
 
 
