@@ -208,6 +208,12 @@ class TestRendering:
             assert 1 <= len(samples) / script.RATE <= 8, sound.name
             assert 0.19 <= np.abs(samples).max() <= 0.91, sound.name
 
+    def test_no_joined_prompt_is_empty(self, script: ModuleType):
+        for prompts in script.prompt_tables(share_alike=True):
+            for path in Path(prompts["folder"]).glob("*.wav"):
+                if path.stem not in script.TABLES["not_speech"]["names"]:
+                    assert path.stat().st_size > 1_000, path
+
     def test_a_complete_folder_is_left_alone_and_an_incomplete_one_is_rendered_anew(
         self, script: ModuleType, tmp_path: Path
     ):
