@@ -109,7 +109,8 @@ def _draw_events(captioner: Captioner, samples: np.ndarray, caption: Caption) ->
     grid = figure.add_gridspec(2, 2, height_ratios=[2.1, height], width_ratios=[3.5, 1])
     above = figure.add_subplot(grid[0, 0])
     below = figure.add_subplot(grid[1, 0], sharex=above)
-    _draw_spectrogram(above, spectrogram, seconds, captioner.front_end)
+    times = caption.start, caption.start + seconds
+    _draw_spectrogram(above, spectrogram, times, captioner.front_end)
     for row, event in enumerate(caption.events):
         below.barh(row, event.end - event.start, left=event.start, height=0.8, color=BAR)
         marks = [mark for mark in (event.repetition, event.trend) if mark is not None]

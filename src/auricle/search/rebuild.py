@@ -31,7 +31,7 @@ def known_files(path: Path) -> list[str]:
     except apsw.Error as error:
         problem = PROBLEMS.get(type(error), f"cannot be read: {error}")
         raise AuricleError(f"the index {path} {problem}") from None
-    names = [os.fsdecode(row[0]) for row in rows]
+    names = [os.fsdecode(path) for (path,) in rows if isinstance(path, bytes)]
     return [name for name in names if os.path.exists(name)]
 
 
