@@ -23,8 +23,8 @@ PAIR_CAPTIONS = 2  # captions by people that must hold a pair of words
 GENERAL_CLASSES = 60  # a word of at least so many classes may stand for any
 OTHER_CLASS_SHARE = 0.08  # share of a class's captions that must hold a word of other classes
 COMPOSED = 16_000  # captions by grammar whose pairs of words are learnt
-SINGLES = 8  # captions by people of a class alone, from which on it is worded as they do
-SURE_WEIGHT = 0.3  # of a class in a reading, to count as a caption of the class alone
+ENOUGH_CAPTIONS = 10  # captions by people of a class, from which on it is worded as they do
+SURE_WEIGHT = 0.3  # of a class in a reading, to count as a caption of the class
 # Words that bring in a further source.
 _OTHERS = frozenset("another other others each else".split())
 # Words for scenes, which a plan does not tell although they stand in many captions.
@@ -66,17 +66,18 @@ def learn_language(
     plain_readings = [sourced.reading for sourced in readings]
     known = set(learnt)
     by_people = [r.caption_words for r in plain_readings if known.issuperset(r.caption_words)]
-    singles = Counter(
+    captions_of = Counter(
         index
         for sourced in readings
-        if sourced.source != OURS and len(sourced.reading.events) == 1
-        for index, weight in sourced.reading.events[0].classes.items()
+        if sourced.source != OURS
+        for event in sourced.reading.events
+        for index, weight in event.classes.items()
         if weight > SURE_WEIGHT
     )
     return Language(
         learn_class_words(plain_readings, classes, vocabulary, known),
         learn_followers(ours, [" ".join(caption_words) for caption_words in by_people], vocabulary),
-        np.array([singles[index] >= SINGLES for index in range(len(classes))]),
+        np.array([captions_of[index] >= ENOUGH_CAPTIONS for index in range(len(classes))]),
     )
 
 

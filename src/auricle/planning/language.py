@@ -57,7 +57,7 @@ class Language:
 
     class_words: np.ndarray  # (classes, words) bool, true where captions of the class use the word
     followers: Followers
-    # (classes,) bool, true where people wrote enough captions of the class alone
+    # (classes,) bool, true where people wrote enough captions of the class
     written_by_people: np.ndarray
 
     def usual_words(self, plan: Plan, vocabulary: Vocabulary) -> set[str]:
