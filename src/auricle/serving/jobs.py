@@ -49,16 +49,19 @@ def caption_job(captioner: Captioner, job: CaptionJob, channel: Channel) -> None
     tape = Tape(captioner, job, channel)
     if job.format in ("srt", "vtt", "ass"):
         _write_subtitles(captioner, job, job.format, tape, channel)
+    elif job.segments == "none":
+        for _ in tape:
+            pass
     elif job.segments == "events":
         for event in _events(captioner, tape):
             explained = _explained(captioner, job, tape, event)
-            _send_caption(channel, event_fields(event) | explained)
+            _send_caption(channel, job, event_fields(event) | explained)
     else:
         for number, caption in enumerate(_captions(captioner, job, tape), 1):
             fields = row_fields(Row("", caption), ALTERNATIVES)
             del fields["file"]
             explained = _explained(captioner, job, tape, caption)
-            _send_caption(channel, {"id": number, "state": "end"} | fields | explained)
+            _send_caption(channel, job, {"id": number, "state": "end"} | fields | explained)
 
 
 def rank_job(captioner: Captioner, job: RankJob, channel: Channel) -> None:
@@ -107,8 +110,14 @@ def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> No
             channel.check()
 
 
-def _send_caption(channel: Channel, fields: dict[str, object]) -> None:
-    channel.send(CaptionFound(schemas.Caption.model_validate(fields)))
+def _send_caption(channel: Channel, job: CaptionJob, fields: dict[str, object]) -> None:
+    """Send a caption, whose times count from the beginning of the file."""
+    caption = schemas.Caption.model_validate(fields)
+    timed = [caption] if caption.explanation is None else [caption, caption.explanation]
+    for row in timed:
+        row.start = round(row.start + job.start_seconds, 3)
+        row.end = round(row.end + job.start_seconds, 3)
+    channel.send(CaptionFound(caption))
 
 
 def _write_subtitles(
@@ -138,7 +147,8 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
         if sum(map(len, beginning)) > captioner.longest * captioner.rate:
             break
     else:
-        yield captioner.caption(np.concatenate(beginning))
+        if beginning:
+            yield captioner.caption(np.concatenate(beginning))
         return
     if job.segments == "whole":
         raise AudioError(

@@ -39,10 +39,13 @@ class CaptionJob:
 
     file: SoundFile
     max_seconds: float  # of the longest sound
-    segments: Literal["whole", "windows", "events"] = "windows"
+    segments: Literal["whole", "windows", "events", "none"] = "windows"
     format: CaptionFormat = "json"
     explain: bool = False
     overview_columns: int = 0  # of waveform and spectrogram, a second
+    spectrogram: bool = True  # whether the overview has one
+    start_seconds: float = 0.0  # sound before it gets no caption
+    end_seconds: float | None = None  # sound after it is not decoded
     kind: Literal["caption_job"] = "caption_job"
 
 
@@ -102,7 +105,7 @@ class Overview:
     columns: int
     bands: int
     peaks: str  # base64 of a byte for each column
-    spectrogram: str  # base64 of a byte for each band of each column
+    spectrogram: str  # base64 of a byte for each band of each column; empty without bands
     kind: Literal["overview"] = "overview"
 
 

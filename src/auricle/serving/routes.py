@@ -9,8 +9,10 @@ from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import StringConstraints
 
+from auricle.alerts.watch import Wanted, Watch
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event
+from auricle.errors import AuricleError
 from auricle.serving import schemas
 from auricle.serving.answers import Collected, JobResponse, events, media, started, unless_gone
 from auricle.serving.description import (
@@ -47,6 +49,7 @@ class Segments(StrEnum):
     whole = "whole"
     windows = "windows"
     events = "events"
+    none = "none"
 
 
 class Form(StrEnum):
@@ -67,6 +70,10 @@ OverviewColumns = Annotated[
         description="Columns a second of waveform and spectrogram, as events. For sse.",
     ),
 ]
+Seconds = Annotated[
+    float,
+    Query(ge=0, le=schemas.LATEST, description="Caption no sound before this, in seconds."),
+]
 Name = Annotated[str, Query(description="The name of a file that is sent as the body itself.")]
 
 
@@ -86,7 +93,7 @@ async def captions(
         Query(
             description="`whole`: one caption for up to 30 s. `windows`: one for up to 30 s, and "
             "one each 10 s of longer sounds, as `auricle caption` does. `events`: one for each "
-            "sound event, as `auricle subtitle` does."
+            "sound event, as `auricle subtitle` does. `none`: no captions, only an overview."
         ),
     ] = Segments.windows,
     form: Annotated[
@@ -101,12 +108,24 @@ async def captions(
         bool, Query(description="Say where each word was heard. For json and sse.")
     ] = False,
     overview: OverviewColumns = 0,
+    spectrogram: Annotated[
+        bool, Query(description="Whether the overview has a spectrogram, or only a waveform.")
+    ] = True,
+    start: Seconds = 0.0,
+    end: Annotated[
+        float | None,
+        Query(gt=0, le=schemas.LATEST, description="Caption no sound after this, in seconds."),
+    ] = None,
     name: Name = "",
 ) -> Any:
     """Send the file as the part `file` of a form, or as the body itself.
 
     Any file that FFmpeg can decode is a sound.
     """
+    if end is not None and end <= start:
+        raise RefusedError(422, f"end: {end:g} s is not after the start, {start:g} s")
+    if form in ("srt", "vtt", "ass") and (start or end is not None or segments == "none"):
+        raise RefusedError(422, f"format: {form} is written of whole files; ask for json or sse")
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         upload = await _one_file(request, served, name, stack)
@@ -117,6 +136,9 @@ async def captions(
             format=form.value,
             explain=explain and form in (Form.json, Form.sse),
             overview_columns=overview if form is Form.sse else 0,
+            spectrogram=spectrogram,
+            start_seconds=start,
+            end_seconds=end,
         )
         results = await started(request, served.workers, job, stack)
         if form is Form.sse:
@@ -242,6 +264,26 @@ def subtitles(asked: schemas.Subtitles) -> Any:
         )
         shown = list(cues(found, CueOptions(style=asked.style)))
     return Response(write_cues(shown, asked.format), media_type=MEDIA_TYPES[asked.format])
+
+
+@router.get(
+    "/v1/sentences",
+    operation_id="check_sentence",
+    summary="Check a sentence before an alert waits for it",
+    response_model=schemas.SentenceCheck,
+    responses=failures(401, 421, 422, 503),
+)
+def check_sentence(
+    served: Shared,
+    sentence: Annotated[str, Query(min_length=1, max_length=200, description="In plain words.")],
+) -> Any:
+    """Say which words the model does not know, and whether an alert can wait for the sentence."""
+    unknown = served.captioner.unknown_words(sentence)
+    try:
+        Watch(served.captioner, [Wanted(sentence)])
+    except AuricleError:
+        return schemas.SentenceCheck(usable=False, unknown=unknown)
+    return schemas.SentenceCheck(usable=True, unknown=unknown)
 
 
 @sockets.websocket("/v1/listen")
