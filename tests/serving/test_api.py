@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -201,6 +202,23 @@ def test_sentences_are_checked_before_alerts_wait_for_them(server: Server):
     none = server.ask("/v1/sentences?sentence=xyzzy").json
     assert none == {"usable": False, "unknown": ["xyzzy"]}
     assert server.ask("/v1/sentences?sentence=").status == 422
+
+
+def test_a_film_gets_its_captions_as_a_track(server: Server, tmp_path: Path):
+    film = write_media(tmp_path / "film.mp4", load_audio(BELL, 44_100), 44_100, "aac", video=True)
+    lines = [{"start": 1, "end": 2.5, "caption": "[bell rings]"}]
+    captions = json.dumps({"captions": lines}).encode()
+    whole = film.read_bytes()
+    answer = server.form("/v1/film", ("film.mp4", whole), ("captions.json", captions))
+    assert (answer.status, answer.headers["content-type"]) == (200, "video/mp4")
+    with av.open(io.BytesIO(answer.body)) as found:
+        texts = [bytes(packet) for packet in found.demux(found.streams.subtitles[0])]
+    assert any(b"[bell rings]" in text for text in texts)
+    broken = server.form("/v1/film", ("film.mp4", b"no film"), ("captions.json", captions))
+    assert broken.status == 422
+    assert "film.mp4" in broken.json["error"]
+    assert server.form("/v1/film", ("film.mp4", whole)).status == 400
+    assert server.form("/v1/film", ("film.mp4", whole), ("c.json", b"{}")).status == 422
 
 
 def test_silence_and_video_are_sounds_too(server: Server, tmp_path: Path):

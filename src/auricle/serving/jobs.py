@@ -1,9 +1,11 @@
-"""The jobs of a worker process: caption, rank and decode uploads."""
+"""The jobs of a worker process: caption, rank and decode uploads, and add captions to films."""
 
 import io
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
 
 import av
 import numpy as np
@@ -13,13 +15,14 @@ from auricle.captioning.onnx_backend import split_positions
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AuricleError
 from auricle.output.writers import event_fields, row_fields, write_rows
 from auricle.serving import schemas
 from auricle.serving.messages import (
     CaptionFound,
     CaptionJob,
     DecodeJob,
+    FilmJob,
     Media,
     RankJob,
     SoundCompared,
@@ -32,9 +35,11 @@ from auricle.sound.decode import stream_audio
 from auricle.sound.silence import is_silent
 from auricle.subtitles.cues import Cue, cues
 from auricle.subtitles.files import write_cues
+from auricle.subtitles.mux import CODECS, add_track, sorted_cues
 
 ALTERNATIVES = 64  # of a caption, at most
 MP3_RATE, MP3_BITS = 44_100, 96_000  # of decoded sound: Hz, and bits a second
+FILM_PIECE_BYTES = 1 << 18
 CHECK_RATE = 8_000  # Hz, at which the length of a sound is measured
 
 
@@ -101,6 +106,31 @@ def decode_job(captioner: Captioner, job: DecodeJob, channel: Channel) -> None: 
             frame.sample_rate = MP3_RATE
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+
+
+def film_job(job: FilmJob, channel: Channel) -> None:
+    """Add captions to a film as a track: sends `Media`, pieces of the film.
+
+    Raises:
+        AuricleError: the film cannot be read, or its container cannot hold it with captions.
+    """
+    cues = sorted_cues(Cue(start, end, text.strip()) for start, end, text in job.captions)
+    # Without a name, so that nothing is left whatever happens.
+    with opened(job.file) as film, tempfile.TemporaryFile(dir=Path(job.file.path).parent) as copy:
+        try:
+            add_track(film, cues, cast(BinaryIO, copy), film_ending(job.file.name))
+        except AuricleError as error:
+            raise AuricleError(f"{job.file.name}: {error}") from None
+        copy.seek(0)
+        while piece := copy.read(FILM_PIECE_BYTES):
+            channel.check()
+            channel.send(Media(piece))
+
+
+def film_ending(name: str) -> str:
+    """Return the ending of a film with captions: its own, or Matroska's, which holds anything."""
+    ending = Path(name).suffix.lower()
+    return ending if ending in CODECS else ".mkv"
 
 
 def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> None:

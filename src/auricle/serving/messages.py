@@ -69,6 +69,15 @@ class DecodeJob:
 
 
 @dataclass(frozen=True)
+class FilmJob:
+    """Adds captions to a film as a track."""
+
+    file: SoundFile
+    captions: tuple[tuple[float, float, str], ...]  # start and end in seconds, and text
+    kind: Literal["film_job"] = "film_job"
+
+
+@dataclass(frozen=True)
 class Stop:
     """Tells the worker to leave its job."""
 
@@ -143,7 +152,7 @@ class SoundCompared:
 
 @dataclass(frozen=True)
 class Media:
-    """A piece of mp3."""
+    """A piece of a sound or film."""
 
     data: bytes
 
@@ -165,7 +174,7 @@ class Failed:
     kind: Literal["failed"] = "failed"
 
 
-Job = CaptionJob | RankJob | DecodeJob
+Job = CaptionJob | RankJob | DecodeJob | FilmJob
 Result = Progress | Overview | CaptionFound | SubtitleText | UnknownWords | SoundCompared | Media
 End = Done | Failed
 FromServer = Job | Stop

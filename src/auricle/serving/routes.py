@@ -1,4 +1,4 @@
-"""The routes that take sounds: caption, rank, decode, write subtitles, and listen live."""
+"""The routes that take sounds: caption, rank, decode, write subtitles and films, listen live."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import StringConstraints
+from pydantic import StringConstraints, ValidationError
 
 from auricle.alerts.watch import Wanted, Watch
 from auricle.captioning.results import Tag
@@ -19,6 +19,8 @@ from auricle.serving.description import (
     BINARY,
     CAPTION_ANSWERS,
     CAPTION_FAILURES,
+    FILM_ANSWERS,
+    FILM_TYPES,
     MEDIA_TYPES,
     MP3_ANSWERS,
     SUBTITLE_ANSWERS,
@@ -27,9 +29,10 @@ from auricle.serving.description import (
     failures,
     file_body,
 )
+from auricle.serving.jobs import film_ending
 from auricle.serving.limits import RefusedError
 from auricle.serving.listening import listen_to
-from auricle.serving.messages import CaptionJob, DecodeJob, RankJob, SoundFile
+from auricle.serving.messages import CaptionJob, DecodeJob, FilmJob, RankJob, SoundFile
 from auricle.serving.shared import Known, Served, Shared, Token
 from auricle.serving.uploads import Upload
 from auricle.subtitles.cues import Cue, CueOptions, cues
@@ -233,6 +236,38 @@ async def sound(request: Request, served: Shared, name: Name = "") -> Any:
         job = DecodeJob(_sound_file(upload), served.limits.seconds)
         results = await started(request, served.workers, job, stack)
         return JobResponse(media(results, served.limits.stall), stack.pop_all(), "audio/mpeg")
+
+
+@router.post(
+    "/v1/film",
+    operation_id="caption_film",
+    summary="Add captions to a film as a track",
+    openapi_extra=file_body({"type": "array", "items": BINARY}, alone=False),
+    response_class=StreamingResponse,
+    responses=UPLOAD_FAILURES | FILM_ANSWERS,
+)
+async def film(request: Request, served: Shared) -> Any:
+    """Send the film as a part `file` of a form, and its captions as a second part `file`.
+
+    The captions are the JSON that `/v1/subtitles` takes. Pictures and sound stay as they are. A
+    film that is not mp4, mov or webm comes back as mkv.
+    """
+    served.workers.check_room()
+    async with contextlib.AsyncExitStack() as stack:
+        files = await stack.enter_async_context(served.uploads.received(request, ""))
+        if len(files) != 2:
+            raise RefusedError(400, f"{len(files)} files came; send the film and its captions")
+        upload, captions = files
+        if captions.path.stat().st_size > JSON_BYTES:
+            raise RefusedError(413, "the captions are too large")
+        try:
+            asked = schemas.Subtitles.model_validate_json(captions.path.read_bytes())
+        except ValidationError as error:
+            raise RefusedError(422, f"captions: {error.errors()[0]['msg']}") from None
+        lines = tuple((line.start, line.end, line.caption) for line in asked.captions)
+        results = await started(request, served.workers, FilmJob(_sound_file(upload), lines), stack)
+        media_type = FILM_TYPES[film_ending(upload.name)]
+        return JobResponse(media(results, served.limits.stall), stack.pop_all(), media_type)
 
 
 @router.post(

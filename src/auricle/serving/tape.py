@@ -89,7 +89,9 @@ class Tape:
         rate, job = self._captioner.rate, self._job
         with opened(job.file) as file:
             size = os.fstat(file.fileno()).st_size or 1
-            for chunk in stream_audio(file, rate, max_duration=job.max_seconds):
+            # Events stand where a player plays them, as those of `auricle subtitle` do.
+            aligned = job.segments in ("events", "none")
+            for chunk in stream_audio(file, rate, max_duration=job.max_seconds, aligned=aligned):
                 self._channel.check()
                 self.seconds += len(chunk) / rate
                 if job.overview_columns:

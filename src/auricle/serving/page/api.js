@@ -165,6 +165,15 @@ export async function labels(captions, format) {
   return (await posted("v1/subtitles", body, "application/json")).text();
 }
 
+/** A film with captions as a track, which players can show. */
+export async function film(file, captions) {
+  const lines = captions.map(({ start, end, caption }) => ({ start, end, caption }));
+  const body = new FormData();
+  body.append("file", file);
+  body.append("file", new Blob([JSON.stringify({ captions: lines })]), "captions.json");
+  return (await asked("v1/film", { method: "POST", body })).blob();
+}
+
 /** How similar a file is to a sentence, from -1 to 1, and the words of it that the model does not know. */
 export async function similarity(file, sentence) {
   const answer = await (await posted(`v1/rank?${new URLSearchParams({ sentence, name: file.name })}`, file)).json();

@@ -12,6 +12,7 @@ import { columnsPerSecond } from "./work.js";
 import { write } from "./subtitles.js";
 
 const $ = (id) => document.getElementById(id);
+const FILM_ENDINGS = { "video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm" };
 const NEW_SECONDS = 2; // of a caption that is added by hand
 
 let work = null;
@@ -352,10 +353,16 @@ async function download() {
   const { captions } = work.store;
   const stem = `${work.name.replace(/\.[^.]*$/, "") || work.name}${work.partial ? "-partial" : ""}`;
   let content;
-  if (style === "label") content = await labels(captions, format);
+  let ending = format;
+  if (format === "film") {
+    hint("The server adds the captions to the film …");
+    content = await api.film(work.file, captions);
+    ending = FILM_ENDINGS[content.type] ?? "mkv";
+    hint("");
+  } else if (style === "label") content = await labels(captions, format);
   else if (style) content = write(captions, format);
   else content = data(format, captions, work.name, work.partial);
-  save(`${stem}.${format}`, content, TYPES[format]);
+  save(`${stem}.${format === "film" ? "captions." : ""}${ending}`, content, TYPES[format] ?? content.type);
   work.saved = true;
   if (work.partial) hint("The download is partial: the file was not captioned to its end.");
 }
