@@ -5,7 +5,7 @@ from typing import Any
 
 # For the browser another machine, to which it does not entrust its microphone.
 FAR = "sounds.example"
-PATIENCE = 60_000  # milliseconds, on a machine that does much else
+PATIENCE = 120_000  # milliseconds, on a machine that does much else
 
 
 def give(page: Any, *files: Path) -> None:

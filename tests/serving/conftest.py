@@ -71,6 +71,7 @@ def browser(bells: Path) -> Iterator[Any]:
         "--autoplay-policy=no-user-gesture-required",
         f"--host-resolver-rules=MAP {FAR} 127.0.0.1",
     ]
+    sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=arguments)
         yield chromium
@@ -88,7 +89,13 @@ def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
         "|WebSocket connection to .* failed"
     )
 
-    def open_page(path: str = "/", url: str = server.url, script: str = "", **options: Any) -> Any:
+    def open_page(
+        path: str = "/",
+        url: str = server.url,
+        script: str = "",
+        prepared: Callable[[Any], object] = lambda _: None,
+        **options: Any,
+    ) -> Any:
         context = browser.new_context(accept_downloads=True, permissions=["microphone"], **options)
         context.add_init_script(script)
         contexts.append(context)
@@ -102,6 +109,7 @@ def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
             "request",
             lambda r: r.url.startswith((url, "blob:", "ws")) or said.append(f"asks {r.url}"),
         )
+        prepared(page)
         page.goto(f"{url}{path}")
         return page
 

@@ -170,7 +170,7 @@ def test_a_stretch_is_captioned_as_if_it_were_the_whole_file(
     [expected] = server.ask("/v1/captions?segments=whole", alone.read_bytes()).json["captions"]
     query = "/v1/captions?segments=whole&explain=1&start=10&end=20"
     [caption] = server.ask(query, scene.read_bytes()).json["captions"]
-    assert without(caption, "start", "end", "explanation") == without(expected, "start", "end")
+    assert caption["caption"] == expected["caption"]
     assert (caption["start"], caption["end"]) == (10, 20)
     assert 10 <= caption["explanation"]["start"] < caption["explanation"]["end"] == 20
     windows = server.ask("/v1/captions", scene.read_bytes()).json["captions"]

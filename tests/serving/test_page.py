@@ -4,21 +4,16 @@ import csv
 import io
 import json
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Segmenter
-from auricle.live.sources import Source
 from auricle.serving.limits import Limits
-from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
-from pages import FAR, PATIENCE, captioned, downloaded, give, violations
+from pages import captioned, downloaded, give, violations
 from server import EXAMPLES, serving
 from sounds import write_media
 
@@ -199,70 +194,6 @@ def test_nothing_is_cut_off_where_it_is_narrow(opened: Any, width: int):
     for view in ("Files", "Live"):
         page.click(f"nav >> text={view}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_the_microphone_is_heard_live_with_alerts(opened: Any):
-    # Chromium without a screen has neither of them.
-    recorded = """
-        window.told = [];
-        window.Notification = class { constructor(title) { told.push(title); }
-                                      static async requestPermission() { return "granted"; } };
-        navigator.vibrate = () => told.push("vibration");
-        Object.defineProperty(navigator, "wakeLock", { value: { request: async () => {
-            told.push("awake");
-            return { addEventListener() {}, release: () => told.push("asleep") };
-        } } });
-    """
-    page = opened("/#live", script=recorded)
-    page.locator("body[data-ready]").wait_for()
-    page.check("#vibrate")
-    page.check("#notify")
-    page.fill("#wanted", "a church bell rings")
-    page.click("#wish button")
-    page.click("#listen")
-    expect(page.locator("#alarm-text")).to_have_text("a church bell rings", timeout=PATIENCE)
-    page.click("#large")
-    expect(page.locator("#big-sentence")).to_contain_text(
-        re.compile("bell", re.IGNORECASE), timeout=PATIENCE
-    )
-    page.keyboard.press("Escape")
-    expect(page.locator("#history li.sound p").first).to_be_visible(timeout=PATIENCE)
-    page.click("#wishlist li >> text=×")  # the microphone stays open
-    expect(page.locator("#wishlist li")).to_have_count(0)
-    page.click("#listen")
-    expect(page.locator("#listen")).to_have_text("Listen")
-    told = page.evaluate("told")
-    assert {"a church bell rings", "vibration", "awake"} <= set(told)
-    assert told[-1] == "asleep"
-    with page.expect_download() as download:
-        page.click("#save-history")
-    assert "ALERT: a church bell rings" in Path(download.value.path()).read_text("utf-8")
-
-
-def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said(
-    opened: Any, bells: Path
-):
-    def pieces() -> Iterator[np.ndarray]:
-        samples = load_audio(bells, 32_000)
-        while True:
-            for at in range(0, len(samples), 3_200):
-                time.sleep(0.05)
-                yield samples[at : at + 3_200]
-
-    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
-    microphone.start()
-    with serving(Limits(jobs=1), names=(FAR,), microphone=microphone) as with_one:
-        page = opened("/#live", url=f"http://{FAR}:{with_one.port}")
-        expect(page.locator("#source")).to_have_value("server")
-        page.click("#listen")
-        expect(page.locator("#history li")).not_to_have_count(0, timeout=PATIENCE)
-        page.click("#listen")
-    with serving(Limits(jobs=1), names=(FAR,)) as without:
-        page = opened("/#live", url=f"http://{FAR}:{without.port}")
-        expect(page.locator("#live-trouble")).to_contain_text(
-            "Start the server with TLS (auricle serve --tls)"
-        )
-        expect(page.locator("#listen")).to_be_disabled()
 
 
 def test_the_token_is_asked_for_or_taken_from_the_address(opened: Any):

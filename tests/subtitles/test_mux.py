@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -40,8 +39,8 @@ def test_pictures_and_sound_stay_and_the_cues_come_back(tmp_path: Path, ending: 
         shown = [
             (float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p))
             for p in container.demux(track)
-            if p.size > 2  # MP4 fills gaps with empty texts
-        ]
+            if p.size > 2 and p.pts is not None and p.duration is not None
+        ]  # MP4 fills gaps with empty texts of two bytes
     assert [(start, seconds) for start, seconds, _ in shown] == [(0.5, 0.75), (2.0, 1.0)]
     assert b"bell" in shown[0][2]
     assert b"<rings>" not in shown[0][2]
@@ -81,4 +80,4 @@ def test_the_command_writes_the_film_and_never_over_itself(tmp_path: Path):
         refused = CliRunner().invoke(app, ["subtitle", str(source), *arguments])
         assert isinstance(refused.exception, AuricleError)
     assert source.read_bytes() == before
-    assert np.array_equal([p.name for p in sorted(tmp_path.iterdir())], ["copy.mkv", "film.mkv"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.mkv", "film.mkv"]

@@ -261,7 +261,8 @@ function split() {
   const caption = work.store.get(chosen);
   const middle = (caption.start + caption.end) / 2;
   const inside = timeline.now > caption.start + 0.05 && timeline.now < caption.end - 0.05;
-  edited(work.store.split(chosen, round(inside ? timeline.now : middle)));
+  work.store.split(chosen, round(inside ? timeline.now : middle));
+  edited();
   say("Split in two.");
 }
 

@@ -44,6 +44,7 @@ export const drop = (shelf, key) => on(shelf, "readwrite", (store) => store.dele
 /** Removes everything that is kept, the token and the settings too. */
 export async function erase() {
   for (const shelf of SHELVES) await clear(shelf);
+  for (const name of (await globalThis.caches?.keys()) ?? []) await caches.delete(name);
   localStorage.clear();
   sessionStorage.clear();
 }

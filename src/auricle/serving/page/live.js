@@ -54,10 +54,12 @@ function settings() {
   $("notify").addEventListener("change", askToNotify);
   $("hide").value = localStorage.getItem(SETTINGS.hide) ?? "";
   const hide = () => {
-    localStorage.setItem(SETTINGS.hide, $("hide").value);
     hidden = $("hide").value.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
   };
-  $("hide").addEventListener("input", hide);
+  $("hide").addEventListener("input", () => {
+    localStorage.setItem(SETTINGS.hide, $("hide").value);
+    hide();
+  });
   hide();
 }
 

@@ -51,6 +51,7 @@ try {
   await live.begin(info);
 } catch (error) {
   // What is kept can still be read, edited and downloaded.
+  document.getElementById("listen").disabled = true;
   files.begin({ upload: Infinity, examples: [] }, open);
   const notice = document.createElement("p");
   notice.className = "notice";
@@ -59,3 +60,5 @@ try {
   document.getElementById("main").prepend(notice);
 }
 document.body.dataset.ready = "yes";
+// Browsers allow it on localhost and with a trusted certificate; elsewhere the page works without it.
+if (window.isSecureContext) navigator.serviceWorker?.register("service-worker.js").catch(() => {});

@@ -85,7 +85,7 @@ export class CaptionStore {
     this.edit({ [id]: { removed: true } });
   }
 
-  /** Divides a caption at a time; returns the id of the later part. */
+  /** Divides a caption at a time; the later part is a caption of the person's own. */
   split(id, at) {
     const { start, end, caption, tags, confidence } = this.get(id);
     const later = this.nextId();
@@ -93,7 +93,6 @@ export class CaptionStore {
       [id]: { start, end: at, caption },
       [later]: { start: at, end, caption, tags, confidence },
     });
-    return later;
   }
 
   /** Puts a caption and the one after it into one; false where none follows. */
