@@ -3,10 +3,11 @@
     auricle serve &
     python scripts/screenshots.py --url http://127.0.0.1:8000 docs/
 
-The sound is the examples, one after another; the microphone hears the same.
+The sound is the examples, one after another; the microphone and the film have the same.
 """
 
 import io
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 32_000
 WIDE, NARROW = {"width": 1180, "height": 860}, {"width": 390, "height": 844}
 PATIENCE = 120_000  # milliseconds
+FILM_RATE = 5  # pictures a second
 COLOURS = 128  # of a picture
 
 
@@ -35,6 +37,25 @@ def write_scene(path: Path) -> None:
         frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], "s16", "mono")
         frame.sample_rate = RATE
         container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def write_film(path: Path, sound: Path) -> None:
+    """A film of the sound, with a dawn that grows brighter."""
+    samples = load_audio(sound, 48_000)
+    with av.open(path, "w") as container:
+        video = container.add_stream("libvpx", rate=FILM_RATE)
+        video.width, video.height, video.pix_fmt = 640, 360, "yuv420p"
+        audio = container.add_stream("libopus", rate=48_000, layout="mono")
+        sky = np.linspace(0, 1, 360)[:, None, None] * np.array([230, 120, 60])
+        for number in range(len(samples) * FILM_RATE // 48_000):
+            light = 0.4 + 0.6 * number * 48_000 / (len(samples) * FILM_RATE)
+            pixels = np.broadcast_to(sky * light + 20, (360, 640, 3)).clip(0, 255)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, np.uint8), "rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(samples[None], "flt", "mono")
+        frame.sample_rate = 48_000
+        container.mux([*audio.encode(frame), *audio.encode(None)])
 
 
 def picture(page: Any) -> Image.Image:
@@ -80,6 +101,49 @@ def listened(page: Any) -> None:
     page.wait_for_timeout(2_500)
 
 
+def watched(page: Any, film: Path) -> None:
+    """A film that plays, with a caption over it."""
+    page.set_input_files("#chooser", film)
+    page.locator("#said", has_text="Done").wait_for(state="attached", timeout=PATIENCE)
+    page.select_option("#speed", "0.5")
+    page.locator(".option").nth(1).click()
+    page.wait_for_timeout(1_000)
+    page.click("#play")
+    page.wait_for_timeout(500)
+
+
+def listed(page: Any) -> None:
+    """All examples in a table, sorted by a sentence."""
+    page.set_input_files("#chooser", sorted(EXAMPLES.glob("*.wav")))
+    page.locator("#stop-all").wait_for(state="hidden", timeout=PATIENCE)
+    page.fill("#rank-sentence", "rain falls on a roof")
+    page.press("#rank-sentence", "Enter")
+    page.locator("#files-note", has_text="Sorted by").wait_for(timeout=PATIENCE)
+    page.locator("#files").scroll_into_view_if_needed()
+
+
+class Wire:
+    """The connection of live sound, until it is cut."""
+
+    def __init__(self, page: Any) -> None:
+        self._sockets: list[Any] = []
+        self._cut = False
+        page.route_web_socket(re.compile("/v1/listen"), self._connected)
+
+    def _connected(self, socket: Any) -> None:
+        self._sockets.append(socket)
+        if self._cut:
+            socket.close()
+        else:
+            socket.connect_to_server()
+
+    def cut(self) -> None:
+        """Close the connection, and refuse others."""
+        self._cut = True
+        for socket in self._sockets:
+            socket.close()
+
+
 def main(
     folder: Annotated[Path, typer.Argument(help="Where pictures go.")],
     url: Annotated[str, typer.Option(help="Of the server.")] = "http://127.0.0.1:8000",
@@ -98,6 +162,8 @@ def main(
             args=[*arguments, f"--use-file-for-fake-audio-capture={scene}"],
         )
 
+        wires: list[Wire] = []
+
         def opened(path: str, size: dict[str, int], scheme: str) -> Any:
             context = browser.new_context(
                 viewport=size,  # type: ignore[arg-type]
@@ -105,6 +171,7 @@ def main(
                 permissions=["microphone"],
             )
             page = context.new_page()
+            wires.append(Wire(page))
             page.goto(f"{url}/{path}")
             page.locator("body[data-ready]").wait_for(timeout=PATIENCE)
             return page
@@ -119,6 +186,19 @@ def main(
         page.set_viewport_size(NARROW)  # type: ignore[arg-type]
         page.wait_for_timeout(500)
         large = picture(page)
+        wires[-1].cut()
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        page.locator("#big-alarm").wait_for(state="hidden", timeout=PATIENCE)
+        page.locator("#big-state").wait_for(timeout=PATIENCE)
+        save(picture(page), folder / "serve-lost.png")
+        page = opened("", WIDE, "light")
+        listed(page)
+        save(picture(page), folder / "serve-batch.png")
+        film = Path(temporary) / "film.webm"
+        write_film(film, scene)
+        page = opened("", {"width": 1280, "height": 900}, "dark")
+        watched(page, film)
+        save(picture(page), folder / "serve-film.png")
         start = picture(opened("", NARROW, "light"))
         page = opened("", NARROW, "dark")
         captioned(page, scene)

@@ -48,6 +48,7 @@ SHOWN = ("README.md", "docs/index.md", "docs/caption.md", "docs/search.md")
 NOT_RUN = {
     r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not "
     r"end: tests/live, tests/serving",
+    r"auricle token": "it changes the user's settings: tests/serving/test_serve.py",
     r"auricle listen( --|$)": "it wants a microphone: tests/live",
     r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in "
     r"tests/alerts",

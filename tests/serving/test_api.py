@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -159,6 +160,65 @@ def test_captions_are_streamed_with_progress_overview_and_explanations(server: S
             assert sum(row) + tags == pytest.approx(1, abs=0.01)
         assert caption["start"] <= told["start"] + 0.001
         assert len(caption["alternatives"]) > 1
+
+
+def test_a_stretch_is_captioned_as_if_it_were_the_whole_file(
+    server: Server, scene: Path, tmp_path: Path
+):
+    samples = load_audio(scene, 32_000)[10 * 32_000 : 20 * 32_000]
+    alone = write_wav(tmp_path / "alone.wav", samples, 32_000)
+    [expected] = server.ask("/v1/captions?segments=whole", alone.read_bytes()).json["captions"]
+    query = "/v1/captions?segments=whole&explain=1&start=10&end=20"
+    [caption] = server.ask(query, scene.read_bytes()).json["captions"]
+    assert caption["caption"] == expected["caption"]
+    assert (caption["start"], caption["end"]) == (10, 20)
+    assert 10 <= caption["explanation"]["start"] < caption["explanation"]["end"] == 20
+    windows = server.ask("/v1/captions", scene.read_bytes()).json["captions"]
+    rest = server.ask("/v1/captions?start=10", scene.read_bytes()).json["captions"]
+    shown = [(c["start"], c["end"]) for c in rest]
+    assert shown == [(c["start"], c["end"]) for c in windows[1:]]
+    assert server.ask("/v1/captions?start=60", scene.read_bytes()).json["captions"] == []
+    assert server.ask("/v1/captions?start=2&end=1", BELL.read_bytes()).status == 422
+    assert server.ask("/v1/captions?format=srt&start=2", BELL.read_bytes()).status == 422
+
+
+def test_an_overview_needs_neither_captions_nor_a_spectrogram(server: Server):
+    def pieces(query: str) -> list[tuple[str, Any]]:
+        answer = server.ask(f"/v1/captions?format=sse&overview=10&{query}", BELL.read_bytes())
+        return [(name, data) for name, data in answer.events if name in ("overview", "caption")]
+
+    drawn = pieces("segments=none")
+    assert {name for name, _ in drawn} == {"overview"}
+    assert all(data["bands"] for _, data in drawn)
+    plain = [data for name, data in pieces("spectrogram=0") if name == "overview"]
+    assert [p["peaks"] for p in plain] == [data["peaks"] for _, data in drawn]
+    assert {(p["bands"], p["spectrogram"]) for p in plain} == {(0, "")}
+
+
+def test_sentences_are_checked_before_alerts_wait_for_them(server: Server):
+    assert server.ask("/v1/sentences?sentence=a+dog+barks").json == {"usable": True, "unknown": []}
+    some = server.ask("/v1/sentences?sentence=a+xyzzy+barks").json
+    assert some == {"usable": True, "unknown": ["xyzzy"]}
+    none = server.ask("/v1/sentences?sentence=xyzzy").json
+    assert none == {"usable": False, "unknown": ["xyzzy"]}
+    assert server.ask("/v1/sentences?sentence=").status == 422
+
+
+def test_a_film_gets_its_captions_as_a_track(server: Server, tmp_path: Path):
+    film = write_media(tmp_path / "film.mp4", load_audio(BELL, 44_100), 44_100, "aac", video=True)
+    lines = [{"start": 1, "end": 2.5, "caption": "[bell rings]"}]
+    captions = json.dumps({"captions": lines}).encode()
+    whole = film.read_bytes()
+    answer = server.form("/v1/film", ("film.mp4", whole), ("captions.json", captions))
+    assert (answer.status, answer.headers["content-type"]) == (200, "video/mp4")
+    with av.open(io.BytesIO(answer.body)) as found:
+        texts = [bytes(packet) for packet in found.demux(found.streams.subtitles[0])]
+    assert any(b"[bell rings]" in text for text in texts)
+    broken = server.form("/v1/film", ("film.mp4", b"no film"), ("captions.json", captions))
+    assert broken.status == 422
+    assert "film.mp4" in broken.json["error"]
+    assert server.form("/v1/film", ("film.mp4", whole)).status == 400
+    assert server.form("/v1/film", ("film.mp4", whole), ("c.json", b"{}")).status == 422
 
 
 def test_silence_and_video_are_sounds_too(server: Server, tmp_path: Path):

@@ -4,115 +4,23 @@ import csv
 import io
 import json
 import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Segmenter
-from auricle.live.sources import Source
 from auricle.serving.limits import Limits
-from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
-from server import EXAMPLES, Server, serving
-from sounds import write_media, write_wav
+from pages import captioned, downloaded, give, violations
+from server import EXAMPLES, serving
+from sounds import write_media
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-Page, expect = sync_api.Page, sync_api.expect
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+expect = sync_api.expect
 
 TOKEN = "a token of the tests"
-# for the browser another machine, to which it does not entrust its microphone
-FAR = "sounds.example"
-PATIENCE = 60_000  # milliseconds, on a machine that does much else
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bell, then rain, then a siren."""
-    samples = [load_audio(EXAMPLES / f"{name}.wav", 32_000) for name in ("bell", "rain", "siren")]
-    return write_wav(
-        tmp_path_factory.mktemp("page") / "a scene.wav", np.concatenate(samples), 32_000
-    )
-
-
-@pytest.fixture(scope="module")
-def browser(scene: Path) -> Iterator[Any]:
-    """Chromium, whose microphone hears the scene."""
-    arguments = [
-        "--no-sandbox",
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-audio-capture={scene}",
-        "--autoplay-policy=no-user-gesture-required",
-        f"--host-resolver-rules=MAP {FAR} 127.0.0.1",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def opened(browser: Any, server: Server) -> Iterator[Callable[..., Any]]:
-    """Opens the page; it must say nothing on the console, and ask nobody but its server."""
-    said: list[str] = []
-    contexts = []
-    # The browser's own words.
-    refused = re.compile("Failed to load resource: the server responded with a status of (401|422)")
-
-    def open_page(path: str = "/", url: str = server.url, script: str = "", **options: Any) -> Any:
-        context = browser.new_context(accept_downloads=True, permissions=["microphone"], **options)
-        context.add_init_script(script)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on(
-            "console", lambda m: m.type != "error" or refused.match(m.text) or said.append(m.text)
-        )
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on(
-            "request",
-            lambda r: r.url.startswith((url, "blob:", "ws")) or said.append(f"asks {r.url}"),
-        )
-        page.goto(f"{url}{path}")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
-
-
-def captioned(page: Any, file: Path) -> None:
-    """Gives the page a file, and waits until it is captioned."""
-    page.locator("body[data-ready]").wait_for()
-    page.set_input_files("#chooser", file)
-    page.locator("#said", has_text="Done").wait_for(state="attached")
-
-
-def downloaded(page: Any, form: str) -> str:
-    page.select_option("#format", form)
-    with page.expect_download() as download:
-        page.click("#download")
-    return Path(download.value.path()).read_text("utf-8")
-
-
-def violations(page: Any) -> list[str]:
-    from axe_playwright_python.sync_playwright import Axe
-
-    response = Axe().run(page).response
-    assert len(response["passes"]) > 10  # it did look
-    found = response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html']} {v['nodes'][0]['failureSummary']}" for v in found]
 
 
 def stamp(seconds: float) -> str:
@@ -120,15 +28,15 @@ def stamp(seconds: float) -> str:
 
 
 def test_a_file_is_captioned_shown_corrected_and_downloaded(
-    opened: Any, embedded: Captioner, scene: Path
+    opened: Any, embedded: Captioner, bells: Path
 ):
     segmenter = Segmenter(embedded)
-    rows = [*segmenter.feed(load_audio(scene, embedded.rate)), *segmenter.finish()]
+    rows = [*segmenter.feed(load_audio(bells, embedded.rate)), *segmenter.finish()]
     expected = [row for row in rows if row.state == "end"]
     page = opened()
-    captioned(page, scene)
+    captioned(page, bells)
     assert page.locator(".option p").all_inner_texts() == [event.caption for event in expected]
-    assert page.locator("#summary").inner_text() == f"0:15 · {len(expected)} captions"
+    assert page.locator("#summary").inner_text() == f"0:15 · Done · {len(expected)} captions"
     blocks = [
         f"{n}\n{stamp(e.start)} --> {stamp(e.end)}\n{e.caption}\n\n"
         for n, e in enumerate(expected, 1)
@@ -139,8 +47,11 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
     page.locator(".option").nth(1).click()
     expect(page.locator("#text")).to_have_value(expected[1].caption)
     assert page.locator("#tags .bars div").count() == 6
+    page.click("#more summary")
+    expect(page.locator("#explanation canvas")).to_have_attribute(
+        "aria-label", re.compile("“rain” at")
+    )
     assert page.locator("#alternatives button").count() > 0
-    assert "“rain” at" in (page.locator("#explanation canvas").get_attribute("aria-label") or "")
     page.fill("#text", "Rain <drums> on a roof,\nhard.")
     page.fill("#from", "0:05.5")
     page.locator("#from").press("Enter")
@@ -189,9 +100,9 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_as_text(opened: Any):
     assert written.startswith('"\'=1+1",')
 
 
-def test_bounds_are_drawn_and_dragged_on_the_timeline(opened: Any, scene: Path):
+def test_bounds_are_drawn_and_dragged_on_the_timeline(opened: Any, bells: Path):
     page = opened()
-    captioned(page, scene)
+    captioned(page, bells)
     page.locator(".option").first.click()
     page.keyboard.press("Escape")
     box = page.locator("#timeline canvas").bounding_box()
@@ -225,12 +136,10 @@ def test_what_cannot_be_captioned_is_said(opened: Any, tmp_path: Path):
     broken = tmp_path / "notes.wav"
     broken.write_text("no sound")
     page = opened()
-    page.locator("body[data-ready]").wait_for()
-    page.set_input_files("#chooser", broken)
+    give(page, broken)
     expect(page.locator("#trouble")).to_contain_text("notes.wav: is damaged or no sound")
     expect(page.locator("#progress")).to_be_hidden()
-    page.set_input_files("#chooser", EXAMPLES / "bell.wav")
-    page.locator("#said", has_text="Done").wait_for(state="attached")
+    captioned(page, EXAMPLES / "bell.wav")
     expect(page.locator("#trouble")).to_be_hidden()
 
 
@@ -282,73 +191,9 @@ def test_axe_finds_no_violation(opened: Any, scheme: str):
 def test_nothing_is_cut_off_where_it_is_narrow(opened: Any, width: int):
     page = opened(viewport={"width": width, "height": 740})
     captioned(page, EXAMPLES / "bell.wav")
-    for view in ("File", "Live"):
+    for view in ("Files", "Live"):
         page.click(f"nav >> text={view}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_the_microphone_is_heard_live_with_alerts(opened: Any):
-    # Chromium without a screen has neither of them.
-    recorded = """
-        window.told = [];
-        window.Notification = class { constructor(title) { told.push(title); }
-                                      static async requestPermission() { return "granted"; } };
-        navigator.vibrate = () => told.push("vibration");
-        Object.defineProperty(navigator, "wakeLock", { value: { request: async () => {
-            told.push("awake");
-            return { addEventListener() {}, release: () => told.push("asleep") };
-        } } });
-    """
-    page = opened("/#live", script=recorded)
-    page.locator("body[data-ready]").wait_for()
-    page.check("#vibrate")
-    page.check("#notify")
-    page.fill("#wanted", "a church bell rings")
-    page.click("#wish button")
-    page.click("#listen")
-    expect(page.locator("#alarm")).to_have_text("a church bell rings", timeout=PATIENCE)
-    page.click("#large")
-    expect(page.locator("#big-sentence")).to_contain_text(
-        re.compile("bell", re.IGNORECASE), timeout=PATIENCE
-    )
-    page.keyboard.press("Escape")
-    expect(page.locator("#history li.sound p").first).to_be_visible(timeout=PATIENCE)
-    page.click("#wishlist button")  # the microphone stays open
-    expect(page.locator("#wishlist button")).to_have_count(0)
-    page.click("#listen")
-    expect(page.locator("#listen")).to_have_text("Listen")
-    told = page.evaluate("told")
-    assert {"a church bell rings", "vibration", "awake"} <= set(told)
-    assert told[-1] == "asleep"
-    with page.expect_download() as download:
-        page.click("#save-history")
-    assert "ALERT: a church bell rings" in Path(download.value.path()).read_text("utf-8")
-
-
-def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said(
-    opened: Any, scene: Path
-):
-    def pieces() -> Iterator[np.ndarray]:
-        samples = load_audio(scene, 32_000)
-        while True:
-            for at in range(0, len(samples), 3_200):
-                time.sleep(0.05)
-                yield samples[at : at + 3_200]
-
-    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
-    microphone.start()
-    with serving(Limits(jobs=1), names=(FAR,), microphone=microphone) as with_one:
-        page = opened("/#live", url=f"http://{FAR}:{with_one.port}")
-        expect(page.locator("#source")).to_have_value("server")
-        page.click("#listen")
-        expect(page.locator("#history li")).not_to_have_count(0, timeout=PATIENCE)
-        page.click("#listen")
-    with serving(Limits(jobs=1), names=(FAR,)) as without:
-        page = opened("/#live", url=f"http://{FAR}:{without.port}")
-        expect(page.locator("#live-trouble")).to_contain_text(
-            "Start the server with TLS (auricle serve --tls)"
-        )
-        expect(page.locator("#listen")).to_be_disabled()
 
 
 def test_the_token_is_asked_for_or_taken_from_the_address(opened: Any):

@@ -17,7 +17,11 @@ from typer.testing import CliRunner
 from auricle.cli.main import app
 from auricle.cli.serve import address, bound, is_loopback, serve
 from auricle.errors import AuricleError
+from auricle.serving.addresses import own_addresses
 from auricle.serving.certificate import own_certificate
+from auricle.serving.limits import Limits
+from auricle.serving.tokens import DeviceTokens
+from server import serving
 
 
 def test_it_serves_the_network_with_a_token_and_tls_and_stops_when_asked(tmp_path: Path):
@@ -116,6 +120,57 @@ def test_a_port_that_is_taken_is_named():
         bound("127.0.0.1", taken.getsockname()[1])
 
 
+def test_devices_have_tokens_that_are_revoked_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("typer.get_app_dir", lambda _: str(tmp_path / "settings"))
+
+    def command(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["token", *arguments], catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout.strip()
+
+    phone, tablet = command("issue", "phone"), command("issue", "kitchen tablet")
+    # A server reads the file again when it changes.
+    tokens = DeviceTokens(tmp_path / "settings" / "tokens.json")
+    assert [tokens.knows(token) for token in (phone, tablet, "", "guess")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [line.split("  ")[1] for line in command("list").splitlines()] == [
+        "phone",
+        "kitchen tablet",
+    ]
+    kept = (tmp_path / "settings" / "tokens.json").read_text("utf-8")
+    assert phone not in kept
+    assert tablet not in kept
+    with pytest.raises(AuricleError, match="has a token already"):
+        command("issue", "phone")
+    command("revoke", "phone")
+    assert [tokens.knows(token) for token in (phone, tablet)] == [False, True]
+    with pytest.raises(AuricleError, match="no device is called phone"):
+        command("revoke", "phone")
+    (tmp_path / "settings" / "tokens.json").write_text("damaged")
+    assert not tokens.knows(tablet)
+
+
+def test_a_device_token_opens_the_api_and_the_certificate_has_all_addresses(tmp_path: Path):
+    tokens = DeviceTokens(tmp_path / "tokens.json")
+    phone = tokens.issue("phone")
+    with serving(Limits(jobs=1), "a token of the tests", devices=tokens) as server:
+        assert server.ask("/v1/info", authorization=f"Bearer {phone}").status == 200
+        assert server.ask("/v1/info", authorization="Bearer guess").status == 401
+        tokens.revoke("phone")
+        assert server.ask("/v1/info", authorization=f"Bearer {phone}").status == 401
+    cert, _ = own_certificate(tmp_path, ())
+    names = x509.load_pem_x509_certificate(cert.read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    assert set(own_addresses()) <= {str(a) for a in names.value.get_values_for_type(x509.IPAddress)}
+
+
 def test_addresses():
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8")] == [
         True
@@ -125,7 +180,9 @@ def test_addresses():
     ] * 4
     assert address("127.0.0.1", 80, False) == "http://127.0.0.1:80/"
     assert address("::1", 80, True) == "https://[::1]:80/"
-    assert address("0.0.0.0", 80, True) == f"https://{socket.gethostname()}:80/"
+    # A phone may not know this machine's name.
+    shown = next(iter(own_addresses()), socket.gethostname())
+    assert address("0.0.0.0", 80, True) == f"https://{shown}:80/"
 
 
 def test_a_certificate_is_made_once_and_again_where_it_does_not_do(tmp_path: Path):

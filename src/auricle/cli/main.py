@@ -19,6 +19,7 @@ from auricle.cli.reproduce import reproduce
 from auricle.cli.search import index, search
 from auricle.cli.serve import serve
 from auricle.cli.subtitle import subtitle
+from auricle.cli.token import token_app
 from auricle.cli.train import export, pretrain, train
 from auricle.errors import AuricleError, printable
 
@@ -42,8 +43,10 @@ EXTRAS = {
         (
             "cryptography",
             "fastapi",
+            "ifaddr",
             "prometheus_client",
             "python_multipart",
+            "segno",
             "uvicorn",
             "websockets",
         ),
@@ -101,6 +104,7 @@ for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(data_app, name="data")
+app.add_typer(token_app, name="token")
 
 
 def _open_missing_streams() -> None:

@@ -150,3 +150,18 @@ def opened(output: Path | None) -> Iterator[TextIO]:
         path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file
+
+
+def settings_folder(kept: str) -> Path:
+    """Return the folder of the user's settings.
+
+    Args:
+        kept: what goes into it, for the message.
+
+    Raises:
+        AuricleError: there is no home folder.
+    """
+    folder = Path(typer.get_app_dir("auricle"))
+    if not folder.is_absolute():
+        raise AuricleError(f"there is no home folder to keep {kept} in")
+    return folder

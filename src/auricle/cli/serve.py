@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.options import CheckpointFolder
+from auricle.cli.options import CheckpointFolder, settings_folder
+from auricle.cli.token import device_tokens
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ def serve(
         queue=queue,
     )
     microphone = _microphone(checkpoint, device) if listen else None
-    app = make_app(checkpoint, limits, token=token, names=names, microphone=microphone)
+    devices = None if token is None else device_tokens()
+    app = make_app(
+        checkpoint, limits, token=token, devices=devices, names=names, microphone=microphone
+    )
     _run(app, host, port, None if tls is False else cert, key)
 
 
@@ -128,11 +132,10 @@ def _made_certificate(names: tuple[str, ...]) -> tuple[Path, Path]:
     """Return the paths of our own certificate and its key, kept with the user's settings."""
     from auricle.serving.certificate import own_certificate
 
-    settings = Path(typer.get_app_dir("auricle"))
-    if not settings.is_absolute():
-        raise AuricleError(
-            "there is no home folder to keep a certificate in: give --cert and --key"
-        )
+    try:
+        settings = settings_folder("a certificate")
+    except AuricleError as error:
+        raise AuricleError(f"{error}: give --cert and --key") from None
     return own_certificate(settings, names)
 
 
@@ -181,6 +184,7 @@ def _run(app: "Guard", host: str, port: int, cert: Path | None, key: Path | None
                 if self.started:
                     secret = f"#token={app.token}" if app.token else ""
                     print(f"auricle serves at {where}{secret}    (Ctrl-C stops it)", flush=True)
+                    _show_to_phones(host, f"{where}{secret}")
 
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
                 app.stopping.begin()
@@ -191,6 +195,18 @@ def _run(app: "Guard", host: str, port: int, cert: Path | None, key: Path | None
             server.run(sockets=[listening])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _show_to_phones(host: str, where: str) -> None:
+    """Print the address as a QR code on a terminal, or say how a phone reaches the server."""
+    if not sys.stdout.isatty():
+        return
+    if is_loopback(host):
+        print("Only this machine reaches it. For a phone: auricle serve --host 0.0.0.0", flush=True)
+        return
+    import segno
+
+    segno.make(where, error="l").terminal(compact=True)
 
 
 def is_loopback(host: str) -> bool:
@@ -217,7 +233,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, port: int, tls: bool) -> str:
-    """Return the address to type into a browser."""
-    names = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}
-    name = names.get(host, host)
+    """Return the address to open in a browser, of this machine or of a phone in its network."""
+    name = host
+    if host in ("0.0.0.0", "::"):
+        from auricle.serving.addresses import own_addresses
+
+        name = next(iter(own_addresses()), socket.gethostname())
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}/"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from auricle.alerts.watch import Alert, Watch
     from auricle.captioning.captioner import Captioner
     from auricle.captioning.segmenter import Event
+    from auricle.subtitles.cues import Cue
 
 
 class CueStyle(StrEnum):
@@ -37,6 +38,14 @@ def subtitle(
         Path | None,
         typer.Option(
             "--output", "-o", help="File to write: .srt, .vtt or .ass; standard output if left out."
+        ),
+    ] = None,
+    mux: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A copy of the film to write, with the captions as a track: .mkv, .mp4, .mov or "
+            ".webm. Pictures and sound stay as they are.",
         ),
     ] = None,
     form: Annotated[
@@ -77,6 +86,8 @@ def subtitle(
 
         auricle subtitle film.mkv -o film.srt
 
+        auricle subtitle film.mkv --mux film.captions.mkv
+
         auricle subtitle film.mkv --merge film.en.srt -o film.sdh.srt --no-speech
 
         auricle subtitle film.mkv -o film.vtt --style sentence --track 2
@@ -95,6 +106,8 @@ def subtitle(
         raise AuricleError(
             f"{' and '.join(sorted(forms))}: --output, --merge and --format must be of one format"
         )
+    if mux is not None:
+        _check_mux(film, mux, merge)
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
     written: SubtitleFormat = forms.pop() if forms else "srt"
@@ -108,11 +121,44 @@ def subtitle(
         events = _events(captioner, _chunks(film, captioner.rate, track, failed), watch, tell)
         found = list(cues(events, options, existing.taken if existing else ()))
     if found or not failed:
-        _write(merge_cues(existing, found) if existing else write_cues(found, written), output)
-        if output is not None:
-            print(f"{output}: {len(found)} cues", file=sys.stderr)
+        if output is not None or mux is None:
+            _write(merge_cues(existing, found) if existing else write_cues(found, written), output)
+        if mux is not None:
+            _write_film(film, found, mux)
+        for path in filter(None, (output, mux)):
+            print(f"{path}: {len(found)} cues", file=sys.stderr)
     for error in failed:
         raise AuricleError(f"{error}{'; the sound before it is subtitled' if found else ''}")
+
+
+def _check_mux(film: str, mux: Path, merge: Path | None) -> None:
+    """Refuse a film that cannot be written, before the sound is captioned.
+
+    Raises:
+        AuricleError: the options do not fit together.
+    """
+    from auricle.subtitles.mux import container_of
+
+    container_of(mux)
+    if merge is not None:
+        raise AuricleError("--mux adds new captions only: leave --merge out")
+    if film == "-":
+        raise AuricleError("--mux needs a film that is a file, not standard input")
+    if mux.exists() and Path(film).exists() and mux.samefile(film):
+        raise AuricleError(f"{mux}: would be overwritten; write to another file")
+
+
+def _write_film(film: str, found: "list[Cue]", output: Path) -> None:
+    """Write the copy of the film: all of it or nothing."""
+    from auricle.subtitles.mux import add_track, container_of, sorted_cues
+
+    try:
+        with written_whole(output) as part:
+            add_track(film, sorted_cues(found), part, container_of(output))
+    except AudioError as error:
+        raise AuricleError(f"{film}: {error}") from None
+    except AuricleError as error:
+        raise AuricleError(f"{output}: {error}") from None
 
 
 def _chunks(

@@ -23,6 +23,7 @@ from auricle.serving.metrics import Metrics
 from auricle.serving.page_files import EXAMPLES, PageFiles
 from auricle.serving.shared import Served
 from auricle.serving.stopping import Stopping
+from auricle.serving.tokens import DeviceTokens
 from auricle.serving.uploads import Uploads, upload_folder
 from auricle.serving.workers import Workers
 
@@ -32,6 +33,7 @@ def make_app(
     limits: Limits | None = None,
     *,
     token: str | None = None,
+    devices: DeviceTokens | None = None,
     names: tuple[str, ...] = (),
     microphone: Microphone | None = None,
 ) -> Guard:
@@ -41,6 +43,7 @@ def make_app(
         checkpoint: the folder to caption with; the embedded model if None.
         limits: of requests.
         token: that requests must carry; None: nothing.
+        devices: whose tokens do as well.
         names: that the server answers to, besides its machine's, `localhost` and addresses.
         microphone: the server's own, for clients without one.
 
@@ -65,7 +68,9 @@ def make_app(
                 await workers.close()
 
     app = _api(lifespan)
-    guard = Guard(app, token=token, names=names, metrics=metrics, stopping=stopping)
+    guard = Guard(
+        app, token=token, devices=devices, names=names, metrics=metrics, stopping=stopping
+    )
     return guard
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from auricle.serving.addresses import own_addresses
 from auricle.storage.files import written_whole
 
 DAYS = 397  # browsers refuse certificates that are valid for longer
@@ -35,7 +36,8 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
             "::1",
             socket.gethostname(),
             f"{socket.gethostname()}.local",
-            *_own(),
+            *own_addresses(),
+            *_resolved(),
         )
     )
     if not (key.exists() and cert.exists() and _fits(cert.read_bytes(), needed)):
@@ -94,8 +96,8 @@ def _names(names: tuple[str, ...]) -> list[x509.GeneralName]:
     return list(found)
 
 
-def _own() -> list[str]:
-    """Return the addresses of this machine that its name leads to."""
+def _resolved() -> list[str]:
+    """Return the addresses that this machine's name leads to."""
     try:
         return sorted(
             {

@@ -12,6 +12,15 @@ MEDIA_TYPES = {
 }
 
 
+FILM_TYPES = {
+    ".mkv": "video/x-matroska",
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+}
+
+
 class Area(StrEnum):
     """Groups of operations."""
 
@@ -62,13 +71,19 @@ CAPTION_FAILURES = UPLOAD_FAILURES | {
 BINARY = {"type": "string", "format": "binary"}
 
 
-def file_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of a body: a form whose parts `file` have a schema, or one file."""
+def file_body(schema: dict[str, Any], *, alone: bool = True) -> dict[str, Any]:
+    """Return the description of a body: a form whose parts `file` have a schema.
+
+    Args:
+        schema: of the parts.
+        alone: whether the body may be one file itself.
+    """
     part = {"type": "object", "required": ["file"], "properties": {"file": schema}}
     content = {
         "multipart/form-data": {"schema": part},
-        "application/octet-stream": {"schema": BINARY},
     }
+    if alone:
+        content["application/octet-stream"] = {"schema": BINARY}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -135,6 +150,9 @@ SUBTITLE_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 MP3_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"audio/mpeg": {"schema": BINARY}}}
+}
+FILM_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {"schema": BINARY} for kind in sorted(set(FILM_TYPES.values()))}}
 }
 METRICS_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": {"schema": _TEXT}}}

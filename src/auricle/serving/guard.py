@@ -14,12 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auricle.serving.limits import RefusedError
 from auricle.serving.metrics import Metrics
 from auricle.serving.stopping import Stopping
+from auricle.serving.tokens import DeviceTokens
 
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+        "media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     ),
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=()",
@@ -38,6 +39,7 @@ class Guard:
     Args:
         app: the app to guard.
         token: that `/v1` and `/metrics` require; None: nothing.
+        devices: whose tokens do as well.
         names: further names allowed as `Host`.
         metrics: counts requests.
         stopping: refuses requests once the server stops.
@@ -48,11 +50,13 @@ class Guard:
         app: ASGIApp,
         *,
         token: str | None,
+        devices: DeviceTokens | None,
         names: tuple[str, ...],
         metrics: Metrics,
         stopping: Stopping,
     ) -> None:
         self.app, self.token, self.metrics, self.stopping = app, token, metrics, stopping
+        self.devices = devices
         own = socket.gethostname().lower()
         self.names = {"localhost", own, f"{own}.local", *map(str.lower, names)}
 
@@ -126,8 +130,10 @@ class Guard:
         return self.stopping.refusal() if self.stopping.begun else None
 
     def knows(self, token: str) -> bool:
-        """Return whether this is the token, or none is required."""
-        return self.token is None or secrets.compare_digest(token.encode(), self.token.encode())
+        """Return whether this is the token or a device's, or none is required."""
+        if self.token is None or secrets.compare_digest(token.encode(), self.token.encode()):
+            return True
+        return self.devices is not None and self.devices.knows(token)
 
     def _ours(self, host: str) -> bool:
         """Return whether the server answers to this `Host`."""

@@ -1,10 +1,11 @@
-"""The jobs of a worker process: caption, rank and decode uploads."""
+"""The jobs of a worker process: caption, rank and decode uploads, and add captions to films."""
 
 import io
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
 
 import av
 import numpy as np
@@ -15,13 +16,14 @@ from auricle.captioning.reading import read_beginning
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AuricleError
 from auricle.output.writers import event_fields, row_fields, write_rows
 from auricle.serving import schemas
 from auricle.serving.messages import (
     CaptionFound,
     CaptionJob,
     DecodeJob,
+    FilmJob,
     Media,
     RankJob,
     SoundCompared,
@@ -34,9 +36,11 @@ from auricle.sound.decode import stream_audio
 from auricle.sound.silence import is_silent
 from auricle.subtitles.cues import Cue, cues
 from auricle.subtitles.files import write_cues
+from auricle.subtitles.mux import CODECS, add_track, sorted_cues
 
 ALTERNATIVES = 64  # of a caption, at most
 MP3_RATE, MP3_BITS = 44_100, 96_000  # of decoded sound: Hz, and bits a second
+FILM_PIECE_BYTES = 1 << 18
 CHECK_RATE = 8_000  # Hz, at which the length of a sound is measured
 
 
@@ -51,16 +55,19 @@ def caption_job(captioner: Captioner, job: CaptionJob, channel: Channel) -> None
     tape = Tape(captioner, job, channel)
     if job.format in ("srt", "vtt", "ass"):
         _write_subtitles(captioner, job, job.format, tape, channel)
+    elif job.segments == "none":
+        for _ in tape:
+            pass
     elif job.segments == "events":
         for event in _events(captioner, tape):
             explained = _explained(captioner, job, tape, event)
-            _send_caption(channel, event_fields(event) | explained)
+            _send_caption(channel, job, event_fields(event) | explained)
     else:
         for number, caption in enumerate(_captions(captioner, job, tape), 1):
             fields = row_fields(Row("", caption), ALTERNATIVES)
             del fields["file"]
             explained = _explained(captioner, job, tape, caption)
-            _send_caption(channel, {"id": number, "state": "end"} | fields | explained)
+            _send_caption(channel, job, {"id": number, "state": "end"} | fields | explained)
 
 
 def rank_job(captioner: Captioner, job: RankJob, channel: Channel) -> None:
@@ -102,6 +109,31 @@ def decode_job(captioner: Captioner, job: DecodeJob, channel: Channel) -> None: 
         out.mux(stream.encode(None))
 
 
+def film_job(job: FilmJob, channel: Channel) -> None:
+    """Add captions to a film as a track: sends `Media`, pieces of the film.
+
+    Raises:
+        AuricleError: the film cannot be read, or its container cannot hold it with captions.
+    """
+    cues = sorted_cues(Cue(start, end, text.strip()) for start, end, text in job.captions)
+    # Without a name, so that nothing is left whatever happens.
+    with opened(job.file) as film, tempfile.TemporaryFile(dir=Path(job.file.path).parent) as copy:
+        try:
+            add_track(film, cues, cast(BinaryIO, copy), film_ending(job.file.name))
+        except AuricleError as error:
+            raise AuricleError(f"{job.file.name}: {error}") from None
+        copy.seek(0)
+        while piece := copy.read(FILM_PIECE_BYTES):
+            channel.check()
+            channel.send(Media(piece))
+
+
+def film_ending(name: str) -> str:
+    """Return the ending of a film with captions: its own, or Matroska's, which holds anything."""
+    ending = Path(name).suffix.lower()
+    return ending if ending in CODECS else ".mkv"
+
+
 def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> None:
     """Refuse a sound that is too long, which `Captioner.similarity` does not."""
     with opened(upload) as file:
@@ -109,8 +141,14 @@ def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> No
             channel.check()
 
 
-def _send_caption(channel: Channel, fields: dict[str, object]) -> None:
-    channel.send(CaptionFound(schemas.Caption.model_validate(fields)))
+def _send_caption(channel: Channel, job: CaptionJob, fields: dict[str, object]) -> None:
+    """Send a caption, whose times count from the beginning of the file."""
+    caption = schemas.Caption.model_validate(fields)
+    timed = [caption] if caption.explanation is None else [caption, caption.explanation]
+    for row in timed:
+        row.start = round(row.start + job.start_seconds, 3)
+        row.end = round(row.end + job.start_seconds, 3)
+    channel.send(CaptionFound(caption))
 
 
 def _write_subtitles(
@@ -137,8 +175,8 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
     most = int(captioner.longest * captioner.rate)
     beginning, rest = read_beginning(_from_first_sound(tape, captioner.rate), most)
     if rest is None:
-        caption = captioner.caption(beginning)
-        yield replace(caption, start=tape.start, end=tape.start + caption.end)
+        if len(beginning):
+            yield captioner.caption(beginning).begun_at(tape.start)
         return
     if job.segments == "whole" and len(beginning) > most:
         raise AudioError(

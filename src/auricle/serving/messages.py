@@ -39,10 +39,13 @@ class CaptionJob:
 
     file: SoundFile
     max_seconds: float  # of the longest sound
-    segments: Literal["whole", "windows", "events"] = "windows"
+    segments: Literal["whole", "windows", "events", "none"] = "windows"
     format: CaptionFormat = "json"
     explain: bool = False
     overview_columns: int = 0  # of waveform and spectrogram, a second
+    spectrogram: bool = True  # whether the overview has one
+    start_seconds: float = 0.0  # sound before it gets no caption
+    end_seconds: float | None = None  # sound after it is not decoded
     kind: Literal["caption_job"] = "caption_job"
 
 
@@ -63,6 +66,15 @@ class DecodeJob:
     file: SoundFile
     max_seconds: float  # of the longest sound
     kind: Literal["decode_job"] = "decode_job"
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """Adds captions to a film as a track."""
+
+    file: SoundFile
+    captions: tuple[tuple[float, float, str], ...]  # start and end in seconds, and text
+    kind: Literal["film_job"] = "film_job"
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class Overview:
     columns: int
     bands: int
     peaks: str  # base64 of a byte for each column
-    spectrogram: str  # base64 of a byte for each band of each column
+    spectrogram: str  # base64 of a byte for each band of each column; empty without bands
     kind: Literal["overview"] = "overview"
 
 
@@ -140,7 +152,7 @@ class SoundCompared:
 
 @dataclass(frozen=True)
 class Media:
-    """A piece of mp3."""
+    """A piece of a sound or film."""
 
     data: bytes
 
@@ -162,7 +174,7 @@ class Failed:
     kind: Literal["failed"] = "failed"
 
 
-Job = CaptionJob | RankJob | DecodeJob
+Job = CaptionJob | RankJob | DecodeJob | FilmJob
 Result = Progress | Overview | CaptionFound | SubtitleText | UnknownWords | SoundCompared | Media
 End = Done | Failed
 FromServer = Job | Stop

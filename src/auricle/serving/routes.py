@@ -1,4 +1,4 @@
-"""The routes that take sounds: caption, rank, decode, write subtitles, and listen live."""
+"""The routes that take sounds: caption, rank, decode, write subtitles and films, listen live."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,16 +7,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import StringConstraints
+from pydantic import StringConstraints, ValidationError
 
+from auricle.alerts.watch import Wanted, Watch
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event
+from auricle.errors import AuricleError
 from auricle.serving import schemas
 from auricle.serving.answers import Collected, JobResponse, events, media, started, unless_gone
 from auricle.serving.description import (
     BINARY,
     CAPTION_ANSWERS,
     CAPTION_FAILURES,
+    FILM_ANSWERS,
+    FILM_TYPES,
     MEDIA_TYPES,
     MP3_ANSWERS,
     SUBTITLE_ANSWERS,
@@ -25,9 +29,10 @@ from auricle.serving.description import (
     failures,
     file_body,
 )
+from auricle.serving.jobs import film_ending
 from auricle.serving.limits import RefusedError
 from auricle.serving.listening import listen_to
-from auricle.serving.messages import CaptionJob, DecodeJob, RankJob, SoundFile
+from auricle.serving.messages import CaptionJob, DecodeJob, FilmJob, RankJob, SoundFile
 from auricle.serving.shared import Known, Served, Shared, Token
 from auricle.serving.uploads import Upload
 from auricle.subtitles.cues import Cue, CueOptions, cues
@@ -47,6 +52,7 @@ class Segments(StrEnum):
     whole = "whole"
     windows = "windows"
     events = "events"
+    none = "none"
 
 
 class Form(StrEnum):
@@ -67,6 +73,10 @@ OverviewColumns = Annotated[
         description="Columns a second of waveform and spectrogram, as events. For sse.",
     ),
 ]
+Seconds = Annotated[
+    float,
+    Query(ge=0, le=schemas.LATEST, description="Caption no sound before this, in seconds."),
+]
 Name = Annotated[str, Query(description="The name of a file that is sent as the body itself.")]
 
 
@@ -86,7 +96,7 @@ async def captions(
         Query(
             description="`whole`: one caption for up to 30 s. `windows`: one for up to 30 s, and "
             "one each 10 s of longer sounds, as `auricle caption` does. `events`: one for each "
-            "sound event, as `auricle subtitle` does."
+            "sound event, as `auricle subtitle` does. `none`: no captions, only an overview."
         ),
     ] = Segments.windows,
     form: Annotated[
@@ -101,12 +111,24 @@ async def captions(
         bool, Query(description="Say where each word was heard. For json and sse.")
     ] = False,
     overview: OverviewColumns = 0,
+    spectrogram: Annotated[
+        bool, Query(description="Whether the overview has a spectrogram, or only a waveform.")
+    ] = True,
+    start: Seconds = 0.0,
+    end: Annotated[
+        float | None,
+        Query(gt=0, le=schemas.LATEST, description="Caption no sound after this, in seconds."),
+    ] = None,
     name: Name = "",
 ) -> Any:
     """Send the file as the part `file` of a form, or as the body itself.
 
     Any file that FFmpeg can decode is a sound.
     """
+    if end is not None and end <= start:
+        raise RefusedError(422, f"end: {end:g} s is not after the start, {start:g} s")
+    if form in ("srt", "vtt", "ass") and (start or end is not None or segments == "none"):
+        raise RefusedError(422, f"format: {form} is written of whole files; ask for json or sse")
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         upload = await _one_file(request, served, name, stack)
@@ -117,6 +139,9 @@ async def captions(
             format=form.value,
             explain=explain and form in (Form.json, Form.sse),
             overview_columns=overview if form is Form.sse else 0,
+            spectrogram=spectrogram,
+            start_seconds=start,
+            end_seconds=end,
         )
         results = await started(request, served.workers, job, stack)
         if form is Form.sse:
@@ -214,6 +239,38 @@ async def sound(request: Request, served: Shared, name: Name = "") -> Any:
 
 
 @router.post(
+    "/v1/film",
+    operation_id="caption_film",
+    summary="Add captions to a film as a track",
+    openapi_extra=file_body({"type": "array", "items": BINARY}, alone=False),
+    response_class=StreamingResponse,
+    responses=UPLOAD_FAILURES | FILM_ANSWERS,
+)
+async def film(request: Request, served: Shared) -> Any:
+    """Send the film as a part `file` of a form, and its captions as a second part `file`.
+
+    The captions are the JSON that `/v1/subtitles` takes. Pictures and sound stay as they are. A
+    film that is not mp4, mov or webm comes back as mkv.
+    """
+    served.workers.check_room()
+    async with contextlib.AsyncExitStack() as stack:
+        files = await stack.enter_async_context(served.uploads.received(request, ""))
+        if len(files) != 2:
+            raise RefusedError(400, f"{len(files)} files came; send the film and its captions")
+        upload, captions = files
+        if captions.path.stat().st_size > JSON_BYTES:
+            raise RefusedError(413, "the captions are too large")
+        try:
+            asked = schemas.Subtitles.model_validate_json(captions.path.read_bytes())
+        except ValidationError as error:
+            raise RefusedError(422, f"captions: {error.errors()[0]['msg']}") from None
+        lines = tuple((line.start, line.end, line.caption) for line in asked.captions)
+        results = await started(request, served.workers, FilmJob(_sound_file(upload), lines), stack)
+        media_type = FILM_TYPES[film_ending(upload.name)]
+        return JobResponse(media(results, served.limits.stall), stack.pop_all(), media_type)
+
+
+@router.post(
     "/v1/subtitles",
     operation_id="write_subtitles",
     summary="Write captions as subtitles",
@@ -242,6 +299,26 @@ def subtitles(asked: schemas.Subtitles) -> Any:
         )
         shown = list(cues(found, CueOptions(style=asked.style)))
     return Response(write_cues(shown, asked.format), media_type=MEDIA_TYPES[asked.format])
+
+
+@router.get(
+    "/v1/sentences",
+    operation_id="check_sentence",
+    summary="Check a sentence before an alert waits for it",
+    response_model=schemas.SentenceCheck,
+    responses=failures(401, 421, 422, 503),
+)
+def check_sentence(
+    served: Shared,
+    sentence: Annotated[str, Query(min_length=1, max_length=200, description="In plain words.")],
+) -> Any:
+    """Say which words the model does not know, and whether an alert can wait for the sentence."""
+    unknown = served.captioner.unknown_words(sentence)
+    try:
+        Watch(served.captioner, [Wanted(sentence)])
+    except AuricleError:
+        return schemas.SentenceCheck(usable=False, unknown=unknown)
+    return schemas.SentenceCheck(usable=True, unknown=unknown)
 
 
 @sockets.websocket("/v1/listen")

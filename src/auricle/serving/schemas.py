@@ -115,6 +115,13 @@ class Rankings(BaseModel):
     )
 
 
+class SentenceCheck(BaseModel):
+    """Whether alerts can wait for a sentence."""
+
+    usable: bool = Field(description="Whether the model knows enough words of each part of it.")
+    unknown: list[str] = Field(description="Words that the model does not know.")
+
+
 class Line(BaseModel, allow_inf_nan=False):
     """A caption to write as a subtitle."""
 

@@ -68,7 +68,14 @@ class Tape:
 
     def __init__(self, captioner: Captioner, job: CaptionJob, channel: Channel) -> None:
         self.seconds = 0.0
-        self.start = 0.0  # seconds of silence before the sound; known when the first chunk comes
+        # Seconds of silence in the job's stretch before the sound; known when the first chunk comes.
+        self.start = 0.0
+        self._start_sample = round(job.start_seconds * captioner.rate)
+        self._end_sample = (
+            None if job.end_seconds is None else round(job.end_seconds * captioner.rate)
+        )
+        self._decoded_samples = 0
+        self._given_samples = 0  # to whoever captions them
         self._captioner, self._job, self._channel = captioner, job, channel
         self._kept: list[np.ndarray] = []  # the last of the samples
         self._reported_at = 0.0
@@ -76,7 +83,9 @@ class Tape:
         self._drawn = 0  # samples of that margin
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield chunks, (samples,) float32, from where a player starts the file.
+        """Yield the chunks of the job's stretch, (samples,) float32.
+
+        The clock begins where a player starts the file.
 
         Raises:
             AudioError: the sound cannot be read, or is longer than the job allows.
@@ -86,29 +95,41 @@ class Tape:
         with opened(job.file) as file:
             size = os.fstat(file.fileno()).st_size or 1
             sound = open_audio(file, rate, max_duration=job.max_seconds)
-            self.start = sound.start
+            silent_samples = round(sound.start * rate) - self._start_sample
+            self.start = max(0, silent_samples) / rate
             for chunk in itertools.chain(silence_before(sound.start, rate), sound.chunks):
                 self._channel.check()
                 self.seconds += len(chunk) / rate
                 if job.overview_columns:
                     self._draw(chunk)
-                self._keep(chunk)
+                within = self._within(chunk)
+                self._keep(within)
                 self._report(min(file.tell() / size, 1.0))
-                yield chunk
+                if len(within):
+                    self._given_samples += len(within)
+                    yield within
+                if self._end_sample is not None and self._decoded_samples >= self._end_sample:
+                    break
             if job.overview_columns:
                 self._send_overview(len(self._undrawn) - self._drawn)
             self._report(1.0, last=True)
 
     def last(self, start: float, end: float) -> np.ndarray:
-        """Return the samples from `start` to `end`, in seconds.
+        """Return the samples from `start` to `end`, in seconds of the job's stretch.
 
         A stretch longer than the model can hear at once, or than is kept, loses its beginning.
         """
         rate, kept = self._captioner.rate, np.concatenate(self._kept)
-        first = round(self.seconds * rate) - len(kept)
+        first = self._given_samples - len(kept)
         stop = round(end * rate) - first
         begin = max(0, round(start * rate) - first, stop - int(self._captioner.longest * rate))
         return kept[begin:stop]
+
+    def _within(self, chunk: np.ndarray) -> np.ndarray:
+        """Return the part of the next chunk that lies in the job's stretch."""
+        first, self._decoded_samples = self._decoded_samples, self._decoded_samples + len(chunk)
+        end = self._decoded_samples if self._end_sample is None else self._end_sample
+        return chunk[max(0, self._start_sample - first) : max(0, end - first)]
 
     def _keep(self, chunk: np.ndarray) -> None:
         if self._job.explain:
@@ -138,9 +159,21 @@ class Tape:
         """Send the overview of the next `count` samples."""
         if not count:
             return
-        front_end = self._captioner.front_end
         samples = self._undrawn[self._drawn : self._drawn + count]
         columns = max(1, round(self._job.overview_columns * count / self._captioner.rate))
+        peaks = np.maximum.reduceat(np.abs(samples), _starts(count, columns))
+        bands, spectrogram = 0, ""
+        if self._job.spectrogram:
+            decibels = self._decibels(count, columns)
+            bands = decibels.shape[1]
+            spectrogram = _base64((decibels - QUIETEST_DB) / (LOUDEST_DB - QUIETEST_DB))
+        self._channel.send(
+            Overview(columns=columns, bands=bands, peaks=_base64(peaks), spectrogram=spectrogram)
+        )
+
+    def _decibels(self, count: int, columns: int) -> np.ndarray:
+        """Return the spectrogram of the next `count` samples, (columns, bands)."""
+        front_end = self._captioner.front_end
         around = self._undrawn[: self._drawn + count + MARGIN_FRAMES * front_end.hop]
         first = self._drawn // front_end.hop
         log = log_mel(around, front_end)[first : first + max(1, count // front_end.hop)]
@@ -150,16 +183,7 @@ class Tape:
         frames = _starts(len(power), columns)
         bands = _starts(power.shape[1], min(BANDS, power.shape[1]))
         summed = np.add.reduceat(np.maximum.reduceat(power, frames), bands, axis=1)
-        decibels = 10 * np.log10(np.maximum(summed, 1e-12))  # (columns, bands)
-        peaks = np.maximum.reduceat(np.abs(samples), _starts(count, columns))
-        self._channel.send(
-            Overview(
-                columns=columns,
-                bands=len(bands),
-                peaks=_base64(peaks),
-                spectrogram=_base64((decibels - QUIETEST_DB) / (LOUDEST_DB - QUIETEST_DB)),
-            )
-        )
+        return 10 * np.log10(np.maximum(summed, 1e-12))
 
 
 def _starts(length: int, parts: int) -> np.ndarray:

@@ -13,13 +13,14 @@ import numpy as np
 from auricle.captioning.captioner import Captioner, load
 from auricle.errors import AuricleError
 from auricle.serving import messages
-from auricle.serving.jobs import caption_job, decode_job, rank_job
+from auricle.serving.jobs import caption_job, decode_job, film_job, rank_job
 from auricle.serving.messages import (
     Begun,
     CaptionJob,
     DecodeJob,
     Done,
     Failed,
+    FilmJob,
     FromServer,
     FromWorker,
     Job,
@@ -97,6 +98,8 @@ def _ended(captioner: Captioner, job: Job, channel: SocketChannel, memory: int) 
                 rank_job(captioner, job, channel)
             case DecodeJob():
                 decode_job(captioner, job, channel)
+            case FilmJob():
+                film_job(job, channel)
     except StoppedError:
         return Done()
     except LostUploadError as error:

@@ -1,30 +1,79 @@
-// The server's API, as the page uses it.
+// The server's API, as the page uses it, and its failures in words for people.
 
 const KEY = "auricle-token";
 
-// The token comes with the address that `auricle serve` prints, and leaves the address bar at once.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) {
-  sessionStorage.setItem(KEY, given);
-  history.replaceState(null, "", location.pathname);
-}
+export const token = () => localStorage.getItem(KEY) ?? "";
 
-export const token = () => sessionStorage.getItem(KEY) ?? "";
+/** Takes a token from the address, and takes it out of the address bar; returns whether there was one. */
+export function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given === null) return false;
+  localStorage.setItem(KEY, given);
+  history.replaceState(null, "", location.pathname);
+  return true;
+}
 
 const authorised = () => (token() ? { authorization: `Bearer ${token()}` } : {});
 
-/** What the server is; asks for the token until it is the right one. */
-export async function info() {
-  const response = await fetch("v1/info", { headers: authorised() });
-  if (response.status === 401) {
-    await askForToken();
-    return info();
+/** A request that failed. `status` is 0 where the server cannot be reached; `retryAfter` is in seconds. */
+export class Failure extends Error {
+  constructor(message, status = 0, retryAfter = 0) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
   }
-  if (!response.ok) throw new Error((await response.json()).error);
-  return response.json();
 }
 
+const LOST = "The server cannot be reached. Is it still running?";
+const WORDS = {
+  401: "The server asks for its token.",
+  408: "The file came too slowly, and the server gave up.",
+  413: "The file is larger than this server takes.",
+  429: "The server is busy.",
+  500: "The server failed. Its log says why.",
+  503: "The server is busy or stopping.",
+  507: "The server's disk is full.",
+};
+
+function failure(status, said, retryAfter) {
+  // The server's own words about a sound name the file; those about parameters are for programs.
+  const forPeople = said?.includes("segments=")
+    ? "It is longer than 30 seconds. Choose a caption for each sound, or for every 10 seconds."
+    : said;
+  return new Failure(WORDS[status] ?? forPeople ?? `The server answered ${status}.`, status, Number(retryAfter) || 0);
+}
+
+async function asked(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorised() } });
+  } catch {
+    throw new Failure(LOST);
+  }
+  if (response.ok) return response;
+  if (response.status === 401) {
+    await askForToken();
+    return asked(path, options);
+  }
+  const said = await response.json().catch(() => ({}));
+  throw failure(response.status, said.error, response.headers.get("retry-after"));
+}
+
+const posted = (path, body, type = "application/octet-stream") =>
+  asked(path, { method: "POST", headers: { "content-type": type }, body });
+
+/** What the server is. */
+export const info = async () => (await asked("v1/info")).json();
+
+let asking = null;
+
+/** Asks for the token; questions at the same time share one answer. */
 function askForToken() {
+  asking ??= tokenGiven().finally(() => (asking = null));
+  return asking;
+}
+
+function tokenGiven() {
   const dialog = document.querySelector("#ask");
   const field = document.querySelector("#token");
   document.querySelector("#ask-trouble").textContent = token() ? "That is not the token." : "";
@@ -33,7 +82,7 @@ function askForToken() {
     dialog.addEventListener(
       "close",
       () => {
-        sessionStorage.setItem(KEY, field.value.trim());
+        localStorage.setItem(KEY, field.value.trim());
         field.value = "";
         resolve();
       },
@@ -52,33 +101,37 @@ export function captions(file, query, on) {
   const request = new XMLHttpRequest(); // fetch cannot tell how much was sent
   let read = 0;
   const finished = new Promise((resolve, reject) => {
-    let failure = null;
+    let problem = null;
+    let done = false;
     const parse = () => {
       if (request.status !== 200) return;
+      const text = request.responseText;
       for (;;) {
-        const end = request.responseText.indexOf("\n\n", read);
+        const end = text.indexOf("\n\n", read);
         if (end < 0) return;
         const message = { event: "", data: "" };
-        for (const line of request.responseText.slice(read, end).split("\n")) {
+        for (const line of text.slice(read, end).split("\n")) {
           const colon = line.indexOf(": ");
           if (colon > 0) message[line.slice(0, colon)] += line.slice(colon + 2);
         }
         read = end + 2;
         const data = JSON.parse(message.data);
-        if (message.event === "error") failure = data.error;
+        if (message.event === "error") problem = data.error;
+        else if (message.event === "done") done = true;
         else on[message.event]?.(data);
       }
     };
-    request.upload.onprogress = (event) => event.lengthComputable && on.upload(event.loaded / event.total);
+    request.upload.onprogress = (event) => event.lengthComputable && on.upload?.(event.loaded / event.total);
     request.onprogress = parse;
     request.onload = () => {
       parse();
-      if (request.status === 200) return failure ? reject(new Error(failure)) : resolve();
-      const error = new Error(failureOf(request));
-      error.retryAfter = Number(request.getResponseHeader("retry-after"));
-      reject(error);
+      if (request.status !== 200) {
+        reject(failure(request.status, errorOf(request), request.getResponseHeader("retry-after")));
+      } else if (problem) reject(failure(422, problem));
+      else if (!done) reject(new Failure(LOST)); // the answer broke off
+      else resolve();
     };
-    request.onerror = () => reject(new Error("The server cannot be reached: is it still running?"));
+    request.onerror = () => reject(new Failure(LOST));
     request.onabort = () => reject(new DOMException("stopped", "AbortError"));
   });
   request.open("POST", `v1/captions?${new URLSearchParams({ ...query, name: file.name, format: "sse" })}`);
@@ -88,58 +141,69 @@ export function captions(file, query, on) {
   return { finished, stop: () => request.abort() };
 }
 
-function failureOf(request) {
+function errorOf(request) {
   try {
     return JSON.parse(request.responseText).error;
   } catch {
-    return `The server answered ${request.status} ${request.statusText}.`;
+    return undefined;
   }
 }
 
-/** The sound of a file as mp3, decoded by the server. */
-export async function decoded(file) {
-  const response = await fetch("v1/sound", {
-    method: "POST",
-    headers: { "content-type": "application/octet-stream", ...authorised() },
-    body: file,
-  });
-  if (!response.ok) throw new Error((await response.json()).error);
-  return response.blob();
+/** One caption of a stretch, with other wordings and where each word was heard. */
+export async function explained(file, start, end) {
+  const query = new URLSearchParams({ segments: "whole", explain: 1, start, end, name: file.name });
+  return (await (await posted(`v1/captions?${query}`, file)).json()).captions[0];
 }
 
-/** Captions as subtitles: `format` is srt, vtt or ass, `style` written or label. */
-export async function subtitles(captions, format, style) {
+/** The sound of a file as mp3, decoded by the server. */
+export const decoded = async (file) => (await posted("v1/sound", file)).blob();
+
+/** Captions as subtitles with labels, like [dog barking]: `format` is srt, vtt or ass. */
+export async function labels(captions, format) {
   const lines = captions.map(({ start, end, caption, tags }) => ({ start, end, caption, tags }));
-  const response = await fetch("v1/subtitles", {
-    method: "POST",
-    headers: { "content-type": "application/json", ...authorised() },
-    body: JSON.stringify({ captions: lines, format, style }),
-  });
-  if (!response.ok) throw new Error((await response.json()).error);
-  return response.text();
+  const body = JSON.stringify({ captions: lines, format, style: "label" });
+  return (await posted("v1/subtitles", body, "application/json")).text();
 }
+
+/** A film with captions as a track, which players can show. */
+export async function film(file, captions) {
+  const lines = captions.map(({ start, end, caption }) => ({ start, end, caption }));
+  const body = new FormData();
+  body.append("file", file);
+  body.append("file", new Blob([JSON.stringify({ captions: lines })]), "captions.json");
+  return (await asked("v1/film", { method: "POST", body })).blob();
+}
+
+/** How similar a file is to a sentence, from -1 to 1, and the words of it that the model does not know. */
+export async function similarity(file, sentence) {
+  const answer = await (await posted(`v1/rank?${new URLSearchParams({ sentence, name: file.name })}`, file)).json();
+  const [sound] = answer.sounds;
+  if (sound.error) throw new Failure(sound.error, 422);
+  return { similarity: sound.similarities[0], unknown: answer.unknown };
+}
+
+/** Whether an alert can wait for a sentence, and the words of it that the model does not know. */
+export const checked = async (sentence) => (await asked(`v1/sentences?${new URLSearchParams({ sentence })}`)).json();
 
 /** An example as a file. */
 export async function example(name) {
-  const response = await fetch(`examples/${encodeURIComponent(name)}`);
-  if (!response.ok) throw new Error(`${name} is not there`);
-  return new File([await response.blob()], name);
+  return new File([await (await asked(`examples/${encodeURIComponent(name)}`)).blob()], name);
 }
 
-/** A socket of live sound; `row` is called with what comes, `closed` with the reason when it ends. */
+/** A socket of live sound; `row` is called with what comes, `closed` with the reason and the code when it ends. */
 export function listen(start, row, closed) {
   const address = new URL("v1/listen", location.href);
   address.protocol = address.protocol.replace("http", "ws");
   address.hash = "";
   const socket = new WebSocket(address);
-  let failure = "";
+  let problem = "";
   socket.binaryType = "arraybuffer";
   socket.onopen = () => socket.send(JSON.stringify({ token: token(), ...start }));
   socket.onmessage = (event) => {
     const data = JSON.parse(event.data);
-    if (data.state === "error") failure = data.error;
+    if (data.state === "error") problem = data.error;
     else row(data);
   };
-  socket.onclose = () => closed(failure);
+  socket.onclose = ({ code }) => closed(problem, code);
   return socket;
 }

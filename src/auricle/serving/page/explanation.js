@@ -12,14 +12,15 @@ const TAGS = 56;
 export function draw(canvas, explanation, overview) {
   const { words, sound, tags, start, end } = explanation;
   const guided = tags.some((share) => share > 0);
-  const height = SOUND + 10 + words.length * ROW + 20;
+  const above = overview?.bands ? SOUND + 10 : 0;
+  const height = above + words.length * ROW + 20;
   canvas.style.height = `${height}px`;
   const [context, width] = prepared(canvas, height);
   const [ink, quiet, accent, line, card] = ["ink", "quiet", "accent", "line", "card"].map(colour);
   const right = width - (guided ? TAGS + 10 : 0);
   context.fillStyle = css(card);
   context.fillRect(0, 0, width, height);
-  if (overview?.columns) {
+  if (overview?.bands) {
     const { image } = overview.image(start, end, Math.round(right - WORDS), ramp());
     const picture = new OffscreenCanvas(image.width, image.height);
     picture.getContext("2d").putImageData(image, 0, 0);
@@ -27,7 +28,7 @@ export function draw(canvas, explanation, overview) {
   }
   context.textBaseline = "middle";
   words.forEach((word, i) => {
-    const top = SOUND + 10 + i * ROW;
+    const top = above + i * ROW;
     context.font = `15px ${getComputedStyle(document.querySelector("h1")).fontFamily}`;
     context.textAlign = "right";
     context.fillStyle = css(ink);

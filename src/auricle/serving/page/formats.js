@@ -37,9 +37,9 @@ const cell = (value) => {
 };
 
 /** Captions as data: each has `start`, `end`, `caption`, `confidence` and `tags`; `file` is their sound's name. */
-export function data(format, captions, file) {
+export function data(format, captions, file, partial = false) {
   const rows = captions.map(({ start, end, caption, confidence, tags }) => ({ start, end, caption: oneLine(caption), confidence, tags }));
-  if (format === "json") return `${JSON.stringify({ file, captions: rows }, null, 2)}\n`;
+  if (format === "json") return `${JSON.stringify({ file, ...(partial && { partial }), captions: rows }, null, 2)}\n`;
   const header = ["file", "start", "end", "caption", "confidence"];
   return table([header, ...rows.map((row) => [file, row.start, row.end, row.caption, row.confidence ?? ""])]);
 }

@@ -1,20 +1,27 @@
-// Live sound: what is heard now, large if wanted, and alerts.
+// Live sound: what is heard now, large if the person likes, with alerts and a history.
 
+import * as alerts from "./alerts.js";
 import * as api from "./api.js";
-import { save, table, TYPES } from "./formats.js";
+import * as history from "./history.js";
+import * as microphone from "./microphone.js";
+import * as status from "./status.js";
 
 const $ = (id) => document.getElementById(id);
 const QUIET = -70; // dBFS at the meter's left end
-const ALARM_SECONDS = 12; // for which an alert stands
-const KEPT = 5000; // rows of history; more than a day's
 const WAITS = [1, 2, 5, 10, 30]; // seconds before a lost connection is tried again
+const LOST_AFTER = 3; // attempts in vain
+const NO_SOUND_MS = 5000; // without a level, after which the microphone counts as gone
+const UNSENT_SECONDS = 5; // of sound that wait to be sent, after which the connection counts as lost
+const TRY_LATER = 1013; // the code of a socket that a busy server closes
+const TAG_SHARE = 0.15; // probability from which on a tag is shown
+const SETTINGS = { vibrate: "auricle-vibrate", notify: "auricle-notify", hide: "auricle-hide" };
 
-let state = null; // while it listens: { stop, socket }
-let rows = []; // what was heard, by its time
-let wishes = [];
+let session = null; // while the page listens: {socket, rate, close, ready, tries, lastLevel, silentSince}
 let awake = null;
+let hidden = []; // words of sounds that are not shown
 
-export function begin(info) {
+export async function begin(info) {
+  const { hasMicrophone } = microphone;
   $("sources").hidden = !info.microphone;
   if (info.microphone && !hasMicrophone()) {
     $("source").value = "server";
@@ -22,37 +29,38 @@ export function begin(info) {
   }
   if (!info.microphone && !hasMicrophone()) {
     $("listen").disabled = true;
-    trouble(missing());
+    trouble(microphone.missing());
   }
-  $("listen").addEventListener("click", () => (state ? stop() : start()));
-  $("source").addEventListener("change", () => state && restart());
-  $("wish").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const sentence = $("wanted").value.trim();
-    $("wanted").value = "";
-    if (sentence && !wishes.includes(sentence)) setWishes([...wishes, sentence]);
-  });
-  $("vibrate").disabled = !navigator.vibrate;
-  $("notify").addEventListener("change", askToNotify);
-  $("clear").addEventListener("click", () => {
-    rows = [];
-    history();
-  });
-  $("save-history").addEventListener("click", download);
+  status.begin({ stop: () => stop() });
+  $("listen").addEventListener("click", () => (session ? stop() : start()));
+  $("source").addEventListener("change", () => session && (stop(), start()));
   $("large").addEventListener("click", large);
   $("big-close").addEventListener("click", small);
   addEventListener("keydown", (event) => event.key === "Escape" && !$("big").hidden && small());
   document.addEventListener("fullscreenchange", () => !document.fullscreenElement && !$("big").hidden && small());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && stayAwake());
+  addEventListener("beforeunload", (event) => session && event.preventDefault());
+  settings();
+  setInterval(watchOver, 1000);
+  await history.begin();
+  await alerts.begin({ changed: renew, test: (sentence) => alarm(`Test: ${sentence}`, "This is a test.") });
 }
 
-const hasMicrophone = () => Boolean(navigator.mediaDevices?.getUserMedia);
-
-function missing() {
-  return window.isSecureContext
-    ? "This browser has no microphone to offer."
-    : "Browsers give the microphone only to pages that came over https, or from this machine itself, and this one did not. " +
-        "Start the server with TLS (auricle serve --tls), or with --listen to hear its own microphone.";
+function settings() {
+  $("vibrate").disabled = !navigator.vibrate;
+  $("vibrate").checked = localStorage.getItem(SETTINGS.vibrate) === "yes";
+  $("vibrate").addEventListener("change", () => localStorage.setItem(SETTINGS.vibrate, $("vibrate").checked ? "yes" : "no"));
+  $("notify").checked = localStorage.getItem(SETTINGS.notify) === "yes" && globalThis.Notification?.permission === "granted";
+  $("notify").addEventListener("change", askToNotify);
+  $("hide").value = localStorage.getItem(SETTINGS.hide) ?? "";
+  const hide = () => {
+    hidden = $("hide").value.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
+  };
+  $("hide").addEventListener("input", () => {
+    localStorage.setItem(SETTINGS.hide, $("hide").value);
+    hide();
+  });
+  hide();
 }
 
 function trouble(message) {
@@ -62,130 +70,174 @@ function trouble(message) {
 
 async function start() {
   trouble("");
-  const own = { stopped: false, socket: null, close: () => {} };
-  state = own;
-  listening(true);
+  const own = { socket: null, ready: false, tries: 0, close: () => {}, lastLevel: Date.now(), silentSince: 0 };
+  session = own;
+  buttons();
+  status.setLive("connecting");
   say("Listening …", true);
-  try {
-    if ($("source").value === "own") own.close = await openMicrophone(own);
-  } catch (error) {
-    if (state === own) stop();
-    trouble(
-      error.name === "NotAllowedError"
-        ? "The microphone was not allowed: allow it beside the address of this page, and press Listen again."
-        : error.name === "NotFoundError"
-          ? "No microphone was found."
-          : hasMicrophone()
-            ? `The microphone cannot be opened: ${error.message}`
-            : missing(),
-    );
-    return;
+  stayAwake();
+  if ($("source").value === "own") {
+    try {
+      const opened = await microphone.open({
+        piece: (samples, decibels) => {
+          if (session !== own) return;
+          heard(own, decibels);
+          if (own.ready && own.socket.readyState === WebSocket.OPEN) own.socket.send(samples);
+        },
+        ended: () => session === own && stop("gone", "The microphone was taken away."),
+      });
+      Object.assign(own, opened);
+    } catch (error) {
+      if (session === own) stop("off", microphone.refusal(error));
+      return;
+    }
   }
-  if (state === own) connect(own, 0);
+  if (session === own) connect(own);
   else own.close();
 }
 
-async function openMicrophone(own) {
-  const stream = await navigator.mediaDevices.getUserMedia({
-    // What makes speech clear for others makes other sounds go away.
-    audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
-  });
-  const context = new AudioContext();
-  await context.audioWorklet.addModule("capture.js");
-  const source = context.createMediaStreamSource(stream);
-  const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-  own.rate = context.sampleRate;
-  capture.port.onmessage = ({ data }) => {
-    level(data.level);
-    if (own.ready && own.socket.readyState === WebSocket.OPEN) own.socket.send(data.samples);
-  };
-  source.connect(capture);
-  stream.getAudioTracks()[0].addEventListener("ended", () => {
-    if (state === own) {
-      stop();
-      trouble("The microphone was taken away.");
-    }
-  });
-  return () => {
-    for (const track of stream.getTracks()) track.stop();
-    context.close();
-  };
-}
-
-function connect(own, tries) {
-  const alerts = wishes.map((sentence) => ({ sentence }));
-  const begin = own.rate ? { rate: own.rate, alerts } : { microphone: true, alerts };
+function connect(own) {
   own.ready = false;
-  own.socket = api.listen(
+  const begin = { alerts: alerts.wanted(), ...(own.rate ? { rate: own.rate } : { microphone: true }) };
+  const socket = api.listen(
     begin,
-    (row) => {
-      tries = 0;
-      receive(row, own);
-    },
-    (failure) => {
-      if (state !== own || own.renewed) {
-        own.renewed = false;
-        return;
-      }
-      if (failure) {
-        stop();
-        trouble(failure);
-        return;
-      }
-      const wait = WAITS[Math.min(tries, WAITS.length - 1)];
-      trouble(`The connection was lost: trying again in ${wait} s.`);
-      setTimeout(() => state === own && connect(own, tries + 1), 1000 * wait);
-    },
+    (row) => own.socket === socket && session === own && receive(row, own),
+    (problem, code) => own.socket === socket && session === own && closed(own, problem, code),
   );
+  own.socket = socket;
 }
 
-function stop() {
-  const own = state;
-  state = null;
-  own?.socket?.close();
+async function closed(own, problem, code) {
+  if (problem.includes("token")) {
+    await api.info().catch(() => {}); // asks for it
+    if (session === own) connect(own);
+    return;
+  }
+  if (problem && code !== TRY_LATER) {
+    stop("lost", `The server does not listen any more: ${problem}`);
+    return;
+  }
+  lost(own);
+}
+
+/** Connects again after a while, and says so meanwhile. */
+function lost(own) {
+  own.ready = false;
+  own.silentSince ||= Date.now();
+  own.socket = null;
+  quiet(own.tries < LOST_AFTER ? "reconnecting" : "lost");
+  const wait = WAITS[Math.min(own.tries++, WAITS.length - 1)];
+  setTimeout(() => session === own && connect(own), 1000 * wait);
+}
+
+/** Shows that no sound is heard: nothing of it may look alive. */
+function quiet(state) {
+  if (!status.broken()) tremble([800, 200, 200]);
+  status.setLive(state);
+  level(QUIET);
+  $("sentence").classList.add("past");
+  $("live-tags").textContent = "";
+}
+
+/** Looks once a second whether sound comes in and goes out. */
+function watchOver() {
+  const own = session;
+  if (!own?.ready) return;
+  const silent = Date.now() - own.lastLevel > NO_SOUND_MS;
+  if (silent && status.listens()) {
+    own.silentSince ||= own.lastLevel;
+    quiet("gone");
+  }
+  if (own.socket && own.rate && own.socket.bufferedAmount > UNSENT_SECONDS * own.rate * 2) {
+    const { socket } = own;
+    lost(own);
+    socket.close();
+  }
+}
+
+/** A level came: the microphone works. */
+function heard(own, decibels) {
+  own.lastLevel = Date.now();
+  if (!own.ready) return;
+  if (status.liveState() === "gone") hears(own);
+  level(decibels);
+}
+
+/** Sound is heard, for the first time or again. */
+function hears(own) {
+  own.tries = 0;
+  if (own.silentSince) {
+    const seconds = Math.round((Date.now() - own.silentSince) / 1000);
+    history.add({ kind: "gap", time: new Date(), seconds, caption: `No sound was received for ${seconds} s.` });
+    say("Listening again …", true);
+  }
+  own.silentSince = 0;
+  status.setLive("listening");
+  trouble("");
+}
+
+/** With other alerts: another socket, and the microphone stays open. */
+function renew() {
+  const own = session;
+  if (!own?.socket) return;
+  const { socket } = own;
+  own.socket = null;
+  socket.close();
+  connect(own);
+}
+
+function stop(state = "off", message = "") {
+  const own = session;
+  session = null;
+  const { socket } = own ?? {};
+  if (own) own.socket = null;
+  socket?.close();
   own?.close();
-  listening(false);
+  if (state !== "off") quiet(state);
+  else status.setLive("off");
+  trouble(message);
+  buttons();
   level(QUIET);
   $("sentence").classList.add("past");
   letSleep();
 }
 
-/** With other alerts, or from another microphone. */
-function restart() {
-  stop();
-  start();
-}
-
-function listening(on) {
-  $("listen").textContent = on ? "Stop" : "Listen";
-  $("listen").classList.toggle("primary", !on);
-  if (on) stayAwake();
+function buttons() {
+  $("listen").textContent = session ? "Stop" : "Listen";
+  $("listen").classList.toggle("primary", !session);
 }
 
 function receive(row, own) {
-  switch (row.state) {
-    case "ready":
-      own.ready = true;
-      trouble("");
-      return;
-    case "level":
-      level(row.level);
-      return;
-    case "alert":
-      alarm(row);
-      add({ kind: "alert", time: new Date(row.time), caption: row.alert });
-      return;
+  if (row.state === "ready") {
+    own.ready = true;
+    own.lastLevel = Date.now();
+    hears(own);
+  } else if (row.state === "level") heard(own, row.level);
+  else if (row.state === "alert") {
+    alarm(row.alert, row.caption);
+    history.add({ kind: "alert", time: new Date(row.time), caption: row.alert });
+  } else if (!isHidden(row)) {
+    say(row.caption, row.state === "end");
+    $("live-tags").textContent = row.tags.filter((tag) => tag.probability > TAG_SHARE).slice(0, 4).map((tag) => tag.name).join(" · ");
+    if (row.state === "end") {
+      history.add({ kind: "sound", time: new Date(row.time), seconds: row.end - row.start, caption: row.caption, confidence: row.confidence });
+    }
   }
-  say(row.caption, row.state === "end");
-  $("live-tags").textContent = row.tags.filter((tag) => tag.probability > 0.15).slice(0, 4).map((tag) => tag.name).join(" · ");
-  if (row.state === "end") add({ kind: "sound", time: new Date(row.time), seconds: row.end - row.start, caption: row.caption, confidence: row.confidence });
+}
+
+/** Whether the person chose not to see a sound. */
+function isHidden({ caption, tags }) {
+  const names = tags.filter((tag) => tag.probability > TAG_SHARE).map((tag) => tag.name);
+  const text = [caption, ...names].join(" ").toLowerCase();
+  return hidden.some((word) => text.includes(word));
 }
 
 /** The sentence of the moment; `past` once it is over. */
 function say(sentence, past) {
-  if ($("sentence").textContent !== sentence) $("sentence").textContent = sentence;
+  for (const id of ["sentence", "big-sentence"]) {
+    if ($(id).textContent !== sentence) $(id).textContent = sentence;
+  }
   $("sentence").classList.toggle("past", past);
-  $("big-sentence").textContent = sentence;
 }
 
 function level(decibels) {
@@ -194,91 +246,21 @@ function level(decibels) {
   $("level").ariaValueNow = String(Math.round(Math.max(QUIET, Math.min(0, decibels))));
 }
 
-function add(row) {
-  rows.push(row);
-  if (rows.length > KEPT) rows.shift();
-  const item = document.createElement("li");
-  const time = document.createElement("time");
-  time.dateTime = row.time.toISOString();
-  time.textContent = row.time.toLocaleTimeString();
-  const text = document.createElement("p");
-  text.textContent = row.kind === "alert" ? `● ${row.caption}` : row.caption;
-  item.className = row.kind;
-  item.append(time, text);
-  $("history").prepend(item);
-  if ($("history").children.length > KEPT) $("history").lastElementChild.remove();
-  known();
+// Alarms
+
+function tremble(pattern) {
+  if ($("vibrate").checked) navigator.vibrate?.(pattern);
 }
 
-function history() {
-  $("history").replaceChildren();
-  $("big-before").textContent = "";
-  known();
-}
-
-function known() {
-  $("clear").disabled = $("save-history").disabled = !rows.length;
-  $("no-history").hidden = rows.length > 0;
-  $("big-before").textContent = rows.slice(-3).map((row) => row.caption).reverse().join("  ·  ");
-}
-
-function download() {
-  const format = $("history-format").value;
-  const shown = rows.map((row) => ({ ...row, time: row.time.toISOString(), seconds: row.seconds && Math.round(row.seconds * 10) / 10 }));
-  const text = {
-    txt: () => rows.map((row) => `${row.time.toLocaleString()}  ${row.kind === "alert" ? "ALERT: " : ""}${row.caption}\n`).join(""),
-    csv: () => table([["time", "kind", "seconds", "caption", "confidence"], ...shown.map((r) => [r.time, r.kind, r.seconds ?? "", r.caption, r.confidence ?? ""])]),
-    json: () => `${JSON.stringify(shown, null, 2)}\n`,
-  };
-  save(`heard-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.${format}`, text[format](), TYPES[format]);
-}
-
-// Alerts
-
-function setWishes(next) {
-  wishes = next;
-  $("wishlist").replaceChildren(
-    ...wishes.map((sentence) => {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `${sentence} ×`;
-      button.ariaLabel = `Do not wait for “${sentence}” any more`;
-      button.addEventListener("click", () => {
-        setWishes(wishes.filter((other) => other !== sentence));
-        $("wanted").focus();
-      });
-      item.append(button);
-      return item;
-    }),
-  );
-  if (state?.socket) {
-    // Another socket with the new sentences: the microphone stays open.
-    state.renewed = state.socket.readyState <= WebSocket.OPEN;
-    state.socket.close();
-    connect(state, 0);
-  }
-}
-
-let silenced = 0;
-
-function alarm(row) {
-  for (const id of ["alarm", "big-alarm"]) {
-    $(id).textContent = row.alert;
-    $(id).hidden = false;
-  }
-  clearTimeout(silenced);
-  silenced = setTimeout(() => {
-    $("alarm").hidden = $("big-alarm").hidden = true;
-  }, 1000 * ALARM_SECONDS);
-  if ($("vibrate").checked) navigator.vibrate?.([400, 150, 400, 150, 400]);
-  if ($("notify").checked) {
-    try {
-      new Notification(row.alert, { body: row.caption ?? "Heard just now.", tag: row.alert, renotify: true });
-    } catch {
-      hintAlerts("This browser shows notifications only for installed pages."); // as on Android
-      $("notify").checked = false;
-    }
+function alarm(sentence, caption) {
+  status.alarm(sentence);
+  tremble([400, 150, 400, 150, 400]);
+  if (!$("notify").checked) return;
+  try {
+    new Notification(sentence, { body: caption ?? "Heard just now.", tag: sentence, renotify: true });
+  } catch {
+    hintAlerts("This browser shows notifications only for installed pages."); // as on Android
+    $("notify").checked = false;
   }
 }
 
@@ -287,11 +269,12 @@ function hintAlerts(text) {
 }
 
 async function askToNotify() {
+  localStorage.setItem(SETTINGS.notify, $("notify").checked ? "yes" : "no");
   if (!$("notify").checked) return;
   if (!("Notification" in window) || !window.isSecureContext) {
     hintAlerts("Browsers give notifications only to pages that came over https, or from this machine itself.");
   } else if ((await Notification.requestPermission()) === "granted") return;
-  else hintAlerts("Notifications were not allowed: allow them beside the address of this page.");
+  else hintAlerts("Notifications were not allowed. Allow them next to the address of this page.");
   $("notify").checked = false;
 }
 
@@ -304,6 +287,7 @@ async function large() {
   $("big").hidden = false;
   document.querySelector("main").inert = true;
   $("big-close").focus();
+  status.draw();
   stayAwake();
   await document.documentElement.requestFullscreen?.().catch(() => {});
 }
@@ -311,13 +295,14 @@ async function large() {
 function small() {
   $("big").hidden = true;
   document.querySelector("main").inert = false;
+  status.draw();
   if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
   returnTo?.focus();
-  if (!state) letSleep();
+  if (!session) letSleep();
 }
 
 async function stayAwake() {
-  if (!state && $("big").hidden) return;
+  if (!session && $("big").hidden) return;
   try {
     awake ??= await navigator.wakeLock?.request("screen");
     awake?.addEventListener("release", () => (awake = null), { once: true });

@@ -132,18 +132,21 @@ export class Timeline {
 
   #drawSound(context, width, height) {
     const overview = this.overview;
-    const bottom = height - LANE - WAVE;
     if (!overview?.columns) return;
     const [start, end] = this.span;
-    const drawn = this.#spectrogram(start, end, Math.round(width));
-    const from = this.#x(drawn.start, width);
-    context.drawImage(drawn.picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
+    const wave = overview.bands ? WAVE : height - LANE - RULER;
+    const bottom = height - LANE - wave;
+    if (overview.bands) {
+      const drawn = this.#spectrogram(start, end, Math.round(width));
+      const from = this.#x(drawn.start, width);
+      context.drawImage(drawn.picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
+    }
     context.fillStyle = css(this.colours.quiet, 0.85);
-    const middle = bottom + WAVE / 2;
+    const middle = bottom + wave / 2;
     const known = Math.min(width, this.#x(overview.seconds, width));
     for (let x = 0; x < known; x += 2) {
       const [a, b] = [start + (x / width) * (end - start), start + ((x + 2) / width) * (end - start)];
-      const size = Math.max(0.75, overview.peak(a, b) * (WAVE / 2 - 4));
+      const size = Math.max(0.75, overview.peak(a, b) * (wave / 2 - 4));
       context.fillRect(x, middle - size, 1.25, 2 * size);
     }
   }
@@ -216,11 +219,13 @@ export class Timeline {
     const [from, to] = [this.#x(chosen.start, box.width), this.#x(chosen.end, box.width)];
     if (event.clientY - box.top < RULER) return null;
     if (Math.abs(x - to) <= reach) return { chosen, which: "end" };
-    return Math.abs(x - from) <= reach ? { chosen, which: "start" } : null;
+    if (Math.abs(x - from) <= reach) return { chosen, which: "start" };
+    const inLane = event.clientY - box.top > box.height - LANE;
+    return inLane && x > from && x < to ? { chosen, which: "both", at: this.#seconds(event) - chosen.start } : null;
   }
 
   #hovered(event) {
-    if (!event.buttons) this.canvas.style.cursor = this.#edge(event) ? "ew-resize" : "crosshair";
+    if (!event.buttons) this.canvas.style.cursor = { both: "grab", start: "ew-resize", end: "ew-resize" }[this.#edge(event)?.which] ?? "crosshair";
   }
 
   #pressed(event) {
@@ -249,8 +254,14 @@ export class Timeline {
     this.canvas.addEventListener("pointercancel", up, { once: true });
   }
 
-  #drag({ chosen, which }, seconds, done) {
+  #drag({ chosen, which, at: held }, seconds, done) {
     const at = Math.max(0, Math.min(this.seconds, seconds));
+    if (which === "both") {
+      const length = chosen.end - chosen.start;
+      const start = Math.max(0, Math.min(this.seconds - length, at - held));
+      this.on.bounds(chosen.id, start, start + length, done);
+      return;
+    }
     if (which === "start") this.on.bounds(chosen.id, Math.min(at, chosen.end - 0.1), chosen.end, done);
     else this.on.bounds(chosen.id, chosen.start, Math.max(at, chosen.start + 0.1), done);
   }
