@@ -68,7 +68,7 @@ class Tape:
 
     def __init__(self, captioner: Captioner, job: CaptionJob, channel: Channel) -> None:
         self.seconds = 0.0
-        # Seconds of silence in the job's stretch before the sound; known when the first chunk comes.
+        # Seconds of silence before the sound in the job's stretch; known at the first chunk.
         self.start = 0.0
         self._start_sample = round(job.start_seconds * captioner.rate)
         self._end_sample = (
