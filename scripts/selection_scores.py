@@ -358,9 +358,10 @@ def main(
                 ]
                 found.append(score_scenes(texts, captions, scenes, label_words))
             columns[name] = {
-                key: float(np.mean([one.get(key, np.nan) for one in found])) for key in found[0]
+                key: float(np.nanmean([one.get(key, np.nan) for one in found]))
+                for key in dict.fromkeys(name for one in found for name in one)
             }
-        keys = list(next(iter(columns.values())))
+        keys = list(dict.fromkeys(key for column in columns.values() for key in column))
         rows = [
             (key, *(column.get(key, float("nan")) for column in columns.values())) for key in keys
         ]
