@@ -2,7 +2,6 @@
 are."""
 
 import csv
-import json
 import random
 import sys
 from collections import Counter
@@ -191,38 +190,6 @@ def test_a_mixed_sound_must_be_held_out(scores, held_out: tuple[Path, Path], tmp
         run(scores, "mixtures", tmp_path, *held_out, "--list", tmp_path / "mixtures.csv")
 
 
-def test_logistic_regression_finds_the_model_that_made_the_data(scores):
-    generator = np.random.default_rng(0)
-    features = generator.normal([1, -5, 0], [1, 3, 0.01], size=(20_000, 3))
-    truth = np.array([1.0, -1.5, 0.4, 0.0])
-    probability = scores.probabilities(truth, features)
-    right = (generator.random(20_000) < probability).astype(float)
-    found = scores.fit_logistic(features, right)
-    assert found[:3] == pytest.approx(truth[:3], abs=0.15)
-    ours = scores.probabilities(found, features)
-    assert np.abs(ours - probability).max() < 0.05
-    assert scores.calibration_error(ours, right) < 0.015
-    assert scores.calibration_error(np.minimum(1, ours + 0.2), right) > 0.1
-    # A constant feature, as of a checkpoint without tags, changes nothing.
-    assert scores.fit_logistic(np.column_stack([features, np.ones(20_000)]), right)[
-        1:
-    ] == pytest.approx([*found[1:], 0])
-
-
-def test_the_calibration_error_of_a_handful_by_hand(scores):
-    probability, right = np.array([0.1, 0.12, 0.95, 1.0]), np.array([0.0, 1.0, 1.0, 1.0])
-    assert scores.calibration_error(probability, right) == pytest.approx(
-        (0.5 - 0.11) / 2 + (1 - 0.975) / 2
-    )
-
-
-def test_a_recording_is_in_one_fold(scores):
-    groups = [str(number // 3) for number in range(60)]
-    folds = scores.folds_of(groups, 0)
-    assert len(set(zip(groups, folds.tolist(), strict=True))) == 20
-    assert Counter(folds.tolist()) == dict.fromkeys(range(5), 12)
-
-
 def test_content_words_are_shared_exactly(scores):
     precision, recall = scores.content_overlap(
         "A dog barks in the rain.", ["The dog is barking", "Rain and a dog"]
@@ -259,23 +226,6 @@ def test_mixtures(scores, held_out: tuple[Path, Path], tmp_path: Path):
         "the first": "50.0%",
         "the second": "0.0%",
     }
-
-
-def test_calibrate(
-    scores, held_out: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def features(caption: Said) -> tuple[float, ...]:
-        return caption.score, 0.0, float("cat" not in caption.text)
-
-    monkeypatch.setattr(scores, "confidence_features", features)
-    printed = run(scores, "calibrate", *held_out, "--diagram", tmp_path / "reliability.png")
-    confidence = json.loads("{" + printed.splitlines()[-1] + "}")["confidence"]
-    assert confidence.keys() == {"bias", "score", "tag", "similarity"}
-    assert confidence["similarity"] > 1
-    assert confidence["score"] == confidence["tag"] == 0
-    ours, base = (float(cell.split()[0]) for cell in cells(printed, "Brier score"))
-    assert ours < base / 2
-    assert 5_000 < (tmp_path / "reliability.png").stat().st_size < 40_000
 
 
 def test_examples(scores, held_out: tuple[Path, Path]):
