@@ -36,7 +36,7 @@ class _Lines:
     """Writes the state of the latest step to standard error once a minute."""
 
     def __init__(self, unit: Unit | None) -> None:
-        self._unit = unit
+        self._unit: Unit | None = unit
         self._title: str | None = None
         self._done, self._total, self._text = 0, None, ""
         self._began = time.monotonic()
