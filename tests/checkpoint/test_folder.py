@@ -119,7 +119,7 @@ def test_files_of_another_model(folder: Path):
         shutil.copy(EMBEDDED / name, folder / name)
         refused(
             folder,
-            f"(encoder|decoder|text).onnx does not fit: {'.*' if 'onnx' in name else 'log_probs'}",
+            r"\.onnx does not fit: " if "onnx" in name else "vocabulary.txt is not the list",
         )
         shutil.copy(folder / "aside", folder / name)
     load(folder)
@@ -345,13 +345,7 @@ def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value
     (folder / "encoder.onnx").write_bytes(
         onnx.load_from_string(model.SerializeToString()).SerializeToString()
     )
-    if layers == 3:
-        refused(folder, "the model fails: ")
-        return
-    try:
-        use(folder)
-    except AuricleError as error:
-        assert "\n" not in str(error)  # noqa: PT017
+    refused(folder, "the model fails: " if layers == 3 else "numbers that are not finite")
 
 
 @settings(max_examples=25, deadline=None)

@@ -27,9 +27,9 @@ def files(tmp_path: Path) -> list[Path]:
     ]
 
 
-def load(folder: Path, files: list[Path], **options: int) -> list[np.ndarray]:
+def load(folder: Path, files: list[Path], jobs: int | None = None) -> list[np.ndarray]:
     cache = FeatureCache(VGGISH, 30.0, folder)
-    return cache.load(files, **options).spectrograms
+    return cache.load(files, jobs=jobs).spectrograms
 
 
 def entries(folder: Path) -> dict[str, list[int]]:
@@ -103,6 +103,22 @@ def test_every_file_that_cannot_be_read_is_listed(tmp_path: Path, files: list[Pa
         "gone.wav",
     ]
     assert len(entries(tmp_path / "cache")) == len(files)  # the rest need not be computed again
+
+
+def test_bad_clips_are_left_out_and_listed_if_asked(tmp_path: Path, files: list[Path]):
+    for name in ("text.wav", "again.wav"):  # of one content
+        (tmp_path / name).write_text("this is no sound")
+    bad: list[str] = []
+    given = [tmp_path / "text.wav", *files, tmp_path / "gone.wav", tmp_path / "again.wav"]
+    features = FeatureCache(VGGISH, 30.0, tmp_path / "cache").load(given, bad_clips=bad)
+    assert features.files == files
+    assert [Path(line.split(": ")[0]).name for line in bad] == ["text.wav", "gone.wav", "again.wav"]
+    whole = FeatureCache(VGGISH, 30.0, tmp_path / "cache").load(files)
+    assert features.fingerprint == whole.fingerprint
+    for one, other in zip(features.spectrograms, whole.spectrograms, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(AuricleError, match="2 of 2 sounds cannot be used"):
+        FeatureCache(VGGISH, 30.0, tmp_path / "cache").load([given[0], given[-1]], bad_clips=[])
 
 
 def test_many_sounds_take_few_file_descriptors(tmp_path: Path):

@@ -119,6 +119,7 @@ class OnnxModel:
     def hear(self, log_mel: np.ndarray) -> EncodedSound:
         """Encodes a sound: (frames, mels) float32 -> memory or frames, tags and embedding."""
         values = _run(self._encoder, self._outputs, {"log_mel": log_mel[None]})
+        _require(all(np.isfinite(value).all() for value in values))
         outputs = dict(zip(self._outputs, values, strict=True))
         memory = None
         if not self._sizes.plan:
@@ -200,6 +201,7 @@ class OnnxModel:
             }
             outputs = ["log_probs", "keys", "values", "attention"]
             log_probs, past_keys, past_values, attention = _run(self._decoder, outputs, inputs)
+            _require(not np.isnan(log_probs).any())
             return log_probs, attention
 
         return step
@@ -215,6 +217,15 @@ def _run(
         if "Failed to allocate memory" in str(error):
             raise MemoryError from None
         raise AuricleError(f"the model fails: {str(error).splitlines()[0]}") from None
+
+
+def _require(finite: bool) -> None:
+    """Refuses the output of damaged weights: no score and no JSON could express it."""
+    if not finite:
+        raise AuricleError(
+            "the model gives numbers that are not finite: its weights are damaged; "
+            "export or fetch it again"
+        )
 
 
 def _load(path: Path, large: bool = False) -> onnxruntime.InferenceSession:

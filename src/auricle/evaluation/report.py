@@ -64,7 +64,7 @@ def scores_json(scores: Scores) -> str:
     found["notes"] = list(scores.notes)
     found["tokenizer"] = scores.tokenizer
     found["bootstrap"] = {"resamples": scores.resamples, "seed": scores.seed, "level": 0.95}
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _unscored(scores: Scores) -> list[dict[str, str | None]]:
@@ -101,7 +101,7 @@ def comparison_json(comparison: Comparison) -> str:
             "level": 0.95,
         },
     }
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
@@ -181,7 +181,7 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
         "extremes": _extremes(scores.captions, chief),
         "footer": _footer(scores),
         # Inside a script element only "<" could end it.
-        "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
+        "data": json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
     }
     page = (Path(__file__).with_name(_PAGE)).read_text(encoding="utf-8")
     pieces = page.split("<!--")

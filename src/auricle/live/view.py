@@ -70,7 +70,9 @@ class JsonLines(Lines):
 
     def row(self, heard: Heard) -> None:
         """Writes a line, whole."""
-        self._file.write(json.dumps(heard_fields(heard), ensure_ascii=False) + "\n")
+        self._file.write(
+            json.dumps(heard_fields(heard), ensure_ascii=False, allow_nan=False) + "\n"
+        )
         self._file.flush()
 
 

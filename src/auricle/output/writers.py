@@ -138,7 +138,11 @@ def write_table(
         return
     for result in results:
         file.write(
-            (json.dumps(fields(result), ensure_ascii=False) if form == "jsonl" else line(result))
+            (
+                json.dumps(fields(result), ensure_ascii=False, allow_nan=False)
+                if form == "jsonl"
+                else line(result)
+            )
             + "\n"
         )
 
@@ -146,7 +150,7 @@ def write_table(
 def _pieces(rows: Iterable[Row], form: CaptionFormat, n_best: int, named: bool) -> Iterator[str]:
     if form == "jsonl":
         for row in rows:
-            yield json.dumps(row_fields(row, n_best), ensure_ascii=False) + "\n"
+            yield json.dumps(row_fields(row, n_best), ensure_ascii=False, allow_nan=False) + "\n"
     elif form == "csv" or form == "tsv":
         line = _Line()
         writer = csv.writer(line, DIALECTS[form], lineterminator="\n")

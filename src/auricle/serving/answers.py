@@ -154,7 +154,7 @@ async def events(results: AsyncGenerator[Result], stall: float) -> AsyncGenerato
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
-    return format_sse_event(event=name, data_str=json.dumps(data))
+    return format_sse_event(event=name, data_str=json.dumps(data, allow_nan=False))
 
 
 async def media(results: AsyncGenerator[Result], stall: float) -> AsyncGenerator[bytes]:
