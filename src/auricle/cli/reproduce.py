@@ -93,7 +93,7 @@ def print_plan(plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from auricle.reproduction.plan import estimates
+    from auricle.reproduction.estimates import estimates
 
     table = Table("training", "stage", box=None)
     for heading in ("minutes", "memory, GB"):
@@ -121,9 +121,10 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
     from rich.console import Console
     from rich.progress import track
 
+    from auricle.reproduction.captions import caption_run
     from auricle.reproduction.plan import PAIRS
     from auricle.reproduction.report import Results, write_report
-    from auricle.reproduction.stages import caption_run, compare_systems, score_run, train_run
+    from auricle.reproduction.stages import compare_systems, score_run, train_run
 
     console = Console(stderr=True)
     for number, run in enumerate(plan.runs, start=1):

@@ -20,8 +20,10 @@ import numpy as np
 
 from auricle.evaluation.metrics import TITLES
 from auricle.evaluation.scores import Difference
-from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
-from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
+from auricle.reproduction.captions import Captions
+from auricle.reproduction.corpus import ScoredSet
+from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun
+from auricle.reproduction.stages import Scored, sizes, trained_seconds, training_log
 from auricle.storage.files import written_whole
 
 SHOWN = 15  # sounds in the table of captions

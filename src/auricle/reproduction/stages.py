@@ -1,4 +1,4 @@
-"""Carries out a plan: trains, captions and scores; an interrupted training goes on."""
+"""Trains and scores the runs of a plan; an interrupted training goes on."""
 
 import json
 from collections.abc import Mapping
@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from auricle.captioning.captioner import load
 from auricle.checkpoint.vocabulary import Vocabulary, words
 from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
-from auricle.errors import AuricleError
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
 from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
-from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
+from auricle.reproduction.captions import Captions
+from auricle.reproduction.corpus import ScoredSet
+from auricle.reproduction.plan import Plan, PlannedRun
 from auricle.sound.features import front_end
-from auricle.storage.files import written_whole
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
@@ -26,44 +25,12 @@ from auricle.training.validate import evaluate_retrieval, mean_map_10
 FIRST_WORDS = 15  # of a caption; one of them must name the label
 STAGES = {"pretrain": pretrain, "train": train}
 
-Captions = dict[str, str]  # by file
-
 
 def train_run(run: PlannedRun, progress: bool) -> None:
     """Trains a run to its end."""
     for name in run.stages():
         if not run.is_done(name):
             STAGES[name](run.recipe, resume=True, progress=progress)
-
-
-def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
-    """Captions a set by a run; the captions are kept in its folder as `SET.jsonl`.
-
-    Raises:
-        AuricleError: a sound cannot be read.
-    """
-    path = run.folder / f"{scored.name}.jsonl"
-    names = [str(item.file) for item in scored.items]
-    if path.exists():
-        kept = {
-            row["file"]: row["caption"]
-            for row in map(json.loads, path.read_text("utf-8").splitlines())
-        }
-        if list(kept) == names:
-            return kept
-    texts: dict[str, list[str]] = {}
-    for row in load(run.recipe.captioner_folder).caption_files((name, name) for name in names):
-        if row.caption is None:
-            raise row.error or AuricleError(f"{row.file}: no caption")
-        texts.setdefault(row.file, []).append(row.caption.text)
-    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
-    with written_whole(path) as part:
-        rows = (
-            json.dumps({"file": file, "caption": text}, ensure_ascii=False)
-            for file, text in captions.items()
-        )
-        part.write_text("".join(f"{row}\n" for row in rows), "utf-8")
-    return captions
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ gradients, moving averages, selection of weights, and the state that a stopped t
 from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,6 +25,7 @@ from auricle.training.config import Recipe, initial_vocabulary
 from auricle.training.passes import Pass, passes
 from auricle.training.prepare import Data, prepare_data
 from auricle.training.run import Run
+from auricle.training.sources import record_sources
 from auricle.training.weights import halve, save_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -93,6 +94,11 @@ class Stage(Protocol[Network]):
         ...
 
     @property
+    def initial_files(self) -> Sequence[Path]:
+        """The files of weights that the stage begins from."""
+        ...
+
+    @property
     def bfloat16(self) -> bool:
         """Whether to multiply in bfloat16."""
         ...
@@ -150,6 +156,8 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
     learner = stage.build(data, accelerator, progress)
     training = _prepare(learner, data, accelerator)
     run.restore(training.modules, learner.optimizer)
+    if accelerator.is_main_process and not run.state.epoch:
+        record_sources(stage.folder, stage.initial_files)
     if learner.plateau is not None and run.state.schedule:
         _restore_plateau(learner.plateau, run.state.schedule)
     every_pass = passes(
@@ -247,6 +255,8 @@ def _select(training: Training[Any], run: Run, score: float) -> None:
 
 
 def _save_kept(training: Training[Any], folder: Path) -> None:
+    for exported in folder.glob("*.onnx"):
+        exported.unlink()  # from other weights
     save_weights(folder / "model.safetensors", halve(training.kept.state_dict()))
 
 

@@ -46,6 +46,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     stage = ContrastiveStage(
         recipe.pre_encoder_folder,
         recipe.pretrain,
+        initial_files=pre_encoder_sources(recipe),
         build_network=partial(build_pre_encoder, recipe),
         word2vec=recipe.word2vec,
         tags=recipe.tags,
@@ -53,6 +54,11 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
         seed=recipe.seed,
     )
     return run_stage(stage, recipe, resume=resume, progress=progress)
+
+
+def pre_encoder_sources(recipe: Recipe) -> list[Path]:
+    """Returns the file of weights that the audio tower begins from, if there is one."""
+    return [Path(recipe.pretrain.weights)] if recipe.pretrain.initial == "weights" else []
 
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
@@ -95,6 +101,7 @@ class ContrastiveStage:
 
     folder: Path
     config: PretrainConfig
+    initial_files: Sequence[Path]
     build_network: Callable[[int], PreEncoder]  # for a number of words
     word2vec: Word2VecConfig
     tags: TagsConfig

@@ -100,6 +100,11 @@ class ScstStage:
         """The number of epochs."""
         return self.config.epochs
 
+    @property
+    def initial_files(self) -> list[Path]:
+        """The weights of the trained captioner."""
+        return [self.captioner]
+
     def build(
         self,
         data: Data,

@@ -1,7 +1,7 @@
 """The encoder-decoder stage: the captioner learns the captions of sounds."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
     stage = CaptionStage(
         recipe.captioner_folder,
         recipe.train,
+        initial_files=captioner_sources(recipe),
         build_network=partial(build_captioner, recipe),
         load_pre_encoder=partial(load_pre_encoder, recipe),
         write_checkpoint=partial(write_checkpoint, recipe.captioner_folder, recipe),
@@ -67,6 +68,13 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         seed=recipe.seed,
     )
     return run_stage(stage, recipe, resume=resume, progress=progress)
+
+
+def captioner_sources(recipe: Recipe) -> list[Path]:
+    """Returns the file of weights that the captioner begins from, if there is one."""
+    if recipe.train.initial == "pre-encoder":
+        return [recipe.pre_encoder_folder / "model.safetensors"]
+    return [Path(recipe.train.weights)] if recipe.train.initial == "weights" else []
 
 
 def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
@@ -110,6 +118,7 @@ class CaptionStage:
 
     folder: Path
     config: TrainConfig
+    initial_files: Sequence[Path]
     build_network: Callable[[int], CaptioningModel]  # for a number of words
     load_pre_encoder: Callable[[Vocabulary], PreEncoder]
     write_checkpoint: Callable[[Data], None]
