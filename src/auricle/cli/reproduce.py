@@ -85,7 +85,9 @@ def reproduce(
     if dry_run:
         print_plan(plan)
     else:
-        print(carry_out(plan, output, f"auricle {shlex.join(sys.argv[1:])}"))
+        report = carry_out(plan, output, f"auricle {shlex.join(sys.argv[1:])}")
+        if report is not None:
+            print(report)
 
 
 def print_plan(plan: "Plan") -> None:
@@ -116,8 +118,14 @@ def print_plan(plan: "Plan") -> None:
             console.print(command, style="dim", soft_wrap=True)
 
 
-def carry_out(plan: "Plan", output: Path, command: str) -> Path:
-    """Trains, captions, scores and reports; returns the report."""
+def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
+    """Trains, captions, scores and reports.
+
+    All processes of `accelerate launch` train; the main one does the rest.
+
+    Returns:
+        The report; None in the other processes.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -125,11 +133,14 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
     from auricle.reproduction.plan import PAIRS
     from auricle.reproduction.report import Results, write_report
     from auricle.reproduction.stages import compare_systems, score_run, train_run
+    from auricle.training.loop import is_main_process
 
     console = Console(stderr=True)
     for number, run in enumerate(plan.runs, start=1):
         console.print(f"{number} of {len(plan.runs)}: {run.name}")
         train_run(run, progress=sys.stderr.isatty())
+    if not is_main_process():
+        return None
     results = []
     for scored in plan.sets:
         captions, found = {}, {}

@@ -6,15 +6,23 @@ gradients, moving averages, selection of weights, and the state that a stopped t
 from.
 """
 
+import atexit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+import torch.distributed
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+)
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
@@ -28,6 +36,8 @@ from auricle.training.run import Run
 from auricle.training.sources import record_sources
 from auricle.training.weights import halve, save_weights
 
+# The main process computes spectrograms and exports networks while the others wait for it.
+COLLECTIVE_TIMEOUT = timedelta(days=1)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -183,19 +193,38 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
             _save_kept(training, run.folder)
         stage.finish(data)
     accelerator.wait_for_everyone()
-    accelerator.end_training()
     return run.folder
 
 
 def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
     """Returns devices, processes and precision, as `accelerate launch` sets them.
 
+    The process group of a stage serves the stages after it, until the process ends.
+
     Args:
         bfloat16: multiply in bfloat16, whatever `accelerate launch` says.
     """
+    # Accelerate has one state for a whole process, and would keep the precision of another stage.
+    AcceleratorState._reset_state()
     # Captioning does not use tag heads, and each stage leaves other parameters unused.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=[unused])
+    handlers = [unused, InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT)]
+    accelerator = Accelerator(
+        mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=handlers
+    )
+    atexit.unregister(_leave_processes)
+    atexit.register(_leave_processes)
+    return accelerator
+
+
+def is_main_process() -> bool:
+    """Returns whether this process writes what all processes share."""
+    return PartialState().is_main_process
+
+
+def _leave_processes() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def moving_average(model: nn.Module, decay: float, device: torch.device) -> AveragedModel:

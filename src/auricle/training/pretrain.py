@@ -24,9 +24,13 @@ from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2Vec
 from auricle.training.initial import load_encoder
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data
+from auricle.training.run import differing_fields
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
 from auricle.training.weights import load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
+
+# The fields that make a pre-encoder.
+PRE_ENCODER_FIELDS = ("data", "seed", "encoder", "decoder.tags", "tags", "word2vec", "pretrain")
 
 
 def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Path:
@@ -79,14 +83,28 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
     """Loads the best pre-encoder of a recipe's contrastive stage.
 
     Raises:
-        AuricleError: there is none, or it has another vocabulary or encoder.
+        AuricleError: there is none, it was trained by another recipe or other words, or its
+            training has not ended.
     """
-    path = recipe.pre_encoder_folder / "model.safetensors"
+    folder = recipe.pre_encoder_folder
+    path = folder / "model.safetensors"
     if not path.is_file():
         raise AuricleError(
             f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first"
         )
-    if Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt").words != vocabulary.words:
+    if differing := differing_fields(folder, recipe, PRE_ENCODER_FIELDS):
+        raise AuricleError(
+            f"{folder} was trained by another recipe: {', '.join(differing)} differ. "
+            "Run `auricle pretrain` with this recipe in another folder (--set output=...), "
+            "or train with the recipe of that folder"
+        )
+    epochs = len((folder / "log.jsonl").read_text("utf-8").splitlines())
+    if epochs < recipe.pretrain.epochs:
+        raise AuricleError(
+            f"{folder} has {epochs} of the {recipe.pretrain.epochs} epochs of pretrain.epochs: "
+            "run `auricle pretrain --resume` with this recipe first"
+        )
+    if Vocabulary.load(folder / "vocabulary.txt").words != vocabulary.words:
         raise AuricleError(
             f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
         )

@@ -11,7 +11,7 @@ epoch.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,15 +122,35 @@ class Run:
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Compares a recipe with the recipe in the folder of a run.
 
-    A field that the written recipe lacks has its default.
-
     Raises:
         AuricleError: the two differ.
     """
-    path = folder / "recipe.json"
-    written = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
-    if differing := _differences(asdict(written), asdict(recipe)):
+    if differing := differing_fields(folder, recipe):
         raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
+
+
+def differing_fields(folder: Path, recipe: Recipe, only: Sequence[str] = ()) -> list[str]:
+    """Returns the fields in which a recipe differs from the recipe in the folder of a run.
+
+    A field that the written recipe lacks has its default.
+
+    Args:
+        folder: the folder of the run.
+        recipe: the recipe to compare.
+        only: the fields and sections to compare; all if empty.
+
+    Raises:
+        AuricleError: the folder's recipe cannot be read.
+    """
+    path = folder / "recipe.json"
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AuricleError(f"{path} cannot be read as a recipe: {error}") from None
+    found = _differences(asdict(read(Recipe, table, str(path))), asdict(recipe))
+    return [
+        name for name in found if not only or f"{name}.".startswith(tuple(f"{o}." for o in only))
+    ]
 
 
 def _write_text(path: Path, text: str) -> None:
