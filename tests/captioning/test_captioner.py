@@ -125,8 +125,16 @@ def test_a_sound_that_is_too_long_is_refused(captioner: Captioner, long_file: Pa
 def test_exactly_the_longest_is_one_caption(captioner: Captioner, tmp_path: Path):
     path = write_wav(tmp_path / "30.wav", scene(30), RATE)
     assert list(captioner.captions(path)) == [captioner.caption(path)]
-    longer = write_wav(tmp_path / "more.wav", np.append(scene(30), np.float32(0)), RATE)
+    longer = write_wav(tmp_path / "more.wav", scene(31.1), RATE)
     assert not any(caption.whole for caption in captioner.captions(longer))
+
+
+def test_up_to_a_second_more_is_cut_as_in_training(captioner: Captioner, tmp_path: Path):
+    path = write_wav(tmp_path / "31.wav", scene(31), RATE)
+    beginning = captioner.caption(load_audio(path, RATE)[: 30 * RATE])
+    assert list(captioner.captions(path)) == [captioner.caption(path)] == [beginning]
+    similarity = captioner.similarity([path, load_audio(path, RATE)[: 30 * RATE]], ["a dog barks"])
+    assert similarity[0] == similarity[1]
 
 
 def test_long_sounds_go_through_windows(captioner: Captioner, long_file: Path):

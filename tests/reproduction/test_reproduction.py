@@ -225,6 +225,12 @@ def test_exported_files_of_other_weights_are_not_taken_for_done(clotho: Path):
     assert not run.is_done("train")
 
 
+def test_a_plan_needs_no_weights(clotho: Path, capsys: pytest.CaptureFixture[str]):
+    (clotho / "0.wav").unlink()
+    reproduce(clotho, "exp1", dry_run=True)
+    assert "exp1-1" in capsys.readouterr().out
+
+
 def test_what_is_missing_is_named_first(clotho: Path):
     with pytest.raises(AuricleError, match="no system 'exp3': choose of baseline, gru"):
         reproduce(clotho, "exp3")

@@ -122,11 +122,22 @@ def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_m
     with pytest.raises(AuricleError, match="holds a training: add --resume"):
         Run(folder, tiny_recipe(tiny_manifest, output), resume=False, main=True)
     other = tiny_recipe(tiny_manifest, output, seed=5, train__epochs=9, pretrain__patience=3)
-    with pytest.raises(
-        AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"
-    ):
+    with pytest.raises(AuricleError, match=r"another recipe: pretrain\.patience, seed differ"):
         Run(folder, other, resume=True, main=True)
     assert outcome(output, stage) == before
+
+
+def test_more_epochs_may_follow(tiny_manifest: Path, tmp_path: Path):
+    """The plateau schedule of pre-training does not depend on the number of epochs."""
+    whole, two, three = (
+        tiny_recipe(tiny_manifest, tmp_path / folder, pretrain__epochs=epochs)
+        for folder, epochs in (("whole", 3), ("parts", 2), ("parts", 3))
+    )
+    assert finish("pretrain", whole) == finish("pretrain", two) == 0
+    assert finish("pretrain", three, resume=True) == 0
+    assert outcome(tmp_path / "parts", "pretrain") == outcome(tmp_path / "whole", "pretrain")
+    with pytest.raises(AuricleError, match="has had 3 epochs, more than the 2"):
+        pretrain(two, resume=True, progress=False)
 
 
 def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
@@ -134,6 +145,18 @@ def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
     pretrain(recipe, progress=False)
     with pytest.raises(AuricleError, match="add --resume"):
         pretrain(recipe, progress=False)
+
+
+def test_the_scale_of_fp16_is_resumed(tmp_path: Path, tiny_manifest: Path):
+    recipe, layer = tiny_recipe(tiny_manifest, tmp_path), torch.nn.Linear(2, 2)
+    optimizer, scaler = torch.optim.SGD(layer.parameters()), torch.amp.GradScaler("cpu")
+    run = Run(tmp_path, recipe, resume=False, main=True)
+    run.state.scaler = scaler.state_dict() | {"scale": 1024.0, "_growth_tracker": 7}
+    run.end_epoch({"loss": 1.0}, {"model": layer}, optimizer)
+    again = Run(tmp_path, recipe, resume=True, main=True)
+    again.restore({"model": layer}, optimizer)
+    scaler.load_state_dict(again.state.scaler)
+    assert (scaler.get_scale(), scaler._get_growth_tracker()) == (1024.0, 7)
 
 
 def test_what_was_killed_as_it_tidied_up_is_tidied_up(tmp_path: Path, tiny_manifest: Path):

@@ -133,6 +133,13 @@ def test_a_pre_encoder_that_is_not_there_is_asked_for(tiny_manifest: Path, tmp_p
     assert not (tmp_path / "captioner" / "state").exists()
 
 
+def test_weights_have_the_mode_of_other_files(tmp_path: Path):
+    save_weights(tmp_path / "model.safetensors", {"one": torch.ones(1)})
+    (tmp_path / "plain").touch()
+    modes = [(tmp_path / name).stat().st_mode for name in ("model.safetensors", "plain")]
+    assert modes[0] == modes[1]
+
+
 def test_mn04_loads_strictly_and_nowhere_else(published: Callable[[str], Path]):
     path = published("corpus/weights/efficientat_mn04/mn04_as_mAP_432.pt")
     model = MobileNet(0.4)

@@ -19,7 +19,12 @@ from auricle.captioning.onnx_backend import EncodedSound, OnnxModel, Sizes
 from auricle.captioning.parallel import side_by_side
 from auricle.captioning.results import Caption, Match, Row, Sound, silent_caption
 from auricle.captioning.similarity import compare_sound, embed_sentences, unknown_words
-from auricle.captioning.windows import WINDOW_SECONDS, caption_windows, read_beginning
+from auricle.captioning.windows import (
+    SPARE_SECONDS,
+    WINDOW_SECONDS,
+    caption_windows,
+    read_beginning,
+)
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.folder import EMBEDDED, Checkpoint, load_checkpoint
 from auricle.checkpoint.vocabulary import UNKNOWN
@@ -59,7 +64,11 @@ class Captioner:
 
     @property
     def longest(self) -> float:
-        """The longest sound, in seconds, that gets one caption; longer ones get windows."""
+        """The longest sound, in seconds, that is captioned as a whole.
+
+        A sound that is up to a second longer gets the caption of its beginning, as in training.
+        Longer ones get a caption for each window.
+        """
         return self.checkpoint.config.maximum_seconds
 
     @overload
@@ -105,13 +114,14 @@ class Captioner:
             name, samples = "array", resample(sound, rate or self.rate, self.rate)
         else:
             name = str(sound)[:100]
-            samples = load_audio(sound, self.rate, max_seconds=self.longest + 1)
-        if len(samples) > self.longest * self.rate:
+            most_seconds = self.longest + SPARE_SECONDS
+            samples = load_audio(sound, self.rate, max_seconds=most_seconds + 1)
+        if len(samples) > (self.longest + SPARE_SECONDS) * self.rate:
             raise AudioError(
                 f"{name}: longer than {self.longest:g} s: captions() gives a caption for each "
                 "stretch of it"
             )
-        return samples
+        return samples[: int(self.longest * self.rate)]
 
     def captions(
         self,
@@ -138,9 +148,10 @@ class Captioner:
                 the error come first.
         """
         chunks = stream_audio(source, self.rate, name=name, max_duration=max_duration)
-        beginning, whole = read_beginning(chunks, int(self.longest * self.rate))
+        most_samples = int((self.longest + SPARE_SECONDS) * self.rate)
+        beginning, whole = read_beginning(chunks, most_samples)
         if whole:
-            yield self.caption_samples(beginning)
+            yield self.caption_samples(beginning[: int(self.longest * self.rate)])
         else:
             pieces = itertools.chain([beginning], chunks)
             yield from self.caption_stream(pieces, window, merge=merge, jobs=jobs)

@@ -7,7 +7,12 @@ from functools import reduce
 import numpy as np
 
 from auricle.captioning.onnx_backend import OnnxModel
-from auricle.captioning.windows import WINDOW_SECONDS, read_beginning, split_into_windows
+from auricle.captioning.windows import (
+    SPARE_SECONDS,
+    WINDOW_SECONDS,
+    read_beginning,
+    split_into_windows,
+)
 from auricle.checkpoint.folder import Checkpoint
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AuricleError
@@ -55,15 +60,17 @@ def compare_sound(
         chunks: mono samples at `rate`.
         sentences: (sentences, space), each of length 1.
         rate: in Hz.
-        longest_seconds: a longer sound is compared in windows of 10 s.
+        longest_seconds: a sound that is longer by more than a second is compared in windows of
+            10 s.
 
     Returns:
         (sentences,) from -1 to 1.
     """
-    beginning, whole = read_beginning(chunks, int(longest_seconds * rate))
-    windows = iter([beginning])
+    most_samples = int((longest_seconds + SPARE_SECONDS) * rate)
+    beginning, whole = read_beginning(chunks, most_samples)
+    windows = iter([beginning[: int(longest_seconds * rate)]])
     if not whole:
-        pieces = itertools.chain(windows, chunks)
+        pieces = itertools.chain([beginning], chunks)
         windows = (
             samples
             for samples in split_into_windows(pieces, round(WINDOW_SECONDS * rate))

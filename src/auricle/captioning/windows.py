@@ -11,6 +11,9 @@ from auricle.errors import AudioError
 from auricle.sound.features import MINIMUM_SECONDS
 
 WINDOW_SECONDS = 10.0
+# A sound may be longer than the longest by this and still get one caption, of its beginning. Data
+# sets of clips of 30 s hold clips that are a little longer, and training cuts them too.
+SPARE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

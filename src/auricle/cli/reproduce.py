@@ -56,7 +56,10 @@ def reproduce(
         typer.Option("--set", help="section.key=value in all recipes; may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan, its time and memory, and end. Needs no weights."
+        ),
     ] = False,
 ) -> None:
     """Train the paper's systems, score them, and write the paper's tables.
@@ -79,7 +82,15 @@ def reproduce(
 
     names = [name.strip() for name in (systems or SYSTEMS[scale]).split(",") if name.strip()]
     runs = runs or Path("runs/reproduction") / scale.value
-    plan = make_plan(scale.value, data or DATA[scale], names, seeds, runs, settings or [])
+    plan = make_plan(
+        scale.value,
+        data or DATA[scale],
+        names,
+        seeds,
+        runs,
+        settings or [],
+        check_files=not dry_run,
+    )
     if not plan.runs:
         raise AuricleError("no systems: name some with --systems")
     if dry_run:

@@ -22,7 +22,9 @@ Settings = Annotated[
 ]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a training that was stopped, or add epochs.")
+]
 
 
 def pretrain(recipe: Recipe, settings: Settings = None, resume: Resume = False) -> None:

@@ -1,21 +1,26 @@
 """Estimates the time and memory of a plan."""
 
+import contextlib
 import random
 import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.checkpoint.vocabulary import UNKNOWN
-from auricle.data.manifest import Item
+from auricle.data.manifest import Item, read_manifest
 from auricle.reproduction.plan import Plan
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
 from auricle.training.costs import CAPTION_WORDS, Cost, stage_costs
 from auricle.training.parameters import vocabulary_size
-from auricle.training.prepare import read_data
 from auricle.training.train import build_captioner
+
+TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
+TIMED_SOUNDS = {"cpu": 1, "cuda": 16}  # as many as keep the device busy
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,15 @@ def estimates(plan: Plan) -> list[Estimate]:
 
 
 def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
-    train = read_data(recipe.data)[0]
+    splits = set(recipe.data.train)
+    train = read_manifest(Path(recipe.data.manifest), splits, check_files=False)
     rounds = recipe.data.captions_per_epoch or 1 << 30
     visits = sum(min(rounds, len(item.captions)) for item in train)
     longest = recipe.data.maximum_seconds
     seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
     words = vocabulary_size(recipe)[0]
     costs = stage_costs(recipe, words, seconds)
-    speed = _speed(recipe, words, seconds, costs["captioner"])
+    speed = _speed(recipe, words)
     stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
     return [
         (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
@@ -63,32 +69,37 @@ def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
 
 
 def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> float:
-    """The mean length of some of the sounds, by the headers of their files."""
+    """Returns the mean length of some of the sounds, by the headers of their files.
+
+    It is the greatest length if none of them can be read.
+    """
     import av
 
     lengths = []
     for item in random.Random(0).sample(list(items), min(sample, len(items))):
-        with av.open(str(item.file)) as container:
+        with contextlib.suppress(OSError, av.FFmpegError), av.open(str(item.file)) as container:
             lengths.append(min(longest, (container.duration or 0) / 1e6))
-    return max(1.0, sum(lengths) / len(lengths))
+    return max(1.0, sum(lengths) / len(lengths)) if lengths else longest
 
 
 @torch.inference_mode()
-def _speed(recipe: Recipe, words: int, seconds: float, cost: Cost) -> float:
-    """Operations a second of the captioner, encoder and decoder together.
+def _speed(recipe: Recipe, words: int) -> float:
+    """Returns the operations a second of the captioner, encoder and decoder together.
 
-    It is the best of a few, because other programs use the machine too.
+    It is the best of a few short sounds, because other programs use the machine too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_captioner(recipe, words).eval().to(device)
     hears = front_end(recipe.data.front_end)
-    frames = hears.frames(round(seconds * hears.rate))
-    batch = recipe.train.batch_size
+    frames = hears.frames(round(TIMED_SECONDS * hears.rate))
+    sounds = TIMED_SOUNDS[device.type]
     inputs = (
-        torch.zeros(batch, frames, hears.mels, device=device),
-        torch.full((batch,), frames, device=device),
-        torch.full((batch, CAPTION_WORDS), UNKNOWN, device=device),
+        torch.zeros(sounds, frames, hears.mels, device=device),
+        torch.full((sounds,), frames, device=device),
+        torch.full((sounds, CAPTION_WORDS), UNKNOWN, device=device),
     )
+    with FlopCounterMode(display=False) as counter:
+        model(*inputs)
     # a float waits for a GPU
-    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=4)
-    return batch * cost.forward / min(times)
+    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=3)
+    return counter.get_total_flops() / min(times)

@@ -149,6 +149,8 @@ def make_plan(
     seeds: int,
     runs: Path,
     settings: Sequence[str] = (),
+    *,
+    check_files: bool = True,
 ) -> Plan:
     """Plans the runs of some systems.
 
@@ -160,6 +162,7 @@ def make_plan(
         seeds: runs of each system, from seed 0 on; CNN10 on the corpus has one.
         runs: the folder of the trainings.
         settings: `section.key=value`, in place of the recipes' own.
+        check_files: whether missing sounds and weights are an error.
 
     Raises:
         AuricleError: a system is unknown, or data or weights are not there.
@@ -182,10 +185,14 @@ def make_plan(
             if name in CNN10:
                 subset = thinned_manifest(Path(recipe.data.manifest), runs / "cnn10.csv")
                 recipe = replace(recipe, data=replace(recipe.data, manifest=str(subset)))
-            check_weights(recipe)
+            if check_files:
+                check_weights(recipe)
             planned.append(PlannedRun(name, seed, recipe, names[name], tuple(settings)))
     manifest = Path(planned[0].recipe.data.manifest) if planned else data
-    sets = corpus_sets(manifest, data) if scale == "small" else (clotho_set(data / "manifest.csv"),)
+    if scale == "small":
+        sets = corpus_sets(manifest, data)
+    else:
+        sets = (clotho_set(data / "manifest.csv", check_files=check_files),)
     return Plan(scale, tuple(planned), sets)
 
 
@@ -203,6 +210,7 @@ def check_weights(recipe: Recipe) -> None:
         )
 
 
-def clotho_set(manifest: Path) -> ScoredSet:
+def clotho_set(manifest: Path, *, check_files: bool = True) -> ScoredSet:
     """Returns Clotho's evaluation split."""
-    return ScoredSet("evaluation", read_manifest(manifest, {"evaluation"}))
+    items = read_manifest(manifest, {"evaluation"}, check_files=check_files)
+    return ScoredSet("evaluation", items)

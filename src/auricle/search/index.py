@@ -25,6 +25,7 @@ import apsw
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.parallel import side_by_side
 from auricle.captioning.results import Caption
+from auricle.captioning.windows import SPARE_SECONDS
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError, AuricleError, printable
 from auricle.search import By
@@ -259,8 +260,8 @@ class SoundIndex:
             self.captioner.rate,
             self.captioner.longest,
         )
-        samples = load_audio(source, rate, max_seconds=longest + 1)
-        if len(samples) > longest * rate:
+        samples = load_audio(source, rate, max_seconds=longest + SPARE_SECONDS + 1)
+        if len(samples) > (longest + SPARE_SECONDS) * rate:
             raise AudioError(f"{name}: longer than {longest:g} s: cut out what is to be found")
         if (vector := self.captioner.caption(samples).embedding) is None:
             raise AudioError(f"{name}: is silent: nothing is like it")

@@ -12,6 +12,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.captioning.onnx_backend import split_positions
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
+from auricle.captioning.windows import SPARE_SECONDS
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError
 from auricle.output.writers import event_fields, row_fields, write_rows
@@ -135,7 +136,7 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
     chunks, beginning = iter(tape), []
     for chunk in chunks:
         beginning.append(chunk)
-        if sum(map(len, beginning)) > captioner.longest * captioner.rate:
+        if sum(map(len, beginning)) > (captioner.longest + SPARE_SECONDS) * captioner.rate:
             break
     else:
         yield captioner.caption(np.concatenate(beginning))

@@ -167,6 +167,9 @@ class Recipe:
     output: str  # folder of the run, which gets the folders `pre-encoder`, `captioner` and `scst`
     data: DataConfig
     seed: int = 0
+    # Whether batch norms in training take their statistics from the sounds of all processes, and
+    # not only from each process's own. For GPUs.
+    sync_batch_norm: bool = False
     licence: str = "unknown"  # of the trained weights
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -231,6 +234,13 @@ class Recipe:
 # Our own recipes stand in an installed package, or at the root of a repository.
 _PACKAGED = Path(__file__).parents[1] / "configs"
 RECIPES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "configs"
+
+
+def is_recipe(target: Path) -> bool:
+    """Returns whether a path is a TOML file, or the name of one of our recipes and no folder."""
+    return target.suffix == ".toml" or (
+        not target.exists() and (RECIPES / f"{target}.toml").is_file()
+    )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -29,6 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
+from auricle.errors import AuricleError
 from auricle.training.config import Recipe, initial_vocabulary
 from auricle.training.passes import Pass, passes
 from auricle.training.prepare import Data, prepare_data
@@ -164,12 +165,19 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
     run = Run(stage.folder, recipe, resume=resume, main=accelerator.is_main_process)
     torch.manual_seed(recipe.seed)
     learner = stage.build(data, accelerator, progress)
-    training = _prepare(learner, data, accelerator)
+    training = _prepare(learner, data, accelerator, sync_batch_norm=recipe.sync_batch_norm)
     run.restore(training.modules, learner.optimizer)
+    if run.state.epoch > stage.epochs:
+        raise AuricleError(
+            f"{stage.folder} has had {run.state.epoch} epochs, more than the {stage.epochs} of the "
+            "recipe: resume it with as many or more"
+        )
     if accelerator.is_main_process and not run.state.epoch:
         record_sources(stage.folder, stage.initial_files)
     if learner.plateau is not None and run.state.schedule:
         _restore_plateau(learner.plateau, run.state.schedule)
+    if accelerator.scaler is not None and run.state.scaler:
+        accelerator.scaler.load_state_dict(run.state.scaler)
     every_pass = passes(
         run.state,
         learner.batches,
@@ -187,6 +195,8 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         score = stage.score(record)
         if score is not None:
             _select(training, run, score)
+        if accelerator.scaler is not None:
+            run.state.scaler = accelerator.scaler.state_dict()
         run.end_epoch(record, training.modules, learner.optimizer)
     if accelerator.is_main_process:
         if run.state.best is None:
@@ -241,7 +251,16 @@ def moving_average(model: nn.Module, decay: float, device: torch.device) -> Aver
     return averaged
 
 
-def _prepare(learner: Learner[Any], data: Data, accelerator: Accelerator) -> Training[Any]:
+def _prepare(
+    learner: Learner[Any], data: Data, accelerator: Accelerator, *, sync_batch_norm: bool
+) -> Training[Any]:
+    if sync_batch_norm and accelerator.num_processes > 1:
+        if accelerator.device.type == "cpu":
+            raise AuricleError(
+                "sync_batch_norm needs GPUs: torch shares no batch norms among processes on a CPU. "
+                "Set sync_batch_norm=false"
+            )
+        learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)
     average = None
     if learner.average_decay:
         average = moving_average(learner.model, learner.average_decay, accelerator.device)
@@ -257,11 +276,12 @@ def _train_epoch(stage: Stage[Any], training: Training[Any], epoch_pass: Pass) -
         loss, measures = stage.loss(training, batch)
         accelerator.backward(loss / learner.accumulate)
         if step % learner.accumulate == 0 or step == epoch_pass.steps:
-            if learner.clip_norm:
+            if learner.clip_norm:  # Accelerate takes the scale of fp16 off the gradients first.
                 accelerator.clip_grad_norm_(learner.model.parameters(), learner.clip_norm)
             training.prepared_optimizer.step()
             training.prepared_optimizer.zero_grad()
-            if training.average is not None:
+            # fp16 leaves out steps whose gradients are not finite.
+            if training.average is not None and not accelerator.optimizer_step_was_skipped:
                 training.average.update_parameters(learner.model)
         highest_rate = max(group["lr"] for group in learner.optimizer.param_groups)
         epoch_pass.note(loss, measures, highest_rate)

@@ -23,7 +23,7 @@ from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
 from auricle.training.initial import load_encoder
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
+from auricle.training.prepare import Data, share_batch
 from auricle.training.run import differing_fields
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
 from auricle.training.weights import load_strictly, load_weights
@@ -142,9 +142,9 @@ class ContrastiveStage:
         vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
         model.space.text.embedding.weight.data.copy_(vectors)
         if config.texts_per_batch:
-            data = data.with_texts(self.tags, self.guiding_tags, model.audio, progress)
+            data = data.with_texts(self.tags, self.guiding_tags, model.audio, accelerator, progress)
         if self.guiding_tags:
-            data = data.with_sound_tags(self.tags, model.audio, progress)
+            data = data.with_sound_tags(self.tags, model.audio, accelerator, progress)
         if accelerator.is_main_process:
             data.vocabulary.save(self.folder / "vocabulary.txt")
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
@@ -155,8 +155,9 @@ class ContrastiveStage:
             patience=config.patience,
             min_lr=config.minimum_learning_rate,
         )
+        size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(
-            config.batch_size,
+            size,
             accelerator,
             augmentation=config.augmentation,
             texts_per_batch=config.texts_per_batch,
@@ -226,7 +227,7 @@ def freeze_statistics(network: nn.Module) -> None:
     The statistics of a few sounds are far from AudioSet's.
     """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 

@@ -11,7 +11,7 @@ epoch.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from auricle.training.config import Recipe
 from auricle.training.curves import draw_curves
 from auricle.training.weights import load_strictly, load_weights, save_weights
 
+EPOCHS = ("pretrain.epochs", "train.epochs", "scst.epochs")
+
 
 @dataclass
 class State:
@@ -34,6 +36,7 @@ class State:
     epoch: int = 0  # epochs done
     best: float | None = None  # the best score so far, of the score that selects weights
     schedule: dict[str, Any] = field(default_factory=dict)  # state of the plateau schedule
+    scaler: dict[str, Any] = field(default_factory=dict)  # state of the scaler of fp16's losses
     log: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -65,7 +68,8 @@ class Run:
                 f"{folder} holds a training: add --resume to continue it, or choose another output"
             )
         if states:
-            check_recipe(folder, recipe)
+            # More epochs may follow; those of the other stages do not matter here.
+            check_recipe(folder, recipe, but=EPOCHS)
         folder.mkdir(parents=True, exist_ok=True)
         _write_text(folder / "recipe.json", json.dumps(asdict(recipe), indent=2) + "\n")
 
@@ -119,13 +123,18 @@ class Run:
         draw_curves(self.state.log, self.folder / "curves.png")
 
 
-def check_recipe(folder: Path, recipe: Recipe) -> None:
+def check_recipe(folder: Path, recipe: Recipe, but: Collection[str] = ()) -> None:
     """Compares a recipe with the recipe in the folder of a run.
+
+    Args:
+        folder: the folder of the run.
+        recipe: the recipe to compare.
+        but: fields that may differ.
 
     Raises:
         AuricleError: the two differ.
     """
-    if differing := differing_fields(folder, recipe):
+    if differing := [name for name in differing_fields(folder, recipe) if name not in but]:
         raise AuricleError(f"{folder} was begun with another recipe: {', '.join(differing)} differ")
 
 

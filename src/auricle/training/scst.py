@@ -29,7 +29,7 @@ from auricle.evaluation.cider import CiderD
 from auricle.models.captioning import CaptioningModel
 from auricle.training.config import Recipe, ScstConfig
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
+from auricle.training.prepare import Data, share_batch
 from auricle.training.train import build_captioner, parameter_groups, set_rate, write_checkpoint
 from auricle.training.validate import caption_scorer, evaluate_captions
 from auricle.training.weights import load_strictly, load_weights
@@ -119,7 +119,8 @@ class ScstStage:
             model.freeze_encoder()
         groups = parameter_groups(model, self.encoder_rate, weight_decay=0.0)
         optimizer = torch.optim.AdamW(groups, self.config.learning_rate)
-        batches = data.batches(self.config.batch_size, accelerator, rounds=1)
+        size, _ = share_batch(self.config.batch_size, 1, accelerator.num_processes)
+        batches = data.batches(size, accelerator, rounds=1)
         return Learner(model, optimizer, batches, clip_norm=1.0)
 
     def begin_epoch(self, training: Training[CaptioningModel]) -> None:

@@ -34,7 +34,7 @@ from auricle.training.initial import (
     standardise_bridge,
 )
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
+from auricle.training.prepare import Data, share_batch
 from auricle.training.pretrain import load_pre_encoder
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions, validation_loss, word_loss
@@ -151,21 +151,24 @@ class CaptionStage:
             model.freeze_encoder()
         if config.texts_per_batch:
             guiding_tags = 0 if model.tags is None else model.tags.count
-            data = data.with_texts(self.tags, guiding_tags, model.encoder, progress)
+            data = data.with_texts(self.tags, guiding_tags, model.encoder, accelerator, progress)
         if config.initial != "checkpoint" and model.memory_encoder is None:
             standardise_bridge(model, data.spectrograms[: len(data.train)])
         groups = parameter_groups(model, config.encoder_rate, config.weight_decay)
+        size, accumulate = share_batch(
+            config.batch_size, config.accumulate, accelerator.num_processes
+        )
         batches = data.batches(
-            config.batch_size,
+            size,
             accelerator,
             augmentation=config.augmentation,
-            texts_per_batch=config.texts_per_batch,
+            texts_per_batch=round(config.texts_per_batch * size / config.batch_size),
         )
         return Learner(
             model,
             torch.optim.AdamW(groups, config.learning_rate),
             batches,
-            accumulate=config.accumulate,
+            accumulate=accumulate,
             clip_norm=config.clip,
             average_decay=config.ema,
         )
