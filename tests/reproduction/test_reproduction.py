@@ -22,6 +22,7 @@ from auricle.cli import reproduce as cli
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
 from auricle.reproduction import captions, corpus, plan, stages
+from auricle.reproduction.comparison import compare_systems
 from auricle.sound.container import Source
 from auricle.training import run as run_module
 from auricle.training import train as train_module
@@ -261,11 +262,12 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
             found[run.name] = stages.score_run(
                 run, scored, {str(item.file): texts[item.group] for item in some}
             )
-        by_set[name] = stages.compare_systems(made, scored, found, "scratch", "gru")
-        nothing = stages.compare_systems(made, scored, found, "gru", "gru")
-        assert all(
-            its.difference == its.interval.low == its.interval.high == 0 for its in nothing.values()
-        )
+        by_set[name] = {
+            its.metric: its for its in compare_systems(made, scored, found, "scratch", "gru")
+        }
+        for its in compare_systems(made, scored, found, "gru", "gru"):
+            assert its.difference == its.interval.low == its.interval.high == 0
+            assert its.p == 1
     for metric in ("bleu_1", "rouge_l"):
         once, halved = by_set["once"][metric], by_set["halves"][metric]
         assert once.difference > 0
@@ -323,8 +325,16 @@ def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, t
         for row in rows
     ]
     write_manifest(tmp_path / "sounds.csv", items)
-    labelled, people = corpus.corpus_sets(tmp_path / "sounds.csv", data)
-    assert len(labelled.items) == 211
+    people, to_score, to_select = corpus.corpus_sets(tmp_path / "sounds.csv", data)
+    assert (len(to_score.items), len(to_select.items)) == (104, 107)
+    assert [scored.for_selection for scored in (people, to_score, to_select)] == [
+        False,
+        False,
+        True,
+    ]
+    recordings = [{item.group for item in half.items} for half in (to_score, to_select)]
+    assert not recordings[0] & recordings[1]
+    labelled = replace(to_score, items=[*to_score.items, *to_select.items])
     assert {item.split for item in people.items} == {"human_train", "human_valid"}
     by_label = {item.label: item.captions for item in labelled.items}
     assert all(item.captions == by_label[item.label] for item in labelled.items)

@@ -23,15 +23,14 @@ class Scale(StrEnum):
 
 DATA = {Scale.full: Path("data/clotho"), Scale.small: Path("../shared/corpus")}
 PAPERS = "baseline,gru,scratch,exp1,exp2"
-SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},cnn10-scratch,cnn10-exp2"}
+CONTROLS = "exp1-tuned,exp2-labels"
+SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},{CONTROLS},cnn10-scratch,cnn10-exp2"}
 
 
 def reproduce(
     scale: Annotated[
         Scale,
-        typer.Option(
-            help="full: the paper, on Clotho and a GPU; small: the development corpus, in minutes."
-        ),
+        typer.Option(help="full: the paper, on Clotho and a GPU; small: the development corpus."),
     ] = Scale.full,
     data: Annotated[
         Path | None,
@@ -43,7 +42,7 @@ def reproduce(
         str | None,
         typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 5,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")
     ] = Path("reproduction"),
@@ -65,8 +64,8 @@ def reproduce(
     """Train the paper's systems, score them, and write the paper's tables.
 
     After a stop, the same command goes on; finished trainings are kept. The report
-    holds Table 1 and Table 2 next to the paper's columns, mean and spread over seeds, paired tests,
-    curves, captions side by side, and all commands.
+    holds Table 1 and Table 2 next to the paper's columns, mean and spread over seeds, comparisons
+    over seeds and recordings, curves, captions side by side, and all commands.
 
     Examples:
 
@@ -76,7 +75,9 @@ def reproduce(
 
         auricle reproduce
 
-        auricle reproduce --systems exp1,exp2 --seeds 5 --output tables/
+        auricle reproduce --systems exp1,exp2 --seeds 3 --output tables/
+
+        accelerate launch -m auricle reproduce
     """
     from auricle.reproduction.plan import make_plan
 
@@ -141,9 +142,8 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
     from rich.progress import track
 
     from auricle.reproduction.captions import caption_run
-    from auricle.reproduction.plan import PAIRS
-    from auricle.reproduction.report import Results, write_report
-    from auricle.reproduction.stages import compare_systems, score_run, train_run
+    from auricle.reproduction.report import Results, compared, write_report
+    from auricle.reproduction.stages import score_run, train_run
     from auricle.training.loop import is_main_process
 
     console = Console(stderr=True)
@@ -160,7 +160,5 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
         ):
             captions[run.name] = caption_run(run, scored)
             found[run.name] = score_run(run, scored, captions[run.name])
-        pairs = [pair for pair in PAIRS if set(pair) <= plan.systems.keys()]
-        differences = {pair: compare_systems(plan, scored, found, *pair) for pair in pairs}
-        results.append(Results(scored, captions, found, differences))
-    return write_report(plan, results, output, command)
+        results.append(Results(scored, captions, found))
+    return write_report(plan, compared(plan, results), output, command)

@@ -3,7 +3,7 @@
 import csv
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,15 +22,17 @@ class ScoredSet:
     name: str
     items: Sequence[Item]  # with the references as captions
     note: str = ""
+    # Whether hyper-parameters are chosen by this set. The report shows no scores on it.
+    for_selection: bool = False
     # the words that name each label, where that is scored
     label_words: Mapping[str, frozenset[str]] | None = None
 
 
-def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
-    """Returns two sets of the development corpus.
+def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ...]:
+    """Returns the sets of the development corpus.
 
-    The first has sounds with labels and pseudo-references; the second has sounds that people
-    captioned.
+    `people` has sounds that people captioned. `label_score` and `label_select` have sounds with
+    labels and pseudo-references: hyper-parameters are chosen by the one and scored on the other.
 
     Raises:
         AuricleError: the manifest or the corpus is not there.
@@ -46,6 +48,10 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
             row["label"]: frozenset(row["words"].split())
             for row in _rows(corpus.parent / "reference" / "label_words.csv")
         }
+        halves = {
+            (corpus / row["file"]).resolve(): row["set"]
+            for row in _rows(corpus.parent / "reference" / "label_split.csv")
+        }
     except (OSError, KeyError) as error:
         raise AuricleError(f"{corpus}: not the development corpus: {error!r}") from None
     learnt = {_key(text) for item in read_manifest(manifest, {"train"}) for text in item.captions}
@@ -54,26 +60,35 @@ def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ScoredSet]:
         drawn = random.Random(label).sample(texts, len(texts))
         # Captions that were not learnt from come first; some labels have no others.
         references[label] = tuple(sorted(drawn, key=lambda text: _key(text) in learnt)[:REFERENCES])
-    labelled = [item for item in read_manifest(manifest, {"label_valid"}) if item.label in words]
     labelled = [
-        replace(item, captions=references.get(item.label) or item.captions) for item in labelled
+        replace(item, captions=references.get(item.label) or item.captions)
+        for item in read_manifest(manifest, {"label_valid"})
+        if item.label in words
     ]
-    seen = sum(
-        _key(text) in learnt
-        for label in {item.label for item in labelled}
-        for text in references.get(label, ())
+    people = ScoredSet(
+        "people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from."
     )
-    note = (
+    sets = [people]
+    for name in ("label_score", "label_select"):
+        half = [item for item in labelled if halves.get(item.file.resolve()) == name]
+        note = _note_on_references(half, references, learnt)
+        sets.append(ScoredSet(name, half, note, words, for_selection=name == "label_select"))
+    return tuple(sets)
+
+
+def _note_on_references(
+    items: Sequence[Item], references: Mapping[str, Sequence[str]], learnt: Collection[str]
+) -> str:
+    texts = [text for label in {i.label for i in items} for text in references.get(label, ())]
+    seen = sum(_key(text) in learnt for text in texts)
+    return (
         f"Pseudo-references: up to {REFERENCES} captions a label, drawn once from "
         "class_caption_pool.csv, the same for every sound of the label; "
         f"{seen} of them are in the training data too, because the pool holds no others. "
         "They tell systems apart; they do not measure how well a sound is described, "
-        "and they are no score on Clotho."
+        "and they are no score on Clotho. The hyper-parameters were first chosen on all of "
+        "`label_valid`, of which this is a half; since then only `label_select` has been used."
     )
-    people = ScoredSet(
-        "people", read_manifest(manifest, set(HUMAN)), "Five captions by people. Never learnt from."
-    )
-    return ScoredSet("label_valid", labelled, note, words), people
 
 
 def _pool(corpus: Path) -> dict[str, list[str]]:

@@ -51,6 +51,11 @@ SYSTEMS = {
         (0.613, 0.402, 0.273, 0.175, 0.377, 0.172, 0.412, 0.121, 0.266),
     ),
 }
+# Controls at equal compute, on the development corpus alone: what is the contrast worth?
+CONTROLS = {
+    "exp1-tuned": System("Experiment 1 with a fine-tuned encoder"),
+    "exp2-labels": System("Experiment 2 with an encoder fine-tuned on labels"),
+}
 # On the development corpus alone.
 CNN10 = {
     "cnn10-scratch": System("CNN10 of half width, from random weights"),
@@ -61,6 +66,10 @@ PAIRS = (
     ("gru", "scratch"),
     ("scratch", "exp1"),
     ("exp1", "exp2"),
+    ("exp1-tuned", "exp2"),
+    ("exp2-labels", "exp2"),
+    ("exp1", "exp1-tuned"),
+    ("exp1", "exp2-labels"),
     ("baseline", "exp2"),
     ("cnn10-scratch", "cnn10-exp2"),
 )
@@ -139,7 +148,9 @@ class Plan:
     def systems(self) -> dict[str, System]:
         """The systems that take part, in the order of the tables."""
         there = {run.system for run in self.runs}
-        return {name: system for name, system in (SYSTEMS | CNN10).items() if name in there}
+        return {
+            name: system for name, system in (SYSTEMS | CONTROLS | CNN10).items() if name in there
+        }
 
 
 def make_plan(
@@ -158,7 +169,7 @@ def make_plan(
         scale: `full` is the paper on Clotho, `small` the development corpus.
         data: Clotho's folder with `manifest.csv`, as `auricle data clotho` makes it; or the
             development corpus.
-        systems: keys of `SYSTEMS`, and on the corpus of `CNN10`.
+        systems: keys of `SYSTEMS`, and on the corpus of `CONTROLS` and `CNN10`.
         seeds: runs of each system, from seed 0 on; CNN10 on the corpus has one.
         runs: the folder of the trainings.
         settings: `section.key=value`, in place of the recipes' own.
@@ -167,7 +178,7 @@ def make_plan(
     Raises:
         AuricleError: a system is unknown, or data or weights are not there.
     """
-    known = SYSTEMS | (CNN10 if scale == "small" else {})
+    known = SYSTEMS | (CONTROLS | CNN10 if scale == "small" else {})
     if unknown := [name for name in systems if name not in known]:
         raise AuricleError(f"no system '{unknown[0]}': choose of {', '.join(known)}")
     prefix, overrides = (

@@ -1,7 +1,6 @@
 """Trains and scores the runs of a plan; an interrupted training goes on."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import torch
 from auricle.checkpoint.vocabulary import Vocabulary, words
 from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
-from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
-from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
+from auricle.evaluation.bootstrap import Statistic, mean
+from auricle.evaluation.scores import evaluate
 from auricle.reproduction.captions import Captions
 from auricle.reproduction.corpus import ScoredSet
-from auricle.reproduction.plan import Plan, PlannedRun
+from auricle.reproduction.plan import PlannedRun
 from auricle.sound.features import front_end
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import load_pre_encoder, pretrain
@@ -63,7 +62,7 @@ def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
         ]
         scores["label_named"] = float(np.mean(named))
         statistics["label_named"] = mean(np.array(named, np.float64))
-        if run.pretrained:
+        if run.pretrained and run.recipe.pretrain.objective == "contrastive":
             scores["retrieval_map_10"] = retrieval_of(run, scored)
     return Scored(scores, found.missing, statistics)
 
@@ -84,43 +83,6 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
     return mean_map_10(record)
-
-
-def compare_systems(
-    plan: Plan, scored: ScoredSet, found: Mapping[str, Scored], first: str, second: str
-) -> dict[str, Difference]:
-    """Compares two systems by metric, over the seeds that both have.
-
-    Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference
-    is the mean of the seeds'.
-    """
-    both = [
-        run.seed for run in plan.runs if run.system == first and f"{second}-{run.seed}" in found
-    ]
-    together = [item.group or str(item.file) for item in scored.items]
-    drawn: list[dict[str, np.ndarray]] = []
-    for system in (first, second):
-        of_seeds = []
-        for seed in both:
-            statistics = found[f"{system}-{seed}"].statistics
-            of_seeds.append(
-                resample(
-                    {n: grouped(s, together) for n, s in statistics.items()}, RESAMPLES, seed=0
-                )
-            )
-        drawn.append(
-            {name: np.mean([its[name] for its in of_seeds], axis=0) for name in of_seeds[0]}
-        )
-    differences = {}
-    for name in drawn[0].keys() & drawn[1].keys():
-        ours, theirs = (
-            float(np.mean([found[f"{s}-{n}"].scores[name] for n in both])) for s in (first, second)
-        )
-        gained = drawn[1][name] - drawn[0][name]
-        differences[name] = Difference(
-            ours, theirs, theirs - ours, interval(gained), float(np.mean(gained > 0))
-        )
-    return differences
 
 
 def sizes(run: PlannedRun) -> dict[str, int]:

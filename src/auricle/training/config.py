@@ -83,6 +83,8 @@ class Augmentation:
 class PretrainConfig:
     """The contrastive stage: Adam, with a learning rate that falls when `monitor` stands still."""
 
+    # contrastive: the paper's. labels: a control, in which the audio tower learns labels alone.
+    objective: Literal["contrastive", "labels"] = "contrastive"
     epochs: int = 80
     batch_size: int = 32  # over all processes
     texts_per_batch: int = 0  # captions without sound in each batch
@@ -211,6 +213,16 @@ class Recipe:
         if self.tags.captions and not self.decoder.tags:
             raise ValueError(
                 "tags.captions needs decoder.tags, the number of tags that guide the decoder"
+            )
+        if self.pretrain.objective == "labels" and (
+            self.pretrain.monitor != "loss"
+            or self.pretrain.texts_per_batch
+            or self.pretrain.augmentation.mixtures
+            or self.decoder.tags
+        ):
+            raise ValueError(
+                "pretrain.objective 'labels' learns from the labels of sounds alone: it needs "
+                "pretrain.monitor 'loss', and neither texts, mixtures nor tags"
             )
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")

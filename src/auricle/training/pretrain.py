@@ -11,17 +11,20 @@ import numpy as np
 import torch
 import torch.distributed
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.collation import Batch
+from auricle.data.manifest import Item
 from auricle.errors import AuricleError
 from auricle.models.contrastive import PreEncoder, contrastive_loss, fitting_pairs
+from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
 from auricle.training.initial import load_encoder
+from auricle.training.labeller import Labeller, LabelStage, freeze_statistics, labels_of, plateau
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data, share_batch
 from auricle.training.run import differing_fields
@@ -47,6 +50,11 @@ def pretrain(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> 
     Raises:
         AuricleError: the data, weights or folder cannot be used.
     """
+    if recipe.pretrain.objective == "labels":
+        labels = LabelStage(
+            recipe.pre_encoder_folder, recipe.pretrain, recipe.encoder, pre_encoder_sources(recipe)
+        )
+        return run_stage(labels, recipe, resume=resume, progress=progress)
     stage = ContrastiveStage(
         recipe.pre_encoder_folder,
         recipe.pretrain,
@@ -79,12 +87,11 @@ def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
     )
 
 
-def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
-    """Loads the best pre-encoder of a recipe's contrastive stage.
+def _trained_pre_encoder(recipe: Recipe) -> Path:
+    """Returns the weights of a recipe's pre-encoder.
 
     Raises:
-        AuricleError: there is none, it was trained by another recipe or other words, or its
-            training has not ended.
+        AuricleError: there are none, another recipe trained them, or the training has not ended.
     """
     folder = recipe.pre_encoder_folder
     path = folder / "model.safetensors"
@@ -104,13 +111,43 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
             f"{folder} has {epochs} of the {recipe.pretrain.epochs} epochs of pretrain.epochs: "
             "run `auricle pretrain --resume` with this recipe first"
         )
-    if Vocabulary.load(folder / "vocabulary.txt").words != vocabulary.words:
+    return path
+
+
+def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
+    """Loads the best pre-encoder of a recipe's contrastive stage.
+
+    Raises:
+        AuricleError: there is none, it was trained by another recipe or other words, or its
+            training has not ended.
+    """
+    path = _trained_pre_encoder(recipe)
+    if Vocabulary.load(path.with_name("vocabulary.txt")).words != vocabulary.words:
         raise AuricleError(
             f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
         )
     model = build_pre_encoder(recipe, len(vocabulary))
     load_strictly(model, load_weights(path), str(path))
     return model
+
+
+def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Item]) -> Encoder:
+    """Loads the best audio tower of a recipe's stage before the captioner.
+
+    Args:
+        recipe: its `pretrain.objective` tells what the tower learnt.
+        vocabulary: the words of a contrastive stage.
+        items: the sounds whose labels the tower learnt otherwise.
+
+    Raises:
+        AuricleError: as for `load_pre_encoder`.
+    """
+    if recipe.pretrain.objective == "contrastive":
+        return load_pre_encoder(recipe, vocabulary).audio
+    path = _trained_pre_encoder(recipe)
+    model = Labeller(recipe.encoder, len(labels_of(items)))
+    load_strictly(model, load_weights(path), str(path))
+    return model.audio
 
 
 @dataclass(frozen=True)
@@ -148,13 +185,6 @@ class ContrastiveStage:
         if accelerator.is_main_process:
             data.vocabulary.save(self.folder / "vocabulary.txt")
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer,
-            "min" if config.monitor == "loss" else "max",
-            factor=config.factor,
-            patience=config.patience,
-            min_lr=config.minimum_learning_rate,
-        )
         size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(
             size,
@@ -162,7 +192,7 @@ class ContrastiveStage:
             augmentation=config.augmentation,
             texts_per_batch=config.texts_per_batch,
         )
-        return Learner(model, optimizer, batches, plateau=plateau)
+        return Learner(model, optimizer, batches, plateau=plateau(optimizer, config))
 
     def begin_epoch(self, training: Training[PreEncoder]) -> None:
         """Puts the towers into training mode, but for batch norms that keep their statistics."""
@@ -219,16 +249,6 @@ def parameter_groups(model: PreEncoder, config: PretrainConfig) -> list[dict[str
     ]
     tower_rate = config.learning_rate * config.encoder_rate
     return [{"params": rest}, {"params": list(model.audio.parameters()), "lr": tower_rate}]
-
-
-def freeze_statistics(network: nn.Module) -> None:
-    """Makes batch norms use the statistics that they have.
-
-    The statistics of a few sounds are far from AudioSet's.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
 
 
 def tag_distillation(logits: Tensor, teacher: Tensor) -> Tensor:

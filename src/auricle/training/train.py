@@ -15,8 +15,10 @@ from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.collation import Batch
+from auricle.data.manifest import Item
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder
+from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import (
@@ -35,7 +37,7 @@ from auricle.training.initial import (
 )
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data, share_batch
-from auricle.training.pretrain import load_pre_encoder
+from auricle.training.pretrain import load_audio_tower, load_pre_encoder
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions, validation_loss, word_loss
 from auricle.training.word2vec import train_word2vec
@@ -60,6 +62,7 @@ def train(recipe: Recipe, *, resume: bool = False, progress: bool = True) -> Pat
         recipe.train,
         initial_files=captioner_sources(recipe),
         build_network=partial(build_captioner, recipe),
+        load_audio_tower=partial(load_audio_tower, recipe),
         load_pre_encoder=partial(load_pre_encoder, recipe),
         write_checkpoint=partial(write_checkpoint, recipe.captioner_folder, recipe),
         word2vec=recipe.word2vec,
@@ -87,7 +90,9 @@ def space_size(recipe: Recipe) -> int:
 
     It takes the space over from its initial weights if its encoder is frozen; 0 otherwise.
     """
-    has_space = recipe.train.initial in ("pre-encoder", "checkpoint")
+    has_space = recipe.train.initial == "checkpoint" or (
+        recipe.train.initial == "pre-encoder" and recipe.pretrain.objective == "contrastive"
+    )
     return recipe.pretrain.projection if has_space and not recipe.train.encoder_rate else 0
 
 
@@ -120,6 +125,7 @@ class CaptionStage:
     config: TrainConfig
     initial_files: Sequence[Path]
     build_network: Callable[[int], CaptioningModel]  # for a number of words
+    load_audio_tower: Callable[[Vocabulary, Sequence[Item]], Encoder]
     load_pre_encoder: Callable[[Vocabulary], PreEncoder]
     write_checkpoint: Callable[[Data], None]
     word2vec: Word2VecConfig
@@ -178,9 +184,10 @@ class CaptionStage:
         if config.initial == "weights":
             load_encoder(model.encoder, config.weights)
         elif config.initial == "pre-encoder":
-            pre_encoder = self.load_pre_encoder(data.vocabulary)
-            model.encoder.load_state_dict(pre_encoder.audio.state_dict())
+            tower = self.load_audio_tower(data.vocabulary, data.train)
+            model.encoder.load_state_dict(tower.state_dict())
             if model.space is not None:
+                pre_encoder = self.load_pre_encoder(data.vocabulary)
                 model.space.load_state_dict(pre_encoder.space.state_dict())
         elif config.initial == "checkpoint":
             checkpoint = initial_checkpoint(config)
