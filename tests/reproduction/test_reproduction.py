@@ -23,6 +23,7 @@ from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
 from auricle.reproduction import captions, corpus, plan, stages
 from auricle.reproduction.comparison import compare_systems
+from auricle.reproduction.report import Results, _comparisons, _order, _table_2, compared
 from auricle.sound.container import Source
 from auricle.training import run as run_module
 from auricle.training import train as train_module
@@ -275,6 +276,54 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
         assert (halved.interval.low, halved.interval.high) == pytest.approx(
             (once.interval.low, once.interval.high)
         )
+
+
+def test_collapsed_systems_are_called_so_and_not_compared(clotho: Path):
+    made = plan.make_plan(
+        "full", clotho, ["scratch", "gru"], 2, clotho.parent / "runs", [*SMALL, "decoder.heads=1"]
+    )
+    items = [Item(Path(f"{n}.wav"), "evaluation", (CAPTIONS[n % 4],)) for n in range(8)]
+    scored = corpus.ScoredSet("evaluation", items)
+
+    def results(of_gru: list[str]) -> Results:
+        said = {
+            run.name: {
+                str(item.file): text
+                for item, text in zip(
+                    items, of_gru if run.system == "gru" else CAPTIONS * 2, strict=True
+                )
+            }
+            for run in made.runs
+        }
+        found = {run.name: stages.score_run(run, scored, said[run.name]) for run in made.runs}
+        return compared(made, [Results(scored, said, found)])[0]
+
+    different = results([*CAPTIONS[::-1]] * 2)
+    assert {its.metric for its in different.comparisons} >= {"bleu_1", "bleu_4", "rouge_l"}
+    assert all(its.corrected_p >= its.p for its in different.comparisons)
+    assert "4 of 8" in "\n".join(_table_2(made, different))
+    assert "p, corrected" in "\n".join(_comparisons(made, different))
+    collapsed = results([CAPTIONS[0]] * 7 + [CAPTIONS[1]])
+    assert collapsed.comparisons == []
+    assert "collapsed: 7 of 8 captions are equal" in "\n".join(_table_2(made, collapsed))
+
+
+def test_the_order_of_systems_is_told_for_all_columns(clotho: Path):
+    made = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", SMALL)
+    runs = [replace(made.runs[0], system=system) for system in ("exp1", "exp2")]
+    high, low = dict.fromkeys(plan.COLUMNS, 0.5), dict.fromkeys(plan.COLUMNS, 0.5)
+    high |= {"cider_d": 0.6}
+    low |= {"bleu_4": 0.6}
+    found = {
+        run.name: stages.Scored(scores, {}, {})
+        for run, scores in zip(runs, (low, high), strict=True)
+    }
+    its = Results(corpus.ScoredSet("evaluation", ()), {}, found)
+    told = "\n".join(_order(replace(made, runs=tuple(runs)), its))
+    higher, _, lower = told.partition("; not higher in ")
+    assert "CIDEr-D" in higher
+    assert "BLEU-4" in lower
+    assert all(title in told for title in ("BLEU-1", "METEOR", "SPICE", "SPIDEr", "ROUGE-L"))
 
 
 def test_one_recording_in_three_of_each_label(tmp_path: Path):

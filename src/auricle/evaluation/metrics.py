@@ -125,7 +125,7 @@ def score_all(task: Task) -> None:
 def _english(task: Task) -> str | None:
     """Tells another language by its letters: English captions hold few that are not ASCII."""
     references = [text for its in task.references for text in its]
-    others = [text for text in references if not text.isascii()]
+    others = [text for text in references if any(c.isalpha() and c > "\x7f" for c in text)]
     if len(others) <= MOST_FOREIGN_SHARE * len(references):
         return None
     return (
