@@ -22,10 +22,10 @@ class ScoredSet:
     name: str
     items: Sequence[Item]  # with the references as captions
     note: str = ""
-    # Whether hyper-parameters are chosen by this set. The report shows no scores on it.
-    for_selection: bool = False
     # the words that name each label, where that is scored
     label_words: Mapping[str, frozenset[str]] | None = None
+    # Whether hyper-parameters are chosen by this set. The report shows no scores on it.
+    for_selection: bool = False
 
 
 def corpus_sets(manifest: Path, corpus: Path) -> tuple[ScoredSet, ...]:

@@ -74,10 +74,11 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
     It is the greatest length if none of them can be read.
     """
     import av
+    from av.error import FFmpegError
 
     lengths = []
     for item in random.Random(0).sample(list(items), min(sample, len(items))):
-        with contextlib.suppress(OSError, av.FFmpegError), av.open(str(item.file)) as container:
+        with contextlib.suppress(OSError, FFmpegError), av.open(str(item.file)) as container:
             lengths.append(min(longest, (container.duration or 0) / 1e6))
     return max(1.0, sum(lengths) / len(lengths)) if lengths else longest
 

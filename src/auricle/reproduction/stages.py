@@ -15,7 +15,7 @@ from auricle.evaluation.scores import evaluate
 from auricle.reproduction.captions import Captions
 from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.plan import PlannedRun
-from auricle.sound.features import front_end
+from auricle.sound.features import floor_of, front_end
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
@@ -76,9 +76,10 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     """
     recipe = run.recipe
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
-    cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
+    hears = front_end(recipe.data.front_end)
+    cache = FeatureCache(hears, recipe.data.maximum_seconds)
     spectrograms = cache.load([item.file for item in scored.items], progress=False)
-    options = BatchOptions(recipe.pretrain.batch_size)
+    options = BatchOptions(recipe.pretrain.batch_size, padding=floor_of(hears))
     batches = Batches(scored.items, spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)

@@ -34,7 +34,7 @@ def hear_tags(
         progress: whether to show a bar.
     """
     store = ArrayStore(cache_folder("tags") / _digest(encoder), np.float32, AUDIOSET_CLASSES)
-    keys = [hashlib.blake2b(np.ascontiguousarray(s)).hexdigest()[:32] for s in spectrograms]
+    keys = [hashlib.blake2b(np.ascontiguousarray(s).data).hexdigest()[:32] for s in spectrograms]
     missing = store.missing(keys)
     new = {key: number for number, key in enumerate(keys) if key in missing}
     accelerator.wait_for_everyone()  # or a process would find what another has just added
@@ -80,5 +80,5 @@ def _digest(network: nn.Module) -> str:
     whole = hashlib.blake2b(repr(network).encode())
     for name, tensor in network.state_dict().items():
         whole.update(name.encode())
-        whole.update(tensor.detach().cpu().contiguous().numpy())
+        whole.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
     return whole.hexdigest()[:32]

@@ -166,18 +166,7 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
     torch.manual_seed(recipe.seed)
     learner = stage.build(data, accelerator, progress)
     training = _prepare(learner, data, accelerator, sync_batch_norm=recipe.sync_batch_norm)
-    run.restore(training.modules, learner.optimizer)
-    if run.state.epoch > stage.epochs:
-        raise AuricleError(
-            f"{stage.folder} has had {run.state.epoch} epochs, more than the {stage.epochs} of the "
-            "recipe: resume it with as many or more"
-        )
-    if accelerator.is_main_process and not run.state.epoch:
-        record_sources(stage.folder, stage.initial_files)
-    if learner.plateau is not None and run.state.schedule:
-        _restore_plateau(learner.plateau, run.state.schedule)
-    if accelerator.scaler is not None and run.state.scaler:
-        accelerator.scaler.load_state_dict(run.state.scaler)
+    _resume(stage, run, training)
     every_pass = passes(
         run.state,
         learner.batches,
@@ -204,6 +193,23 @@ def run_stage(stage: Stage[Any], recipe: Recipe, *, resume: bool, progress: bool
         stage.finish(data)
     accelerator.wait_for_everyone()
     return run.folder
+
+
+def _resume(stage: Stage[Any], run: Run, training: Training[Any]) -> None:
+    """Continues after the last finished epoch, or records what a new training begins from."""
+    learner, scaler = training.learner, training.accelerator.scaler
+    run.restore(training.modules, learner.optimizer)
+    if run.state.epoch > stage.epochs:
+        raise AuricleError(
+            f"{stage.folder} has had {run.state.epoch} epochs, more than the {stage.epochs} of the "
+            "recipe: resume it with as many or more"
+        )
+    if training.accelerator.is_main_process and not run.state.epoch:
+        record_sources(stage.folder, stage.initial_files)
+    if learner.plateau is not None and run.state.schedule:
+        _restore_plateau(learner.plateau, run.state.schedule)
+    if scaler is not None and run.state.scaler:
+        scaler.load_state_dict(run.state.scaler)
 
 
 def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
