@@ -1,11 +1,13 @@
 """The controls of the small reproduction take as many operations as Experiment 2."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="costs are counted with torch: pip install 'auricle[train]'")
 
+from auricle.reproduction.estimates import _costs  # noqa: E402
 from auricle.training.config import load_recipe
 from auricle.training.costs import stage_costs
 
@@ -23,6 +25,14 @@ def operations(name: str) -> int:
 @pytest.mark.parametrize("control", ["exp1-tuned", "exp2-labels"])
 def test_controls_take_as_many_operations_as_experiment_2(control: str):
     assert operations(control) == pytest.approx(operations("exp2"), rel=0.1)
+
+
+def test_costs_of_long_sounds_follow_from_those_of_short_ones():
+    recipe = load_recipe(Path("small") / "exp2")
+    for stage, cost in stage_costs(recipe, WORDS, 20.0).items():
+        estimated = _costs(recipe, WORDS, 20.0)[stage]
+        for name, value in asdict(cost).items():
+            assert getattr(estimated, name) == pytest.approx(value, rel=0.05), (stage, name)
 
 
 def test_the_label_control_differs_from_experiment_2_in_the_objective_alone():

@@ -4,7 +4,7 @@ import contextlib
 import random
 import timeit
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from auricle.training.costs import CAPTION_WORDS, Cost, stage_costs
 from auricle.training.parameters import vocabulary_size
 from auricle.training.train import build_captioner
 
+COUNTED_SECONDS = (2.0, 4.0)  # two lengths of sounds whose costs are counted
 TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
 TIMED_SOUNDS = {"cpu": 1, "cuda": 16}  # as many as keep the device busy
 
@@ -59,13 +60,32 @@ def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
     longest = recipe.data.maximum_seconds
     seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
     words = vocabulary_size(recipe)[0]
-    costs = stage_costs(recipe, words, seconds)
+    costs = _costs(recipe, words, seconds)
     speed = _speed(recipe, words)
     stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
     return [
         (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
         for name, cost in costs.items()
     ]
+
+
+def _costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
+    """Returns the costs of stages for sounds of a length, from those of two short ones.
+
+    Costs grow evenly with the length, and counting a recurrent network's for half a minute takes
+    longer than everything else.
+    """
+    short, long = (stage_costs(recipe, words, counted) for counted in COUNTED_SECONDS)
+    steps = (seconds - COUNTED_SECONDS[0]) / (COUNTED_SECONDS[1] - COUNTED_SECONDS[0])
+    return {
+        stage: Cost(
+            **{
+                name: round(one + steps * (getattr(long[stage], name) - one))
+                for name, one in asdict(cost).items()
+            }
+        )
+        for stage, cost in short.items()
+    }
 
 
 def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> float:
@@ -90,7 +110,11 @@ def _speed(recipe: Recipe, words: int) -> float:
     It is the best of a few short sounds, because other programs use the machine too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_captioner(recipe, words).eval().to(device)
+    with torch.device("meta"):
+        model = build_captioner(recipe, words).eval()
+    model.to_empty(device=device)
+    for tensor in model.state_dict().values():
+        tensor.fill_(1)  # faster than random numbers, and as good to time
     hears = front_end(recipe.data.front_end)
     frames = hears.frames(round(TIMED_SECONDS * hears.rate))
     sounds = TIMED_SOUNDS[device.type]
