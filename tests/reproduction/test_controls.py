@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="costs are counted with torch: pip install 'auricle[train]'")
 
-from auricle.reproduction.estimates import _costs  # noqa: E402
+from auricle.reproduction.estimates import _costs
 from auricle.training.config import load_recipe
 from auricle.training.costs import stage_costs
 
