@@ -72,6 +72,7 @@ def test_unknown_words_become_one_number_and_are_not_said(known: list[str], capt
     assert vocabulary.numbers(caption) == [n for n in numbers if n != UNKNOWN]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_words_are_a_fixed_point_and_lower_case(text: str):
     found = words(text)
@@ -79,6 +80,7 @@ def test_words_are_a_fixed_point_and_lower_case(text: str):
     assert all(w == w.lower() and w.isprintable() and w.split() == [w] for w in found)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=127), max_size=60))
 def test_ascii_text_falls_into_runs_of_letters_and_digits(text: str):
     assert words(text) == re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower())
@@ -93,6 +95,7 @@ def test_words_of_other_scripts_are_whole():
     assert words("कुत्ता भौंकता है") == "कुत्ता भौंकता है".split()  # vowel signs are marks
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_composed_and_decomposed_letters_are_the_same_words(text: str):
     assert words(normalize("NFD", text)) == words(text)

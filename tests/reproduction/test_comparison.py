@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.data.manifest import Item
@@ -80,6 +80,7 @@ def test_the_correction_is_holms():
     assert [its.corrected_p for its in found] == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_a_correction_never_helps_and_keeps_the_order(values: list[float]):
     found = correct(comparisons(values))

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.checkpoint.config import EncoderConfig
@@ -15,6 +15,7 @@ from auricle.training.loop import Learner, _prepare
 from auricle.training.prepare import share_batch
 
 
+@settings(deadline=None)
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 16))
 def test_a_step_learns_from_as_many_sounds_on_any_number_of_processes(
     size: int, accumulate: int, processes: int
