@@ -5,19 +5,21 @@ import random
 import timeit
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import UNKNOWN
 from auricle.data.manifest import Item, read_manifest
+from auricle.models.captioning import CaptioningModel
 from auricle.reproduction.plan import Plan
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
 from auricle.training.costs import CAPTION_WORDS, Cost, stage_costs
 from auricle.training.parameters import vocabulary_size
-from auricle.training.train import build_captioner
 
 COUNTED_SECONDS = (2.0, 4.0)  # two lengths of sounds whose costs are counted
 TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
@@ -61,7 +63,7 @@ def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
     seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
     words = vocabulary_size(recipe)[0]
     costs = _costs(recipe, words, seconds)
-    speed = _speed(recipe, words)
+    speed = _speed(recipe.encoder, recipe.decoder, recipe.data.front_end, words)
     stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
     return [
         (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
@@ -103,19 +105,20 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
     return max(1.0, sum(lengths) / len(lengths)) if lengths else longest
 
 
+@cache
 @torch.inference_mode()
-def _speed(recipe: Recipe, words: int) -> float:
+def _speed(encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: int) -> float:
     """Returns the operations a second of the captioner, encoder and decoder together.
 
     It is the best of a few short sounds, because other programs use the machine too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.device("meta"):
-        model = build_captioner(recipe, words).eval()
+        model = CaptioningModel(encoder, decoder, words).eval()
     model.to_empty(device=device)
     for tensor in model.state_dict().values():
         tensor.fill_(1)  # faster than random numbers, and as good to time
-    hears = front_end(recipe.data.front_end)
+    hears = front_end(hearing)
     frames = hears.frames(round(TIMED_SECONDS * hears.rate))
     sounds = TIMED_SOUNDS[device.type]
     inputs = (
