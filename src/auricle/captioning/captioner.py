@@ -64,7 +64,11 @@ class Captioner:
 
     @property
     def longest(self) -> float:
-        """The longest sound, in seconds, that gets one caption; longer ones get windows."""
+        """The longest sound, in seconds, that is captioned as a whole.
+
+        A sound that is up to a second longer gets the caption of its beginning, as in training.
+        Longer ones get a caption for each window.
+        """
         return self.checkpoint.config.maximum_seconds
 
     @overload
@@ -161,7 +165,7 @@ class Captioner:
                 the error come first.
         """
         sound = open_audio(source, self.rate, name=name, max_duration=max_duration, track=track)
-        beginning, rest = read_beginning(sound.chunks, int(self.longest * self.rate))
+        beginning, rest = read_beginning(sound.chunks, self.longest, self.rate)
         if rest is None:
             yield self.caption_samples(beginning).begun_at(sound.start)
         else:

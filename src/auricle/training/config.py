@@ -87,6 +87,8 @@ class Augmentation:
 class PretrainConfig:
     """The contrastive stage: Adam, with a learning rate that falls when `monitor` stands still."""
 
+    # contrastive: the paper's. labels: a control, in which the audio tower learns labels alone.
+    objective: Literal["contrastive", "labels"] = "contrastive"
     epochs: int = 80
     batch_size: int = 32  # over all processes; 2 or more, since pairs are compared
     texts_per_batch: int = 0  # captions without sound in each batch
@@ -214,6 +216,9 @@ class Recipe:
     output: str  # folder of the run, which gets the folders `pre-encoder`, `captioner` and `scst`
     data: DataConfig
     seed: int = 0
+    # Whether batch norms in training take their statistics from the sounds of all processes, and
+    # not only from each process's own. For GPUs.
+    sync_batch_norm: bool = False
     licence: str = "unknown"  # of the trained weights
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -266,6 +271,16 @@ class Recipe:
             )
         if self.decoder.plan and (self.selection is None or not self.data.sentences):
             raise ValueError("decoder.plan needs the section selection, and data.sentences")
+        if self.pretrain.objective == "labels" and (
+            self.pretrain.monitor != "loss"
+            or self.pretrain.texts_per_batch
+            or self.pretrain.augmentation.mixtures
+            or self.hears_tags
+        ):
+            raise ValueError(
+                "pretrain.objective 'labels' learns from the labels of sounds alone: it needs "
+                "pretrain.monitor 'loss', and neither texts, mixtures, tags nor plans"
+            )
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
 
@@ -293,6 +308,13 @@ class Recipe:
 # Our own recipes stand in an installed package, or at the root of a repository.
 _PACKAGED = Path(__file__).parents[1] / "configs"
 RECIPES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "configs"
+
+
+def is_recipe(target: Path) -> bool:
+    """Returns whether a path is a TOML file, or the name of one of our recipes and no folder."""
+    return target.suffix == ".toml" or (
+        not target.exists() and (RECIPES / f"{target}.toml").is_file()
+    )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
