@@ -19,7 +19,8 @@ from auricle.errors import AuricleError
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.planning.checks import is_faithful
 from auricle.planning.plans import Plan, PlannedEvent, Relation, plan_arrays
-from auricle.training.config import DataConfig, Recipe, Word2VecConfig, WordingConfig
+from auricle.training.config import DataConfig, Recipe, Word2VecConfig
+from auricle.training.plan_config import WordingConfig
 from auricle.training.run import Run
 from auricle.training.wording import learning_rate, train_wording
 from small_classes import CAPTIONS, small_classes

@@ -29,8 +29,9 @@ from auricle.models.planned import PlannedCaptioner
 from auricle.planning.classes import SoundClasses
 from auricle.sound.features import front_end, pad_with_silence
 from auricle.storage.csv_table import read_rows
-from auricle.training.config import ProbeConfig, Recipe
+from auricle.training.config import Recipe
 from auricle.training.initial import load_encoder
+from auricle.training.plan_config import ProbeConfig
 from auricle.training.pretrain import load_pre_encoder
 
 

@@ -15,7 +15,8 @@ from auricle.data.plan_texts import PlanBatch, PlanTexts
 from auricle.data.progress import Report
 from auricle.errors import AuricleError
 from auricle.models.plan_decoder import PlanDecoder
-from auricle.training.config import Recipe, WordingConfig
+from auricle.training.config import Recipe
+from auricle.training.plan_config import WordingConfig
 from auricle.training.run import Run
 from auricle.training.validate import word_loss
 
