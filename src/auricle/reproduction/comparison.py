@@ -62,21 +62,16 @@ def compare_systems(
     Returns:
         Nothing if a system has fewer than `FEWEST_SEEDS` seeds.
     """
-    runs = {
-        system: [found[run.name] for run in plan.runs if run.system == system]
-        for system in (first, second)
-    }
-    if min(map(len, runs.values())) < FEWEST_SEEDS:
+    runs = [
+        [found[run.name] for run in plan.runs if run.system == system] for system in (first, second)
+    ]
+    if min(map(len, runs)) < FEWEST_SEEDS:
         return []
     together = [item.group or str(item.file) for item in scored.items]
-    drawn = [
-        _draw_seeds(runs[system], together, number) for number, system in enumerate((first, second))
-    ]
+    drawn = [_draw_seeds(its_runs, together, number) for number, its_runs in enumerate(runs)]
     comparisons = []
     for metric in [name for name in drawn[0] if name in drawn[1]]:
-        one, other = (
-            np.mean([its.scores[metric] for its in its_runs]) for its_runs in runs.values()
-        )
+        one, other = (np.mean([its.scores[metric] for its in its_runs]) for its_runs in runs)
         gained = drawn[1][metric] - drawn[0][metric]
         p = _two_sided_p(gained)
         difference = float(other - one)
