@@ -64,11 +64,7 @@ class Captioner:
 
     @property
     def longest(self) -> float:
-        """The longest sound, in seconds, that is captioned as a whole.
-
-        A sound that is up to a second longer gets the caption of its beginning, as in training.
-        Longer ones get a caption for each window.
-        """
+        """The seconds of sound that get one caption; see `SPARE_SECONDS` for a little more."""
         return self.checkpoint.config.maximum_seconds
 
     @overload

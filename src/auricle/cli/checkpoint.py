@@ -62,7 +62,8 @@ def info(
 
         auricle info paper
     """
-    from auricle.training.config import is_recipe, load_recipe
+    from auricle.training.config import load_recipe
+    from auricle.training.recipe_files import is_recipe
 
     if target is not None and is_recipe(target):
         from auricle.training.parameters import describe
