@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from auricle.captioning.captioner import Captioner, load
 from auricle.captioning.confidence import confidence_features
 from auricle.captioning.results import Caption
+from auricle.captioning.similarity import compare_sound
 from auricle.checkpoint.config import BeamOptions, Confidence, SecondEvent
 from auricle.checkpoint.folder import Checkpoint
 from auricle.checkpoint.vocabulary import STOP_WORDS, words
@@ -125,8 +126,26 @@ def test_a_sound_that_is_too_long_is_refused(captioner: Captioner, long_file: Pa
 def test_exactly_the_longest_is_one_caption(captioner: Captioner, tmp_path: Path):
     path = write_wav(tmp_path / "30.wav", scene(30), RATE)
     assert list(captioner.captions(path)) == [captioner.caption(path)]
-    longer = write_wav(tmp_path / "more.wav", np.append(scene(30), np.float32(0)), RATE)
+    longer = write_wav(tmp_path / "more.wav", scene(31.1), RATE)
     assert not any(caption.whole for caption in captioner.captions(longer))
+
+
+def test_up_to_a_second_more_is_cut_as_in_training(captioner: Captioner, tmp_path: Path):
+    path = write_wav(tmp_path / "31.wav", scene(31), RATE)
+    beginning = captioner.caption(load_audio(path, RATE)[: 30 * RATE])
+    assert list(captioner.captions(path)) == [captioner.caption(path)] == [beginning]
+
+
+@pytest.mark.parametrize(("seconds", "compared"), [(30, [30]), (31, [30]), (32, [10, 10, 10, 2])])
+def test_sounds_are_compared_as_they_are_captioned(seconds: int, compared: list[int]):
+    heard: list[int] = []
+
+    def embed(samples: np.ndarray) -> np.ndarray:
+        heard.append(len(samples) // 100)
+        return np.ones(1)
+
+    compare_sound(embed, iter([np.zeros(100 * seconds, np.float32)]), np.ones((1, 1)), 100, 30.0)
+    assert heard == compared
 
 
 def test_long_sounds_go_through_windows(captioner: Captioner, long_file: Path):

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from string import ascii_lowercase, digits
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -70,12 +72,38 @@ def test_unknown_words_become_one_number_and_are_not_said(known: list[str], capt
     assert vocabulary.numbers(caption) == [n for n in numbers if n != UNKNOWN]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_words_are_a_fixed_point_and_lower_case(text: str):
     found = words(text)
     assert words(" ".join(found)) == found
-    assert all(w == w.lower() and w.isascii() for w in found)
-    assert words(text.upper()) == words(text.upper().lower())
+    assert all(w == w.lower() and w.isprintable() and w.split() == [w] for w in found)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_ascii_text_falls_into_runs_of_letters_and_digits(text: str):
+    assert words(text) == re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower())
+
+
+def test_words_of_other_scripts_are_whole():
+    assert words("Der Stein FÄLLT ins Wasser – über 2 m!") == (
+        "der stein fällt ins wasser über 2 m".split()
+    )
+    assert words("Pes štěká, kočka mňouká.") == "pes štěká kočka mňouká".split()
+    assert words("一只狗在叫，3 times。") == [*"一只狗在叫", "3", "times"]
+    assert words("कुत्ता भौंकता है") == "कुत्ता भौंकता है".split()  # vowel signs are marks
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_composed_and_decomposed_letters_are_the_same_words(text: str):
+    assert words(normalize("NFD", text)) == words(text)
+
+
+def test_characters_of_scripts_without_blanks_may_be_said_twice():
+    vocabulary = Vocabulary(["dog", "the", "狗", "叫"])
+    assert vocabulary.repeatable_numbers == vocabulary.numbers(["the", "狗", "叫"])
 
 
 def test_what_counts_as_a_word():
@@ -133,6 +161,8 @@ def test_a_word_twice_is_refused():
 def test_sentences():
     assert sentence(["a", "dog", "barks"]) == "A dog barks."
     assert sentence([]) == ""
+    assert sentence([*"一只狗在叫"]) == "一只狗在叫。"
+    assert sentence([*"狗", "dj", "mix", *"叫"]) == "狗 dj mix 叫。"
 
 
 def test_a_task_has_a_token_of_its_own_before_the_caption():
@@ -175,6 +205,8 @@ def test_pieces_are_those_of_barts_own_tokenizer(tokenizer, shared: Path):
     captions = [
         *clotho(shared, "evaluation"),
         "it's o'clock, they're 3d t-shirts' 'tis rock'n'roll 1990s",
+        "Ein Stein fällt ins Wasser",
+        "一只狗在叫",
     ]
     for caption in captions:
         encoded = ours.encode(caption)

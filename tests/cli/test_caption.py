@@ -469,13 +469,14 @@ def test_info_of_a_checkpoint(auricle: Run, tiny_checkpoint: Path, tiny_guided_c
             assert text in result.out
 
 
-def test_info_of_the_papers_recipe_gives_its_table_1(auricle: Run):
+@pytest.mark.parametrize("recipe", ["paper", str(ROOT / "configs" / "paper.toml")])
+def test_info_of_the_papers_recipe_gives_its_table_1(auricle: Run, recipe: str):
     """About 6 M parameters of the pre-encoder and 9 M of the captioner, with Clotho's
     vocabulary."""
     pytest.importorskip(
         "torch", reason="networks are counted with torch: pip install 'auricle[train]'"
     )
-    result = auricle("info", ROOT / "configs" / "paper.toml", "--set", "data.manifest=gone.csv")
+    result = auricle("info", recipe, "--set", "data.manifest=gone.csv")
     sizes = {
         name: int(size.replace(",", ""))
         for name, size in re.findall(r"^([\w-]+) +([\d,]+)", result.out, re.M)

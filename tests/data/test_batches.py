@@ -168,20 +168,28 @@ def test_too_many_processes_are_refused():
 
 @settings(deadline=None, max_examples=20)
 @given(data, st.integers(1, 9))
-def test_tensors_hold_the_sounds_and_captions_and_zeros(counts: list[int], size: int):
-    batches = made(counts, size)
+def test_tensors_hold_the_sounds_and_captions_and_padding(counts: list[int], size: int):
+    batches = made(counts, size, padding=-7.5)
     for batch in batches.epoch(0, 0):
         assert batch.log_mel.shape == (len(batch.items), int(batch.frames.max()), MELS)
         for row, item in enumerate(batch.items):
             spectrogram = spectrograms_of(batches)[list(batches.items).index(item)]
             length = int(batch.frames[row])
             np.testing.assert_array_equal(batch.log_mel[row, :length], spectrogram)
-            assert not batch.log_mel[row, length:].any()
+            assert (batch.log_mel[row, length:] == -7.5).all()
             encoded = batches.collator.vocabulary.encode(batch.captions[row])
             assert batch.tokens[row, : len(encoded)].tolist() == encoded
             assert (batch.tokens[row, len(encoded) :] == PAD).all()
             assert batch.captions[row] in item.captions
         assert (batch.tokens[:, -1] != PAD).any()
+
+
+def test_batches_do_not_depend_on_the_workers():
+    one, three = (made([2] * 40, 4, workers=workers) for workers in (1, 3))
+    for batch, same in zip(one.epoch(5, 1), three.epoch(5, 1), strict=True):
+        assert batch.captions == same.captions
+        assert torch.equal(batch.log_mel, same.log_mel)
+        assert torch.equal(batch.tokens, same.tokens)
 
 
 def test_padding_to_the_longest_counts_as_sound():

@@ -135,3 +135,11 @@ def test_meteor_without_an_answer_is_missing(java: str, monkeypatch: pytest.Monk
     scores = evaluate(CANDIDATES, REFERENCES, leave_out=["spice"])
     assert scores.missing["meteor"].startswith("METEOR stopped")
     assert "cider_d" in scores.corpus
+
+
+def test_metrics_for_english_are_missing_in_another_language():
+    task = Task(["ein stein fällt"], [["ein stein fällt ins wasser"]], None, SentenceModels())
+    score_all(task)
+    assert {"bleu_1", "rouge_l", "cider_d"} <= task.results.keys()
+    for name in ("meteor", "spice"):
+        assert "supports English only" in task.missing[name]

@@ -3,6 +3,7 @@ not told."""
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,7 +21,9 @@ from auricle.checkpoint.vocabulary import words
 from auricle.cli import reproduce as cli
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
-from auricle.reproduction import plan, stages
+from auricle.reproduction import captions, corpus, plan, stages
+from auricle.reproduction.comparison import compare_systems
+from auricle.reproduction.report import Results, _comparisons, _order, _table_2, compared
 from auricle.sound.container import Source
 from auricle.training import run as run_module
 from auricle.training import train as train_module
@@ -83,7 +86,7 @@ def clotho(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         train_module, "export_onnx", lambda folder: (folder / "decoder.onnx").touch()
     )
     monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(stages, "load", Speaker)
+    monkeypatch.setattr(captions, "load", Speaker)
     monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("auricle.evaluation.meteor._running", {})  # whatever other tests started
     monkeypatch.setenv("PATH", "")
@@ -153,7 +156,7 @@ def test_from_nothing_to_the_tables_and_nothing_twice(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(stages, "STAGES", {"pretrain": refuse, "train": refuse})
-    monkeypatch.setattr(stages, "load", refuse)
+    monkeypatch.setattr(captions, "load", refuse)
     reproduce(clotho)
     assert (folder / "README.md").read_text("utf-8") == report
     reproduce(clotho, dry_run=True)
@@ -167,6 +170,67 @@ def test_another_recipe_is_not_taken_for_done(clotho: Path):
     )
     with pytest.raises(AuricleError, match=r"another recipe: train\.epochs differ"):
         made.runs[0].is_done("train")
+
+
+class Counted:
+    """Captions like `Speaker`, and counts how often it is asked to load."""
+
+    loads = 0
+
+    def __init__(self, folder: Path) -> None:
+        Counted.loads += 1
+        self.caption_files = Speaker(folder).caption_files
+
+
+def test_captions_are_made_again_when_their_makers_change(
+    clotho: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reproduce(clotho, "scratch", seeds=1)
+    monkeypatch.setattr(captions, "load", Counted)
+    made = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", SMALL)
+    run, checkpoint = made.runs[0], made.runs[0].recipe.captioner_folder
+
+    def loads() -> int:
+        Counted.loads = 0
+        captions.caption_run(run, made.sets[0])
+        return Counted.loads
+
+    assert loads() == 0
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["decoding"]["beam"] = 2
+    changes = {
+        checkpoint / "decoder.onnx": b"other weights",
+        checkpoint / "config.json": json.dumps(config).encode(),
+        clotho / "12.wav": (clotho / "13.wav").read_bytes(),
+        run.folder / "evaluation.json": b"[",
+    }
+    for path, content in changes.items():
+        path.write_bytes(content)
+        assert loads() == 1, path
+        assert loads() == 0, path
+
+
+def test_a_captioner_of_another_pre_encoder_is_refused(clotho: Path):
+    reproduce(clotho, "exp2", seeds=1)
+    run = plan.make_plan("full", clotho, ["exp2"], 1, clotho.parent / "runs", SMALL).runs[0]
+    assert run.is_done("train")
+    weights = run.recipe.pre_encoder_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(AuricleError, match=r"another pre-encoder/model\.safetensors"):
+        run.is_done("train")
+
+
+def test_exported_files_of_other_weights_are_not_taken_for_done(clotho: Path):
+    reproduce(clotho, "scratch", seeds=1)
+    run = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", SMALL).runs[0]
+    shutil.rmtree(run.recipe.captioner_folder / "state")
+    assert not run.is_done("train")
+
+
+def test_a_plan_needs_no_weights(clotho: Path, capsys: pytest.CaptureFixture[str]):
+    (clotho / "0.wav").unlink()
+    reproduce(clotho, "exp1", dry_run=True)
+    assert "exp1-1" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named_first(clotho: Path):
@@ -192,18 +256,19 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
     said = {"scratch": CAPTIONS[::-1], "gru": ("A dog barks", "Rain falls", *CAPTIONS[2:])}
     by_set = {}
     for name, some in (("once", items), ("halves", halves)):
-        scored = plan.ScoredSet(name, some)
+        scored = corpus.ScoredSet(name, some)
         found = {}
         for run in made.runs:
             texts = dict(zip("abcd", said[run.system], strict=True))
             found[run.name] = stages.score_run(
                 run, scored, {str(item.file): texts[item.group] for item in some}
             )
-        by_set[name] = stages.compare_systems(made, scored, found, "scratch", "gru")
-        nothing = stages.compare_systems(made, scored, found, "gru", "gru")
-        assert all(
-            its.difference == its.interval.low == its.interval.high == 0 for its in nothing.values()
-        )
+        by_set[name] = {
+            its.metric: its for its in compare_systems(made, scored, found, "scratch", "gru")
+        }
+        for its in compare_systems(made, scored, found, "gru", "gru"):
+            assert its.difference == its.interval.low == its.interval.high == 0
+            assert its.p == 1
     for metric in ("bleu_1", "rouge_l"):
         once, halved = by_set["once"][metric], by_set["halves"][metric]
         assert once.difference > 0
@@ -211,6 +276,54 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
         assert (halved.interval.low, halved.interval.high) == pytest.approx(
             (once.interval.low, once.interval.high)
         )
+
+
+def test_collapsed_systems_are_called_so_and_not_compared(clotho: Path):
+    made = plan.make_plan(
+        "full", clotho, ["scratch", "gru"], 2, clotho.parent / "runs", [*SMALL, "decoder.heads=1"]
+    )
+    items = [Item(Path(f"{n}.wav"), "evaluation", (CAPTIONS[n % 4],)) for n in range(8)]
+    scored = corpus.ScoredSet("evaluation", items)
+
+    def results(of_gru: list[str]) -> Results:
+        said = {
+            run.name: {
+                str(item.file): text
+                for item, text in zip(
+                    items, of_gru if run.system == "gru" else CAPTIONS * 2, strict=True
+                )
+            }
+            for run in made.runs
+        }
+        found = {run.name: stages.score_run(run, scored, said[run.name]) for run in made.runs}
+        return compared(made, [Results(scored, said, found)])[0]
+
+    different = results([*CAPTIONS[::-1]] * 2)
+    assert {its.metric for its in different.comparisons} >= {"bleu_1", "bleu_4", "rouge_l"}
+    assert all(its.corrected_p >= its.p for its in different.comparisons)
+    assert "4 of 8" in "\n".join(_table_2(made, different))
+    assert "p, corrected" in "\n".join(_comparisons(made, different))
+    collapsed = results([CAPTIONS[0]] * 7 + [CAPTIONS[1]])
+    assert collapsed.comparisons == []
+    assert "collapsed: 7 of 8 captions are equal" in "\n".join(_table_2(made, collapsed))
+
+
+def test_the_order_of_systems_is_told_for_all_columns(clotho: Path):
+    made = plan.make_plan("full", clotho, ["scratch"], 1, clotho.parent / "runs", SMALL)
+    runs = [replace(made.runs[0], system=system) for system in ("exp1", "exp2")]
+    high, low = dict.fromkeys(plan.COLUMNS, 0.5), dict.fromkeys(plan.COLUMNS, 0.5)
+    high |= {"cider_d": 0.6}
+    low |= {"bleu_4": 0.6}
+    found = {
+        run.name: stages.Scored(scores, {}, {})
+        for run, scores in zip(runs, (low, high), strict=True)
+    }
+    its = Results(corpus.ScoredSet("evaluation", ()), {}, found)
+    told = "\n".join(_order(replace(made, runs=tuple(runs)), its))
+    higher, _, lower = told.partition("; not higher in ")
+    assert "CIDEr-D" in higher
+    assert "BLEU-4" in lower
+    assert all(title in told for title in ("BLEU-1", "METEOR", "SPICE", "SPIDEr", "ROUGE-L"))
 
 
 def test_one_recording_in_three_of_each_label(tmp_path: Path):
@@ -226,7 +339,7 @@ def test_one_recording_in_three_of_each_label(tmp_path: Path):
     ]
     write_manifest(tmp_path / "all.csv", items)
     kept = read_manifest(
-        plan.thinned_manifest(tmp_path / "all.csv", tmp_path / "some.csv"), check_files=False
+        corpus.thinned_manifest(tmp_path / "all.csv", tmp_path / "some.csv"), check_files=False
     )
     assert [item for item in kept if item.split == "valid"] == [
         item for item in items if item.split == "valid"
@@ -237,21 +350,21 @@ def test_one_recording_in_three_of_each_label(tmp_path: Path):
             for some in (items, kept)
         )
         assert chosen <= recordings
-        assert len(chosen) == -(-len(recordings) // plan.CNN10_SHARE)
+        assert len(chosen) == -(-len(recordings) // corpus.CNN10_SHARE)
     assert {item.file for item in kept} <= {item.file for item in items}
 
 
 def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, tmp_path: Path):
-    corpus = shared / "corpus"
-    if not corpus.is_dir():
-        pytest.skip(f"no development corpus: {corpus} is not there")
+    data = shared / "corpus"
+    if not data.is_dir():
+        pytest.skip(f"no development corpus: {data} is not there")
     wanted = ("label_train", "label_valid", "human_train", "human_valid")
-    with (corpus / "metadata.csv").open(encoding="utf-8", newline="") as file:
+    with (data / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] in wanted]
     splits = {"label_train": "train"}
     items = [
         Item(
-            corpus / row["file"],
+            data / row["file"],
             splits.get(row["split"], row["split"]),
             tuple(row[f"caption_{n}"] for n in range(1, 6) if row[f"caption_{n}"])
             or (row["label_caption"] or "A sound",),
@@ -261,12 +374,20 @@ def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, t
         for row in rows
     ]
     write_manifest(tmp_path / "sounds.csv", items)
-    labelled, people = plan.corpus_sets(tmp_path / "sounds.csv", corpus)
-    assert len(labelled.items) == 211
+    people, to_score, to_select = corpus.corpus_sets(tmp_path / "sounds.csv", data)
+    assert (len(to_score.items), len(to_select.items)) == (104, 107)
+    assert [scored.for_selection for scored in (people, to_score, to_select)] == [
+        False,
+        False,
+        True,
+    ]
+    recordings = [{item.group for item in half.items} for half in (to_score, to_select)]
+    assert not recordings[0] & recordings[1]
+    labelled = replace(to_score, items=[*to_score.items, *to_select.items])
     assert {item.split for item in people.items} == {"human_train", "human_valid"}
     by_label = {item.label: item.captions for item in labelled.items}
     assert all(item.captions == by_label[item.label] for item in labelled.items)
-    assert Counter(map(len, by_label.values())).most_common(1)[0][0] == plan.REFERENCES
+    assert Counter(map(len, by_label.values())).most_common(1)[0][0] == corpus.REFERENCES
     assert labelled.label_words is not None
     names = [
         not labelled.label_words[label].isdisjoint(words(text))
@@ -274,11 +395,11 @@ def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, t
         for text in texts
     ]
     assert np.mean(names) > 0.8
-    with (corpus / "captions" / "exclude.csv").open(encoding="utf-8", newline="") as file:
+    with (data / "captions" / "exclude.csv").open(encoding="utf-8", newline="") as file:
         aside = {row["file_name"] for row in csv.DictReader(file)}
     secret = set()
     for split in ("development", "validation", "evaluation"):
-        path = corpus / "captions" / "clotho_v2.1" / f"clotho_captions_{split}.csv"
+        path = data / "captions" / "clotho_v2.1" / f"clotho_captions_{split}.csv"
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["file_name"] in aside:

@@ -16,6 +16,7 @@ from auricle.sound.features import (
     ON_ONE_THREAD,
     FrontEnd,
     _filter_groups,
+    floor_of,
     from_log,
     front_end,
     log_mel,
@@ -47,6 +48,13 @@ def mn04_reference(shared: Path, name: str) -> tuple[np.ndarray, dict[str, np.nd
         return sound, {
             key: outputs[f"{name}__{key}"] for key in ("mel", "featmap", "logits", "emb")
         }
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_digital_silence_has_the_floor(name: str):
+    front_end = FRONT_ENDS[name]
+    silent = log_mel(np.zeros(front_end.rate, np.float32), front_end)
+    assert silent == pytest.approx(np.full_like(silent, floor_of(front_end)))
 
 
 def test_panns_equals_its_reference(shared: Path):

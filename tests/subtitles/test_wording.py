@@ -103,3 +103,10 @@ def test_captions_by_people_become_short_labels() -> None:
         == 0
     )
     assert all(len(set(its)) == len(its) for its in found)
+
+
+def test_words_of_other_languages_stay_whole() -> None:
+    for caption in ("Ein Stein fällt ins Wasser.", "Pes štěká.", "一只狗在叫。"):
+        told = " ".join(phrase.text for phrase in phrases(caption))
+        assert set(told.split()) <= set(caption.lower().rstrip(".。").split())
+        assert told

@@ -194,7 +194,7 @@ def test_a_pre_encoder_has_the_words_and_the_front_end_of_the_captioner(trained:
     vocabulary, kept = Vocabulary.load(path), path.read_bytes()
     load_pre_encoder(trained, vocabulary)
     other = replace(trained, data=replace(trained.data, front_end="paper"))
-    with pytest.raises(AuricleError, match=r"features differ.*run `auricle pretrain` again"):
+    with pytest.raises(AuricleError, match=r"another recipe: data\.front_end differ"):
         load_pre_encoder(other, vocabulary)
     swapped = Vocabulary(reversed(vocabulary.words[len(SPECIAL) :]))
     swapped.save(path)

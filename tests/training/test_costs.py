@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from auricle.training.config import load_recipe
-from auricle.training.costs import stage_costs
+from auricle.training.costs import CAPTION_WORDS, stage_costs
 from auricle.training.parameters import CLOTHO_WORDS
 
 
@@ -14,8 +14,26 @@ def test_cnn10_costs_67_gflop_for_half_a_minute():
     assert costs["pre-encoder"].forward == pytest.approx(67e9, rel=0.02)
     for cost in costs.values():
         assert cost.training == 3 * cost.forward
-        assert cost.memory(2) - cost.memory(1) == cost.activations
-    assert costs["captioner"].fixed >= 16 * 8_512_081
+        assert cost.memory(2) - cost.memory(1) == cost.activations + cost.workspace
+    captioner = costs["captioner"]
+    assert captioner.weights >= 4 * 8_512_081
+    assert captioner.moments == 2 * captioner.gradients == 2 * captioner.weights
+
+
+def test_a_moving_average_takes_as_much_as_the_weights():
+    plain, averaged = (
+        stage_costs(load_recipe(Path("scratch"), [f"train.ema={decay}"]), 1000, 5)["captioner"]
+        for decay in (0, 0.9)
+    )
+    assert averaged.weights == 2 * plain.weights
+    assert averaged.memory(4) - plain.memory(4) == plain.weights
+
+
+def test_a_large_vocabulary_takes_workspace():
+    small, large = (
+        stage_costs(load_recipe(Path("scratch")), words, 5)["captioner"] for words in (500, 50_000)
+    )
+    assert large.workspace > small.workspace + 4 * CAPTION_WORDS * 49_000
 
 
 def test_what_is_frozen_is_not_learnt():
@@ -28,4 +46,4 @@ def test_what_is_frozen_is_not_learnt():
     assert learnt.forward == frozen.forward
     assert frozen.training < 0.4 * learnt.training
     assert frozen.activations < learnt.activations
-    assert frozen.fixed < learnt.fixed
+    assert frozen.gradients < learnt.gradients

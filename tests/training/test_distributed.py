@@ -14,12 +14,15 @@ from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.batches import Batches, BatchOptions, Share
 from auricle.data.manifest import Item
+from auricle.data.progress import SILENT
 from auricle.data.texts import Texts
 from auricle.models.captioning import CaptioningModel
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 from auricle.models.contrastive import PreEncoder, contrastive_loss
-from auricle.training.config import Recipe
-from auricle.training.loop import make_accelerator
+from auricle.reproduction import stages as stages_module
+from auricle.reproduction.plan import PlannedRun
+from auricle.reproduction.stages import train_run
+from auricle.training.loop import is_main_process, make_accelerator
 from auricle.training.pretrain import also_fitting, gather_with_gradient, tag_distillation
 from auricle.training.validate import word_loss
 from auricle.training.weights import load_weights, save_weights
@@ -142,21 +145,45 @@ def test_masks_matter(tmp_path: Path):
     assert losses[0] > losses[1] + 0.01
 
 
-def whole_stage(stage: str, recipe: Recipe) -> None:
-    run_stage({}, stage, recipe, False, None)
+def train_both_stages(run: PlannedRun, record: Path) -> None:
+    """Carries out a run's stages in this process, the second in bfloat16."""
+    stages_module.STAGES = {
+        name: lambda recipe, name=name, **_: run_stage({}, name, recipe, True, None)
+        for name in ("pretrain", "train")
+    }
+    train_run(run, SILENT)
+    precision = make_accelerator().mixed_precision
+    if is_main_process():
+        record.write_text(precision)
 
 
-def test_both_stages_run_in_two_processes(tiny_manifest: Path, tmp_path: Path):
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_no_stage_hands_its_state_on_to_the_next(ranks: int, tiny_manifest: Path, tmp_path: Path):
     recipe = tiny_recipe(
         tiny_manifest,
         tmp_path,
-        pretrain__epochs=2,
-        train__epochs=2,
+        pretrain__epochs=1,
+        train__epochs=1,
+        train__bfloat16=True,
         train__initial="pre-encoder",
         train__keep="best_loss",
     )
-    for stage, folder in (("pretrain", "pre-encoder"), ("train", "captioner")):
-        run_ranks(whole_stage, stage, recipe)
+    run = PlannedRun("exp2", 0, recipe, "tiny")
+    run_ranks(train_both_stages, run, tmp_path / "precision", ranks=ranks)
+    assert (tmp_path / "precision").read_text() == "no"
+    for folder in ("pre-encoder", "captioner"):
         lines = (tmp_path / folder / "log.jsonl").read_text().splitlines()
-        assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+        assert [json.loads(line)["epoch"] for line in lines] == [1]
         assert load_weights(tmp_path / folder / "model.safetensors")
+
+
+def write_timeout(path: Path, _: bool) -> None:
+    make_accelerator()
+    group = torch.distributed.distributed_c10d._get_default_group()
+    backend = group._get_backend(torch.device("cpu"))
+    path.write_text(str(backend.options._timeout.total_seconds()))
+
+
+def test_the_main_process_may_prepare_data_for_hours(tmp_path: Path):
+    run_ranks(write_timeout, tmp_path / "seconds", False, ranks=1)
+    assert float((tmp_path / "seconds").read_text()) >= 6 * 3600

@@ -17,6 +17,7 @@ from auricle.errors import AuricleError
 from auricle.training.config import Recipe
 from auricle.training.pretrain import pretrain
 from auricle.training.run import Run
+from auricle.training.weights import load_weights
 
 FOLDERS = {"pretrain": "pre-encoder", "train": "captioner", "scst": "scst"}
 
@@ -131,11 +132,28 @@ def test_a_training_is_not_begun_over_another(unbroken: tuple[str, Path], tiny_m
     with pytest.raises(AuricleError, match="holds a training: add --resume"):
         begun(folder, tiny_recipe(tiny_manifest, output), resume=False)
     other = tiny_recipe(tiny_manifest, output, seed=5, train__epochs=9, pretrain__patience=3)
-    with pytest.raises(
-        AuricleError, match=r"another recipe: pretrain\.patience, seed, train\.epochs differ"
-    ):
+    with pytest.raises(AuricleError, match=r"another recipe: pretrain\.patience, seed differ"):
         begun(folder, other, resume=True)
     assert outcome(output, stage) == before
+
+
+def test_more_epochs_may_follow(tiny_manifest: Path, tmp_path: Path):
+    """The plateau schedule of pre-training does not depend on the number of epochs."""
+    whole, two, three = (
+        tiny_recipe(tiny_manifest, tmp_path / folder, pretrain__epochs=epochs)
+        for folder, epochs in (("whole", 3), ("parts", 2), ("parts", 3))
+    )
+    assert finish("pretrain", whole) == finish("pretrain", two) == 0
+    assert finish("pretrain", three, resume=True) == 0
+    parts, unbroken = (
+        load_weights(tmp_path / name / "pre-encoder" / "model.safetensors")
+        for name in ("parts", "whole")
+    )
+    assert all(torch.equal(parts[name], tensor) for name, tensor in unbroken.items())
+    logs = [outcome(tmp_path / name, "pretrain")[1] for name in ("parts", "whole")]
+    assert logs[0] == logs[1]
+    with pytest.raises(AuricleError, match="has had 3 epochs, more than the 2"):
+        pretrain(two, resume=True)
 
 
 def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
@@ -143,6 +161,18 @@ def test_the_stages_themselves_refuse(tiny_manifest: Path, tmp_path: Path):
     pretrain(recipe)
     with pytest.raises(AuricleError, match="add --resume"):
         pretrain(recipe)
+
+
+def test_the_scale_of_fp16_is_resumed(tmp_path: Path, tiny_manifest: Path):
+    recipe, layer = tiny_recipe(tiny_manifest, tmp_path), torch.nn.Linear(2, 2)
+    optimizer, scaler = torch.optim.SGD(layer.parameters()), torch.amp.GradScaler("cpu")
+    run = begun(tmp_path, recipe, resume=False)
+    run.state.scaler = scaler.state_dict() | {"scale": 1024.0, "_growth_tracker": 7}
+    run.end_epoch({"loss": 1.0}, {"model": layer}, optimizer)
+    again = begun(tmp_path, recipe, resume=True)
+    again.restore({"model": layer}, optimizer)
+    scaler.load_state_dict(again.state.scaler)
+    assert (scaler.get_scale(), scaler._get_growth_tracker()) == (1024.0, 7)
 
 
 def test_what_was_killed_as_it_tidied_up_is_tidied_up(tmp_path: Path, tiny_manifest: Path):

@@ -104,10 +104,40 @@ def test_the_pre_encoders_tower_becomes_the_captioners_encoder(
     assert "other words" in refused(lambda: load_pre_encoder(recipe, other))
 
 
+def test_a_pre_encoder_of_another_recipe_or_unfinished_is_refused(
+    tiny_manifest: Path, tmp_path: Path
+):
+    settings = {"pretrain__epochs": 1, "train__initial": "pre-encoder"}
+    recipe = tiny_recipe(tiny_manifest, tmp_path, **settings)
+    vocabulary = read_data(recipe.data, recipe.tags.captions)[-1]
+    pretrain(recipe)
+    for change, field in (
+        ({"pretrain__epochs": 3}, "pretrain.epochs"),
+        ({"pretrain__temperature": 0.5}, "pretrain.temperature"),
+        ({"data__maximum_seconds": 5.0}, "data.maximum_seconds"),
+        ({"seed": 1}, "seed"),
+    ):
+        other = tiny_recipe(tiny_manifest, tmp_path, **{**settings, **change})
+        assert f"{field} differ" in refused(lambda other=other: load_pre_encoder(other, vocabulary))
+    captioners = {"train__epochs": 9, "decoder__layers": 1, "licence": "other"}
+    assert load_pre_encoder(
+        tiny_recipe(tiny_manifest, tmp_path, **settings | captioners), vocabulary
+    )
+    (tmp_path / "pre-encoder" / "log.jsonl").write_text("")  # as if stopped in its first epoch
+    assert "0 of the 1 epochs" in refused(lambda: load_pre_encoder(recipe, vocabulary))
+
+
 def test_a_pre_encoder_that_is_not_there_is_asked_for(tiny_manifest: Path, tmp_path: Path):
     recipe = tiny_recipe(tiny_manifest, tmp_path, train__initial="pre-encoder")
     assert "auricle pretrain" in refused(lambda: train(recipe))
     assert not (tmp_path / "captioner" / "state").exists()
+
+
+def test_weights_have_the_mode_of_other_files(tmp_path: Path):
+    save_weights(tmp_path / "model.safetensors", {"one": torch.ones(1)})
+    (tmp_path / "plain").touch()
+    modes = [(tmp_path / name).stat().st_mode for name in ("model.safetensors", "plain")]
+    assert modes[0] == modes[1]
 
 
 def test_mn04_loads_strictly_and_nowhere_else(published: Callable[[str], Path]):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auricle.checkpoint.config import BeamOptions
-from auricle.checkpoint.vocabulary import EOS, PAD, SOS, STOP_WORDS, UNKNOWN, Vocabulary
+from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary
 
 # Values that `_largest` takes the maximum of at once.
 BLOCK = 64
@@ -104,7 +104,9 @@ def search_captions(
     items: int = 1,
     without: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Beam search over the words of a vocabulary; stop words may occur twice; see `beam_search`.
+    """Beam search over the words of a vocabulary; see `beam_search`.
+
+    Stop words, and characters of scripts without blanks, may occur twice.
 
     Args:
         next_log_probs: the model; see `NextLogProbs`.
@@ -113,9 +115,14 @@ def search_captions(
         items: the size of the batch.
         without: words that never occur.
     """
-    forbidden, repeatable = (PAD, SOS, UNKNOWN, *without), vocabulary.numbers(STOP_WORDS)
     return beam_search(
-        next_log_probs, SOS, EOS, options, items=items, forbidden=forbidden, repeatable=repeatable
+        next_log_probs,
+        SOS,
+        EOS,
+        options,
+        items=items,
+        forbidden=(PAD, SOS, UNKNOWN, *without),
+        repeatable=vocabulary.repeatable_numbers,
     )
 
 

@@ -64,7 +64,7 @@ class Captioner:
 
     @property
     def longest(self) -> float:
-        """The longest sound, in seconds, that gets one caption; longer ones get windows."""
+        """The seconds of sound that get one caption; see `SPARE_SECONDS` for a little more."""
         return self.checkpoint.config.maximum_seconds
 
     @overload
@@ -161,7 +161,7 @@ class Captioner:
                 the error come first.
         """
         sound = open_audio(source, self.rate, name=name, max_duration=max_duration, track=track)
-        beginning, rest = read_beginning(sound.chunks, int(self.longest * self.rate))
+        beginning, rest = read_beginning(sound.chunks, self.longest, self.rate)
         if rest is None:
             yield self.caption_samples(beginning).begun_at(sound.start)
         else:

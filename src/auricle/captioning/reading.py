@@ -10,6 +10,10 @@ from auricle.sound.container import source_name
 from auricle.sound.decode import open_audio
 from auricle.sound.resample import resample
 
+# A sound may be longer than the longest by this and still get one caption, of its beginning. Data
+# sets of clips of 30 s hold clips that are a little longer, and training cuts them too.
+SPARE_SECONDS = 1.0
+
 
 def read_short_sound(
     sound: Sound, rate: int | None, to_rate: int, longest_seconds: float, track: int | None
@@ -20,7 +24,8 @@ def read_short_sound(
         sound: a path, the bytes of a file, an open binary file, or samples.
         rate: of samples, in Hz; `to_rate` if None.
         to_rate: the rate to bring it to, in Hz.
-        longest_seconds: a longer sound is refused.
+        longest_seconds: of a sound that is up to a second longer, these first ones are returned;
+            one that is even longer is refused.
         track: which of several audio tracks, counted from 1; the default one if None.
 
     Returns:
@@ -29,13 +34,14 @@ def read_short_sound(
     Raises:
         AudioError: the sound cannot be read, or is longer.
     """
-    most = int(longest_seconds * to_rate)
+    most = most_samples(longest_seconds, to_rate)
     if isinstance(sound, np.ndarray):
         name, start = "array", 0.0
         samples = resample(sound, rate or to_rate, to_rate)
     else:
         name, decoded = printable(source_name(sound)), open_audio(sound, to_rate, track=track)
-        start, (samples, rest) = decoded.start, read_beginning(decoded.chunks, most)
+        start = decoded.start
+        samples, rest = read_beginning(decoded.chunks, longest_seconds, to_rate)
         if rest is not None and len(samples) <= most:
             next(rest)  # raises the error that ended the sound
     if len(samples) > most:
@@ -43,35 +49,47 @@ def read_short_sound(
             f"{name}: is longer than {longest_seconds:g} s, the most that gets one caption; "
             "caption it in windows, or cut it"
         )
-    return start, samples
+    return start, samples[: int(longest_seconds * to_rate)]
+
+
+def most_samples(longest_seconds: float, rate: int) -> int:
+    """Returns the samples of the longest sound that gets one caption, of its beginning."""
+    return int((longest_seconds + SPARE_SECONDS) * rate)
 
 
 def read_beginning(
-    chunks: Iterable[np.ndarray], most_samples: int
+    chunks: Iterable[np.ndarray], longest_seconds: float, rate: int
 ) -> tuple[np.ndarray, Iterator[np.ndarray] | None]:
-    """Reads chunks until they exceed `most_samples`.
+    """Reads chunks until they are too long for one caption.
+
+    Args:
+        chunks: mono samples, (n,) each, of any n.
+        longest_seconds: of what one caption tells of. The sound may be a second longer.
+        rate: of the samples, in Hz.
 
     Returns:
-        The samples so far, and the other chunks; None if the sound has ended well. If the sound
-        ends with an error, the other chunks raise it.
+        The samples so far, and the other chunks. If the sound has ended well, the samples are its
+        first `longest_seconds`, and the other chunks None. If the sound ends with an error, the
+        other chunks raise it.
 
     Raises:
         AudioError: that of the chunks, if no samples come before it.
     """
     chunks = iter(chunks)
+    most = most_samples(longest_seconds, rate)
     held: list[np.ndarray] = []
     count = 0
     try:
         for chunk in chunks:
             held.append(chunk)
             count += len(chunk)
-            if count > most_samples:
+            if count > most:
                 return np.concatenate(held), chunks
     except AudioError as error:
         if not held:
             raise
         return np.concatenate(held), _raised(error)
-    return np.concatenate(held), None
+    return np.concatenate(held)[: int(longest_seconds * rate)], None
 
 
 def _raised(error: AudioError) -> Iterator[np.ndarray]:

@@ -54,12 +54,13 @@ def compare_sound(
         chunks: mono samples at `rate`.
         sentences: (sentences, space), each of length 1.
         rate: in Hz.
-        longest_seconds: a longer sound is compared in windows of 10 s.
+        longest_seconds: a sound that is longer by more than a second is compared in windows of
+            10 s.
 
     Returns:
         (sentences,) from -1 to 1.
     """
-    beginning, rest = read_beginning(chunks, int(longest_seconds * rate))
+    beginning, rest = read_beginning(chunks, longest_seconds, rate)
     windows = iter([beginning])
     if rest is not None:
         pieces = itertools.chain(windows, rest)

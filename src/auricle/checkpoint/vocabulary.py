@@ -4,21 +4,30 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from unicodedata import category, normalize
 
 from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 
-WORD = re.compile(r"[a-z0-9]+(?:[-'][a-z0-9]+)*")
+WORD = re.compile(r"[^\s'-]+(?:[-'][^\s'-]+)*")  # in text of letters, digits, - ' and blanks
+NOT_IN_WORDS = re.compile(r"[^a-z0-9'-]+")  # of ASCII text in lower case
+# Chinese, Japanese, Thai, Lao, Burmese and Khmer have no blanks between words.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+EAST_ASIAN = re.compile("[\u3005-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 PAD, SOS, EOS, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<sos>", "<eos>", "<unk>")
 TASK = "<task {}>"  # stands before captions of a further data set, which are told apart by it
 # BART's special tokens in the order of their numbers, and what they are here.
 BART_SPECIAL = {"<s>": SOS, "<pad>": PAD, "</s>": EOS, "<unk>": UNKNOWN}
 # How BART's tokenizer, which is GPT-2's, divides text of `words` before it looks for pieces.
-PRE_TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+")
+PRE_TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?[^\s\w]+")
 # Words that a good caption may well use twice.
 STOP_WORDS = frozenset(
     "a an the and or but then while as with without of in on at by to into onto from for over "
@@ -29,14 +38,46 @@ STOP_WORDS = frozenset(
 
 
 def words(caption: str) -> list[str]:
-    """The words of a caption: lower case, without punctuation."""
-    return WORD.findall(caption.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+    """Returns the words of a caption: lower case, composed (NFC), without punctuation.
+
+    A word holds letters and digits of any script, and hyphens and apostrophes between them. In
+    scripts without blanks, every character is a word.
+    """
+    text = normalize("NFC", normalize("NFC", caption).lower())
+    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return WORD.findall(NOT_IN_WORDS.sub(" ", text) if text.isascii() else _spaced(text))
+
+
+def _spaced(text: str) -> str:
+    """Replaces what belongs to no word by blanks, and puts blanks around unspaced characters."""
+    parts: list[str] = []
+    unspaced = False
+    for letter in text:
+        kind = category(letter)[0]
+        if kind == "M":  # an accent or a vowel sign of the letter before it
+            parts.append(letter)
+            continue
+        in_word = kind in "LN"
+        parts.append(" " if unspaced else "")
+        unspaced = in_word and UNSPACED.match(letter) is not None
+        parts.append(" " if unspaced else "")
+        parts.append(letter if in_word or letter in "-'" else " ")
+    return "".join(parts)
 
 
 def sentence(caption_words: Sequence[str]) -> str:
-    """Words as people write them: a capital first, a full stop at the end."""
-    text = " ".join(caption_words)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    """Returns words as people write them: a capital first, a full stop at the end.
+
+    There are no blanks between characters of scripts without blanks.
+    """
+    if not caption_words:
+        return ""
+    text = caption_words[0]
+    for before, word in pairwise(caption_words):
+        unspaced = UNSPACED.match(before) and UNSPACED.match(word)
+        text += word if unspaced else f" {word}"
+    stop = "\N{IDEOGRAPHIC FULL STOP}" if EAST_ASIAN.match(caption_words[-1]) else "."
+    return f"{text[:1].upper()}{text[1:]}{stop}"
 
 
 class Vocabulary:
@@ -99,6 +140,15 @@ class Vocabulary:
 
     def __contains__(self, word: str) -> bool:
         return word in self._numbers
+
+    @cached_property
+    def repeatable_numbers(self) -> list[int]:
+        """The numbers of what a good caption may hold twice.
+
+        These are stop words, and the characters of scripts without blanks.
+        """
+        characters = [number for number, word in enumerate(self.words) if UNSPACED.match(word)]
+        return [*self.numbers(STOP_WORDS), *characters]
 
     def encode(self, caption: str, task: int = 0) -> list[int]:
         """The numbers of a caption: `<sos>` or the task's token, the words, `<eos>`.
@@ -201,7 +251,7 @@ class Subwords(Vocabulary):
     def _divide(self, text: str) -> list[int]:
         """The numbers of the pieces of a word, or of a part of one."""
         if text not in self._pieces:
-            pieces = list(text.replace(" ", "Ġ"))
+            pieces = [LETTERS[byte] for byte in text.encode("utf-8")]
             while len(pieces) > 1:
                 best = min(
                     pairwise(pieces), key=lambda pair: self._ranks.get(pair, len(self._ranks))
@@ -232,6 +282,7 @@ def _byte_letters() -> dict[str, int]:
 
 
 BYTES = _byte_letters()
+LETTERS = {byte: letter for letter, byte in BYTES.items()}
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:

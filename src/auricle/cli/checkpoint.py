@@ -44,7 +44,12 @@ def push(
 
 
 def info(
-    target: Annotated[Path | None, typer.Argument(help="A checkpoint folder, or a recipe.")] = None,
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A checkpoint folder, or a recipe: a TOML file, or one of configs/ by name."
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Describe a checkpoint and its licence, or count the parameters of a recipe's networks.
@@ -55,10 +60,12 @@ def info(
 
         auricle info runs/paper/captioner
 
-        auricle info configs/paper.toml
+        auricle info paper
     """
-    if target is not None and target.suffix == ".toml":
-        from auricle.training.config import load_recipe
+    from auricle.training.config import load_recipe
+    from auricle.training.recipe_files import is_recipe
+
+    if target is not None and is_recipe(target):
         from auricle.training.parameters import describe
 
         print(describe(load_recipe(target, settings or [])))

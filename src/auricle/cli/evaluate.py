@@ -111,6 +111,8 @@ def evaluate(
 ) -> None:
     """Score captions: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and more by given models.
 
+    METEOR and SPICE support English only.
+
     Examples:
 
         auricle evaluate --candidates captions.jsonl --references references.csv --report report/

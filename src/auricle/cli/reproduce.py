@@ -24,15 +24,14 @@ class Scale(StrEnum):
 
 DATA = {Scale.full: Path("data/clotho"), Scale.small: Path("../shared/corpus")}
 PAPERS = "baseline,gru,scratch,exp1,exp2"
-SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},cnn10-scratch,cnn10-exp2"}
+CONTROLS = "exp1-tuned,exp2-labels"
+SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},{CONTROLS},cnn10-scratch,cnn10-exp2"}
 
 
 def reproduce(
     scale: Annotated[
         Scale,
-        typer.Option(
-            help="full: the paper, on Clotho and a GPU; small: the development corpus, in minutes."
-        ),
+        typer.Option(help="full: the paper, on Clotho and a GPU; small: the development corpus."),
     ] = Scale.full,
     data: Annotated[
         Path | None,
@@ -44,7 +43,7 @@ def reproduce(
         str | None,
         typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 5,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the report goes.")
     ] = Path("reproduction"),
@@ -57,14 +56,17 @@ def reproduce(
         typer.Option("--set", help="section.key=value in all recipes; may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan, its time and memory, and end.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan, its time and memory, and end. Needs no weights."
+        ),
     ] = False,
 ) -> None:
     """Train the paper's systems, score them, and write the paper's tables.
 
     After a stop, the same command goes on; finished trainings are kept. The report
-    holds Table 1 and Table 2 next to the paper's columns, mean and spread over seeds, paired tests,
-    curves, captions side by side, and all commands.
+    holds Table 1 and Table 2 next to the paper's columns, mean and spread over seeds, comparisons
+    over seeds and recordings, curves, captions side by side, and all commands.
 
     Examples:
 
@@ -74,19 +76,31 @@ def reproduce(
 
         auricle reproduce
 
-        auricle reproduce --systems exp1,exp2 --seeds 5 --output tables/
+        auricle reproduce --systems exp1,exp2 --seeds 3 --output tables/
+
+        accelerate launch -m auricle reproduce
     """
     from auricle.reproduction.plan import make_plan
 
     names = [name.strip() for name in (systems or SYSTEMS[scale]).split(",") if name.strip()]
     runs = runs or Path("runs/reproduction") / scale.value
-    plan = make_plan(scale.value, data or DATA[scale], names, seeds, runs, settings or [])
+    plan = make_plan(
+        scale.value,
+        data or DATA[scale],
+        names,
+        seeds,
+        runs,
+        settings or [],
+        check_files=not dry_run,
+    )
     if not plan.runs:
         raise AuricleError("no systems: name some with --systems")
     if dry_run:
         print_plan(plan)
     else:
-        print(carry_out(plan, output, f"auricle {shlex.join(sys.argv[1:])}"))
+        report = carry_out(plan, output, f"auricle {shlex.join(sys.argv[1:])}")
+        if report is not None:
+            print(report)
 
 
 def print_plan(plan: "Plan") -> None:
@@ -94,7 +108,7 @@ def print_plan(plan: "Plan") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from auricle.reproduction.plan import estimates
+    from auricle.reproduction.estimates import estimates
 
     table = Table("training", "stage", box=None)
     for heading in ("minutes", "memory, GB"):
@@ -117,20 +131,29 @@ def print_plan(plan: "Plan") -> None:
             console.print(command, style="dim", soft_wrap=True)
 
 
-def carry_out(plan: "Plan", output: Path, command: str) -> Path:
-    """Trains, captions, scores and reports; returns the report."""
+def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
+    """Trains, captions, scores and reports.
+
+    All processes of `accelerate launch` train; the main one does the rest.
+
+    Returns:
+        The report; None in the other processes.
+    """
     from rich.console import Console
     from rich.progress import track
 
-    from auricle.reproduction.plan import PAIRS
-    from auricle.reproduction.report import Results, write_report
-    from auricle.reproduction.stages import caption_run, compare_systems, score_run, train_run
+    from auricle.reproduction.captions import caption_run
+    from auricle.reproduction.report import Results, compared, write_report
+    from auricle.reproduction.stages import score_run, train_run
+    from auricle.training.loop import is_main_process
 
     console = Console(stderr=True)
     for number, run in enumerate(plan.runs, start=1):
         console.print(f"{number} of {len(plan.runs)}: {run.name}")
         with shown_progress() as report:
             train_run(run, report)
+    if not is_main_process():
+        return None
     results = []
     for scored in plan.sets:
         captions, found = {}, {}
@@ -139,7 +162,5 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path:
         ):
             captions[run.name] = caption_run(run, scored)
             found[run.name] = score_run(run, scored, captions[run.name])
-        pairs = [pair for pair in PAIRS if set(pair) <= plan.systems.keys()]
-        differences = {pair: compare_systems(plan, scored, found, *pair) for pair in pairs}
-        results.append(Results(scored, captions, found, differences))
-    return write_report(plan, results, output, command)
+        results.append(Results(scored, captions, found))
+    return write_report(plan, compared(plan, results), output, command)

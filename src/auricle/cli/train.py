@@ -24,7 +24,9 @@ Settings = Annotated[
 ]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a training that was stopped, or add epochs.")
+]
 
 
 def pretrain(

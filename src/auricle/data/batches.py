@@ -1,5 +1,6 @@
-"""The batches of each epoch: a sampler plans them, and a collator makes them ahead of time."""
+"""The batches of each epoch: a sampler plans them, and workers make them ahead of time."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from auricle.data.sampler import BatchSampler, LabelGroups, Visit
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 
-PREFETCHED_BATCHES = 4
+MOST_WORKERS = 8  # more are no faster: they wait for the machine's memory
+PREFETCHED_BATCHES = 2  # for each worker
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class BatchOptions:
     padded_frames: int = 0  # frames of every sound, all counted as sound; 0: the batch's longest
     mixtures: Mixtures | None = None  # None: no mixtures
     texts_per_batch: int = 0  # captions without sound in a batch, over all processes
+    padding: float = 0.0  # the value of the bands in frames after the end of a sound
+    # Whether batches lie in memory that a GPU reads directly. It needs a GPU.
+    pinned: bool = False
+    workers: int = 1  # threads that make batches
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Share:
 
     rank: int = 0  # the number of the process
     ranks: int = 1  # the number of processes
+
+
+def default_workers(processes: int) -> int:
+    """Returns the number of workers of one of the processes that share this machine."""
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // processes))
 
 
 class Batches:
@@ -93,11 +104,14 @@ class Batches:
             mixed_lengths=options.padded_frames > 0,
             ranks=ranks,
         )
+        self.workers = options.workers
         self.texts_per_batch = options.texts_per_batch // ranks * ranks if texts else 0
         self.collator = Collator(
             vocabulary,
             ExampleSource(items, spectrograms, groups, options.mixtures),
             padded_frames=options.padded_frames,
+            padding=options.padding,
+            pinned=options.pinned,
             texts=texts if self.texts_per_batch else None,
             sound_tags=sound_tags,
             rank=rank,
@@ -109,7 +123,7 @@ class Batches:
         return self.sampler.plan(seed, epoch)
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yields this process's share of the epoch's batches. A thread prepares them ahead."""
+        """Yields this process's share of the epoch's batches. Workers prepare them ahead."""
         plans = self.plan(seed, epoch)
         texts = np.zeros((len(plans), 0), int)
         if self.collator.texts is not None:
@@ -118,10 +132,12 @@ class Batches:
             BatchPlan(visits, texts[number], (seed, epoch, number))
             for number, visits in enumerate(plans)
         ]
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.collator, plan) for plan in work[:PREFETCHED_BATCHES]]
+        # Threads suffice: copies of spectrograms run side by side, because numpy lets others work.
+        ahead = PREFETCHED_BATCHES * self.workers
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting = [pool.submit(self.collator, plan) for plan in work[:ahead]]
             try:
-                for plan in [*work[PREFETCHED_BATCHES:], *[None] * len(waiting)]:
+                for plan in [*work[ahead:], *[None] * len(waiting)]:
                     yield waiting.pop(0).result()
                     if plan is not None:
                         waiting.append(pool.submit(self.collator, plan))

@@ -20,7 +20,7 @@ TENSORS = ("log_mel", "frames", "tokens", "text_tags", "sound_tags")
 class Batch:
     """Sounds with one caption each, followed by captions without sound."""
 
-    log_mel: Tensor  # (batch, frames, mels) float32, zero-padded at the end
+    log_mel: Tensor  # (batch, frames, mels) float32, padded at the end
     frames: Tensor  # (batch,) the number of frames with sound
     tokens: Tensor  # (batch + texts, length), <sos> words <eos>, padded at the end
     items: tuple[Item, ...]  # the sounds
@@ -71,6 +71,8 @@ class Collator:
     vocabulary: Vocabulary
     source: ExampleSource
     padded_frames: int = 0  # frames of every sound, all counted as sound; 0: the batch's longest
+    padding: float = 0.0  # the value of the bands in frames after the end of a sound
+    pinned: bool = False  # whether batches lie in memory that a GPU reads directly
     texts: Texts | None = None  # captions without sound
     sound_tags: SoundTags | None = None  # tags that the sounds should have
     rank: int = 0  # the process makes the rows rank, rank + ranks, ...
@@ -116,12 +118,15 @@ class Collator:
         """Returns spectrograms (batch, frames, mels), and the frames with sound (batch,)."""
         frames = [len(each.spectrogram) for each in examples]
         mels = examples[0].spectrogram.shape[1]
-        log_mel = np.zeros((len(examples), self.padded_frames or max(frames), mels), np.float32)
+        shape = (len(examples), self.padded_frames or max(frames), mels)
+        padded = torch.empty(shape, pin_memory=self.pinned)
+        log_mel = padded.numpy()  # the same memory
         for row, each in enumerate(examples):
             log_mel[row, : len(each.spectrogram)] = each.spectrogram
+            log_mel[row, len(each.spectrogram) :] = self.padding
         if self.padded_frames:
             frames = [self.padded_frames] * len(examples)
-        return torch.from_numpy(log_mel), torch.tensor(frames)
+        return padded, torch.tensor(frames)
 
     def _tags_of(self, examples: Sequence[Example]) -> Tensor | None:
         if self.sound_tags is None:

@@ -23,6 +23,7 @@ from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceMod
 from auricle.evaluation.spice import missing_spice, spice
 
 Progress = Callable[[str, int, int], None]  # a metric's title, captions done, all captions
+MOST_FOREIGN_SHARE = 0.05  # of English references with a letter that is not ASCII
 OPTIONAL = ("meteor", "spice")  # the metrics that a user may leave out, because they take long
 
 
@@ -119,6 +120,18 @@ def score_all(task: Task) -> None:
 
 
 # Requirements.
+
+
+def _english(task: Task) -> str | None:
+    """Tells another language by its letters: English captions hold few that are not ASCII."""
+    references = [text for its in task.references for text in its]
+    others = [text for text in references if any(c.isalpha() and c > "\x7f" for c in text)]
+    if len(others) <= MOST_FOREIGN_SHARE * len(references):
+        return None
+    return (
+        f"it supports English only, and {len(others)} of {len(references)} references "
+        f"hold other letters, as {others[0][:60]!r}"
+    )
 
 
 def _certain_words(task: Task) -> str | None:
@@ -313,9 +326,14 @@ TABLE = (
     Metric("bleu_3", "BLEU-3", (_certain_words,), _bleu(3)),
     Metric("bleu_4", "BLEU-4", (_certain_words,), _bleu(4)),
     Metric("rouge_l", "ROUGE-L", (_certain_words,), _rouge_l),
-    Metric("meteor", "METEOR", (_java(OLDEST), _certain_words), _meteor),
+    Metric("meteor", "METEOR", (_english, _java(OLDEST), _certain_words), _meteor),
     Metric("cider_d", "CIDEr-D", (_certain_words,), _cider_d),
-    Metric("spice", "SPICE", (_certain_words, _java(OLDEST_FOR_SPICE), _installed_spice), _spice),
+    Metric(
+        "spice",
+        "SPICE",
+        (_english, _certain_words, _java(OLDEST_FOR_SPICE), _installed_spice),
+        _spice,
+    ),
     Metric(
         "spider",
         "SPIDEr",

@@ -6,27 +6,34 @@ It holds tables next to the paper's, curves, captions side by side, machine, tim
 import csv
 import json
 import os
-import platform
 import random
-import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from auricle.evaluation.metrics import TITLES
-from auricle.evaluation.scores import Difference
-from auricle.reproduction.plan import COLUMNS, PRE_ENCODER_TABLE_1, Plan, PlannedRun, ScoredSet
-from auricle.reproduction.stages import Captions, Scored, sizes, trained_seconds, training_log
+from auricle.reproduction.captions import Captions
+from auricle.reproduction.comparison import (
+    RESAMPLES,
+    Comparison,
+    Diversity,
+    compare_systems,
+    correct,
+    diversity,
+)
+from auricle.reproduction.corpus import ScoredSet
+from auricle.reproduction.machine import describe_machine, table
+from auricle.reproduction.plan import COLUMNS, PAIRS, PRE_ENCODER_TABLE_1, Plan, PlannedRun
+from auricle.reproduction.stages import Scored, sizes, training_log
 from auricle.storage.files import written_whole
 
 SHOWN = 15  # sounds in the table of captions
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}
-COMPARED = ("cider_d", "meteor", "spice", "spider", "label_named")
+COMPARED = (*COLUMNS, "label_named")
+ORDER = (("baseline", "exp1"), ("exp1", "exp2"))  # of the paper's systems, the better one second
 WHAT = {
     "full": (
         "Trained on Clotho v2.1, development and validation merged (the baseline: development, "
@@ -42,9 +49,14 @@ WHAT = {
         "baseline is reduced (3 + 3 layers of 256; words in place of BART's subwords). Experiments "
         "1 and 2 do not train their encoder, so more epochs fit in. CNN10 of half width learnt "
         "from a sixth of the recordings, with two decoder layers, from random weights: PANNs' "
-        "weights are not there and would not fit. So Experiment 1 has no CNN10 (-). Depth, epochs "
-        "and the frozen encoder of the experiments were chosen by the labels that seed 0 names on "
-        "`label_valid`; the baseline was tuned less. The recipes are in `configs/small`."
+        "weights are not there and would not fit. So Experiment 1 has no CNN10 (-). The baseline "
+        "was tuned less. The recipes are in `configs/small`.\n\n"
+        "Experiment 2 differs from Experiment 1 in more than the contrast: its encoder has been "
+        "tuned on these sounds, with masks that know the labels, and its training takes more "
+        "operations. Two controls take as many. In one, Experiment 1's encoder is fine-tuned with "
+        "the captions. In the other, the encoder is fine-tuned on the labels of the sounds instead "
+        "of the contrast with captions, and then transferred. Only what Experiment 2 gains over "
+        "both can be the contrast's."
     ),
 }
 
@@ -56,7 +68,41 @@ class Results:
     scored: ScoredSet
     captions: Mapping[str, Captions]  # by run
     found: Mapping[str, Scored]  # by run
-    differences: Mapping[tuple[str, str], Mapping[str, Difference]]  # by pair of systems and metric
+    comparisons: Sequence[Comparison] = ()  # corrected for the number of all in the report
+
+    def collapsed(self, runs: Iterable[PlannedRun]) -> list[Diversity]:
+        """Returns the diversity of those runs that mostly repeat one caption."""
+        found = [diversity(self.captions[run.name]) for run in runs]
+        return [its for its in found if its.collapsed]
+
+
+def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
+    """Returns the results with the comparisons of all sets that the report shows.
+
+    Systems that collapsed on a set are not compared on it.
+    """
+    found: list[Comparison] = []
+    sets: list[int] = []  # of each comparison
+    for number, its in enumerate(results):
+        sound = {run.system for run in plan.runs} - {
+            run.system for run in plan.runs if its.collapsed([run])
+        }
+        for pair in PAIRS:
+            if set(pair) <= sound and not its.scored.for_selection:
+                of_pair = compare_systems(plan, its.scored, its.found, *pair)
+                own = [one for one in of_pair if one.metric in COMPARED]
+                found += own
+                sets += [number for _ in own]
+    corrected = correct(found)
+    return [
+        replace(
+            its,
+            comparisons=[
+                one for one, place in zip(corrected, sets, strict=True) if place == number
+            ],
+        )
+        for number, its in enumerate(results)
+    ]
 
 
 def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: str) -> Path:
@@ -87,11 +133,12 @@ def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: 
         [f"# Reproduction on {titles[plan.scale]}", "", f"    {command}", "", WHAT[plan.scale]],
         _table_1(plan),
     ]
-    for found in results:
-        parts += [_table_2(plan, found), _differences(plan, found)]
+    shown = [found for found in results if not found.scored.for_selection]
+    for found in shown:
+        parts += [_table_2(plan, found), _order(plan, found), _comparisons(plan, found)]
     parts += [["## Curves", "", "![Loss of each epoch](curves.png)"]]
-    parts += [_side_by_side(plan, found) for found in results]
-    parts += [_machine(plan)]
+    parts += [_side_by_side(plan, found) for found in shown]
+    parts += [describe_machine(plan)]
     _write(folder / "README.md", "\n\n".join("\n".join(part) for part in parts if part) + "\n")
     return folder / "README.md"
 
@@ -100,12 +147,6 @@ def spread(values: Sequence[float]) -> str:
     """Returns the mean and, of several values, the standard deviation."""
     mean = f"{np.mean(values):.3f}"
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Returns the lines of a table in Markdown."""
-    lines = [list(header), ["---"] * len(header), *rows]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
 
 
 def _table_1(plan: Plan) -> list[str]:
@@ -144,7 +185,8 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
         cells = [
             spread([its[column] for its in own]) if column in own[0] else "-" for column in columns
         ]
-        rows.append([system.title, str(len(own)), *cells])
+        runs = [run for run in plan.runs if run.system == name]
+        rows.append([system.title, str(len(own)), *cells, _diversity(found, runs)])
         if system.table_2 is not None and plan.scale == "full":
             paper = dict(zip(COLUMNS, system.table_2, strict=True))
             rows.append(
@@ -152,6 +194,7 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
                     "its paper's figure",
                     "",
                     *(f"{paper[c]:.3f}" if c in paper else "-" for c in columns),
+                    "",
                 ]
             )
     heading = (
@@ -166,7 +209,7 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     )
     lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
-    lines += table(("system", "seeds", *titles), rows)
+    lines += table(("system", "seeds", *titles, "different captions"), rows)
     home = os.path.expanduser("~")
     missing = [
         f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}"
@@ -176,34 +219,65 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     return [*lines, *([""] if missing else []), *missing]
 
 
-def _differences(plan: Plan, found: Results) -> list[str]:
-    if not found.differences:
+def _diversity(found: Results, runs: Sequence[PlannedRun]) -> str:
+    """Returns the mean number of different captions of some runs, or that they are collapsed."""
+    own = [diversity(found.captions[run.name]) for run in runs]
+    if collapsed := found.collapsed(runs):
+        worst = max(collapsed, key=lambda its: its.most_frequent)
+        return f"collapsed: {worst.most_frequent} of {worst.captions} captions are equal"
+    return f"{np.mean([its.distinct for its in own]):.0f} of {own[0].captions}"
+
+
+def _order(plan: Plan, found: Results) -> list[str]:
+    """Tells for all columns of Table 2 whether the systems stand in the paper's order."""
+    lines = []
+    for first, second in ORDER:
+        if not {first, second} <= plan.systems.keys():
+            continue
+        means = [_means(plan, found, system) for system in (first, second)]
+        columns = [name for name in COLUMNS if name in means[0] and name in means[1]]
+        higher = [TITLES[name] for name in columns if means[1][name] > means[0][name]]
+        reversed_ = [TITLES[name] for name in columns if means[1][name] <= means[0][name]]
+        lines.append(
+            f"- {plan.systems[second].title} over {plan.systems[first].title}: "
+            f"higher in {', '.join(higher) or 'no column'}; "
+            f"not higher in {', '.join(reversed_) or 'no column'}."
+        )
+    if not lines:
+        return []
+    return ["The paper has the higher means in all columns but one tie:", "", *lines]
+
+
+def _means(plan: Plan, found: Results, system: str) -> dict[str, float]:
+    own = [found.found[run.name].scores for run in plan.runs if run.system == system]
+    return {name: float(np.mean([its[name] for its in own])) for name in own[0]}
+
+
+def _comparisons(plan: Plan, found: Results) -> list[str]:
+    if not found.comparisons:
         return []
     rows = []
-    for (first, second), differences in found.differences.items():
-        for metric in COMPARED:
-            if (its := differences.get(metric)) is not None:
-                rows.append(
-                    [
-                        f"{plan.systems[second].title} - {plan.systems[first].title}",
-                        {**TITLES, **MORE_TITLES}[metric],
-                        f"{its.difference:+.3f}",
-                        f"{its.interval.low:+.3f} to {its.interval.high:+.3f}",
-                        f"{its.share_above:.1%}",
-                    ]
-                )
+    for its in found.comparisons:
+        p = f"{its.p:.4f}", f"{its.corrected_p:.3f}"
+        between = f"{its.interval.low:+.3f} to {its.interval.high:+.3f}"
+        rows.append(
+            [
+                f"{plan.systems[its.second].title} - {plan.systems[its.first].title}",
+                {**TITLES, **MORE_TITLES}[its.metric],
+                f"{its.difference:+.3f}",
+                between,
+                *p,
+            ]
+        )
     about = (
-        "Paired bootstrap, 1,000 draws of whole recordings with all their sounds and seeds: "
-        "an interval (95 %) tells of other sounds, not of other seeds."
+        f"Bootstrap of {RESAMPLES:,} draws, each of whole recordings with all their sounds and of "
+        "seeds: an interval (95 %) tells of other sounds and other seeds. p is two-sided; the last "
+        "column is corrected for the number of all comparisons in this report (Holm). Collapsed "
+        "systems and systems of one seed are not compared."
     )
-    heading = f"### Paired differences on `{found.scored.name}`"
-    return [
-        heading,
-        "",
-        about,
-        "",
-        *table(("systems", "metric", "difference", "95 %", "draws above"), rows),
-    ]
+    heading = f"### Differences on `{found.scored.name}`"
+    header = ("systems", "metric", "difference", "95 %", "p", "p, corrected")
+    return [heading, "", about, "", *table(header, rows)]
 
 
 def _side_by_side(plan: Plan, found: Results) -> list[str]:
@@ -227,54 +301,6 @@ def _side_by_side(plan: Plan, found: Results) -> list[str]:
         "",
         *table(header, rows),
     ]
-
-
-def _machine(plan: Plan) -> list[str]:
-    import torch
-
-    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else "no GPU, "
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("auricle", "torch", "numpy", "onnxruntime")
-    )
-    described = (
-        f"{gpu}{_processor()}, {os.cpu_count()} processors, "
-        f"{torch.get_num_threads()} threads; {versions}"
-    )
-    commit = f"; commit {found}" if (found := _commit()) else ""
-    seconds = {run.name: trained_seconds(run) for run in plan.runs}
-    rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
-    rows.append(["all", f"{sum(seconds.values()) / 60:.1f}"])
-    commands = [f"    {command}" for run in plan.runs for command in run.commands()]
-    return [
-        "## Machine, time and commands",
-        "",
-        f"{described}{commit}.",
-        "",
-        *table(("training", "minutes"), rows),
-        "",
-        "The trainings by hand:",
-        "",
-        *commands,
-    ]
-
-
-def _commit() -> str:
-    """The commit of the current folder; empty where there is none."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    return subprocess.run(
-        [git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
 
 
 def _write_captions(found: Results, path: Path) -> None:

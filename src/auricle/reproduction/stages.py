@@ -1,24 +1,22 @@
-"""Carries out a plan: trains, captions and scores; an interrupted training goes on."""
+"""Trains and scores the runs of a plan; an interrupted training goes on."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from auricle.captioning.captioner import load
 from auricle.checkpoint.vocabulary import Vocabulary, words
 from auricle.data.batches import Batches, BatchOptions
 from auricle.data.cache import FeatureCache
 from auricle.data.progress import Report
-from auricle.errors import AuricleError
-from auricle.evaluation.bootstrap import Statistic, grouped, interval, mean, resample
-from auricle.evaluation.scores import RESAMPLES, Difference, evaluate
-from auricle.reproduction.plan import Plan, PlannedRun, ScoredSet
-from auricle.sound.features import front_end
-from auricle.storage.files import written_whole
+from auricle.evaluation.bootstrap import Statistic, mean
+from auricle.evaluation.scores import evaluate
+from auricle.reproduction.captions import Captions
+from auricle.reproduction.corpus import ScoredSet
+from auricle.reproduction.plan import PlannedRun
+from auricle.sound.features import floor_of, front_end
 from auricle.training.parameters import part_sizes
 from auricle.training.pretrain import load_pre_encoder, pretrain
 from auricle.training.train import train
@@ -27,44 +25,12 @@ from auricle.training.validate import evaluate_retrieval, mean_map_10
 FIRST_WORDS = 15  # of a caption; one of them must name the label
 STAGES = {"pretrain": pretrain, "train": train}
 
-Captions = dict[str, str]  # by file
-
 
 def train_run(run: PlannedRun, report: Report) -> None:
     """Trains a run to its end."""
     for name in run.stages():
         if not run.is_done(name):
             STAGES[name](run.recipe, resume=True, report=report)
-
-
-def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
-    """Captions a set by a run; the captions are kept in its folder as `SET.jsonl`.
-
-    Raises:
-        AuricleError: a sound cannot be read.
-    """
-    path = run.folder / f"{scored.name}.jsonl"
-    names = [str(item.file) for item in scored.items]
-    if path.exists():
-        kept = {
-            row["file"]: row["caption"]
-            for row in map(json.loads, path.read_text("utf-8").splitlines())
-        }
-        if list(kept) == names:
-            return kept
-    texts: dict[str, list[str]] = {}
-    for row in load(run.recipe.captioner_folder).caption_files((name, name) for name in names):
-        if row.caption is None:
-            raise row.error or AuricleError(f"{row.file}: no caption")
-        texts.setdefault(row.file, []).append(row.caption.text)
-    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
-    with written_whole(path) as part:
-        rows = (
-            json.dumps({"file": file, "caption": text}, ensure_ascii=False)
-            for file, text in captions.items()
-        )
-        part.write_text("".join(f"{row}\n" for row in rows), "utf-8")
-    return captions
 
 
 @dataclass(frozen=True)
@@ -97,7 +63,7 @@ def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
         ]
         scores["label_named"] = float(np.mean(named))
         statistics["label_named"] = mean(np.array(named, np.float64))
-        if run.pretrained:
+        if run.pretrained and run.recipe.pretrain.objective == "contrastive":
             scores["retrieval_map_10"] = retrieval_of(run, scored)
     return Scored(scores, found.missing, statistics)
 
@@ -111,50 +77,14 @@ def retrieval_of(run: PlannedRun, scored: ScoredSet) -> float:
     """
     recipe = run.recipe
     vocabulary = Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt")
-    cache = FeatureCache(front_end(recipe.data.front_end), recipe.data.maximum_seconds)
+    hears = front_end(recipe.data.front_end)
+    cache = FeatureCache(hears, recipe.data.maximum_seconds)
     features = cache.load([item.file for item in scored.items])
-    options = BatchOptions(recipe.pretrain.batch_size)
+    options = BatchOptions(recipe.pretrain.batch_size, padding=floor_of(hears))
     batches = Batches(scored.items, features.spectrograms, vocabulary, options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = evaluate_retrieval(load_pre_encoder(recipe, vocabulary).to(device), batches, device)
     return mean_map_10(record)
-
-
-def compare_systems(
-    plan: Plan, scored: ScoredSet, found: Mapping[str, Scored], first: str, second: str
-) -> dict[str, Difference]:
-    """Compares two systems by metric, over the seeds that both have.
-
-    Recordings are drawn with all their sounds, the same for both and all seeds; a draw's difference
-    is the mean of the seeds'.
-    """
-    both = [
-        run.seed for run in plan.runs if run.system == first and f"{second}-{run.seed}" in found
-    ]
-    together = [item.group or str(item.file) for item in scored.items]
-    drawn: list[dict[str, np.ndarray]] = []
-    for system in (first, second):
-        of_seeds = []
-        for seed in both:
-            statistics = found[f"{system}-{seed}"].statistics
-            of_seeds.append(
-                resample(
-                    {n: grouped(s, together) for n, s in statistics.items()}, RESAMPLES, seed=0
-                )
-            )
-        drawn.append(
-            {name: np.mean([its[name] for its in of_seeds], axis=0) for name in of_seeds[0]}
-        )
-    differences = {}
-    for name in drawn[0].keys() & drawn[1].keys():
-        ours, theirs = (
-            float(np.mean([found[f"{s}-{n}"].scores[name] for n in both])) for s in (first, second)
-        )
-        gained = drawn[1][name] - drawn[0][name]
-        differences[name] = Difference(
-            ours, theirs, theirs - ours, interval(gained), float(np.mean(gained > 0))
-        )
-    return differences
 
 
 def sizes(run: PlannedRun) -> dict[str, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.onnx_backend import split_positions
-from auricle.captioning.reading import read_beginning
+from auricle.captioning.reading import most_samples, read_beginning
 from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
@@ -172,15 +172,15 @@ def _write_subtitles(
 
 def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Caption]:
     """Yield one caption of a short sound, and one for each window of a longer one."""
-    most = int(captioner.longest * captioner.rate)
-    beginning, rest = read_beginning(_from_first_sound(tape, captioner.rate), most)
+    longest, rate = captioner.longest, captioner.rate
+    beginning, rest = read_beginning(_from_first_sound(tape, rate), longest, rate)
     if rest is None:
         if len(beginning):
             yield captioner.caption(beginning).begun_at(tape.start)
         return
-    if job.segments == "whole" and len(beginning) > most:
+    if job.segments == "whole" and len(beginning) > most_samples(longest, rate):
         raise AudioError(
-            f"{job.file.name}: longer than {captioner.longest:g} s, the most that gets one "
+            f"{job.file.name}: longer than {longest:g} s, the most that gets one "
             "caption: ask for segments=windows or segments=events"
         )
     pieces = itertools.chain([beginning], rest)

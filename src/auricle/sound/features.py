@@ -215,6 +215,11 @@ def to_log(mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     return (np.log(mel + front_end.floor) + front_end.offset) / front_end.scale
 
 
+def floor_of(front_end: FrontEnd) -> float:
+    """Returns the log-mel value of digital silence."""
+    return float(to_log(np.zeros(()), front_end))
+
+
 def from_log(log_mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     """The inverse of `to_log`, down to the floor."""
     if front_end.logarithm == "decibel":

@@ -125,7 +125,7 @@ def _phrases(caption: str) -> Iterator[Phrase]:
 def _clauses(caption: str) -> Iterator[tuple[str, list[str]]]:
     """Stretches of lower-case words, each with the conjunction or mark before it."""
     joint, clause = "", list[str]()
-    for word in re.findall(r"[a-z0-9][a-z0-9'-]*|[,;:]", caption.lower()):
+    for word in re.findall(r"[^\W_](?:[^\W_]|['-])*|[,;:]", caption.lower()):
         if word in _CONJUNCTIONS or (
             word == "by" and clause and clause[-1] in ("followed", "following", "accompanied")
         ):

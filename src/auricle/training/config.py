@@ -1,10 +1,9 @@
 """The fields of a recipe: a TOML file in `configs/` is read into these dataclasses."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from auricle.checkpoint.config import (
     BeamOptions,
@@ -20,6 +19,7 @@ from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.errors import AuricleError
 from auricle.storage.tables import read
 from auricle.training.plan_config import ProbeConfig, WordingConfig
+from auricle.training.recipe_files import find_recipe, read_table, toml_value
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class Augmentation:
 class PretrainConfig:
     """The contrastive stage: Adam, with a learning rate that falls when `monitor` stands still."""
 
+    # contrastive: the paper's. labels: a control, in which the audio tower learns labels alone.
+    objective: Literal["contrastive", "labels"] = "contrastive"
     epochs: int = 80
     batch_size: int = 32  # over all processes; 2 or more, since pairs are compared
     texts_per_batch: int = 0  # captions without sound in each batch
@@ -180,6 +182,9 @@ class Recipe:
     output: str  # folder of the run, which gets the folders `pre-encoder`, `captioner` and `scst`
     data: DataConfig
     seed: int = 0
+    # Whether batch norms in training take their statistics from the sounds of all processes, and
+    # not only from each process's own. For GPUs.
+    sync_batch_norm: bool = False
     licence: str = "unknown"  # of the trained weights
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -232,6 +237,16 @@ class Recipe:
             )
         if self.decoder.plan and (self.selection is None or not self.data.sentences):
             raise ValueError("decoder.plan needs the section selection, and data.sentences")
+        if self.pretrain.objective == "labels" and (
+            self.pretrain.monitor != "loss"
+            or self.pretrain.texts_per_batch
+            or self.pretrain.augmentation.mixtures
+            or self.hears_tags
+        ):
+            raise ValueError(
+                "pretrain.objective 'labels' learns from the labels of sounds alone: it needs "
+                "pretrain.monitor 'loss', and neither texts, mixtures, tags nor plans"
+            )
         if (self.pretrain.monitor == "map_10" or self.train.keep != "last") and not self.data.valid:
             raise ValueError("selection by validation needs data.valid")
 
@@ -256,11 +271,6 @@ class Recipe:
         return Path(self.output) / "scst"
 
 
-# Our own recipes stand in an installed package, or at the root of a repository.
-_PACKAGED = Path(__file__).parents[1] / "configs"
-RECIPES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "configs"
-
-
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
@@ -273,8 +283,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         AuricleError: the file does not exist or is not TOML, or a field is unknown, missing or
             wrong.
     """
-    path = _found(path, Path())
-    table = _load_table(path)
+    path = find_recipe(path)
+    table = read_table(path)
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:
@@ -285,7 +295,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
                 raise AuricleError(f"--set {override}: {part} is a value, not a section")
-        section[key] = _toml_value(text.strip())
+        section[key] = toml_value(text.strip())
     recipe = read(Recipe, table, str(path))
     return _continued(recipe) if recipe.train.initial == "checkpoint" else recipe
 
@@ -336,50 +346,3 @@ def _continued(recipe: Recipe) -> Recipe:
         rerank=recipe.rerank or config.rerank,
         second_event=recipe.second_event or config.second_event,
     )
-
-
-def _load_table(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise AuricleError(f"{path}: cannot be read as a recipe: {error}") from None
-    base = table.pop("extends", None)
-    if base is None:
-        return table
-    if not isinstance(base, str):
-        raise AuricleError(f"{path}: extends is {base!r}, but must be the name of a recipe")
-    above = (*above, path.resolve())
-    below = _found(Path(base), path.parent)
-    if below.resolve() in above:
-        raise AuricleError(f"{path}: extends itself, through {base}")
-    return _merged(_load_table(below, above), table)
-
-
-def _found(recipe: Path, folder: Path) -> Path:
-    """Returns the file of a recipe that is named from a folder, or is one of ours by name.
-
-    Raises:
-        AuricleError: a name without ending is neither.
-    """
-    path = folder / recipe
-    if path.suffix or path.is_file():
-        return path
-    ours = {own.relative_to(RECIPES).with_suffix(""): own for own in RECIPES.rglob("*.toml")}
-    if recipe not in ours:
-        names = ", ".join(sorted(map(str, ours)))
-        raise AuricleError(f"no recipe '{recipe}': name a TOML file, or one of {names}")
-    return ours[recipe]
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        name: _merged(base[name], over[name]) for name in over if isinstance(base.get(name), dict)
-    }
-    return {**base, **over, **both}
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

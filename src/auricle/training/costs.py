@@ -1,4 +1,4 @@
-"""Counts the operations of a training and the memory of its backward pass.
+"""Counts the operations of a training and the memory of a step.
 
 It runs the networks on tensors without numbers.
 """
@@ -16,6 +16,7 @@ from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
 
 CAPTION_WORDS = 13  # with beginning and end
+LIBRARY_WORKSPACE = 1 << 28  # bytes that convolutions and matrix products may use at a time
 BACKWARD = 2  # operations of the backward pass, as a multiple of the forward pass
 
 
@@ -26,11 +27,15 @@ class Cost:
     forward: int  # floating-point operations: a multiplication and an addition are two
     training: int  # the same, with the backward pass of the parts that learn
     activations: int  # bytes kept for the backward pass
-    fixed: int  # bytes of weights, gradients and the optimizer's two moments, in single precision
+    workspace: int  # bytes that come and go: gradients of the largest activations and of outputs
+    weights: int  # bytes of all sounds together, in single precision, with the moving average's
+    gradients: int  # bytes of all sounds together
+    moments: int  # bytes of the optimizer's two moments
 
     def memory(self, batch: int) -> int:
-        """Bytes for a batch."""
-        return self.fixed + batch * self.activations
+        """Returns the bytes of a step for a batch, with the workspace of libraries."""
+        fixed = self.weights + self.gradients + self.moments + LIBRARY_WORKSPACE
+        return fixed + batch * (self.activations + self.workspace)
 
 
 def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
@@ -51,19 +56,28 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
         if recipe.train.initial == "pre-encoder":
             pre_encoder = build_pre_encoder(recipe, words).train()
             costs["pre-encoder"] = _cost(
-                pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False
+                pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False, copies=1
             )
         frozen = not recipe.train.encoder_rate
         if frozen:
             captioner.freeze_encoder()
         costs["captioner"] = _cost(
-            captioner, captioner.encoder, (log_mel, lengths, tokens), frozen=frozen
+            captioner,
+            captioner.encoder,
+            (log_mel, lengths, tokens),
+            frozen=frozen,
+            copies=2 if recipe.train.ema else 1,
         )
     return costs
 
 
 def _cost(
-    model: nn.Module, encoder: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], *, frozen: bool
+    model: nn.Module,
+    encoder: nn.Module,
+    inputs: tuple[Tensor, Tensor, Tensor],
+    *,
+    frozen: bool,
+    copies: int,  # of the weights
 ) -> Cost:
     # Count by storage: a kept tensor may be a view of a weight or of another kept tensor.
     weights = {_storage(parameter) for parameter in model.parameters()}
@@ -78,15 +92,26 @@ def _cost(
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(note, lambda x: x),
     ):
-        model(*inputs)
+        outputs = model(*inputs)
     forward = counter.get_total_flops()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder(inputs[0])
     learnt = forward - counter.get_total_flops() if frozen else forward
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return Cost(forward, forward + BACKWARD * learnt, activations, 4 * parameters + 12 * trained)
+    sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
+    found = outputs if isinstance(outputs, tuple) else (outputs,)
+    output = sum(tensor.untyped_storage().nbytes() for tensor in found if tensor is not None)
+    return Cost(
+        forward,
+        forward + BACKWARD * learnt,
+        activations=sum(sizes),
+        # The gradients before and after a layer; log-probabilities, and the gradients of outputs.
+        workspace=2 * max(sizes, default=0) + 2 * output,
+        weights=4 * copies * parameters,
+        gradients=4 * trained,
+        moments=8 * trained,
+    )
 
 
 def _storage(tensor: Tensor) -> int:

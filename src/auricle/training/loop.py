@@ -6,16 +6,24 @@ gradients, moving averages, selection of weights, and the state that a stopped t
 from.
 """
 
+import atexit
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+import torch.distributed
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+)
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
@@ -28,8 +36,11 @@ from auricle.training.config import Recipe
 from auricle.training.passes import DivergedError, Pass, passes
 from auricle.training.prepare import Data, prepare_data
 from auricle.training.run import Run, State
+from auricle.training.sources import record_sources
 from auricle.training.weights import halve
 
+# The main process computes spectrograms and exports networks while the others wait for it.
+COLLECTIVE_TIMEOUT = timedelta(days=1)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -93,6 +104,11 @@ class Stage(Protocol[Network]):
     @property
     def epochs(self) -> int:
         """The number of epochs."""
+        ...
+
+    @property
+    def initial_files(self) -> Sequence[Path]:
+        """The files of weights that the stage begins from."""
         ...
 
     @property
@@ -165,10 +181,8 @@ def run_stage(
     )
     torch.manual_seed(recipe.seed)
     learner = stage.build(data, accelerator, report)
-    training = _prepare(learner, data, accelerator)
-    run.restore(training.modules, learner.optimizer)
-    if learner.plateau is not None and run.state.schedule:
-        _restore_plateau(learner.plateau, run.state.schedule)
+    training = _prepare(learner, data, accelerator, sync_batch_norm=recipe.sync_batch_norm)
+    _resume(stage, run, training)
     every_pass = passes(
         run.state,
         learner.batches,
@@ -188,6 +202,8 @@ def run_stage(
         except DivergedError as error:
             raise AuricleError(_diverged(stage, run, error)) from None
         _select(training, run, stage.score(record))
+        if accelerator.scaler is not None:
+            run.state.scaler = accelerator.scaler.state_dict()
         run.end_epoch(record, training.modules, learner.optimizer)
         report.result(_epoch_line(stage, run.state))
     if accelerator.is_main_process:
@@ -195,19 +211,55 @@ def run_stage(
             _save_kept(training, run)
         stage.finish()
     accelerator.wait_for_everyone()
-    accelerator.end_training()
     return run.folder
+
+
+def _resume(stage: Stage[Any], run: Run, training: Training[Any]) -> None:
+    """Continues after the last finished epoch, or records what a new training begins from."""
+    learner, scaler = training.learner, training.accelerator.scaler
+    run.restore(training.modules, learner.optimizer)
+    if run.state.epoch > stage.epochs:
+        raise AuricleError(
+            f"{stage.folder} has had {run.state.epoch} epochs, more than the {stage.epochs} of the "
+            "recipe: resume it with as many or more"
+        )
+    if training.accelerator.is_main_process and not run.state.epoch:
+        record_sources(stage.folder, stage.initial_files)
+    if learner.plateau is not None and run.state.schedule:
+        _restore_plateau(learner.plateau, run.state.schedule)
+    if scaler is not None and run.state.scaler:
+        scaler.load_state_dict(run.state.scaler)
 
 
 def make_accelerator(*, bfloat16: bool = False) -> Accelerator:
     """Returns devices, processes and precision, as `accelerate launch` sets them.
 
+    The process group of a stage serves the stages after it, until the process ends.
+
     Args:
         bfloat16: multiply in bfloat16, whatever `accelerate launch` says.
     """
+    # Accelerate has one state for a whole process, and would keep the precision of another stage.
+    AcceleratorState._reset_state()
     # Captioning does not use tag heads, and each stage leaves other parameters unused.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=[unused])
+    handlers = [unused, InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT)]
+    accelerator = Accelerator(
+        mixed_precision="bf16" if bfloat16 else None, kwargs_handlers=handlers
+    )
+    atexit.unregister(_leave_processes)
+    atexit.register(_leave_processes)
+    return accelerator
+
+
+def is_main_process() -> bool:
+    """Returns whether this process writes what all processes share."""
+    return PartialState().is_main_process
+
+
+def _leave_processes() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def moving_average(model: nn.Module, decay: float, device: torch.device) -> AveragedModel:
@@ -224,7 +276,16 @@ def moving_average(model: nn.Module, decay: float, device: torch.device) -> Aver
     return averaged
 
 
-def _prepare(learner: Learner[Any], data: Data, accelerator: Accelerator) -> Training[Any]:
+def _prepare(
+    learner: Learner[Any], data: Data, accelerator: Accelerator, *, sync_batch_norm: bool
+) -> Training[Any]:
+    if sync_batch_norm and accelerator.num_processes > 1:
+        if accelerator.device.type == "cpu":
+            raise AuricleError(
+                "sync_batch_norm needs GPUs: torch shares no batch norms among processes on a CPU. "
+                "Set sync_batch_norm=false"
+            )
+        learner.model = nn.SyncBatchNorm.convert_sync_batchnorm(learner.model)
     average = None
     if learner.average_decay:
         average = moving_average(learner.model, learner.average_decay, accelerator.device)
@@ -240,11 +301,12 @@ def _train_epoch(stage: Stage[Any], training: Training[Any], epoch_pass: Pass) -
         loss, measures = stage.loss(training, batch)
         accelerator.backward(loss / learner.accumulate)
         if step % learner.accumulate == 0 or step == epoch_pass.steps:
-            if learner.clip_norm:
+            if learner.clip_norm:  # Accelerate takes the scale of fp16 off the gradients first.
                 accelerator.clip_grad_norm_(learner.model.parameters(), learner.clip_norm)
             training.prepared_optimizer.step()
             training.prepared_optimizer.zero_grad()
-            if training.average is not None:
+            # fp16 leaves out steps whose gradients are not finite.
+            if training.average is not None and not accelerator.optimizer_step_was_skipped:
                 training.average.update_parameters(learner.model)
         highest_rate = max(group["lr"] for group in learner.optimizer.param_groups)
         epoch_pass.note(loss, measures, highest_rate)
@@ -310,6 +372,8 @@ def _select(training: Training[Any], run: Run, score: float | None) -> None:
 
 
 def _save_kept(training: Training[Any], run: Run) -> None:
+    for exported in run.folder.glob("*.onnx"):
+        exported.unlink()  # from other weights
     run.save(run.folder / "model.safetensors", halve(training.kept.state_dict()))
 
 

@@ -58,11 +58,12 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
         pre = build_pre_encoder(recipe, words)
         captioner = build_captioner(recipe, words)
     if recipe.train.initial == "pre-encoder":
-        sizes["pre-encoder"] = {
-            "audio tower": used(pre.audio, tags, clips=True),
-            "text tower": count(pre.space.text),
-            "projections": count(pre.space) - count(pre.space.text),
-        }
+        sizes["pre-encoder"] = {"audio tower": used(pre.audio, tags, clips=True)}
+        if recipe.pretrain.objective == "contrastive":
+            sizes["pre-encoder"] |= {
+                "text tower": count(pre.space.text),
+                "projections": count(pre.space) - count(pre.space.text),
+            }
     decoder, output = captioner.decoder, captioner.decoder.output
     parts = {
         "encoder": used(captioner.encoder, tags, clips=captioner.space is not None),

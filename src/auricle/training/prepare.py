@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
 from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.vocabulary import SPECIAL, Subwords, Vocabulary
-from auricle.data.batches import Batches, BatchOptions, Share
+from auricle.data.batches import Batches, BatchOptions, Share, default_workers
 from auricle.data.cache import FeatureCache, Features, front_end_fingerprint
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.mixtures import Mixtures
@@ -19,9 +18,9 @@ from auricle.data.progress import Report
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS
-from auricle.models.encoder import Encoder, Tagger, frame_mask
+from auricle.models.encoder import Encoder, Tagger
 from auricle.planning.classes import SoundClasses
-from auricle.sound.features import front_end
+from auricle.sound.features import floor_of, front_end
 from auricle.storage.csv_table import read_rows
 from auricle.training.config import (
     Augmentation,
@@ -31,6 +30,7 @@ from auricle.training.config import (
     initial_vocabulary,
     recipe_fingerprint,
 )
+from auricle.training.heard import hear_tags
 from auricle.training.tags import read_class_names, read_tags
 
 
@@ -61,6 +61,15 @@ class Data:
         """
         return max(map(len, self.spectrograms)) if self.config.pad == "longest" else 0
 
+    @property
+    def padding(self) -> float:
+        """The value of frames after the end of a sound.
+
+        It is the front end's silence, because networks with batch norms or pooling over time hear
+        masked frames too. Where all sounds are padded to the longest, it is zero, as in the paper.
+        """
+        return 0.0 if self.config.pad == "longest" else floor_of(front_end(self.config.front_end))
+
     def batches(
         self,
         size: int,
@@ -89,6 +98,9 @@ class Data:
             padded_frames=self.longest,
             mixtures=mixtures,
             texts_per_batch=texts_per_batch,
+            padding=self.padding,
+            pinned=accelerator.device.type == "cuda",
+            workers=default_workers(accelerator.num_processes),
         )
         return Batches(
             self.train,
@@ -106,11 +118,18 @@ class Data:
         Each sound comes with all of its captions, or with `rounds` of them.
         """
         spectrograms = self.spectrograms[len(self.train) :]
-        options = BatchOptions(size, rounds=rounds, padded_frames=self.longest)
+        options = BatchOptions(
+            size, rounds=rounds, padded_frames=self.longest, padding=self.padding
+        )
         return Batches(self.valid, spectrograms, self.vocabulary, options)
 
     def with_texts(
-        self, config: TagsConfig, guiding_tags: int, encoder: Encoder, report: Report
+        self,
+        config: TagsConfig,
+        guiding_tags: int,
+        encoder: Encoder,
+        accelerator: Accelerator,
+        report: Report,
     ) -> "Data":
         """Returns the same data, with tags for the captions without sound, if there are any.
 
@@ -118,6 +137,7 @@ class Data:
             config: names the classes.
             guiding_tags: the number of tags that guide the decoder.
             encoder: shows how likely the tags of real sounds are.
+            accelerator: knows the device and the processes.
             report: takes the progress.
         """
         if not self.lone_captions:
@@ -125,26 +145,51 @@ class Data:
         assert isinstance(encoder, Tagger)
         names = read_class_names(Path(config.names))
         tags = read_tags(self.lone_captions, names, report=report)
-        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], report)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], accelerator, report)
         profiles = -np.sort(-heard, axis=1)[:, : max(guiding_tags, HEARD_TAGS)]
         vectors = encoder.class_vectors.detach().cpu().numpy()
         return replace(
             self, texts=Texts(self.lone_captions, tags, profiles, vectors, self.vocabulary)
         )
 
-    def with_sound_tags(self, config: TagsConfig, encoder: Encoder, report: Report) -> "Data":
+    def with_sound_tags(
+        self, config: TagsConfig, encoder: Encoder, accelerator: Accelerator, report: Report
+    ) -> "Data":
         """Returns the same data, with the tags that the sounds should have.
 
         These are the tags that the encoder hears, and those in the captions if `config.told`.
         """
         assert isinstance(encoder, Tagger)
-        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], report)
+        heard = hear_tags(encoder, self.spectrograms[: len(self.train)], accelerator, report)
         told: dict[str, dict[int, float]] = {}
         if config.told:
             captions = sorted(set(captions_of(self.train)))
             read = read_tags(captions, read_class_names(Path(config.names)), report=report)
             told = dict(zip(captions, read, strict=True))
         return replace(self, sound_tags=SoundTags(heard, told))
+
+
+def share_batch(size: int, accumulate: int, processes: int) -> tuple[int, int]:
+    """Returns the batch size over all processes, and the number of batches that make a step.
+
+    A step learns from `size * accumulate` sounds on any number of processes.
+
+    Args:
+        size: sounds in a batch, as the recipe says.
+        accumulate: batches in a step, as the recipe says.
+        processes: the number of processes, which share every batch equally.
+
+    Raises:
+        AuricleError: the sounds of a step cannot be shared equally.
+    """
+    sounds = size * accumulate
+    for shared in range(size, sounds + 1):
+        if shared % processes == 0 and sounds % shared == 0:
+            return shared, sounds // shared
+    raise AuricleError(
+        f"{processes} processes cannot share the {sounds} sounds of a step equally: "
+        f"use a number of processes that divides {sounds}, or change batch_size or accumulate"
+    )
 
 
 def read_data(
@@ -292,16 +337,3 @@ def captions_fingerprint(train: Sequence[Item], valid: Sequence[Item], lone: Seq
         for items in (train, valid)
     ]
     return fingerprint_of([rows, list(lone)])
-
-
-@torch.inference_mode()
-def hear_tags(encoder: Tagger, spectrograms: Sequence[np.ndarray], report: Report) -> np.ndarray:
-    """Returns the probabilities of the tags of sounds: (sounds, 527) float32."""
-    encoder.eval()
-    heard = []
-    for number, spectrogram in enumerate(spectrograms, start=1):
-        report("Hearing tags", number, len(spectrograms))
-        features = encoder(torch.from_numpy(np.array(spectrogram))[None])
-        mask = frame_mask(torch.tensor([features.shape[1]]), features.shape[1])
-        heard.append(encoder.tags(features, mask).sigmoid()[0].numpy())
-    return np.stack(heard)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from auricle.checkpoint.fingerprints import Fingerprints
@@ -19,18 +19,34 @@ from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.batches import Batches
 from auricle.data.cache import front_end_fingerprint
 from auricle.data.collation import Batch
+from auricle.data.manifest import Item
 from auricle.data.progress import SILENT, Report
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS, PreEncoder, contrastive_loss, fitting_pairs
+from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
 from auricle.training.initial import load_encoder
+from auricle.training.labeller import Labeller, LabelStage, freeze_statistics, labels_of, plateau
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
+from auricle.training.prepare import Data, share_batch
+from auricle.training.run import differing_fields
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
 from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
+
+# The fields that make a pre-encoder.
+PRE_ENCODER_FIELDS = (
+    "data",
+    "seed",
+    "encoder",
+    "decoder.tags",
+    "decoder.plan",
+    "tags",
+    "word2vec",
+    "pretrain",
+)
 
 
 def pretrain(
@@ -50,9 +66,15 @@ def pretrain(
     Raises:
         AuricleError: the data, weights or folder cannot be used.
     """
+    if recipe.pretrain.objective == "labels":
+        labels = LabelStage(
+            recipe.pre_encoder_folder, recipe.pretrain, recipe.encoder, pre_encoder_sources(recipe)
+        )
+        return run_stage(labels, recipe, resume=resume, report=report, skip_bad=skip_bad)
     stage = ContrastiveStage(
         recipe.pre_encoder_folder,
         recipe.pretrain,
+        initial_files=pre_encoder_sources(recipe),
         build_network=partial(build_pre_encoder, recipe),
         word2vec=recipe.word2vec,
         tags=recipe.tags,
@@ -60,6 +82,11 @@ def pretrain(
         seed=recipe.seed,
     )
     return run_stage(stage, recipe, resume=resume, report=report, skip_bad=skip_bad)
+
+
+def pre_encoder_sources(recipe: Recipe) -> list[Path]:
+    """Returns the file of weights that the audio tower begins from, if there is one."""
+    return [Path(recipe.pretrain.weights)] if recipe.pretrain.initial == "weights" else []
 
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
@@ -76,18 +103,42 @@ def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
     )
 
 
-def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
-    """Loads the best pre-encoder of a recipe's contrastive stage.
+def _trained_pre_encoder(recipe: Recipe) -> Path:
+    """Returns the weights of a recipe's pre-encoder.
 
     Raises:
-        AuricleError: there is none, or it has another vocabulary or encoder.
+        AuricleError: there are none, another recipe trained them, or the training has not ended.
     """
-    path = recipe.pre_encoder_folder / "model.safetensors"
+    folder = recipe.pre_encoder_folder
+    path = folder / "model.safetensors"
     if not path.is_file():
         raise AuricleError(
             f"{path}: there is no pre-encoder yet: run `auricle pretrain` with this recipe first"
         )
-    if Vocabulary.load(recipe.pre_encoder_folder / "vocabulary.txt").words != vocabulary.words:
+    if differing := differing_fields(folder, recipe, PRE_ENCODER_FIELDS):
+        raise AuricleError(
+            f"{folder} was trained by another recipe: {', '.join(differing)} differ. "
+            "Run `auricle pretrain` with this recipe in another folder (--set output=...), "
+            "or train with the recipe of that folder"
+        )
+    epochs = len((folder / "log.jsonl").read_text("utf-8").splitlines())
+    if epochs < recipe.pretrain.epochs:
+        raise AuricleError(
+            f"{folder} has {epochs} of the {recipe.pretrain.epochs} epochs of pretrain.epochs: "
+            "run `auricle pretrain --resume` with this recipe first"
+        )
+    return path
+
+
+def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
+    """Loads the best pre-encoder of a recipe's contrastive stage.
+
+    Raises:
+        AuricleError: there is none, it was trained by another recipe or other words, or its
+            training has not ended.
+    """
+    path = _trained_pre_encoder(recipe)
+    if Vocabulary.load(path.with_name("vocabulary.txt")).words != vocabulary.words:
         raise AuricleError(
             f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
         )
@@ -101,12 +152,32 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
     return model
 
 
+def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Item]) -> Encoder:
+    """Loads the best audio tower of a recipe's stage before the captioner.
+
+    Args:
+        recipe: its `pretrain.objective` tells what the tower learnt.
+        vocabulary: the words of a contrastive stage.
+        items: the sounds whose labels the tower learnt otherwise.
+
+    Raises:
+        AuricleError: as for `load_pre_encoder`.
+    """
+    if recipe.pretrain.objective == "contrastive":
+        return load_pre_encoder(recipe, vocabulary).audio
+    path = _trained_pre_encoder(recipe)
+    model = Labeller(recipe.encoder, len(labels_of(items)))
+    load_strictly(model, load_weights(path), str(path))
+    return model.audio
+
+
 @dataclass(frozen=True)
 class ContrastiveStage:
     """Trains sounds and their captions towards each other."""
 
     folder: Path
     config: PretrainConfig
+    initial_files: Sequence[Path]
     build_network: Callable[[int], PreEncoder]  # for a number of words
     word2vec: Word2VecConfig
     tags: TagsConfig
@@ -134,25 +205,19 @@ class ContrastiveStage:
         vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
         model.space.text.embedding.weight.data.copy_(vectors)
         if config.texts_per_batch:
-            data = data.with_texts(self.tags, HEARD_TAGS, model.audio, report)
+            data = data.with_texts(self.tags, HEARD_TAGS, model.audio, accelerator, report)
         if self.uses_tags:
-            data = data.with_sound_tags(self.tags, model.audio, report)
+            data = data.with_sound_tags(self.tags, model.audio, accelerator, report)
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer,
-            "min" if config.monitor == "loss" else "max",
-            factor=config.factor,
-            patience=config.patience,
-            min_lr=config.minimum_learning_rate,
-        )
+        size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(
-            config.batch_size,
+            size,
             accelerator,
             augmentation=config.augmentation,
             texts_per_batch=config.texts_per_batch,
         )
         _require_pairs(batches)
-        return Learner(model, optimizer, batches, plateau=plateau)
+        return Learner(model, optimizer, batches, plateau=plateau(optimizer, config))
 
     def begin_epoch(self, training: Training[PreEncoder]) -> None:
         """Puts the towers into training mode, but for batch norms that keep their statistics."""
@@ -223,16 +288,6 @@ def parameter_groups(model: PreEncoder, config: PretrainConfig) -> list[dict[str
     ]
     tower_rate = config.learning_rate * config.encoder_rate
     return [{"params": rest}, {"params": list(model.audio.parameters()), "lr": tower_rate}]
-
-
-def freeze_statistics(network: nn.Module) -> None:
-    """Makes batch norms use the statistics that they have.
-
-    The statistics of a few sounds are far from AudioSet's.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def tag_distillation(logits: Tensor, teacher: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ epoch.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from auricle.training.weights import (
 VOCABULARY = "vocabulary.txt"
 SHOWN_WORDS = 3  # of each kind in a message
 
+EPOCHS = ("pretrain.epochs", "train.epochs", "scst.epochs")
+
 
 @dataclass
 class State:
@@ -45,6 +47,7 @@ class State:
     epoch: int = 0  # epochs done
     best: float | None = None  # the best score so far, of the score that selects weights
     schedule: dict[str, Any] = field(default_factory=dict)  # state of the plateau schedule
+    scaler: dict[str, Any] = field(default_factory=dict)  # state of the scaler of fp16's losses
     log: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -88,7 +91,8 @@ class Run:
                 f"{folder} holds a training: add --resume to continue it, or choose another output"
             )
         if self._latest is not None:
-            check_recipe(folder, recipe)
+            # More epochs may follow; those of the other stages do not matter here.
+            check_recipe(folder, recipe, but=EPOCHS)
             check_data(folder, self._latest / "model.safetensors", recipe, vocabulary, fingerprints)
         folder.mkdir(parents=True, exist_ok=True)
         vocabulary.save(folder / VOCABULARY)
@@ -146,21 +150,47 @@ class Run:
         draw_curves(self.state.log, self.folder / "curves.png")
 
 
-def check_recipe(folder: Path, recipe: Recipe) -> None:
+def check_recipe(folder: Path, recipe: Recipe, but: Collection[str] = ()) -> None:
     """Compares a recipe with the recipe in the folder of a run.
 
-    A field that the written recipe lacks has its default.
+    Args:
+        folder: the folder of the run.
+        recipe: the recipe to compare.
+        but: fields that may differ.
 
     Raises:
         AuricleError: the two differ.
     """
-    path = folder / "recipe.json"
-    written = read(Recipe, json.loads(path.read_text("utf-8")), str(path))
-    if differing := _differences(asdict(written), asdict(recipe)):
+    if differing := [name for name in differing_fields(folder, recipe) if name not in but]:
         raise AuricleError(
             f"{folder} was begun with another recipe: {', '.join(differing)} differ. "
-            f"Choose another folder with --set output=FOLDER, or give the values of {path} again."
+            "Choose another folder with --set output=FOLDER, "
+            f"or give the values of {folder / 'recipe.json'} again."
         )
+
+
+def differing_fields(folder: Path, recipe: Recipe, only: Sequence[str] = ()) -> list[str]:
+    """Returns the fields in which a recipe differs from the recipe in the folder of a run.
+
+    A field that the written recipe lacks has its default.
+
+    Args:
+        folder: the folder of the run.
+        recipe: the recipe to compare.
+        only: the fields and sections to compare; all if empty.
+
+    Raises:
+        AuricleError: the folder's recipe cannot be read.
+    """
+    path = folder / "recipe.json"
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AuricleError(f"{path} cannot be read as a recipe: {error}") from None
+    found = _differences(asdict(read(Recipe, table, str(path))), asdict(recipe))
+    return [
+        name for name in found if not only or f"{name}.".startswith(tuple(f"{o}." for o in only))
+    ]
 
 
 def check_data(

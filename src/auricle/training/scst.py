@@ -31,7 +31,7 @@ from auricle.models.captioning import CaptioningModel
 from auricle.training.config import Recipe, ScstConfig
 from auricle.training.export import export_onnx
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
+from auricle.training.prepare import Data, share_batch
 from auricle.training.train import (
     build_captioner,
     describe_checkpoint,
@@ -111,6 +111,11 @@ class ScstStage:
         return self.config.epochs
 
     @property
+    def initial_files(self) -> list[Path]:
+        """The weights of the trained captioner."""
+        return [self.captioner]
+
+    @property
     def remedy(self) -> str:
         """The settings to try where the loss is not finite."""
         return f"--set scst.learning_rate={self.config.learning_rate / 10:g}"
@@ -133,7 +138,8 @@ class ScstStage:
             model.freeze_encoder()
         groups = parameter_groups(model, self.encoder_rate, weight_decay=0.0)
         optimizer = torch.optim.AdamW(groups, self.config.learning_rate)
-        batches = data.batches(self.config.batch_size, accelerator, rounds=1)
+        size, _ = share_batch(self.config.batch_size, 1, accelerator.num_processes)
+        batches = data.batches(size, accelerator, rounds=1)
         return Learner(model, optimizer, batches, clip_norm=1.0)
 
     def begin_epoch(self, training: Training[CaptioningModel]) -> None:

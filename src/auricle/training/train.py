@@ -1,7 +1,7 @@
 """The encoder-decoder stage: the captioner learns the captions of sounds."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,11 @@ from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.collation import Batch
+from auricle.data.manifest import Item
 from auricle.data.progress import SILENT, Report
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder
+from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import (
@@ -35,8 +37,8 @@ from auricle.training.initial import (
     standardise_bridge,
 )
 from auricle.training.loop import Learner, Training, run_stage
-from auricle.training.prepare import Data
-from auricle.training.pretrain import load_pre_encoder
+from auricle.training.prepare import Data, share_batch
+from auricle.training.pretrain import load_audio_tower, load_pre_encoder
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions, validation_loss, word_loss
 from auricle.training.word2vec import train_word2vec
@@ -62,7 +64,9 @@ def train(
     stage = CaptionStage(
         recipe.captioner_folder,
         recipe.train,
+        initial_files=captioner_sources(recipe),
         build_network=partial(build_captioner, recipe),
+        load_audio_tower=partial(load_audio_tower, recipe),
         load_pre_encoder=partial(load_pre_encoder, recipe),
         describe=partial(describe_checkpoint, recipe.captioner_folder, recipe),
         word2vec=recipe.word2vec,
@@ -71,6 +75,13 @@ def train(
         seed=recipe.seed,
     )
     return run_stage(stage, recipe, resume=resume, report=report, skip_bad=skip_bad)
+
+
+def captioner_sources(recipe: Recipe) -> list[Path]:
+    """Returns the file of weights that the captioner begins from, if there is one."""
+    if recipe.train.initial == "pre-encoder":
+        return [recipe.pre_encoder_folder / "model.safetensors"]
+    return [Path(recipe.train.weights)] if recipe.train.initial == "weights" else []
 
 
 def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
@@ -83,7 +94,9 @@ def space_size(recipe: Recipe) -> int:
 
     It takes the space over from its initial weights if its encoder is frozen; 0 otherwise.
     """
-    has_space = recipe.train.initial in ("pre-encoder", "checkpoint")
+    has_space = recipe.train.initial == "checkpoint" or (
+        recipe.train.initial == "pre-encoder" and recipe.pretrain.objective == "contrastive"
+    )
     return recipe.pretrain.projection if has_space and not recipe.train.encoder_rate else 0
 
 
@@ -117,7 +130,9 @@ class CaptionStage:
 
     folder: Path
     config: TrainConfig
+    initial_files: Sequence[Path]
     build_network: Callable[[int], CaptioningModel]  # for a number of words
+    load_audio_tower: Callable[[Vocabulary, Sequence[Item]], Encoder]
     load_pre_encoder: Callable[[Vocabulary], PreEncoder]
     describe: Callable[[Data], None]  # writes the checkpoint's configuration
     word2vec: Word2VecConfig
@@ -156,24 +171,27 @@ class CaptionStage:
             model.freeze_encoder()
         if config.texts_per_batch:
             guiding_tags = 0 if model.tags is None else model.tags.count
-            data = data.with_texts(self.tags, guiding_tags, model.encoder, report)
+            data = data.with_texts(self.tags, guiding_tags, model.encoder, accelerator, report)
         has_bridge = (
             config.initial == "checkpoint" and not initial_checkpoint(config).config.decoder.plan
         )
         if not has_bridge and model.memory_encoder is None:
             standardise_bridge(model, data.spectrograms[: len(data.train)])
         groups = parameter_groups(model, config.encoder_rate, config.weight_decay)
+        size, accumulate = share_batch(
+            config.batch_size, config.accumulate, accelerator.num_processes
+        )
         batches = data.batches(
-            config.batch_size,
+            size,
             accelerator,
             augmentation=config.augmentation,
-            texts_per_batch=config.texts_per_batch,
+            texts_per_batch=round(config.texts_per_batch * size / config.batch_size),
         )
         return Learner(
             model,
             torch.optim.AdamW(groups, config.learning_rate),
             batches,
-            accumulate=config.accumulate,
+            accumulate=accumulate,
             clip_norm=config.clip,
             average_decay=config.ema,
         )
@@ -183,9 +201,10 @@ class CaptionStage:
         if config.initial == "weights":
             load_encoder(model.encoder, config.weights)
         elif config.initial == "pre-encoder":
-            pre_encoder = self.load_pre_encoder(data.vocabulary)
-            model.encoder.load_state_dict(pre_encoder.audio.state_dict())
+            tower = self.load_audio_tower(data.vocabulary, data.train)
+            model.encoder.load_state_dict(tower.state_dict())
             if model.space is not None:
+                pre_encoder = self.load_pre_encoder(data.vocabulary)
                 model.space.load_state_dict(pre_encoder.space.state_dict())
         elif config.initial == "checkpoint":
             checkpoint = initial_checkpoint(config)

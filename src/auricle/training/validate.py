@@ -10,12 +10,11 @@ from torch.nn import functional as F
 
 from auricle.captioning.beam_search import search_captions
 from auricle.checkpoint.config import BeamOptions
-from auricle.checkpoint.vocabulary import PAD, STOP_WORDS
+from auricle.checkpoint.vocabulary import PAD, STOP_WORDS, words
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
 from auricle.data.manifest import Item
 from auricle.evaluation.cider import CiderD
-from auricle.evaluation.tokenizer import regex_tokenize
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder, fitting_pairs, retrieval
 from auricle.training.prepare import Data
@@ -24,7 +23,7 @@ from auricle.training.prepare import Data
 def caption_scorer(items: Sequence[Item]) -> CiderD:
     """Returns CIDEr-D against the captions of some sounds, and their document frequencies."""
     return CiderD(
-        {str(item.file): [regex_tokenize(caption) for caption in item.captions] for item in items}
+        {str(item.file): [" ".join(words(caption)) for caption in item.captions] for item in items}
     )
 
 

@@ -1,0 +1,133 @@
+"""Estimates the time and memory of a plan."""
+
+import contextlib
+import random
+import timeit
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from auricle.checkpoint.config import DecoderConfig, EncoderConfig
+from auricle.checkpoint.vocabulary import UNKNOWN
+from auricle.data.manifest import Item, read_manifest
+from auricle.models.captioning import CaptioningModel
+from auricle.reproduction.plan import Plan
+from auricle.sound.features import front_end
+from auricle.training.config import Recipe
+from auricle.training.costs import CAPTION_WORDS, Cost, stage_costs
+from auricle.training.parameters import vocabulary_size
+
+COUNTED_SECONDS = (2.0, 4.0)  # two lengths of sounds whose costs are counted
+TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
+TIMED_SOUNDS = {"cpu": 1, "cuda": 16}  # as many as keep the device busy
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The time and memory that a stage will take."""
+
+    run: str
+    stage: str
+    done: bool
+    seconds: float
+    memory: int  # bytes
+
+
+def estimates(plan: Plan) -> list[Estimate]:
+    """Estimates the stages of all runs.
+
+    A stage takes its operations, divided by the operations a second of the system's network here.
+    """
+    found: list[Estimate] = []
+    known: dict[str, list[tuple[str, Cost, int, int, float]]] = {}
+    for run in plan.runs:
+        if run.system not in known:
+            known[run.system] = _system_costs(run.recipe)
+        for stage, cost, batch, visits, speed in known[run.system]:
+            done = run.is_done(stage)
+            seconds = 0.0 if done else visits * cost.training / speed
+            found.append(Estimate(run.name, stage, done, seconds, cost.memory(batch)))
+    return found
+
+
+def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
+    splits = set(recipe.data.train)
+    train = read_manifest(Path(recipe.data.manifest), splits, check_files=False)
+    rounds = recipe.data.captions_per_epoch or 1 << 30
+    visits = sum(min(rounds, len(item.captions)) for item in train)
+    longest = recipe.data.maximum_seconds
+    seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
+    words = vocabulary_size(recipe)[0]
+    costs = _costs(recipe, words, seconds)
+    speed = _speed(recipe.encoder, recipe.decoder, recipe.data.front_end, words)
+    stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
+    return [
+        (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
+        for name, cost in costs.items()
+    ]
+
+
+def _costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
+    """Returns the costs of stages for sounds of a length, from those of two short ones.
+
+    Costs grow evenly with the length, and counting a recurrent network's for half a minute takes
+    longer than everything else.
+    """
+    short, long = (stage_costs(recipe, words, counted) for counted in COUNTED_SECONDS)
+    steps = (seconds - COUNTED_SECONDS[0]) / (COUNTED_SECONDS[1] - COUNTED_SECONDS[0])
+    return {
+        stage: Cost(
+            **{
+                name: round(one + steps * (getattr(long[stage], name) - one))
+                for name, one in asdict(cost).items()
+            }
+        )
+        for stage, cost in short.items()
+    }
+
+
+def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> float:
+    """Returns the mean length of some of the sounds, by the headers of their files.
+
+    It is the greatest length if none of them can be read.
+    """
+    import av
+    from av.error import FFmpegError
+
+    lengths = []
+    for item in random.Random(0).sample(list(items), min(sample, len(items))):
+        with contextlib.suppress(OSError, FFmpegError), av.open(str(item.file)) as container:
+            lengths.append(min(longest, (container.duration or 0) / 1e6))
+    return max(1.0, sum(lengths) / len(lengths)) if lengths else longest
+
+
+@cache
+@torch.inference_mode()
+def _speed(encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: int) -> float:
+    """Returns the operations a second of the captioner, encoder and decoder together.
+
+    It is the best of a few short sounds, because other programs use the machine too.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.device("meta"):
+        model = CaptioningModel(encoder, decoder, words).eval()
+    model.to_empty(device=device)
+    for tensor in model.state_dict().values():
+        tensor.fill_(1)  # faster than random numbers, and as good to time
+    hears = front_end(hearing)
+    frames = hears.frames(round(TIMED_SECONDS * hears.rate))
+    sounds = TIMED_SOUNDS[device.type]
+    inputs = (
+        torch.zeros(sounds, frames, hears.mels, device=device),
+        torch.full((sounds,), frames, device=device),
+        torch.full((sounds, CAPTION_WORDS), UNKNOWN, device=device),
+    )
+    with FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    # a float waits for a GPU
+    times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=3)
+    return counter.get_total_flops() / min(times)
