@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auricle.errors import AudioError
+from auricle.sound.container import demuxed
 from auricle.sound.decode import load_audio, stream_audio
 from auricle.sound.resample import resample
 from sounds import chirp, stereo, tone, write_media, write_silent_video, write_wav
@@ -257,6 +259,8 @@ NO_SOUNDS = {
     "text.wav": (b"this claims to be a wav\n" * 40, "is damaged or no sound"),
     "image.png": (png(), "no audio stream"),
     "page.mp3": (b"\n<!DOCTYPE html><html>" + b"<p>no sound</p>" * 4_000, "is a web page"),
+    # FFmpeg takes this page for AMR.
+    "amr.html": (b"<!doctype html><html><body>" + b"<p>not found</p>" * 4_000, "is a web page"),
     "text.srt": (b"1\n00:00:01,000 --> 00:00:02,000\nHi\n", "no audio stream (SubRip subtitle)"),
     "huge.wav": (
         wav(np.full(99, 1e30, np.float32).tobytes(), kind=3, bits=32),
@@ -544,6 +548,17 @@ def test_one_damaged_frame_is_passed_over_and_many_are_not(tmp_path):
     data[middle:] = rng.bytes(len(data) - middle)
     path.write_bytes(data)
     assert str(path) in error_of(path)
+
+
+def test_a_stream_that_appears_late_ends_nothing():
+    """PyAV raises IndexError behind the last packet of such a damaged MPEG-TS."""
+
+    class Damaged:
+        def demux(self, stream: str) -> Iterator[str]:
+            yield from (f"{stream} 1", f"{stream} 2")
+            raise IndexError
+
+    assert list(demuxed(Damaged(), "a")) == ["a 1", "a 2"]  # type: ignore[arg-type]
 
 
 def test_nothing_is_printed(tmp_path):

@@ -87,7 +87,9 @@ class Reader:
             while self.size < 8 and self.read(8 - self.size):
                 pass
             if self.head[4:] not in _MOV_ATOMS:
-                while self.size < _FMT_END and self.head[:4] == b"RIFF":
+                while self.size < _FMT_END and (
+                    self.head[:4] == b"RIFF" or _without_blanks(self.head).startswith(b"<")
+                ):
                     if not self.read(_FMT_END - self.size):
                         break
                 self._valid_bits = _padded_bits(self.head)
@@ -216,6 +218,9 @@ def open_sound(
         "is damaged or no sound; expected wav, flac, mp3, ogg, m4a or another format that FFmpeg "
         "reads, or a film with sound"
     )
+    if _without_blanks(reader.head)[:14].lower().startswith(_WEB_PAGES):
+        # FFmpeg takes some of them for AMR.
+        raise AudioError("is a web page; download the sound to which it leads")
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
         try:
@@ -237,8 +242,6 @@ def open_sound(
             f"has no audio stream ({kind_of(container)}); expected a sound or a film with sound"
         )
     else:
-        if _begins_web_page(reader.head):
-            problem = "is a web page; download the sound to which it leads"
         raise AudioError(problem if reader.size else "is empty (0 bytes); expected a sound")
     reader.opened()
     stream.codec_context.thread_count = 1
@@ -253,8 +256,9 @@ def kind_of(container: InputContainer) -> str:
     return container.format.long_name.removeprefix("raw ")
 
 
-def _begins_web_page(head: bytes) -> bool:
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower().startswith(_WEB_PAGES)
+def _without_blanks(head: bytes) -> bytes:
+    """Returns the first bytes of a text without a byte-order mark and blanks before it."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def default_track(tracks: Sequence[AudioStream]) -> AudioStream | None:
@@ -282,6 +286,15 @@ def _listed(tracks: Iterable[AudioStream]) -> str:
     return printable(
         ", ".join(f"{number}: {name or 'unnamed'}" for number, name in enumerate(names, 1))
     )
+
+
+def demuxed(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
+    """Yields the packets of a stream, and an empty one at its end.
+
+    In a damaged MPEG-TS, streams may appear after opening. PyAV then fails behind the last packet.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def start_seconds(container: InputContainer) -> float:

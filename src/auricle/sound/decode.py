@@ -24,6 +24,7 @@ from auricle.sound.container import (
     MOV,
     Reader,
     Source,
+    demuxed,
     header_seconds,
     open_bytes,
     open_sound,
@@ -291,7 +292,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Pack
     errors = 0
     while True:
         try:
-            for packet in container.demux(stream):
+            for packet in demuxed(container, stream):
                 errors = 0
                 yield packet
             return

@@ -17,7 +17,7 @@ from av.error import (
 )
 
 from auricle.errors import AudioError, printable
-from auricle.sound.container import default_track, kind_of, start_seconds
+from auricle.sound.container import default_track, demuxed, kind_of, start_seconds
 from auricle.sound.decode import begun, silence_before, without_gaps
 from auricle.sound.resample import check_rate, frame_samples, resample_blocks, to_mono
 
@@ -106,7 +106,7 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
     """
     zero = start_seconds(container)
     damaged, end = 0, 0.0
-    for packet in container.demux(stream):
+    for packet in demuxed(container, stream):
         try:
             frames = packet.decode()
             damaged = 0
