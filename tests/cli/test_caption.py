@@ -251,7 +251,7 @@ def test_tracks(caption: Run, captioner: Captioner, tmp_path: Path):
     assert caption(path).out == texts[0]
     refused = caption(path, "--track", 3)
     assert refused.code == 1
-    assert "has 2 audio tracks (1: unnamed, 2: unnamed); track 3" in refused.err
+    assert "has no audio track 3; it has 2 (1: unnamed, 2: unnamed)" in refused.err
 
 
 def test_long_sounds_are_shown_in_windows(caption: Run, tmp_path: Path):

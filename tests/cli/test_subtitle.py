@@ -112,7 +112,7 @@ def test_tracks(run: Run, tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "film.mkv", [tone(2, 440, RATE), tone(2, 880, RATE)], RATE)
     heard = [np.concatenate(list(stream_audio(path, RATE, track=track))) for track in (1, 2)]
     assert [int(np.abs(np.fft.rfft(samples[:RATE])).argmax()) for samples in heard] == [440, 880]
-    with pytest.raises(AudioError, match=r"has 2 audio tracks .*track 3 was asked for"):
+    with pytest.raises(AudioError, match="has no audio track 3; it has 2"):
         next(stream_audio(path, RATE, track=3))
     assert run(path, "--track", "3", "-o", tmp_path / "no.srt").exit_code == 1
 

@@ -228,9 +228,7 @@ def open_sound(
             continue
         tracks = container.streams.audio
         if track is not None and tracks and not 1 <= track <= len(tracks):
-            problem = (
-                f"has {len(tracks)} audio tracks ({_listed(tracks)}); track {track} was asked for"
-            )
+            problem = f"has no audio track {track}; it has {len(tracks)} ({_listed(tracks)})"
             continue
         stream = default_track(tracks) if track is None or not tracks else tracks[track - 1]
         if isinstance(stream, AudioStream) and stream.codec_context is not None and stream.rate:
