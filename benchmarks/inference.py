@@ -38,7 +38,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.captioning.captioner import Captioner, load
-from auricle.captioning.onnx_backend import EncodedSound
+from auricle.captioning.onnx_backend import EncodedSound, Memory
 from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
@@ -228,8 +228,8 @@ def count_steps(captioner: Captioner, heard: EncodedSound, seconds: float) -> li
     rows: list[int] = []
     function = captioner.model.next_log_probs
 
-    def counting(heard: EncodedSound) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        step = function(heard)
+    def counting(memory: Memory) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        step = function(memory)
 
         def counted(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
             rows.append(len(tokens))

@@ -37,6 +37,7 @@ from auricle.sound.decode import load_audio
 HELD_OUT = "label_valid"
 CALIBRATION = 100  # sounds of the training split
 REPEATS = 30
+SECONDS = 10  # of a sound
 
 
 def folded(source: Path, folder: Path) -> Path:
@@ -57,7 +58,7 @@ class Spectrograms(CalibrationDataReader):
 
     def __init__(self, captioner: Captioner, items: list[Item]) -> None:
         sounds = (
-            captioner.spectrogram(load_audio(item.file, captioner.rate, max_seconds=10))
+            captioner.spectrogram(load_audio(item.file, captioner.rate, max_seconds=SECONDS))
             for item in items
         )
         self._inputs: Iterator[dict[str, np.ndarray]] = (
@@ -99,7 +100,11 @@ def variants(captioner: Captioner, items: list[Item], folder: Path) -> dict[str,
 
 def steps(captioner: Captioner, heard: EncodedSound) -> None:
     """Ten steps of the decoder, as a search takes them."""
-    step, beam = captioner.model.next_log_probs(heard), captioner.options.beam
+    memory = heard.memory
+    if captioner.planner is not None:
+        memory = captioner.planner.remember(captioner.planner.select(heard, SECONDS))
+    assert memory is not None
+    step, beam = captioner.model.next_log_probs(memory), captioner.options.beam
     for number in range(10):
         rows = beam if number else 1
         step(np.full(rows, 5), np.zeros(rows, np.int64))
@@ -126,7 +131,7 @@ def main(
     print("| variant | encoder | decoder | same words |\n| --- | --- | --- | --- |")
     for name, path in folders.items():
         captioner = load(path)
-        spectrogram = plain.spectrogram(np.resize(heard[0], 10 * plain.rate))
+        spectrogram = plain.spectrogram(np.resize(heard[0], SECONDS * plain.rate))
         sound = plain.model.hear(spectrogram)
         times = {key: [] for key in ("encoder", "decoder")}
         for _ in range(REPEATS):

@@ -10,7 +10,7 @@ import numpy as np
 
 from auricle.captioning.confidence import with_confidence
 from auricle.captioning.inference import likeliest_tags
-from auricle.captioning.onnx_backend import EncodedSound, OnnxModel
+from auricle.captioning.onnx_backend import EncodedSound, Memory, OnnxModel
 from auricle.captioning.results import Alternative, Caption, CaptionEvent
 from auricle.captioning.selection import HeardClip, SelectedEvent, Selection, Selector
 from auricle.captioning.wording import WordedCaption, word_plan
@@ -64,6 +64,11 @@ class PlanDescriber:
         clip = HeardClip(sound.log_mel[:frames], power, sound.tags, rate, seconds)
         return self._selector.select(clip)
 
+    def remember(self, selection: Selection) -> Memory:
+        """Returns a selection as the decoder gets it."""
+        plan = selection.plan
+        return self._model.remember_plan(*plan_arrays(plan, self.language.manner(plan)))
+
     def word(
         self, selection: Selection, options: BeamOptions, embedding: np.ndarray | None
     ) -> list[WordedCaption]:
@@ -80,10 +85,9 @@ class PlanDescriber:
             numbers = [vocabulary.numbers(words(text)) for text in texts]
             return self._model.embed_sentences(numbers) @ embedding
 
-        memory = self._model.remember_plan(*plan_arrays(plan, self.language.manner(plan)))
         return word_plan(
             plan,
-            self._model.next_log_probs(memory),
+            self._model.next_log_probs(self.remember(selection)),
             vocabulary,
             self.classes,
             self.language,

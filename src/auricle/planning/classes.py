@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from auricle.checkpoint.vocabulary import WORD, words
+from auricle.checkpoint.vocabulary import words
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 
@@ -271,7 +271,7 @@ def _read_class(table: object, path: Path) -> SoundClass:
         if not values[key]:
             raise AuricleError(f"{where}: {key} must not be empty")
     for text in (values["clause"], values["noun"], *values["words"]):
-        if not WORD.search(text.lower()):
+        if not words(text):
             raise AuricleError(f"{where}: {text!r} has no word")
     values |= {key: tuple(values[key]) for key in _LISTS}
     specific = values["specific"]

@@ -113,15 +113,18 @@ export function subtitle(captions) {
   const left = new Set(cues.keys());
   for (const caption of captions) {
     left.delete(caption.id);
-    const old = cues.get(caption.id);
-    if (old?.caption === caption) continue;
-    if (old) track.removeCue(old.cue);
-    cues.delete(caption.id);
-    if (caption.end <= caption.start) continue;
+    const shown = cues.get(caption.id) ?? { cue: null };
+    if (shown.caption === caption) continue;
+    shown.caption = caption;
     const text = caption.caption.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-    const cue = new VTTCue(caption.start, caption.end, text);
-    track.addCue(cue);
-    cues.set(caption.id, { caption, cue });
+    if (shown.cue) {
+      // A cue that is removed while it is on the picture can stay there, so it is changed instead.
+      Object.assign(shown.cue, { startTime: caption.start, endTime: caption.end, text });
+    } else {
+      shown.cue = new VTTCue(caption.start, caption.end, text);
+      track.addCue(shown.cue);
+      cues.set(caption.id, shown);
+    }
   }
   for (const id of left) {
     track.removeCue(cues.get(id).cue);

@@ -7,9 +7,9 @@ const WORDS = {
   off: "",
   connecting: "Connecting …",
   listening: "Listening",
-  reconnecting: "Connection lost. The page connects again …",
-  lost: "Connection lost. No sound is heard.",
-  gone: "No sound comes from the microphone.",
+  reconnecting: "Connection lost. The page connects again",
+  lost: "Connection lost. No sound is heard",
+  gone: "No sound comes from the microphone",
 };
 const MARKS = { connecting: "○", listening: "●", reconnecting: "✕", lost: "✕", gone: "✕" };
 const BROKEN = ["reconnecting", "lost", "gone"];
@@ -64,7 +64,7 @@ function calm() {
 export function draw() {
   const large = !$("big").hidden;
   const onLive = location.hash === "#live";
-  const words = broken() ? `${WORDS[live]} Since ${new Date(since).toLocaleTimeString()}.` : WORDS[live];
+  const words = broken() ? `${WORDS[live]} (since ${new Date(since).toLocaleTimeString()}).` : WORDS[live];
   document.body.dataset.live = live;
   show("alarm", alarmed && !large, alarmed, "alarm-text");
   show("big-alarm", alarmed && large, alarmed);
