@@ -142,14 +142,17 @@ def load_pre_encoder(recipe: Recipe, vocabulary: Vocabulary) -> PreEncoder:
         raise AuricleError(
             f"{path}: trained on other words than the data has now: run `auricle pretrain` again"
         )
-    expected = Fingerprints(
-        vocabulary=vocabulary.fingerprint(),
-        features=front_end_fingerprint(front_end(recipe.data.front_end)),
-    )
-    check_fingerprints(path, expected, "run `auricle pretrain` again, or restore the old files")
+    _check_inputs(path, recipe, vocabulary.fingerprint())
     model = build_pre_encoder(recipe, len(vocabulary))
     load_strictly(model, load_weights(path), str(path))
     return model
+
+
+def _check_inputs(path: Path, recipe: Recipe, words: str = "") -> None:
+    """Compares what a network hears now, and the fingerprint of its words, with its training's."""
+    features = front_end_fingerprint(front_end(recipe.data.front_end))
+    expected = Fingerprints(vocabulary=words, features=features)
+    check_fingerprints(path, expected, "run `auricle pretrain` again, or restore the old files")
 
 
 def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Item]) -> Encoder:
@@ -166,6 +169,7 @@ def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Ite
     if recipe.pretrain.objective == "contrastive":
         return load_pre_encoder(recipe, vocabulary).audio
     path = _trained_pre_encoder(recipe)
+    _check_inputs(path, recipe)
     model = Labeller(recipe.encoder, len(labels_of(items)))
     load_strictly(model, load_weights(path), str(path))
     return model.audio
