@@ -211,7 +211,7 @@ def test_a_film_gets_its_captions_as_a_track(server: Server, tmp_path: Path):
     whole = film.read_bytes()
     answer = server.form("/v1/film", ("film.mp4", whole), ("captions.json", captions))
     assert (answer.status, answer.headers["content-type"]) == (200, "video/mp4")
-    with av.open(io.BytesIO(answer.body)) as found:
+    with av.open(io.BytesIO(answer.body), "r") as found:
         texts = [bytes(packet) for packet in found.demux(found.streams.subtitles[0])]
     assert any(b"[bell rings]" in text for text in texts)
     broken = server.form("/v1/film", ("film.mp4", b"no film"), ("captions.json", captions))
