@@ -45,7 +45,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "deep").mkdir()
     write_wav(folder / "chirp.wav", chirp(2, 100, 5_000, RATE), RATE)
     write_wav(folder / "silent.wav", np.zeros(RATE), RATE)
-    write_wav(folder / "long.wav", chirp(30.5, 50, 8_000, RATE), RATE)
+    write_wav(folder / "long.wav", chirp(31.5, 50, 8_000, RATE), RATE)
     write_wav(folder / "deep" / "noise.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
     write_media(folder / "deep" / "tone.flac", tone(1.5, 700, 44_100), 44_100, "flac")
     return folder
@@ -285,7 +285,7 @@ def test_stopped_anywhere_it_holds_whole_files_and_goes_on(
     monkeypatch.undo()
     assert [Path(outcome.file).name for outcome in update(empty, folder)] == ["b.wav", "c.wav"]
     assert found(empty).keys() == {"a.wav", "b.wav", "c.wav"}
-    assert count(empty)["windows"] == count(empty)["words"] == 5
+    assert count(empty)["windows"] == count(empty)["words"] == 6
 
 
 def test_it_can_be_searched_while_it_grows(empty: SoundIndex, folder: Path, guided: Captioner):
@@ -529,7 +529,8 @@ def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captione
     (folder / "bad.wav").touch()
     code, out, errors = own_index("index", folder)
     assert (code, out) == (1, "")
-    bad, told = errors.splitlines()
+    begun, bad, told = errors.splitlines()
+    assert begun == "auricle: Indexing"
     assert bad.startswith(f"auricle: {folder}/bad.wav: ")
     assert told == f"4 sounds: 3 heard, 1 failed; {database}"
     (folder / "bad.wav").unlink()

@@ -422,6 +422,8 @@ def test_health_metrics_and_description(server: Server):
         "/v1/rank",
         "/v1/sound",
         "/v1/subtitles",
+        "/v1/film",
+        "/v1/sentences",
         "/v1/info",
         "/healthz",
         "/readyz",

@@ -112,7 +112,8 @@ def index(
 
 def _reported(outcomes: "Iterable[Indexed]", total: int, report: "Report") -> "Iterator[Indexed]":
     """Passes outcomes on, and reports their number."""
-    report("Indexing", 0, total)
+    if total:
+        report("Indexing", 0, total)
     for done, outcome in enumerate(outcomes, start=1):
         report("Indexing", done, total)
         yield outcome

@@ -62,7 +62,7 @@ def mentioned_fields(events: Sequence[CaptionEvent]) -> list[dict[str, object]]:
     """The events that a caption mentions as JSON objects: class, probability, times and marks."""
     return [
         {
-            "class": event.name,
+            "name": event.name,
             "label": event.label,
             "probability": round(event.probability, 4),
             "start": round(event.start, 3),

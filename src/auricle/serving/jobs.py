@@ -174,7 +174,9 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
     """Yield one caption of a short sound, and one for each window of a longer one."""
     longest, rate = captioner.longest, captioner.rate
     beginning, rest = read_beginning(_from_first_sound(tape, rate), longest, rate)
-    if rest is None:
+    # The rest of a long sound, from some moment on, has the windows that the whole sound has.
+    continued = job.segments != "whole" and job.start_seconds > 0
+    if rest is None and not continued:
         if len(beginning):
             yield captioner.caption(beginning).begun_at(tape.start)
         return
@@ -183,7 +185,7 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
             f"{job.file.name}: longer than {longest:g} s, the most that gets one "
             "caption: ask for segments=windows or segments=events"
         )
-    pieces = itertools.chain([beginning], rest)
+    pieces = itertools.chain([beginning], rest or ())
     yield from captioner.caption_stream(pieces, start_seconds=tape.start)
 
 

@@ -45,7 +45,7 @@ class Explanation(BaseModel):
 class CaptionEvent(BaseModel):
     """An event that a caption mentions."""
 
-    sound_class: str = Field(alias="class", description="The name of its class.")
+    name: str = Field(description="Of its class.")
     label: str = Field(description="A few words for it, as in subtitles.")
     probability: float = Field(description="Of the class, from 0 to 1.")
     start: float = Field(description="Seconds from the beginning of the sound.")
