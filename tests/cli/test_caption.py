@@ -232,12 +232,12 @@ def test_times_are_those_of_a_player(caption: Run, captioner: Captioner, late: P
 
 
 def test_windows_of_a_sound_that_begins_late(caption: Run, tmp_path: Path):
-    path = write_tracks(tmp_path / "late.mkv", [chirp(31, 50, 8_000, RATE)], RATE, late=1.5)
+    path = write_tracks(tmp_path / "late.mkv", [chirp(32, 50, 8_000, RATE)], RATE, late=1.5)
     rows = [
         json.loads(line) for line in caption(path, "-f", "jsonl", "--window", 6).out.splitlines()
     ]
     assert len(rows) > 1
-    assert (rows[0]["start"], rows[-1]["end"]) == (1.5, 32.5)
+    assert (rows[0]["start"], rows[-1]["end"]) == (1.5, 33.5)
     assert all((row["start"] - 1.5) % 6 == 0 for row in rows)
 
 
@@ -255,7 +255,7 @@ def test_tracks(caption: Run, captioner: Captioner, tmp_path: Path):
 
 
 def test_long_sounds_are_shown_in_windows(caption: Run, tmp_path: Path):
-    path = write_wav(tmp_path / "long.wav", chirp(31, 50, 8_000, RATE), RATE)
+    path = write_wav(tmp_path / "long.wav", chirp(32, 50, 8_000, RATE), RATE)
     lines = caption(path, "--window", 6).out.splitlines()
     assert len(lines) > 1
     assert lines[0].startswith("[00:00:00.000 - ")

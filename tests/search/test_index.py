@@ -543,7 +543,7 @@ def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captione
     (folder / "notes.txt").unlink()
     (folder / "c.wav").rename(folder / "d.wav")
     assert (
-        own_index("index", folder)[2]
+        own_index("index", folder)[2].removeprefix("auricle: Indexing\n")
         == f"3 sounds: 1 known by their content, 2 unchanged, 1 gone; {database}\n"
     )
 

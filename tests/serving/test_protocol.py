@@ -24,7 +24,9 @@ def test_head_answers_as_get_does_without_a_body(server: Server):
     paths = server.ask("/openapi.json").json["paths"]
     described = [path for path, methods in paths.items() if "get" in methods]
     assert described
-    for path in (*described, "/", "/main.js", "/examples/bell.wav", "/openapi.json"):
+    described_queries = {"/v1/sentences": "/v1/sentences?sentence=rain"}
+    asked = [described_queries.get(path, path) for path in described]
+    for path in (*asked, "/", "/main.js", "/examples/bell.wav", "/openapi.json"):
         get, head = server.ask(path), server.ask(path, method="HEAD")
         assert (head.status, head.body) == (200, b""), path
         assert head.headers["content-type"] == get.headers["content-type"], path
@@ -100,8 +102,12 @@ def test_operations_have_names_tags_and_security(server: Server):
         for operation in methods.values()
     }
     assert set(operations) == {
-        *("caption_sound", "rank_sounds", "decode_sound", "write_subtitles"),
-        *(f"{m}_{n}" for m in ("get", "head") for n in ("info", "health", "readiness", "metrics")),
+        *("caption_sound", "rank_sounds", "decode_sound", "write_subtitles", "caption_film"),
+        *(
+            f"{method}_{name}"
+            for method in ("get", "head")
+            for name in ("info", "health", "readiness", "metrics", "sentence_check")
+        ),
     }
     assert description["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
     tags = {tag["name"] for tag in description["tags"]}

@@ -29,6 +29,19 @@ SCHEMA = pyarrow.schema(
         "tags": pyarrow.list_(
             pyarrow.struct({"name": pyarrow.string(), "probability": pyarrow.float64()})
         ),
+        "events": pyarrow.list_(
+            pyarrow.struct(
+                {
+                    "name": pyarrow.string(),
+                    "label": pyarrow.string(),
+                    "probability": pyarrow.float64(),
+                    "start": pyarrow.float64(),  # seconds
+                    "end": pyarrow.float64(),
+                    "repetition": pyarrow.string(),
+                    "trend": pyarrow.string(),
+                }
+            )
+        ),
     }
 )
 EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))

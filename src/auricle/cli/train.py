@@ -124,12 +124,8 @@ def export(
         auricle export runs/paper/captioner
     """
     from auricle.checkpoint.folder import load_checkpoint
+    from auricle.training.export import export_onnx
+    from auricle.training.export_planned import export_planned
 
-    if load_checkpoint(folder).config.decoder.plan:
-        from auricle.training.export_planned import export_planned
-
-        print(export_planned(folder))
-    else:
-        from auricle.training.export import export_onnx
-
-        print(export_onnx(folder))
+    plan = load_checkpoint(folder).config.decoder.plan
+    print(export_planned(folder) if plan else export_onnx(folder))

@@ -34,6 +34,7 @@ from auricle.serving.limits import RefusedError
 from auricle.serving.listening import listen_to
 from auricle.serving.messages import CaptionJob, DecodeJob, FilmJob, RankJob, SoundFile
 from auricle.serving.shared import Known, Served, Shared, Token
+from auricle.serving.state import get_and_head, json_answer
 from auricle.serving.uploads import Upload
 from auricle.subtitles.cues import Cue, CueOptions, cues
 from auricle.subtitles.files import write_cues
@@ -301,9 +302,10 @@ def subtitles(asked: schemas.Subtitles) -> Any:
     return Response(write_cues(shown, asked.format), media_type=MEDIA_TYPES[asked.format])
 
 
-@router.get(
+@get_and_head(
+    router,
     "/v1/sentences",
-    operation_id="check_sentence",
+    "sentence_check",
     summary="Check a sentence before an alert waits for it",
     response_model=schemas.SentenceCheck,
     responses=failures(401, 421, 422, 503),
@@ -317,8 +319,8 @@ def check_sentence(
     try:
         Watch(served.captioner, [Wanted(sentence)])
     except AuricleError:
-        return schemas.SentenceCheck(usable=False, unknown=unknown)
-    return schemas.SentenceCheck(usable=True, unknown=unknown)
+        return json_answer(schemas.SentenceCheck(usable=False, unknown=unknown))
+    return json_answer(schemas.SentenceCheck(usable=True, unknown=unknown))
 
 
 @sockets.websocket("/v1/listen")

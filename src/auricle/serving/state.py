@@ -16,7 +16,9 @@ from auricle.serving.shared import Known, Shared, Token
 router = APIRouter(dependencies=[Known], tags=[Area.server])
 
 
-def _get_and_head(path: str, operation: str, **options: Any) -> Callable[[Any], Any]:
+def get_and_head(
+    router: APIRouter, path: str, operation: str, **options: Any
+) -> Callable[[Any], Any]:
     """Add a route for GET, and one for HEAD that answers the same headers without a body."""
 
     def add(endpoint: Any) -> Any:
@@ -31,11 +33,13 @@ def _get_and_head(path: str, operation: str, **options: Any) -> Callable[[Any], 
     return add
 
 
-def _json(answer: BaseModel) -> Response:
+def json_answer(answer: BaseModel) -> Response:
+    """Return an answer as JSON; HEAD gets its headers alone."""
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-@_get_and_head(
+@get_and_head(
+    router,
     "/v1/info",
     "info",
     summary="The version, the model and the limits of this server",
@@ -56,10 +60,11 @@ async def info(served: Shared) -> Response:
         microphone=served.microphone is not None,
         examples=sorted(path.name for path in EXAMPLES.glob("*.wav")),
     )
-    return _json(found)
+    return json_answer(found)
 
 
-@_get_and_head(
+@get_and_head(
+    router,
     "/healthz",
     "health",
     summary="Whether the server runs",
@@ -68,10 +73,11 @@ async def info(served: Shared) -> Response:
 )
 async def healthz() -> Response:
     """Answer as long as the server runs, with or without workers: for liveness probes."""
-    return _json(schemas.State(status="ok"))
+    return json_answer(schemas.State(status="ok"))
 
 
-@_get_and_head(
+@get_and_head(
+    router,
     "/readyz",
     "readiness",
     summary="Whether the server can take sounds now",
@@ -81,10 +87,11 @@ async def healthz() -> Response:
 async def readyz(served: Shared) -> Response:
     """Answer 503 if no worker process is running: for readiness probes and load balancers."""
     served.workers.check_ready()
-    return _json(schemas.State(status="ready"))
+    return json_answer(schemas.State(status="ready"))
 
 
-@_get_and_head(
+@get_and_head(
+    router,
     "/metrics",
     "metrics",
     summary="Counters for Prometheus",
