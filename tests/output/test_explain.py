@@ -51,7 +51,7 @@ def test_a_file_is_its_samples(captioner: Captioner, tmp_path: Path):
 
 def test_longer_and_silent_sounds_are_refused(captioner: Captioner, tmp_path: Path):
     with pytest.raises(AudioError, match="longer than 30 s"):
-        explain(captioner, chirp(31, 100, 8_000, RATE), tmp_path / "out.png")
+        explain(captioner, chirp(32, 100, 8_000, RATE), tmp_path / "out.png")
     with pytest.raises(AuricleError, match="silent"):
         explain(captioner, np.zeros(RATE, np.float32), tmp_path / "out.png")
     assert not list(tmp_path.iterdir())
