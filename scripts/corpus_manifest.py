@@ -7,17 +7,18 @@
     captions.csv   captions without sound and their sources: Clotho's development and validation,
                    AudioCaps' training split, and our sentences for the classes
     sounds.csv     the manifest; its splits:
-        train                       what is learnt from: recordings with labels or captions, and
-        made sounds label_valid, made_valid     sounds to select by: recordings and parameters that
-        `train` does not have human_train, human_valid    sounds that people captioned, to score on;
-        without --heldout human_train is learnt from
+                   train: recordings with labels or captions, and made sounds
+                   label_valid, made_valid: sounds to select by, of recordings and parameters that
+                       `train` does not have
+                   human_train, human_valid: sounds that people captioned, to score on; without
+                       --heldout, `train` has those of human_train
     made/          sounds made from formulas
 
 A sound that has only a label gets captions of captions.csv that name it: those that fit the label
 and the sound's own AudioSet tags best, by the cosine of sentence embeddings. Rarer labels get more
-of them, since a training visits a sound once for each. With --heldout nothing is learnt of a
-recording that people captioned, nor of what they said. With --free, only recordings whose own
-licence is CC0, public domain or CC BY are learnt from, and no captions of Clotho.
+of them, since a training visits a sound once for each. With --heldout, `train` has no recording
+that people captioned, and captions.csv none of their captions. With --free, `train` has only
+recordings whose own licence is CC0, public domain or CC BY, and captions.csv no captions of Clotho.
 """
 
 import csv
@@ -66,7 +67,7 @@ def main(
     ] = None,
 ) -> None:
     """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
-    rows = wanted_rows(corpus, heldout, free)
+    rows = rows_to_use(corpus, heldout, free)
     sources = read_captions(corpus, rows, heldout, free)
     described = describe(corpus, rows, list(sources))
     # What sounds are selected by is not learnt from, be it without its sound.
@@ -78,8 +79,7 @@ def main(
         for text, source in sources.items()
         if key(text) not in selected_by
     ]
-    for sound_class in SoundClasses.read_toml(CLASS_SENTENCES).classes:
-        captions += [{"caption": text, "source": "ours"} for text in sound_class.sentences]
+    captions += [{"caption": text, "source": source} for text, source in own_captions()]
     manifest = [
         manifest_row(
             os.path.relpath(corpus / row["file"], folder),
@@ -101,7 +101,7 @@ def main(
     print_summary(manifest, len(captions))
 
 
-def wanted_rows(corpus: Path, heldout: bool, free: bool = False) -> list[Row]:
+def rows_to_use(corpus: Path, heldout: bool, free: bool = False) -> list[Row]:
     """Returns the metadata of all sounds; those to learn from have the split `train`.
 
     Left out: other stretches of captioned recordings, sounds of Clotho's evaluation split, and
@@ -111,7 +111,7 @@ def wanted_rows(corpus: Path, heldout: bool, free: bool = False) -> list[Row]:
     scored = ("human_train", "human_valid", "human_weak") if heldout else ("human_valid",)
     recordings = {row["fsid"] for row in rows if row["fsid"] and row["split"] in scored}
     excluded = {row["file_name"] for row in excluded_sounds(corpus)} if heldout else set()
-    wanted = []
+    used = []
     for row in rows:
         if row["split"] == "human_weak" or row["clotho_split"] == "evaluation":
             continue
@@ -123,8 +123,8 @@ def wanted_rows(corpus: Path, heldout: bool, free: bool = False) -> list[Row]:
             if forbidden or row["fsid"] in recordings or row["clotho_file"] in excluded:
                 continue
             row["split"] = "train"
-        wanted.append(row)
-    return wanted
+        used.append(row)
+    return used
 
 
 def is_free(row: Row) -> bool:
@@ -166,6 +166,12 @@ def read_captions(
     for row in read_csv(corpus / "captions/audiocaps_v1/train.csv"):
         learnt.setdefault(key(row["caption"]), (row["caption"].strip(), "audiocaps"))
     return dict(sorted(pair for said, pair in learnt.items() if said not in secret))
+
+
+def own_captions() -> list[tuple[str, str]]:
+    """Returns our sentences for all classes, with their source."""
+    classes = SoundClasses.read_toml(CLASS_SENTENCES).classes
+    return [(text, "ours") for sound_class in classes for text in sound_class.sentences]
 
 
 def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[Row, list[str]]]:

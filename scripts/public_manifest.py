@@ -5,16 +5,19 @@ r"""Writes the training data for a model like the embedded one, from public data
     auricle data urbansound8k data/urbansound8k
     auricle data audiocaps data/audiocaps
     auricle data weights mn04
+    python scripts/rendered_sounds.py data/rendered
     python scripts/public_manifest.py data data/public
     auricle data audit data/public/sounds.csv --test validation --test evaluation \
         --write data/public/clean.csv
     auricle pretrain configs/public.toml && auricle train configs/public.toml
 
     sounds.csv     the manifest; its splits:
-        train          Clotho's development, ESC-50, UrbanSound8K, made sounds; AudioCaps' train,
-        where its clips are there validation     Clotho's: sounds to select by evaluation
-        Clotho's: sounds to score on
-    captions.csv   captions without sound: those of AudioCaps' train whose clips are not there
+                   train: Clotho's development, ESC-50, UrbanSound8K and made sounds, and
+                       AudioCaps' train if its clips are there
+                   validation: Clotho's, sounds to select by
+                   evaluation: Clotho's, sounds to score on
+    captions.csv   captions to learn words from, and their sources: Clotho's development,
+                   AudioCaps' train, and our sentences for the classes
     made/          sounds made from formulas
 
 The data sets without captions get some of Clotho's development and AudioCaps' train that name their
@@ -34,7 +37,7 @@ from auricle.data.audiocaps import read_clips
 from auricle.data.leakage import find_leaks
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.training.tags import read_class_names
-from corpus_manifest import read_csv, write_csv
+from corpus_manifest import own_captions, read_csv, write_csv
 from fitting_captions import Row, fitting_captions, key
 from made_sounds import made_sounds, write_sound
 
@@ -48,34 +51,34 @@ def main(
     data: Path, folder: Path, classes: Path = Path("weights/class_labels_indices.csv")
 ) -> None:
     """Writes sounds.csv, captions.csv and made/ into the folder, and prints what they hold."""
-    items = [
+    clotho = [
         replace(item, split="train") if item.split == "development" else item
         for item in read_manifest(data / "clotho/manifest.csv", captioned=False)
         if item.split != "test"
     ]
-    clips = read_if_there(data / "audiocaps/manifest.csv")
-    items += [item for item in clips if item.split == "train"]
+    clips = [
+        item for item in read_if_there(data / "audiocaps/manifest.csv") if item.split == "train"
+    ]
     labelled = [
         item
         for name in ("esc50", "urbansound8k")
         for item in read_if_there(data / name / "manifest.csv")
     ]
-    secret = {key(text) for item in items if item.split in HELD_OUT for text in item.captions}
+    secret = {key(text) for item in clotho if item.split in HELD_OUT for text in item.captions}
 
-    captions = {key(text): text for item in items for text in item.captions}
-    silent: dict[str, str] = {}
+    sources = {key(text): (text, "clotho") for item in clotho for text in item.captions}
+    texts = [text for item in clips for text in item.captions]
     if (data / "audiocaps/train.csv").is_file():
-        there = {name for item in clips for name in (item.file.stem, item.file.name)}
-        for clip in read_clips(data / "audiocaps/train.csv"):
-            texts = {key(text): text for text in clip.captions}
-            captions |= texts
-            if there.isdisjoint(clip.names()):
-                silent |= texts
-    pool = sorted(text for said, text in captions.items() if said not in secret)
-    items += described(labelled, pool, read_class_names(classes))
+        texts += [
+            text for clip in read_clips(data / "audiocaps/train.csv") for text in clip.captions
+        ]
+    sources |= {key(text): (text, "audiocaps") for text in texts}
+    pool = sorted(text for said, (text, _) in sources.items() if said not in secret)
+    items = [*clotho, *clips, *described(labelled, pool, read_class_names(classes))]
 
-    learnt = {leak.train.file for leak in find_leaks(items, HELD_OUT, {})}
-    items = [item for item in items if item.file not in learnt]
+    leaking = {leak.train.file for leak in find_leaks(items, HELD_OUT, {})}
+    items = [item for item in items if item.file not in leaking]
+    secret |= {key(text) for item in clotho if item.file in leaking for text in item.captions}
     (folder / "made").mkdir(parents=True, exist_ok=True)
     for sound in made_sounds():
         # What the embedded model is selected by, too: here people's own captions are there to
@@ -90,9 +93,10 @@ def main(
             )
         )
     write_manifest(folder / "sounds.csv", items)
+    captions = sorted(pair for said, pair in sources.items() if said not in secret)
+    captions += own_captions()
     write_csv(
-        folder / "captions.csv",
-        [{"caption": silent[said]} for said in sorted(silent) if said not in secret],
+        folder / "captions.csv", [{"caption": text, "source": source} for text, source in captions]
     )
     console = Console()
     for split in ("train", *HELD_OUT):
@@ -102,9 +106,9 @@ def main(
             f"captions"
         )
     console.print(
-        f"{len(learnt):,} sounds are left out: their recordings are in {' or '.join(HELD_OUT)}"
+        f"{len(leaking):,} sounds are left out: their recordings are in {' or '.join(HELD_OUT)}"
     )
-    console.print(f"{sum(said not in secret for said in silent):,} captions without sound")
+    console.print(f"{len(captions):,} captions without sound")
 
 
 def read_if_there(manifest: Path) -> list[Item]:
@@ -126,7 +130,8 @@ def described(items: list[Item], captions: list[str], class_names: list[str]) ->
         if row.caption is None:
             Console(stderr=True).print(f"left out: {row.error}", markup=False)
         else:
-            heard = row.caption.tags[:HEARD]
+            # The captioner names further classes, which AudioSet has not.
+            heard = [tag for tag in row.caption.tags if tag.name in class_names][:HEARD]
             tags.setdefault(
                 row.file, "; ".join(f"{tag.name} {tag.probability:.2f}" for tag in heard)
             )

@@ -65,13 +65,13 @@ def test_marks_belong_to_the_event_before_them():
 
 def test_an_ancestor_that_is_mentioned_is_an_alternative():
     (event,) = read("a dog howls").events
-    assert {CLASSES.classes[index].name for index in event.classes} == {"Howl", "Dog"}
+    assert {CLASSES.names[index] for index in event.classes} == {"Howl", "Dog"}
 
 
 def test_several_speakers_are_no_single_speech():
     assert names("people talk to each other") == ["Conversation"]
     (event,) = read("a large crowd of people talking").events
-    found = {CLASSES.classes[index].name for index in event.classes}
+    found = {CLASSES.names[index] for index in event.classes}
     assert found == {"Chatter", "Crowd", "Hubbub, speech noise, speech babble"}
 
 

@@ -12,12 +12,14 @@ pytest.importorskip(
 
 from matplotlib.figure import Figure
 
-from auricle.captioning.captioner import Captioner
+from auricle.captioning.captioner import Captioner, load
 from auricle.errors import AudioError, AuricleError
 from auricle.output.explain import explain
+from auricle.sound.decode import load_audio
 from sounds import chirp, write_wav
 
 RATE = 32_000
+BELL = Path(__file__).parents[2] / "examples/bell.wav"
 
 
 def size(picture: Path) -> tuple[int, int]:
@@ -47,6 +49,15 @@ def test_a_file_is_its_samples(captioner: Captioner, tmp_path: Path):
     for name, source in (("path", path), ("bytes", path.read_bytes())):
         explain(captioner, source, tmp_path / f"{name}.png")
     assert (tmp_path / "path.png").read_bytes() == (tmp_path / "bytes.png").read_bytes()
+
+
+def test_events_move_with_a_sound_that_begins_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    captioner = load()
+    samples = load_audio(BELL, captioner.rate)
+    monkeypatch.setattr(captioner, "timed_samples", lambda *_: (2.0, samples))
+    caption = explain(captioner, BELL, tmp_path / "out.png")
+    assert caption.events
+    assert caption == captioner.caption(samples).begun_at(2.0)
 
 
 def test_longer_and_silent_sounds_are_refused(captioner: Captioner, tmp_path: Path):

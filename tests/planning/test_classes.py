@@ -21,7 +21,7 @@ def compatible(first: str, second: str) -> bool:
 
 def test_ancestors_are_parents_of_parents():
     howl = CLASSES.ancestors[CLASSES.indices["Howl"]]
-    assert {CLASSES.classes[index].name for index in howl} == {"Dog", "Animal"}
+    assert {CLASSES.names[index] for index in howl} == {"Dog", "Animal"}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_classes_that_share_a_phrase_or_a_noun_are_incompatible(tmp_path: Path):
 
 def test_longer_phrases_hide_shorter_ones():
     mentions = CLASSES.mentions("a car horn honks near a car".split())
-    names = [[CLASSES.classes[i].name for i in mention.places] for mention in mentions]
+    names = [[CLASSES.names[i] for i in mention.places] for mention in mentions]
     assert names == [["Car horn"], ["Car horn"], ["Car"]]
     assert [(mention.start, mention.end) for mention in mentions] == [(1, 3), (3, 4), (6, 7)]
     assert CLASSES.mentioning_places("the car horn".split()) == {1, 2}

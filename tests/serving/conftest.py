@@ -55,7 +55,7 @@ def bells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it runs an event loop, and other modules need their own
 def browser(bells: Path) -> Iterator[Any]:
     """Chromium, whose microphone hears bells, rain and a siren."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -177,7 +177,12 @@ def test_a_stretch_is_captioned_as_if_it_were_the_whole_file(
     rest = server.ask("/v1/captions?start=10", scene.read_bytes()).json["captions"]
     shown = [(c["start"], c["end"]) for c in rest]
     assert shown == [(c["start"], c["end"]) for c in windows[1:]]
-    assert server.ask("/v1/captions?start=60", scene.read_bytes()).json["captions"] == []
+    for caption in (*windows, *rest):
+        for event in caption["events"]:
+            assert caption["start"] <= event["start"] < event["end"] <= caption["end"]
+    for segments in ("windows", "whole", "events"):
+        answer = server.ask(f"/v1/captions?start=60&segments={segments}", scene.read_bytes())
+        assert (answer.status, answer.json["captions"]) == (200, [])
     assert server.ask("/v1/captions?start=2&end=1", BELL.read_bytes()).status == 422
     assert server.ask("/v1/captions?format=srt&start=2", BELL.read_bytes()).status == 422
 

@@ -179,7 +179,7 @@ def test_axe_finds_no_violation(opened: Any, scheme: str):
     captioned(page, EXAMPLES / "bell.wav")
     found += violations(page)
     page.click("nav >> text=Live")
-    page.fill("#wanted", "a dog barks")
+    page.fill("#alert-sentence", "a dog barks")
     page.click("#wish button")
     found += violations(page)
     page.click("#large")

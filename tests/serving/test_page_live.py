@@ -145,12 +145,12 @@ def test_an_alarm_and_the_open_microphone_are_shown_in_every_view(staged: Any):
 
 def test_an_unknown_word_is_said_in_its_field_and_listening_goes_on(staged: Any):
     page, stage = staged()
-    page.fill("#wanted", "xyzzy")
+    page.fill("#alert-sentence", "xyzzy")
     page.click("#wish button")
     expect(page.locator("#wish-trouble")).to_contain_text("“xyzzy”")
     expect(page.locator("#wishlist li")).to_have_count(0)
     assert len(stage.starts) == 1
-    page.fill("#wanted", "a dog barks")
+    page.fill("#alert-sentence", "a dog barks")
     page.click("#wish button")
     expect(page.locator("#wishlist li")).to_have_count(1)
     page.select_option("#wishlist select", "high")
@@ -162,7 +162,7 @@ def test_an_unknown_word_is_said_in_its_field_and_listening_goes_on(staged: Any)
 
 def test_sounds_are_left_out_and_history_and_alerts_are_kept_if_chosen(staged: Any):
     page, stage = staged()
-    page.fill("#wanted", "a dog barks")
+    page.fill("#alert-sentence", "a dog barks")
     page.click("#wish button")
     expect(page.locator("#wishlist li")).to_have_count(1)
     page.check("#keep-history")
@@ -186,7 +186,7 @@ def test_the_microphone_is_heard_live_with_alerts(opened: Any):
     page.locator("body[data-ready]").wait_for()
     page.check("#vibrate")
     page.check("#notify")
-    page.fill("#wanted", "a church bell rings")
+    page.fill("#alert-sentence", "a church bell rings")
     page.click("#wish button")
     page.click("#listen")
     expect(page.locator("#alarm-text")).to_have_text("a church bell rings")

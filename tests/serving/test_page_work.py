@@ -99,6 +99,24 @@ def test_a_stopped_file_says_so_and_goes_on_where_it_stopped(opened: Any, tmp_pa
     expect(page.locator(".option p").first).to_have_text("Mine.")
 
 
+def test_a_file_that_is_chosen_again_goes_on_and_plays(opened: Any, hour: Path):
+    page = opened()
+    give(page, hour)
+    expect(page.locator("#doing")).to_contain_text("Listening")
+    page.click("#stop")
+    expect(page.locator("#unfinished-text")).to_contain_text("Stopped at")
+    reopened(page, page.url)
+    for file in (BELL, hour):
+        with page.expect_file_chooser() as chooser:
+            page.click("#continue")
+        chooser.value.set_files(file)
+        if file == BELL:
+            expect(page.locator("#trouble")).to_contain_text("This is another file")
+    expect(page.locator("#player")).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator("#progress")).to_be_visible()
+    page.click("#stop")
+
+
 def test_a_silent_file_says_so(opened: Any, tmp_path: Path):
     quiet = write_wav(tmp_path / "quiet.wav", np.zeros(64_000, np.float32), 32_000)
     page = opened()
@@ -131,6 +149,11 @@ def test_many_files_stand_in_a_table_sorted_by_a_sentence(opened: Any):
     }
     page.click("#rows >> text=siren.wav")
     expect(page.locator("#name")).to_have_text("siren.wav")
+    page.click("#spectrogram")
+    expect(page.locator("#spectrogram")).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    page.click("#rows >> text=bell.wav")
+    expect(page.locator("#spectrogram")).to_have_attribute("aria-pressed", "false")
     page.go_back()
     expect(page.locator("#files")).to_be_visible()
     page.on("dialog", lambda dialog: dialog.accept())

@@ -115,6 +115,13 @@ def test_without_a_home_a_certificate_is_asked_for(monkeypatch: pytest.MonkeyPat
         serve(host="127.0.0.1", port=0, tls=True, token=None, cert=None, key=None, host_name=None)
 
 
+def test_without_a_home_a_token_is_enough(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("typer.get_app_dir", lambda _: "~/.config/auricle")
+    arguments = ["serve", "--token", "a" * 16, "--no-tls", "--host", "203.0.113.1"]
+    refused = CliRunner().invoke(app, arguments)
+    assert "cannot serve at 203.0.113.1" in str(refused.exception)  # which comes last
+
+
 def test_a_port_that_is_taken_is_named():
     with bound("127.0.0.1", 0) as taken, pytest.raises(AuricleError, match="try another --port"):
         bound("127.0.0.1", taken.getsockname()[1])

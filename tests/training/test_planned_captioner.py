@@ -66,8 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, classes: SoundClasses) -> P
         probe_targets=3,
         minimum_seconds=2.0,
     )
-    names = tuple(one.name for one in classes.classes)
-    save_checkpoint(Checkpoint(folder, config, vocabulary, names))
+    save_checkpoint(Checkpoint(folder, config, vocabulary, classes.names))
     export_planned(folder)
     return folder
 

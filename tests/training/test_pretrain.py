@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from auricle.models.cnn10 import CNN10
-from auricle.training.pretrain import freeze_statistics, tag_distillation
+from auricle.training.pretrain import tag_distillation
+from auricle.training.tower import freeze_statistics
 
 
 @settings(deadline=None, max_examples=60)

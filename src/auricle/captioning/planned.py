@@ -44,13 +44,12 @@ class PlanDescriber:
         assert config.selection is not None
         self._checkpoint, self._model, self._front_end = checkpoint, model, front_end
         self.classes = SoundClasses.load(checkpoint.folder / "classes.json")
-        names = tuple(sound_class.name for sound_class in self.classes.classes)
-        if names != checkpoint.tags:
+        if self.classes.names != checkpoint.tags:
             raise AuricleError(
                 f"{checkpoint.folder} is not a checkpoint: classes.json and tags.txt differ"
             )
         self.language = Language.load(
-            checkpoint.folder / "language.npz", len(names), len(checkpoint.vocabulary)
+            checkpoint.folder / "language.npz", len(self.classes), len(checkpoint.vocabulary)
         )
         self._selector = Selector(self.classes, config.selection, self._hear_tags)
 
@@ -159,7 +158,7 @@ class PlanDescriber:
             event.repetition.name.lower() if event.repetition else None,
             event.trend.name.lower() if event.trend else None,
             tuple(
-                self.classes.classes[index].name
+                self.classes.names[index]
                 for index in sorted(self.classes.ancestors[event.class_index])
             ),
         )

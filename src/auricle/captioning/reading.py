@@ -89,7 +89,8 @@ def read_beginning(
         if not held:
             raise
         return np.concatenate(held), _raised(error)
-    return np.concatenate(held)[: int(longest_seconds * rate)], None
+    samples = np.concatenate([*held, np.zeros(0, np.float32)])
+    return samples[: int(longest_seconds * rate)], None
 
 
 def _raised(error: AudioError) -> Iterator[np.ndarray]:

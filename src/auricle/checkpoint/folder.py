@@ -216,7 +216,7 @@ def card(checkpoint: Checkpoint, name: str) -> str:
         "front end": config.front_end,
         "encoder": f"{config.encoder.architecture}, width {config.encoder.width:g}",
         "decoder": f"{config.decoder.architecture}, {config.decoder.layers} layers of "
-        "{config.decoder.width}",
+        f"{config.decoder.width}",
         "vocabulary": f"{len(checkpoint.vocabulary)} words",
         "tags": f"{len(checkpoint.tags)} classes of sounds" if checkpoint.tags else "none",
         "compares sounds with sentences": "yes" if config.space else "no",

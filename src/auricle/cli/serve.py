@@ -19,6 +19,7 @@ from auricle.errors import AuricleError
 if TYPE_CHECKING:
     from auricle.serving.guard import Guard
     from auricle.serving.listening import Microphone
+    from auricle.serving.tokens import DeviceTokens
 
 TOKEN_LENGTH = 16  # characters of the shortest
 GRACE_SECONDS = 8  # after which a stopping server cuts connections; `Stopping` ends jobs sooner
@@ -121,7 +122,7 @@ def serve(
         queue=queue,
     )
     microphone = _microphone(checkpoint, device) if listen else None
-    devices = None if token is None else device_tokens()
+    devices = None if token is None else _known_devices()
     app = make_app(
         checkpoint, limits, token=token, devices=devices, names=names, microphone=microphone
     )
@@ -137,6 +138,14 @@ def _made_certificate(names: tuple[str, ...]) -> tuple[Path, Path]:
     except AuricleError as error:
         raise AuricleError(f"{error}: give --cert and --key") from None
     return own_certificate(settings, names)
+
+
+def _known_devices() -> "DeviceTokens | None":
+    """Return the tokens of devices; None without a home folder, where none can be issued."""
+    try:
+        return device_tokens()
+    except AuricleError:
+        return None
 
 
 def _microphone(checkpoint: Path | None, device: str | None) -> "Microphone":

@@ -73,7 +73,9 @@ def read_caption_file(path: Path) -> list[SourcedCaption]:
                 f"{path}, line {line}: unknown source {cells[source_column]!r}: use one of "
                 f"{', '.join(SOURCES)}"
             )
-        captions.append(SourcedCaption(cells[caption_column], SOURCES.index(cells[source_column])))
+        captions.append(
+            SourcedCaption(cells[caption_column].strip(), SOURCES.index(cells[source_column]))
+        )
     return captions
 
 

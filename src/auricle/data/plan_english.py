@@ -49,6 +49,7 @@ class English:
         self._third_persons = {
             word for word in known if any(map(self._has_participle, _bases(word)))
         }
+        self._after_nouns = self._verbs | self._third_persons | _FINITE_VERBS | JOINING
 
     def is_clause(self, phrase: Sequence[str]) -> bool:
         """Returns whether the words hold a finite verb."""
@@ -89,7 +90,7 @@ class English:
 
     def _fits_article(self, article: str, noun: str, beyond: str) -> bool:
         """Returns whether a noun fits "a" or "an"; `beyond` is the word after it, if any."""
-        ends = not beyond or beyond in self._verbs | self._third_persons | _FINITE_VERBS | JOINING
+        ends = not beyond or beyond in self._after_nouns
         if ends and (self._is_plural(noun) or noun in MASS_NOUNS):
             return False
         if article == "a":

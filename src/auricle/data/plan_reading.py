@@ -175,7 +175,10 @@ def _assign_marks(
     A mark belongs to the event before it. The places of its words are added to `understood`.
     """
     marks: dict[int, IntEnum] = {}
+    text = f" {' '.join(caption_words)} "
     for phrase in sorted(phrases, key=len, reverse=True):
+        if f" {phrase} " not in text:
+            continue
         parts = phrase.split()
         for start in range(len(caption_words) - len(parts) + 1):
             places = set(range(start, start + len(parts)))
@@ -217,7 +220,7 @@ def _limit_people(reading: Reading, classes: SoundClasses) -> Reading | None:
     for event, part in zip(reading.events, reading.parts, strict=True):
         told = set(_without_counts(part))
         event = _speakers(event, told, classes)
-        names = [classes.classes[index].name for index in event.classes]
+        names = [classes.names[index] for index in event.classes]
         if not _NUMBERS.isdisjoint(told) and _CONVERSATION_CLASS not in names:
             return None
         if not _YOUNG_WORDS.isdisjoint(told) and not any(map(_YOUNG_CLASS.search, names)):

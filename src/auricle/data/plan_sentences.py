@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from functools import cache
 
 from auricle.checkpoint.vocabulary import words
-from auricle.planning.classes import SoundClasses
+from auricle.planning.classes import SoundClass, SoundClasses
 from auricle.planning.grammar import (
     COUNT_PHRASES,
     TREND_PHRASES,
@@ -60,13 +61,12 @@ def draw_plan(classes: SoundClasses, common: Sequence[int], rng: random.Random) 
         common: classes that often occur with others. Half of the companions are drawn from them.
         rng: draws.
     """
-    usable = [index for index, entry in enumerate(classes.classes) if entry.specific > 0]
     count = rng.choices((1, 2, 3), (0.4, 0.55, 0.05))[0]
-    chosen = [rng.choice(usable)]
+    chosen = [rng.choice(classes.usable)]
     for _ in range(COMPANION_DRAWS):
         if len(chosen) == count:
             break
-        other = rng.choice(common if common and rng.random() < 0.5 else usable)
+        other = rng.choice(common if common and rng.random() < 0.5 else classes.usable)
         if all(classes.compatible[other, index] for index in chosen):
             chosen.append(other)
     if rng.random() < 0.5:
@@ -98,7 +98,12 @@ def compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
     return template(plan, classes)
 
 
-def grammar_words() -> set[str]:
+def class_words(classes: SoundClasses) -> set[str]:
+    """Returns all words of our captions: of our texts for the classes, and of the grammar."""
+    return _grammar_words().union(*(entry.own_words for entry in classes.classes))
+
+
+def _grammar_words() -> set[str]:
     """Returns the words that the grammar itself adds to our texts."""
     phrases = [
         phrase
@@ -157,9 +162,14 @@ def _clauses(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> 
     clause = marked_clause(event, classes, rng)
     if event.repetition or event.trend:
         return (clause,)
-    sentences = plain_sentences(classes.classes[event.class_index])
-    short = [sentence for sentence in sentences if _fits_pair(words(sentence))]
+    short = _short_sentences(classes.classes[event.class_index])
     return (clause, clause, rng.choice(short)) if short else (clause,)
+
+
+@cache
+def _short_sentences(entry: SoundClass) -> tuple[str, ...]:
+    """Returns the sentences of a class that can stand in a longer caption."""
+    return tuple(text for text in plain_sentences(entry) if _fits_pair(words(text)))
 
 
 def _fits_pair(sentence_words: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from auricle.data.plan_captions import (
     SourcedReading,
     without_joining,
 )
-from auricle.data.plan_sentences import compose, draw_event, draw_plan, grammar_words
+from auricle.data.plan_sentences import class_words, compose, draw_event, draw_plan
 from auricle.errors import AuricleError
 from auricle.planning.classes import SoundClasses
 from auricle.planning.grammar import marked
@@ -24,7 +24,7 @@ from auricle.planning.language import LENGTHS, OURS, manner_index
 from auricle.planning.plans import Plan, PlannedEvent, Relation
 
 MOST_WORDS = LENGTHS[-1] + 1  # marks make captions longer than those of people
-POOL_BATCHES = 20  # captions of like length share a batch, out of so many batches
+POOL_BATCHES = 20  # drawn together, so that captions of like length share a batch
 COMMON_CLASSES = 60
 FEWEST_CLAUSE_WORDS = 3
 CLAUSE_COUNT = 2  # captions that must hold a clause before it is recombined
@@ -83,7 +83,7 @@ def learnt_words(
     """
     counts = Counter(word for sourced in readings for word in sourced.reading.caption_words)
     known = {word for word, number in counts.items() if number >= minimum_count}
-    known |= grammar_words().union(*(entry.own_words for entry in classes.classes))
+    known |= class_words(classes)
     return sorted(known, key=lambda word: (-counts[word], word))
 
 
@@ -114,13 +114,15 @@ class PlanTexts:
         known = set(learnt)
         self.classes, self.vocabulary = classes, vocabulary
         self._shares = shares or Shares()
-        self._readings = [its for its in readings if known.issuperset(its.reading.caption_words)]
+        self._readings = [
+            sourced for sourced in readings if known.issuperset(sourced.reading.caption_words)
+        ]
         if not self._readings:
             raise AuricleError("no caption by people tells a plan: add captions")
         captions_of = Counter(
             index
-            for its in self._readings
-            for event in its.reading.events
+            for sourced in self._readings
+            for event in sourced.reading.events
             for index in event.classes
         )
         self._common = [
@@ -129,7 +131,7 @@ class PlanTexts:
             if classes.classes[index].specific > 0
         ]
         self._cumulative_weights = list(
-            accumulate(_reading_weight(its, captions_of) for its in self._readings)
+            accumulate(_reading_weight(sourced, captions_of) for sourced in self._readings)
         )
         self._clauses = _clause_bank(self._readings)
         self._clause_classes = list(self._clauses)
@@ -169,18 +171,18 @@ class PlanTexts:
             return PlanText(plan, tuple(compose(plan, self.classes, rng).split()), OURS)
         if kind < self._shares.ours + self._shares.recombined and self._clauses:
             return self._recombine(rng)
-        its = rng.choices(self._readings, cum_weights=self._cumulative_weights)[0]
+        sourced = rng.choices(self._readings, cum_weights=self._cumulative_weights)[0]
         events = []
-        for event in its.reading.events:
+        for event in sourced.reading.events:
             index = rng.choices(list(event.classes), list(event.classes.values()))[0]
             events.append(PlannedEvent(index, event.repetition, event.trend))
-        plan = Plan(tuple(events), its.reading.relation)
-        return PlanText(plan, its.reading.caption_words, its.source)
+        plan = Plan(tuple(events), sourced.reading.relation)
+        return PlanText(plan, sourced.reading.caption_words, sourced.source)
 
     def _recombine(self, rng: random.Random) -> PlanText:
         """Returns one or two clauses by people, with marks by grammar."""
-        wanted = 1 if rng.random() < 0.15 else 2
-        chosen = rng.choices(self._clause_classes, self._clause_weights, k=wanted)
+        clauses = 1 if rng.random() < 0.15 else 2
+        chosen = rng.choices(self._clause_classes, self._clause_weights, k=clauses)
         if len(chosen) == 2 and not self.classes.compatible[chosen[0], chosen[1]]:
             chosen = chosen[:1]
         events, texts, sources = [], [], []
@@ -212,11 +214,11 @@ class PlanTexts:
             np.array(whole, np.int64),
             np.zeros((len(texts), max(map(len, tokens))), np.int64),
         )
-        for row, (text, its_tokens) in enumerate(zip(texts, tokens, strict=True)):
+        for row, (text, words) in enumerate(zip(texts, tokens, strict=True)):
             for place, event in enumerate(text.plan.events):
                 batch.events[row, place] = event.class_index, event.repetition, event.trend
             batch.mask[row, : len(text.plan.events)] = True
-            batch.tokens[row, : len(its_tokens)] = its_tokens
+            batch.tokens[row, : len(words)] = words
         return batch
 
 

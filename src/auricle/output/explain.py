@@ -8,7 +8,6 @@ Needs matplotlib.
 """
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +61,7 @@ def explain(
         raise AuricleError(
             "the sound is silent: that is told from its level, and there is no attention to draw"
         )
-    caption = captioner.caption(samples)
-    caption = replace(caption, start=start, end=start + caption.end)
+    caption = captioner.caption(samples).begun_at(start)
     figure = _draw(captioner, samples, caption)
     with written_whole(Path(picture)) as part:
         figure.savefig(part, format="png", dpi=150)

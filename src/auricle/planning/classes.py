@@ -138,9 +138,19 @@ class SoundClasses:
         return len(self.classes)
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the classes, by index."""
+        return tuple(entry.name for entry in self.classes)
+
+    @cached_property
     def indices(self) -> dict[str, int]:
         """Class name -> index."""
-        return {entry.name: index for index, entry in enumerate(self.classes)}
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def usable(self) -> tuple[int, ...]:
+        """The classes that captions may mention."""
+        return tuple(index for index, entry in enumerate(self.classes) if entry.specific > 0)
 
     @cached_property
     def weights(self) -> np.ndarray:

@@ -144,8 +144,8 @@ def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> No
 def _send_caption(channel: Channel, job: CaptionJob, fields: dict[str, object]) -> None:
     """Send a caption, whose times count from the beginning of the file."""
     caption = schemas.Caption.model_validate(fields)
-    timed = [caption] if caption.explanation is None else [caption, caption.explanation]
-    for row in timed:
+    explanations = [] if caption.explanation is None else [caption.explanation]
+    for row in (caption, *caption.events, *explanations):
         row.start = round(row.start + job.start_seconds, 3)
         row.end = round(row.end + job.start_seconds, 3)
     channel.send(CaptionFound(caption))
@@ -176,9 +176,10 @@ def _captions(captioner: Captioner, job: CaptionJob, tape: Tape) -> Iterator[Cap
     beginning, rest = read_beginning(_from_first_sound(tape, rate), longest, rate)
     # The rest of a long sound, from some moment on, has the windows that the whole sound has.
     continued = job.segments != "whole" and job.start_seconds > 0
+    if not len(beginning):
+        return
     if rest is None and not continued:
-        if len(beginning):
-            yield captioner.caption(beginning).begun_at(tape.start)
+        yield captioner.caption(beginning).begun_at(tape.start)
         return
     if job.segments == "whole" and len(beginning) > most_samples(longest, rate):
         raise AudioError(
@@ -217,6 +218,7 @@ def _explained(
         return {}
     text = row.text if isinstance(row, Caption) else row.caption
     samples = tape.last(row.start, row.end)
+    start = row.end - len(samples) / captioner.rate  # later than the row's if that is too long
     if is_silent(samples, captioner.rate):
         return {"explanation": None}
     others = {}
@@ -228,11 +230,11 @@ def _explained(
         sound, tags = split_positions(attention, captioner.checkpoint.config.decoder.tags)
     else:
         events = row.mentioned if isinstance(row, Event) else row.events
-        sound = captioner.planner.moments(text, events, row.start, row.end)
+        sound = captioner.planner.moments(text, events, start, row.end)
         tags = np.zeros((len(sound), 1))
     return others | {
         "explanation": {
-            "start": round(row.end - len(samples) / captioner.rate, 3),
+            "start": round(start, 3),
             "end": round(row.end, 3),
             "words": words(text),
             "sound": sound.round(4).tolist(),

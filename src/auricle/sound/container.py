@@ -158,7 +158,7 @@ class Reader:
         """Stops keeping the bytes that were read: opening has succeeded."""
         self._opening = False
 
-    def missing(self, container: str, last_packet: bytes = b"") -> int:
+    def missing(self, container: str, last_packet: bytes) -> int:
         """Bytes that the source promises but lacks; see `missing_bytes`."""
         return missing_bytes(container, self.head, self.tail, self.size, last_packet)
 

@@ -20,9 +20,7 @@ _BIT_RATES = {
 _RATES = (44_100, 48_000, 32_000)
 
 
-def missing_bytes(
-    container: str, head: bytes, tail: bytes, size: int, last_packet: bytes = b""
-) -> int:
+def missing_bytes(container: str, head: bytes, tail: bytes, size: int, last_packet: bytes) -> int:
     """Returns how many bytes a file lacks; 0 if it is whole or its container does not tell.
 
     Args:
@@ -30,7 +28,7 @@ def missing_bytes(
         head: the file's first bytes.
         tail: its last bytes.
         size: bytes of the file.
-        last_packet: the last packet that was read, which tells the end of an MP3.
+        last_packet: the last packet that was read, which tells the end of an MP3; may be empty.
     """
     match container:
         case "wav" | "aiff":

@@ -20,7 +20,7 @@ from av.stream import Disposition, Stream
 
 from auricle.errors import AudioError, AuricleError
 from auricle.output.formats import without_markup
-from auricle.sound.container import Reader, open_bytes
+from auricle.sound.container import Reader, open_bytes, start_seconds
 from auricle.subtitles.cues import Cue
 
 # The codec of text in each container that can hold it.
@@ -55,7 +55,6 @@ def add_track(
     cues: Iterable[Cue],
     output: Path | BinaryIO,
     ending: str,
-    language: str = "eng",
 ) -> None:
     """Write a copy of a film with a track of cues.
 
@@ -64,7 +63,6 @@ def add_track(
         cues: sorted by their start; times count from the film's beginning.
         output: the file to write: path, or an open binary file that can seek.
         ending: the container, a key of `CODECS`.
-        language: of the cues, as ISO 639-2 names it.
 
     Raises:
         AudioError: the film cannot be read.
@@ -84,7 +82,7 @@ def add_track(
         try:
             target = str(output) if isinstance(output, Path) else output
             with av.open(target, "w", format=form) as copy:
-                _copy(source, copy, deque(cues), CODECS[ending], language)
+                _copy(source, copy, deque(cues), CODECS[ending])
         except (FFmpegError, ValueError) as error:
             raise AuricleError(
                 f"a {ending} file cannot hold this film as it is ({error}); try .mkv"
@@ -96,15 +94,14 @@ def _copy(
     copy: OutputContainer,
     cues: deque[Cue],
     codec: str,
-    language: str,
 ) -> None:
     """Copy all packets, and put each cue before the first packet that is later."""
     copies = {stream.index: _like(stream, copy) for stream in source.streams if _kept(stream)}
     track = copy.add_mux_stream(codec, time_base=_TICK)
-    track.metadata.update({"language": language, "title": "Sounds"})
+    track.metadata.update({"language": "eng", "title": "Sounds"})
     if source.metadata:
         copy.metadata.update(source.metadata)
-    beginning = (source.start_time or 0) / av.time_base
+    beginning = start_seconds(source)
     for packet in source.demux([source.streams[index] for index in copies]):
         if packet.dts is None or packet.time_base is None:  # the end of a stream
             continue

@@ -64,7 +64,8 @@ class TagsConfig:
     """
 
     names: str = ""  # AudioSet's class_labels_indices.csv
-    # CSV with a column `caption`: captions without sound. Their words give their tags.
+    # CSV with a column `caption`: captions without sound. Their words give their tags. With
+    # `decoder.plan`, the captions to learn words from; the column `source` names their authors.
     captions: str = ""
     # Whether the pre-encoder learns the tags in the captions of sounds, and not only heard ones.
     told: bool = False
@@ -235,8 +236,12 @@ class Recipe:
                 "tags.captions needs decoder.tags, the number of tags that guide the decoder, "
                 "or decoder.plan"
             )
-        if self.decoder.plan and (self.selection is None or not self.data.sentences):
-            raise ValueError("decoder.plan needs the section selection, and data.sentences")
+        if self.decoder.plan and (
+            self.selection is None or not self.data.sentences or not self.tags.captions
+        ):
+            raise ValueError(
+                "decoder.plan needs the section selection, data.sentences and tags.captions"
+            )
         if self.pretrain.objective == "labels" and (
             self.pretrain.monitor != "loss"
             or self.pretrain.texts_per_batch

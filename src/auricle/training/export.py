@@ -11,6 +11,7 @@ from onnxscript.optimizer import remove_unused_nodes
 from torch import Tensor, nn
 from torch.export import Dim
 
+from auricle.checkpoint.config import DecoderConfig
 from auricle.checkpoint.fingerprints import ONE_CAPTIONER
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.captioning import CaptioningModel, Decoder
@@ -61,7 +62,7 @@ class _EncoderGraph(nn.Module):
         return outputs
 
 
-class TextGraph(nn.Module):
+class _TextGraph(nn.Module):
     """Words of sentences -> their embeddings in the shared space."""
 
     def __init__(self, space: SharedSpace) -> None:
@@ -73,12 +74,19 @@ class TextGraph(nn.Module):
         return self.space.embed_text(tokens)
 
 
-class _StepGraph(nn.Module):
-    """One step of the decoder."""
+class StepGraph(nn.Module):
+    """One step of a decoder.
 
-    def __init__(self, decoder: Decoder) -> None:
+    Args:
+        name: of the part of the model that has the decoder, so that tensors keep their names.
+        part: that part.
+        decoder: the decoder.
+    """
+
+    def __init__(self, name: str, part: nn.Module, decoder: Decoder) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.add_module(name, part)
+        self._decoder = [decoder]  # A list hides it from torch, so that it has one name.
 
     def forward(
         self,
@@ -89,8 +97,9 @@ class _StepGraph(nn.Module):
         memory_keys: Tensor,
         memory_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns log-probabilities (rows, words), the keys and values so far, and attention."""
         state = DecoderState(past_keys, past_values, memory_keys, memory_values)
-        log_probs, state, attention = self.decoder.step(tokens, parents, state)
+        log_probs, state, attention = self._decoder[0].step(tokens, parents, state)
         return log_probs, state.past_keys, state.past_values, attention
 
 
@@ -151,8 +160,6 @@ def export_onnx(folder: Path) -> Path:
     log_mel = torch.zeros(1, 320, mels)
     encoder = _EncoderGraph(model)
     keys, values, *_ = encoder(log_mel)
-    past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
-    rows, words, frames = Dim("rows"), Dim("words"), Dim("frames")
     export_graph(
         encoder,
         (log_mel,),
@@ -163,32 +170,59 @@ def export_onnx(folder: Path) -> Path:
         metadata,
     )
     if model.space is not None:
-        export_graph(
-            TextGraph(model.space),
-            (torch.full((3, 7), 5),),
-            folder / "text.onnx",
-            ["tokens"],
-            ["sentence_embedding"],
-            ({0: rows, 1: words},),
-            metadata,
-        )
+        export_text(model.space, folder, metadata)
+    graph = StepGraph("decoder", model.decoder, model.decoder)
+    export_step(graph, config, (keys, values), folder, metadata)
+    return folder
+
+
+def export_text(space: SharedSpace, folder: Path, metadata: dict[str, str]) -> None:
+    """Writes `text.onnx`.
+
+    Args:
+        space: has the text tower.
+        folder: the checkpoint folder.
+        metadata: as for `export_graph`.
+    """
     export_graph(
-        _StepGraph(model.decoder),
-        (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),
+        _TextGraph(space),
+        (torch.full((3, 7), 5),),
+        folder / "text.onnx",
+        ["tokens"],
+        ["sentence_embedding"],
+        ({0: Dim("rows"), 1: Dim("words")},),
+        metadata,
+    )
+
+
+def export_step(
+    graph: StepGraph,
+    config: DecoderConfig,
+    memory: tuple[Tensor, Tensor],
+    folder: Path,
+    metadata: dict[str, str],
+) -> None:
+    """Writes `decoder.onnx`.
+
+    Args:
+        graph: a step of the decoder.
+        config: its sizes.
+        memory: keys and values to trace it with.
+        folder: the checkpoint folder.
+        metadata: as for `export_graph`.
+    """
+    past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
+    rows, words, positions = Dim("rows"), Dim("words"), Dim("positions")
+    past_axes: dict[int, object] = {1: Dim("past_rows"), 3: words}
+    export_graph(
+        graph,
+        (torch.full((4,), 5), torch.arange(4), past, past.clone(), *memory),
         folder / "decoder.onnx",
         ["tokens", "parents", "past_keys", "past_values", "memory_keys", "memory_values"],
         ["log_probs", "keys", "values", "attention"],
-        (
-            {0: rows},
-            {0: rows},
-            {1: Dim("past_rows"), 3: words},
-            {1: Dim("past_rows"), 3: words},
-            {3: frames},
-            {3: frames},
-        ),
+        ({0: rows}, {0: rows}, past_axes, past_axes, {3: positions}, {3: positions}),
         metadata,
     )
-    return folder
 
 
 def export_graph(

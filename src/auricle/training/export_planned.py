@@ -13,10 +13,15 @@ from torch.export import Dim
 from auricle.checkpoint.fingerprints import ONE_CAPTIONER
 from auricle.checkpoint.folder import Checkpoint, load_checkpoint
 from auricle.models.cnn10 import AUDIOSET_CLASSES
-from auricle.models.decoder_state import DecoderState
 from auricle.models.planned import PlannedCaptioner
 from auricle.sound.features import front_end
-from auricle.training.export import TextGraph, export_graph, onnx_tensors
+from auricle.training.export import (
+    StepGraph,
+    export_graph,
+    export_step,
+    export_text,
+    onnx_tensors,
+)
 from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 
 
@@ -42,27 +47,6 @@ class _PlanGraph(nn.Module):
     def forward(self, events: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
         state = self.wording.begin(events, whole)
         return state.memory_keys, state.memory_values
-
-
-class _PlanStepGraph(nn.Module):
-    """One step of the decoder."""
-
-    def __init__(self, model: PlannedCaptioner) -> None:
-        super().__init__()
-        self.wording = model.wording
-
-    def forward(
-        self,
-        tokens: Tensor,
-        parents: Tensor,
-        past_keys: Tensor,
-        past_values: Tensor,
-        memory_keys: Tensor,
-        memory_values: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        state = DecoderState(past_keys, past_values, memory_keys, memory_values)
-        log_probs, state, attention = self.wording.decoder.step(tokens, parents, state)
-        return log_probs, state.past_keys, state.past_values, attention
 
 
 def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
@@ -91,13 +75,12 @@ def load_planned(checkpoint: Checkpoint) -> PlannedCaptioner:
 
 
 def export_planned(folder: Path) -> Path:
-    """Writes the ONNX files of a folder from its `model.safetensors`, and returns the folder."""
+    """Writes the ONNX files of a checkpoint from its `model.safetensors`; returns its folder."""
     checkpoint = load_checkpoint(folder)
+    folder = checkpoint.folder
     model = load_planned(checkpoint)
-    config = checkpoint.config.decoder
     metadata = checkpoint.config.fingerprints.metadata()
     mels = front_end(checkpoint.config.front_end).mels
-    rows, words, positions = Dim("rows"), Dim("words"), Dim("positions")
     export_graph(
         _HearGraph(model),
         (torch.zeros(1, 320, mels),),
@@ -107,15 +90,7 @@ def export_planned(folder: Path) -> Path:
         ({1: Dim.DYNAMIC},),
         metadata,
     )
-    export_graph(
-        TextGraph(model.space),
-        (torch.full((3, 7), 5),),
-        folder / "text.onnx",
-        ["tokens"],
-        ["sentence_embedding"],
-        ({0: rows, 1: words},),
-        metadata,
-    )
+    export_text(model.space, folder, metadata)
     plan = torch.zeros(1, 2, 3, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
     graph = _PlanGraph(model).eval()
     keys, values = graph(*plan)
@@ -128,15 +103,6 @@ def export_planned(folder: Path) -> Path:
         ({1: Dim("events")}, {}),
         metadata,
     )
-    past = torch.zeros(config.layers, 4, config.heads, 3, config.width // config.heads)
-    past_axes: dict[int, object] = {1: Dim("past_rows"), 3: words}
-    export_graph(
-        _PlanStepGraph(model),
-        (torch.full((4,), 5), torch.arange(4), past, past.clone(), keys, values),
-        folder / "decoder.onnx",
-        ["tokens", "parents", "past_keys", "past_values", "memory_keys", "memory_values"],
-        ["log_probs", "keys", "values", "attention"],
-        ({0: rows}, {0: rows}, past_axes, past_axes, {3: positions}, {3: positions}),
-        metadata,
-    )
+    step = StepGraph("wording", model.wording, model.wording.decoder)
+    export_step(step, checkpoint.config.decoder, (keys, values), folder, metadata)
     return folder

@@ -25,6 +25,7 @@ from auricle.training.config import PretrainConfig
 from auricle.training.initial import load_encoder
 from auricle.training.loop import Learner, Training
 from auricle.training.prepare import Data, share_batch
+from auricle.training.tower import TowerStage, parameter_groups, plateau
 
 
 class Labeller(nn.Module):
@@ -62,7 +63,7 @@ def labels_of(items: Sequence[Item]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class LabelStage:
+class LabelStage(TowerStage):
     """Trains an audio tower to tell the labels of sounds apart."""
 
     folder: Path
@@ -71,16 +72,6 @@ class LabelStage:
     initial_files: Sequence[Path]
     title: str = "labels"
     bfloat16: bool = False
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs."""
-        return self.config.epochs
-
-    @property
-    def remedy(self) -> str:
-        """The settings to try where the loss is not finite."""
-        return f"--set pretrain.learning_rate={self.config.learning_rate / 10:g}"
 
     def build(
         self,
@@ -93,24 +84,10 @@ class LabelStage:
         model = Labeller(self.encoder, len(labels_of(data.train)))
         if config.initial == "weights":
             load_encoder(model.audio, config.weights)
-        tower_rate = config.learning_rate * config.encoder_rate
-        groups = [
-            {"params": list(model.labels.parameters())},
-            {"params": list(model.audio.parameters()), "lr": tower_rate},
-        ]
-        optimizer = torch.optim.Adam(groups, config.learning_rate)
+        optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
         size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(size, accelerator, augmentation=config.augmentation)
         return Learner(model, optimizer, batches, plateau=plateau(optimizer, config))
-
-    def begin_epoch(self, training: Training[Labeller]) -> None:
-        """Puts the network into training mode, but for batch norms that keep their statistics."""
-        training.prepared.train()
-        if self.config.freeze_statistics:
-            freeze_statistics(training.model.audio)
-
-    def set_rates(self, optimizer: torch.optim.Optimizer, epochs_done: float) -> None:
-        """Leaves the rates to the plateau schedule."""
 
     def loss(
         self, training: Training[Labeller], batch: Batch
@@ -131,29 +108,3 @@ class LabelStage:
     def score(self, record: Mapping[str, float]) -> float:
         """Returns the negative training loss."""
         return -record["loss"]
-
-    def finish(self) -> None:
-        """Does nothing: the folder is complete."""
-
-
-def plateau(
-    optimizer: torch.optim.Optimizer, config: PretrainConfig
-) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
-    """Returns the schedule that cuts the learning rates when `monitor` stands still."""
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        "min" if config.monitor == "loss" else "max",
-        factor=config.factor,
-        patience=config.patience,
-        min_lr=config.minimum_learning_rate,
-    )
-
-
-def freeze_statistics(network: nn.Module) -> None:
-    """Makes batch norms use the statistics that they have.
-
-    The statistics of a few sounds are far from AudioSet's.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()

@@ -27,7 +27,6 @@ class ProbeConfig:
 class WordingConfig:
     """The stage that learns to word plans: AdamW, with a cosine schedule."""
 
-    captions: str = ""  # CSV with columns caption and source: captions by people
     steps: int = 4000
     batch_size: int = 128
     learning_rate: float = 2e-3

@@ -28,10 +28,10 @@ from auricle.training.prepare import (
     build_vocabulary,
     captions_fingerprint,
     captions_of,
-    read_items,
+    read_sounds,
 )
-from auricle.training.prepare import read_captions as read_lone_captions
-from auricle.training.selection import build_hearing
+from auricle.training.pretrain import load_pre_encoder
+from auricle.training.selection import build_hearing, read_targets
 from auricle.training.weights import save_weights
 from auricle.training.wording import train_wording
 
@@ -45,7 +45,7 @@ def train_planned(
         recipe: the recipe of the training, with `decoder.plan`.
         resume: whether to continue a training that was stopped.
         report: takes the progress.
-        skip_bad: whether sounds that are missing are left out.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
 
     Returns:
         The checkpoint folder.
@@ -54,22 +54,24 @@ def train_planned(
         AuricleError: the data, weights or folder cannot be used.
     """
     folder = recipe.captioner_folder
-    items, valid = read_items(recipe.data, bad_clips=[] if skip_bad else None)
-    lone = read_lone_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
+    items, valid, features = read_sounds(recipe.data, report, skip_bad=skip_bad)
+    captions = read_caption_file(Path(recipe.tags.captions))
+    lone = [caption.text for caption in captions]
     vocabulary = build_vocabulary(recipe.data, [*captions_of(items), *lone])
     classes = SoundClasses.read_toml(Path(recipe.data.sentences))
-    captions = read_caption_file(Path(recipe.wording.captions))
     readings = read_captions(captions, classes)
     learnt = learnt_words(readings, classes)
     texts = PlanTexts(readings, classes, vocabulary, learnt)
-    names = tuple(sound_class.name for sound_class in classes.classes)
     fingerprints = Fingerprints(
         vocabulary=vocabulary.fingerprint(),
-        tags=fingerprint_of(names),
+        tags=fingerprint_of(classes.names),
         manifest=fingerprint_of([captions_fingerprint(items, valid, lone), texts.fingerprint()]),
+        sounds=features.fingerprint,
         features=front_end_fingerprint(front_end(recipe.data.front_end)),
         recipe=recipe_fingerprint(recipe),
     )
+    pre_encoder = load_pre_encoder(recipe, vocabulary)
+    targets = read_targets(recipe.probe, items, classes)
     decoder = train_wording(
         texts,
         partial(build_decoder, recipe, len(vocabulary), len(classes)),
@@ -78,14 +80,15 @@ def train_planned(
         resume=resume,
         report=report,
     )
-    model = build_hearing(recipe, vocabulary, classes, items, report)
+    spectrograms = features.spectrograms[: len(items)]
+    model = build_hearing(recipe, pre_encoder, classes, targets, spectrograms, report)
     model.wording.load_state_dict(decoder.state_dict())
     language = learn_language(readings, classes, vocabulary, learnt, seed=recipe.seed)
     save_weights(folder / "model.safetensors", model.state_dict(), fingerprints.metadata())
     classes.save(folder / "classes.json")
     language.save(folder / "language.npz")
     config = replace(checkpoint_config(recipe, model), fingerprints=fingerprints)
-    save_checkpoint(Checkpoint(folder, config, vocabulary, names))
+    save_checkpoint(Checkpoint(folder, config, vocabulary, classes.names))
     export_planned(folder)
     return folder
 

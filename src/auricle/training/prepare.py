@@ -13,7 +13,7 @@ from auricle.data.batches import Batches, BatchOptions, Share, default_workers
 from auricle.data.cache import FeatureCache, Features, front_end_fingerprint
 from auricle.data.manifest import Item, read_manifest
 from auricle.data.mixtures import Mixtures
-from auricle.data.plan_sentences import grammar_words
+from auricle.data.plan_sentences import class_words
 from auricle.data.progress import Report
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
@@ -253,16 +253,11 @@ def build_vocabulary(
         return Subwords.read_published(Path(config.tokenizer))
     vocabulary = Vocabulary.build(captions, config.minimum_count)
     if config.sentences:
-        vocabulary = vocabulary.with_words(sorted(class_words(Path(config.sentences))))
+        classes = SoundClasses.read_toml(Path(config.sentences))
+        vocabulary = vocabulary.with_words(sorted(class_words(classes)))
     if known is not None:
         vocabulary = known.with_words(vocabulary.words[len(SPECIAL) :])
     return vocabulary.with_tasks(len(config.further)) if config.further else vocabulary
-
-
-def class_words(path: Path) -> set[str]:
-    """Returns all words that captions of plans need: of our sentences, and of the grammar."""
-    classes = SoundClasses.read_toml(path).classes
-    return grammar_words().union(*(sound_class.own_words for sound_class in classes))
 
 
 def read_captions(path: Path) -> list[str]:
@@ -295,18 +290,8 @@ def prepare_data(
         skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
     """
     config, hears = recipe.data, front_end(recipe.data.front_end)
-    bad_clips: list[str] | None = [] if skip_bad else None
-    train, valid = read_items(config, bad_clips=bad_clips)
-    cache = FeatureCache(hears, config.maximum_seconds)
     with accelerator.main_process_first():
-        features = cache.load(
-            [item.file for item in [*train, *valid]], bad_clips=bad_clips, report=report
-        )
-    if bad_clips:
-        report.result("\n  ".join([f"{len(bad_clips):,} clips left out:", *bad_clips]))
-        train, valid = _readable(train, features), _readable(valid, features)
-        if not train or (config.valid and not valid):
-            raise AuricleError("no sound to learn from, or none to select by, can be read")
+        train, valid, features = read_sounds(config, report, skip_bad=skip_bad)
     lone = read_captions(Path(recipe.tags.captions)) if recipe.tags.captions else []
     known = initial_vocabulary(recipe.train)
     vocabulary = build_vocabulary(config, [*captions_of(train), *lone], known)
@@ -320,6 +305,32 @@ def prepare_data(
         recipe=recipe_fingerprint(recipe),
     )
     return Data(config, train, valid, features.spectrograms, lone, vocabulary, fingerprints)
+
+
+def read_sounds(
+    config: DataConfig, report: Report, *, skip_bad: bool
+) -> tuple[list[Item], list[Item], Features]:
+    """Returns the sounds to learn from, the sounds to select by, and the features of both in turn.
+
+    Args:
+        config: names the manifests.
+        report: takes the progress.
+        skip_bad: whether sounds that cannot be read are left out, and listed by `report`.
+
+    Raises:
+        AuricleError: a manifest or sound cannot be read, or with `skip_bad` no sound to learn from.
+    """
+    bad_clips: list[str] | None = [] if skip_bad else None
+    train, valid = read_items(config, bad_clips=bad_clips)
+    cache = FeatureCache(front_end(config.front_end), config.maximum_seconds)
+    files = [item.file for item in [*train, *valid]]
+    features = cache.load(files, bad_clips=bad_clips, report=report)
+    if bad_clips:
+        report.result("\n  ".join([f"{len(bad_clips):,} clips left out:", *bad_clips]))
+        train, valid = _readable(train, features), _readable(valid, features)
+        if not train or (config.valid and not valid):
+            raise AuricleError("no sound to learn from, or none to select by, can be read")
+    return train, valid, features
 
 
 def _readable(items: Sequence[Item], features: Features) -> list[Item]:

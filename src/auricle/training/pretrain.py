@@ -28,10 +28,11 @@ from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
 from auricle.training.initial import load_encoder
-from auricle.training.labeller import Labeller, LabelStage, freeze_statistics, labels_of, plateau
+from auricle.training.labeller import Labeller, LabelStage, labels_of
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data, share_batch
 from auricle.training.run import differing_fields
+from auricle.training.tower import TowerStage, parameter_groups, plateau
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
 from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
@@ -176,7 +177,7 @@ def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Ite
 
 
 @dataclass(frozen=True)
-class ContrastiveStage:
+class ContrastiveStage(TowerStage):
     """Trains sounds and their captions towards each other."""
 
     folder: Path
@@ -189,16 +190,6 @@ class ContrastiveStage:
     seed: int
     title: str = "pre-encoder"
     bfloat16: bool = False
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs."""
-        return self.config.epochs
-
-    @property
-    def remedy(self) -> str:
-        """The settings to try where the loss is not finite."""
-        return f"--set pretrain.learning_rate={self.config.learning_rate / 10:g}"
 
     def build(self, data: Data, accelerator: Accelerator, report: Report) -> Learner[PreEncoder]:
         """Builds the towers, Adam and the batches."""
@@ -222,15 +213,6 @@ class ContrastiveStage:
         )
         _require_pairs(batches)
         return Learner(model, optimizer, batches, plateau=plateau(optimizer, config))
-
-    def begin_epoch(self, training: Training[PreEncoder]) -> None:
-        """Puts the towers into training mode, but for batch norms that keep their statistics."""
-        training.prepared.train()
-        if self.config.freeze_statistics:
-            freeze_statistics(training.model.audio)
-
-    def set_rates(self, optimizer: torch.optim.Optimizer, epochs_done: float) -> None:
-        """Leaves the rates to the plateau schedule."""
 
     def loss(
         self, training: Training[PreEncoder], batch: Batch
@@ -265,9 +247,6 @@ class ContrastiveStage:
         """Returns the negative training loss, or mAP@10."""
         return -record["loss"] if self.config.monitor == "loss" else mean_map_10(record)
 
-    def finish(self) -> None:
-        """Does nothing: the folder is complete."""
-
 
 def _require_pairs(batches: Batches) -> None:
     """Refuses data of which no batch holds two pairs: nothing could be compared.
@@ -281,17 +260,6 @@ def _require_pairs(batches: Batches) -> None:
             "compared with: only sounds of similar length share a batch; add sounds, or set "
             "data.pad=longest"
         )
-
-
-def parameter_groups(model: PreEncoder, config: PretrainConfig) -> list[dict[str, Any]]:
-    """Returns the audio tower and the other parameters, each with its learning rate."""
-    rest = [
-        parameter
-        for name, parameter in model.named_parameters()
-        if not name.startswith("audio.") and parameter.requires_grad
-    ]
-    tower_rate = config.learning_rate * config.encoder_rate
-    return [{"params": rest}, {"params": list(model.audio.parameters()), "lr": tower_rate}]
 
 
 def tag_distillation(logits: Tensor, teacher: Tensor) -> Tensor:

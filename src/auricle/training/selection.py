@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.cache import FeatureCache
 from auricle.data.manifest import Item
 from auricle.data.progress import Report
@@ -32,7 +31,6 @@ from auricle.storage.csv_table import read_rows
 from auricle.training.config import Recipe
 from auricle.training.initial import load_encoder
 from auricle.training.plan_config import ProbeConfig
-from auricle.training.pretrain import load_pre_encoder
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Clips:
 class ProbeTargets:
     """What the probe learns to tell apart."""
 
+    rendered: list[Path]  # sounds that follow the recordings
     sounds: list[int]  # the sounds with a target
     numbers: list[int]  # the target of each
     classes: list[int]  # the class of each target
@@ -56,47 +55,62 @@ class ProbeTargets:
 
 def build_hearing(
     recipe: Recipe,
-    vocabulary: Vocabulary,
+    pre_encoder: PreEncoder,
     classes: SoundClasses,
-    items: Sequence[Item],
+    targets: ProbeTargets,
+    spectrograms: Sequence[np.ndarray],
     report: Report,
 ) -> PlannedCaptioner:
     """Returns a captioner whose encoder, space and probe are ready, and whose decoder is not.
 
     Args:
-        recipe: the recipe, whose pre-encoder is trained.
-        vocabulary: of the pre-encoder.
+        recipe: the recipe of the training.
+        pre_encoder: the trained pre-encoder.
         classes: AudioSet's and further ones, which have no tags.
-        items: the sounds to learn from.
+        targets: what the probe learns.
+        spectrograms: of the recordings to learn from, (frames, mels) each.
         report: takes the progress.
 
     Raises:
-        AuricleError: weights, labels or sounds cannot be used.
+        AuricleError: weights or sounds cannot be used.
     """
     config = recipe.probe
-    labels = read_classes(Path(config.labels), "label", classes) if config.labels else {}
-    rendered = read_classes(Path(config.rendered), "file", classes) if config.rendered else {}
-    targets = probe_targets([item.label for item in items], labels, rendered, config)
     untagged = len(classes) - AUDIOSET_CLASSES
-    sizes = (len(vocabulary), recipe.pretrain.projection, len(targets.classes), untagged)
+    words = pre_encoder.space.text.embedding.num_embeddings
+    sizes = (words, recipe.pretrain.projection, len(targets.classes), untagged)
     model = PlannedCaptioner(recipe.encoder, recipe.decoder, *sizes)
-    pre_encoder = load_pre_encoder(recipe, vocabulary)
     load_encoder(model.encoder, recipe.pretrain.weights)
     average_weights(model.encoder, pre_encoder.audio, config.average)
     model.space.load_state_dict(pre_encoder.space.state_dict())
-    spectrograms = _spectrograms(recipe, [item.file for item in items], report)
-    averaged = hear_clips(model.encoder, spectrograms, report)
+    hears = front_end(recipe.data.front_end)
+    recordings = [pad_with_silence(one, recipe.minimum_seconds, hears) for one in spectrograms]
+    averaged = hear_clips(model.encoder, recordings, report)
     assert isinstance(pre_encoder.audio, Tagger)
-    tuned = hear_clips(pre_encoder.audio, spectrograms, report)
+    tuned = hear_clips(pre_encoder.audio, recordings, report)
     move_projections(model, pre_encoder, averaged, tuned, config.ridge)
-    folder = Path(config.rendered).parent
-    more = _spectrograms(recipe, [folder / file for file in rendered], report)
-    renderings = hear_clips(model.encoder, more, report).embeddings
+    cache = FeatureCache(hears, recipe.data.maximum_seconds)
+    loaded = cache.load(targets.rendered, report=report).spectrograms if targets.rendered else []
+    rendered = [pad_with_silence(one, recipe.minimum_seconds, hears) for one in loaded]
+    renderings = hear_clips(model.encoder, rendered, report).embeddings
     embeddings = torch.cat([averaged.embeddings, renderings])[targets.sounds]
-    numbers = torch.tensor(targets.numbers)
-    model.probe.fit(embeddings, numbers)
+    model.probe.fit(embeddings, torch.tensor(targets.numbers))
     _set_tables(model, targets, classes, config)
     return model.eval()
+
+
+def read_targets(
+    config: ProbeConfig, recordings: Sequence[Item], classes: SoundClasses
+) -> ProbeTargets:
+    """Reads what the probe learns, from the tables that the recipe names.
+
+    Raises:
+        AuricleError: a table cannot be read, or names an unknown class or too few classes.
+    """
+    labels = read_classes(Path(config.labels), "label", classes) if config.labels else {}
+    rendered = read_classes(Path(config.rendered), "file", classes) if config.rendered else {}
+    folder = Path(config.rendered).parent
+    found = {folder / file: sound_class for file, sound_class in rendered.items()}
+    return probe_targets([item.label for item in recordings], labels, found, config)
 
 
 def read_classes(path: Path, key: str, classes: SoundClasses) -> dict[str, int]:
@@ -119,7 +133,7 @@ def read_classes(path: Path, key: str, classes: SoundClasses) -> dict[str, int]:
 def probe_targets(
     labels: Sequence[str],
     classes_of_labels: Mapping[str, int],
-    rendered: Mapping[str, int],
+    rendered: Mapping[Path, int],
     config: ProbeConfig,
 ) -> ProbeTargets:
     """Returns what the probe learns: the classes of labels, and those of rendered sounds.
@@ -150,6 +164,7 @@ def probe_targets(
         )
     places = {target: place for place, target in enumerate(targets)}
     return ProbeTargets(
+        list(rendered),
         [number for number, _ in kinds],
         [places[kind] for _, kind in kinds],
         [sound_class for sound_class, _ in targets],
@@ -237,10 +252,3 @@ def _set_tables(
     for number, sound_class in enumerate(classes.classes[AUDIOSET_CLASSES:]):
         for name in sound_class.support:
             probe.support[number, classes.indices[name]] = 1
-
-
-def _spectrograms(recipe: Recipe, files: Sequence[Path], report: Report) -> list[np.ndarray]:
-    hears = front_end(recipe.data.front_end)
-    cache = FeatureCache(hears, recipe.data.maximum_seconds)
-    spectrograms = cache.load(files, report=report).spectrograms if files else []
-    return [pad_with_silence(one, recipe.minimum_seconds, hears) for one in spectrograms]

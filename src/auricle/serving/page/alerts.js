@@ -1,10 +1,11 @@
 // Sounds to wait for: sentences with a sensitivity, checked before they are taken, and tried by a button.
 
 import * as api from "./api.js";
+import { button } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = "auricle-alerts";
-// The score from which on a sentence counts as heard; the server's own is the middle one.
+// The lowest score at which a sentence counts as heard; the server's default is the middle one.
 const THRESHOLDS = { low: 1, medium: 0.7, high: 0.4 };
 
 let alerts = []; // {sentence, sensitivity, usable}
@@ -15,30 +16,31 @@ export async function begin(receivers) {
   alerts = JSON.parse(localStorage.getItem(KEY) ?? "[]").map((alert) => ({ ...alert, usable: true }));
   $("wish").addEventListener("submit", (event) => {
     event.preventDefault();
-    add($("wanted").value.trim());
+    add($("alert-sentence").value.trim());
   });
-  $("wanted").addEventListener("input", () => complain(""));
+  $("alert-sentence").addEventListener("input", () => complain(""));
   draw();
   // A server with another model may know other words.
-  for (const alert of alerts) {
+  const check = async (alert) => {
     alert.usable = await api.checked(alert.sentence).then((found) => found.usable, () => true);
-  }
+  };
+  await Promise.all(alerts.map(check));
   draw();
 }
 
 /** The alerts that the server can wait for, as it takes them. */
-export const wanted = () =>
+export const usable = () =>
   alerts.filter((alert) => alert.usable).map(({ sentence, sensitivity }) => ({ sentence, threshold: THRESHOLDS[sensitivity] }));
 
 function complain(message) {
   $("wish-trouble").textContent = message;
-  $("wanted").ariaInvalid = message ? "true" : "false";
+  $("alert-sentence").ariaInvalid = message ? "true" : "false";
 }
 
 async function add(sentence) {
   if (!sentence) return;
   if (alerts.some((alert) => alert.sentence === sentence)) {
-    complain("It is in the list already.");
+    complain("This alert is already in the list.");
     return;
   }
   complain("");
@@ -53,8 +55,8 @@ async function add(sentence) {
     complain(`The model does not know the words ${checked.unknown.map((word) => `“${word}”`).join(", ")}. Name the sound in other words.`);
     return;
   }
-  $("wanted").value = "";
-  if (checked.unknown.length) complain(`The model passes over words that it does not know: ${checked.unknown.join(", ")}.`);
+  $("alert-sentence").value = "";
+  if (checked.unknown.length) complain(`The model ignores words that it does not know: ${checked.unknown.join(", ")}.`);
   change([...alerts, { sentence, sensitivity: "medium", usable: true }]);
 }
 
@@ -80,22 +82,14 @@ function draw() {
         change(alerts.map((other) => (other === alert ? { ...alert, sensitivity: select.value } : other)));
         $("wishlist").children[at].querySelector("select").focus();
       });
-      const test = button("Test", `Test the alert “${sentence}”`, () => on.test(sentence));
-      const remove = button("×", `Do not wait for “${sentence}” any more`, () => {
+      const test = button("Test", () => on.test(sentence), `Test the alert “${sentence}”`);
+      const removed = () => {
         change(alerts.filter((other) => other !== alert));
-        $("wanted").focus();
-      });
+        $("alert-sentence").focus();
+      };
+      const remove = button("×", removed, `Remove the alert “${sentence}”`);
       item.append(text, select, test, remove);
       return item;
     }),
   );
-}
-
-function button(text, label, action) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.ariaLabel = label;
-  element.addEventListener("click", action);
-  return element;
 }

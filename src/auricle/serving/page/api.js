@@ -16,7 +16,7 @@ export function takeToken() {
 const authorised = () => (token() ? { authorization: `Bearer ${token()}` } : {});
 
 /** A request that failed. `status` is 0 where the server cannot be reached; `retryAfter` is in seconds. */
-export class Failure extends Error {
+class Failure extends Error {
   constructor(message, status = 0, retryAfter = 0) {
     super(message);
     this.status = status;
@@ -174,12 +174,11 @@ export async function film(file, captions) {
   return (await asked("v1/film", { method: "POST", body })).blob();
 }
 
-/** How similar a file is to a sentence, from -1 to 1, and the words of it that the model does not know. */
+/** How similar a file is to a sentence, from -1 to 1. */
 export async function similarity(file, sentence) {
-  const answer = await (await posted(`v1/rank?${new URLSearchParams({ sentence, name: file.name })}`, file)).json();
-  const [sound] = answer.sounds;
-  if (sound.error) throw new Failure(sound.error, 422);
-  return { similarity: sound.similarities[0], unknown: answer.unknown };
+  const { sounds } = await (await posted(`v1/rank?${new URLSearchParams({ sentence, name: file.name })}`, file)).json();
+  if (sounds[0].error) throw new Failure(sounds[0].error, 422);
+  return sounds[0].similarities[0];
 }
 
 /** Whether an alert can wait for a sentence, and the words of it that the model does not know. */

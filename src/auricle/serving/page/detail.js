@@ -1,6 +1,7 @@
 // The chosen caption: its words and bounds, and how sure the model is of them.
 
 import * as api from "./api.js";
+import { button } from "./elements.js";
 import { draw } from "./explanation.js";
 import { clock, save, seconds } from "./formats.js";
 import { schemeChanged } from "./colours.js";
@@ -19,7 +20,7 @@ export class Detail {
   #visits = 0;
   #asked = new Map(); // explanations by work, caption and bounds
 
-  /** `on` holds functions: `edit(change, key)`, `caption()` and `work()`. */
+  /** `on` holds functions: `edit(change, key)` and `work()`. */
   constructor(timeline, on) {
     this.#timeline = timeline;
     this.#on = on;
@@ -121,14 +122,11 @@ export class Detail {
     $("alternatives").querySelector("ul").replaceChildren(
       ...[...texts].map((text) => {
         const item = document.createElement("li");
-        const button = document.createElement("button");
-        button.type = "button";
-        button.textContent = text;
-        button.addEventListener("click", () => {
+        const take = () => {
           this.#on.edit({ caption: text });
           $("text").focus();
-        });
-        item.append(button);
+        };
+        item.append(button(text, take));
         return item;
       }),
     );

@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import * as player from "./player.js";
-import { clock, data, save, TYPES } from "./formats.js";
+import { attempt, notify } from "./elements.js";
+import { clock, data, save, stem, TYPES } from "./formats.js";
 import { Detail } from "./detail.js";
 import { List } from "./list.js";
 import { Overview } from "./overview.js";
@@ -16,6 +17,7 @@ const FILM_ENDINGS = { "video/mp4": "mp4", "video/quicktime": "mov", "video/webm
 const NEW_SECONDS = 2; // of a caption that is added by hand
 
 let work = null;
+let loaded = null; // the file in the player
 let chosen = null; // the id of a caption
 let drawing = 0;
 let drags = 0; // so that all moves of one drag are one step
@@ -32,7 +34,6 @@ const timeline = new Timeline($("timeline"), {
 });
 const detail = new Detail(timeline, {
   edit: (change, key) => edit({ [chosen]: change }, key),
-  caption: () => (chosen === null ? null : work.store.get(chosen)),
   work: () => work,
 });
 
@@ -45,7 +46,7 @@ export function begin() {
   $("in").addEventListener("click", () => timeline.zoom(1 / 2));
   $("out").addEventListener("click", () => timeline.zoom(2));
   $("fit").addEventListener("click", () => timeline.all());
-  $("spectrogram").addEventListener("click", () => attempt(drawSpectrogram));
+  $("spectrogram").addEventListener("click", () => attempt(toggleSpectrogram));
   $("hear").addEventListener("click", () => choose(chosen, { play: true }));
   $("undo").addEventListener("click", () => moveBack("undo"));
   $("redo").addEventListener("click", () => moveBack("redo"));
@@ -66,37 +67,21 @@ export function begin() {
   addEventListener("keydown", pageKey);
 }
 
-async function attempt(action) {
-  trouble("");
-  try {
-    await action();
-  } catch (error) {
-    trouble(error.message);
-  }
-}
-
-function trouble(message) {
-  $("trouble").textContent = message;
-  $("trouble").hidden = !message;
-}
-
-function hint(message) {
-  $("hint").textContent = message;
-  $("hint").hidden = !message;
-}
-
+const trouble = (message) => notify($("trouble"), message);
+const hint = (message) => notify($("hint"), message);
 const say = (message) => ($("said").textContent = message);
 
 // Showing
 
 /** Shows a work. */
 export async function open(next) {
-  if (work === next) return;
+  if (work === next && loaded === next.file) return;
   for (const [kind, receiver] of receivers) {
     work?.removeEventListener(kind, receiver);
     next.addEventListener(kind, receiver);
   }
   work = next;
+  loaded = next.file;
   trouble("");
   hint("");
   say("");
@@ -107,6 +92,7 @@ export async function open(next) {
   chosen = null;
   detail.show(null);
   timeline.reset(work.overview);
+  $("spectrogram").ariaPressed = "false";
   shown();
   stateChanged();
   const known = await player.load(next);
@@ -212,29 +198,39 @@ function moved(at, follow) {
   list.sound(sounding?.id ?? null, follow);
 }
 
-async function drawSpectrogram() {
-  const wanted = $("spectrogram").ariaPressed !== "true";
-  const own = work;
-  if (!wanted) {
-    $("spectrogram").ariaPressed = "false";
-    timeline.overview = work.overview;
-    timeline.changed();
+async function toggleSpectrogram() {
+  if ($("spectrogram").ariaPressed === "true") {
+    hideSpectrogram();
     return;
   }
+  const own = work;
   if (!work.file) throw new Error("Choose the file again to draw its spectrogram.");
   $("spectrogram").ariaPressed = "true";
   const overview = new Overview(columnsPerSecond(work.seconds));
   hint("The server draws the spectrogram …");
   const query = { segments: "none", overview: overview.rate };
-  await api.captions(work.file, query, {
-    overview: (piece) => {
-      overview.append(piece);
-      if (own !== work || $("spectrogram").ariaPressed !== "true") return;
-      timeline.overview = overview;
-      timeline.grew();
-    },
-  }).finished;
-  hint("");
+  try {
+    await api.captions(work.file, query, {
+      overview: (piece) => {
+        overview.append(piece);
+        if (own !== work || $("spectrogram").ariaPressed !== "true") return;
+        timeline.overview = overview;
+        timeline.grew();
+      },
+    }).finished;
+  } catch (error) {
+    if (own !== work) return;
+    hideSpectrogram();
+    throw error;
+  } finally {
+    if (own === work) hint("");
+  }
+}
+
+function hideSpectrogram() {
+  $("spectrogram").ariaPressed = "false";
+  timeline.overview = work.overview;
+  timeline.changed();
 }
 
 // Editing
@@ -302,7 +298,7 @@ function add() {
   $("text").focus();
 }
 
-async function again() {
+function again() {
   const segments = $("again").value;
   const fits = work.file && (!work.store.edited || confirm("Other captions replace these, your edits too. Go on?"));
   if (!fits) {
@@ -312,7 +308,8 @@ async function again() {
   }
   choose(null);
   trouble("");
-  await work.restart(segments);
+  work.reset(segments);
+  run(work);
 }
 
 function listKey(event) {
@@ -352,18 +349,21 @@ function pageKey(event) {
 async function download() {
   const [format, style] = $("format").value.split(" ");
   const { captions } = work.store;
-  const stem = `${work.name.replace(/\.[^.]*$/, "") || work.name}${work.partial ? "-partial" : ""}`;
+  const name = `${stem(work.name) || work.name}${work.partial ? "-partial" : ""}`;
   let content;
   let ending = format;
   if (format === "film") {
     hint("The server adds the captions to the film …");
-    content = await api.film(work.file, captions);
+    try {
+      content = await api.film(work.file, captions);
+    } finally {
+      hint("");
+    }
     ending = FILM_ENDINGS[content.type] ?? "mkv";
-    hint("");
   } else if (style === "label") content = await labels(captions, format);
   else if (style) content = write(captions, format);
   else content = data(format, captions, work.name, work.partial);
-  save(`${stem}.${format === "film" ? "captions." : ""}${ending}`, content, TYPES[format] ?? content.type);
+  save(`${name}.${format === "film" ? "captions." : ""}${ending}`, content, TYPES[format] ?? content.type);
   work.saved = true;
   if (work.partial) hint("The download is partial: the file was not captioned to its end.");
 }

@@ -3,18 +3,18 @@
 import * as api from "./api.js";
 import * as keep from "./keep.js";
 import { all, find, keepAll, Work } from "./work.js";
-import { data, save, table, TYPES } from "./formats.js";
+import { attempt, button } from "./elements.js";
+import { likelyTags, rows as dataRows, save, stem, table, TYPES } from "./formats.js";
 import { read, READABLE } from "./subtitles.js";
 
 const $ = (id) => document.getElementById(id);
 const AT_ONCE = 2; // files that are captioned at the same time
 const SOUNDS = /\.(wav|mp3|ogg|oga|opus|flac|m4a|aac|wma|aif|aiff|au|caf|wv|amr|mp4|m4v|mov|mkv|webm|avi|mpg|mpeg|ts|3gp|wmv)$/i;
-const TAG_SHARE = 0.15; // probability from which on a tag is shown
 
 let limit = Infinity; // bytes of the largest file
 let sentence = ""; // that the table is sorted by
 let show = () => {}; // opens a work
-let wantedAgain = null; // a work whose file is chosen again
+let awaitingFile = null; // a work whose file the person chooses again
 
 /** Sets the page up; `opened(work)` shows a work. */
 export function begin(info, opened) {
@@ -22,17 +22,14 @@ export function begin(info, opened) {
   show = opened;
   for (const name of info.examples) {
     const item = document.createElement("li");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = name.replace(/\.\w+$/, "").replaceAll("_", " ");
-    button.addEventListener("click", () => attempt(async () => give([await api.example(name)])));
-    item.append(button);
+    item.append(button(stem(name).replaceAll("_", " "), () => attempt(async () => give([await api.example(name)]))));
     $("examples").querySelector("ul").append(item);
   }
   $("examples").hidden = !info.examples.length;
   $("choose").addEventListener("click", () => $("chooser").click());
   $("choose-folder").addEventListener("click", () => $("folder-chooser").click());
   $("chooser").addEventListener("change", () => chosen($("chooser")));
+  $("chooser").addEventListener("cancel", () => (awaitingFile = null));
   $("folder-chooser").addEventListener("change", () => chosen($("folder-chooser"), true));
   $("download-all").addEventListener("click", downloadAll);
   $("stop-all").addEventListener("click", () => {
@@ -48,20 +45,6 @@ export function begin(info, opened) {
   draw();
 }
 
-async function attempt(action) {
-  trouble("");
-  try {
-    await action();
-  } catch (error) {
-    trouble(error.message);
-  }
-}
-
-function trouble(message) {
-  $("home-trouble").textContent = message;
-  $("home-trouble").hidden = !message;
-}
-
 function chosen(input, folder = false) {
   const files = [...input.files];
   input.value = "";
@@ -70,7 +53,7 @@ function chosen(input, folder = false) {
 
 /** Asks for the sound of a work that was kept without it. */
 export function askAgain(work) {
-  wantedAgain = work;
+  awaitingFile = work;
   $("chooser").click();
 }
 
@@ -112,9 +95,9 @@ async function filesOf(entries, inFolder = false) {
 
 /** Takes files: sounds are captioned, and captions are opened with the sound of the same name, if there is one. */
 export async function give(files) {
-  if (wantedAgain) {
-    const work = wantedAgain;
-    wantedAgain = null;
+  if (awaitingFile) {
+    const work = awaitingFile;
+    awaitingFile = null;
     if (files.length === 1 && !READABLE.test(files[0].name)) {
       work.attach(files[0]);
       show(work);
@@ -139,7 +122,7 @@ export async function give(files) {
 }
 
 function soundGiven(file) {
-  const work = new Work({ name: file.name, size: file.size, modified: file.lastModified, segments: $("segments").value, order: all().length });
+  const work = new Work({ name: file.name, size: file.size, segments: $("segments").value, order: all().length });
   work.file = file;
   if (file.size > limit) Object.assign(work, { state: "failed", message: `${file.name} is larger than the ${Math.round(limit / 2 ** 20)} MB that this server takes.` });
   return work;
@@ -147,14 +130,12 @@ function soundGiven(file) {
 
 /** A work with the captions of a file; takes the sound of the same name out of `sounds`. */
 function openedCaptions(name, text, sounds) {
-  const stem = name.replace(/\.[^.]*$/, "");
-  const at = sounds.findIndex((sound) => sound.name.replace(/\.[^.]*$/, "") === stem);
+  const at = sounds.findIndex((sound) => stem(sound.name) === stem(name));
   const [sound] = at < 0 ? [] : sounds.splice(at, 1);
   const rows = read(name, text).map((row, number) => [`0-${number + 1}`, { confidence: null, tags: [], ...row, id: `0-${number + 1}`, state: "end" }]);
   const work = new Work({
     name: sound?.name ?? name,
     size: sound?.size,
-    modified: sound?.lastModified,
     segments: $("segments").value,
     seconds: Math.max(...rows.map(([, row]) => row.end)),
     state: "opened",
@@ -220,28 +201,19 @@ function newRow(work) {
   const row = document.createElement("tr");
   const name = document.createElement("th");
   name.scope = "row";
-  const open = document.createElement("button");
-  open.type = "button";
-  open.className = "plain";
-  open.textContent = work.name;
-  open.addEventListener("click", () => show(work));
-  name.append(open);
+  name.append(button(work.name, () => show(work)));
   const cells = Array.from({ length: 6 }, () => document.createElement("td"));
   cells[1].className = "said";
   cells[4].className = "similarity";
-  const remove = document.createElement("button");
-  remove.type = "button";
-  remove.className = "plain";
-  remove.textContent = "×";
-  remove.ariaLabel = `Remove ${work.name} from the list`;
-  remove.addEventListener("click", () => {
+  const remove = () => {
     if (!work.saved && !confirm(`The edits of ${work.name} were not downloaded. Remove them?`)) return;
     work.forget();
     draw();
-    $("files-title").focus?.();
-  });
-  cells[5].append(remove);
+    $("files-title").focus();
+  };
+  cells[5].append(button("×", remove, `Remove ${work.name} from the list`));
   row.append(name, ...cells);
+  for (const element of row.querySelectorAll("button")) element.className = "plain";
   return row;
 }
 
@@ -252,7 +224,7 @@ function fill(row, work) {
   set(progress, work.state === "failed" && work.message ? work.message : work.describe());
   set(caption, captions.length > 1 ? `${best.caption} (and ${captions.length - 1} more)` : best?.caption ?? "");
   set(confidence, typeof best?.confidence === "number" ? `${Math.round(100 * best.confidence)} %` : "");
-  set(tags, (best?.tags ?? []).filter((tag) => tag.probability > TAG_SHARE).slice(0, 3).map((tag) => tag.name).join(", "));
+  set(tags, likelyTags(best?.tags ?? [], 3).join(", "));
   set(similarity, work.similarity === null ? "" : work.similarity.toFixed(2));
 }
 
@@ -261,8 +233,8 @@ function set(element, text) {
 }
 
 /** Sorts all files by how well a sentence fits them; in the order they came, without one. */
-async function sort(wanted) {
-  sentence = wanted;
+async function sort(query) {
+  sentence = query;
   for (const work of all()) work.similarity = null;
   if (!sentence) {
     $("files-note").textContent = "";
@@ -272,30 +244,30 @@ async function sort(wanted) {
   const checked = await api.checked(sentence);
   if (!checked.usable) {
     sentence = "";
-    throw new Error(`The model does not know enough words of “${wanted}”. Try other words.`);
+    throw new Error(`The model does not know enough words of “${query}”. Try other words.`);
   }
   const passed = checked.unknown.length ? ` It does not know ${checked.unknown.join(", ")}.` : "";
   const works = all().filter((work) => work.file && work.state !== "failed");
   const without = all().length - works.length;
   for (const [number, work] of works.entries()) {
-    if (sentence !== wanted) return;
-    $("files-note").textContent = `Comparing ${number + 1} of ${works.length} with “${wanted}” …`;
+    if (sentence !== query) return;
+    $("files-note").textContent = `Comparing ${number + 1} of ${works.length} with “${query}” …`;
     try {
-      work.similarity = (await api.similarity(work.file, wanted)).similarity;
+      work.similarity = await api.similarity(work.file, query);
     } catch (error) {
       if (!error.status) throw error; // the server is gone
     }
     draw();
   }
   $("files-note").textContent =
-    `Sorted by “${wanted}”.${passed}` + (without ? ` ${without} without their sound stand last.` : "");
+    `Sorted by “${query}”.${passed}` + (without ? ` ${without} without their sound stand last.` : "");
 }
 
 function downloadAll() {
   const works = all().filter((work) => work.store.captions.length).reverse();
   const format = $("all-format").value;
   let text;
-  if (format === "json") text = `${JSON.stringify(works.map((work) => ({ ...JSON.parse(data("json", work.store.captions, work.name)), partial: work.partial })), null, 2)}\n`;
+  if (format === "json") text = `${JSON.stringify(works.map((work) => ({ file: work.name, captions: dataRows(work.store.captions), partial: work.partial })), null, 2)}\n`;
   else {
     const lines = works.flatMap((work) => work.store.captions.map((c) => [work.name, c.start, c.end, c.caption, c.confidence ?? "", work.partial ? "yes" : ""]));
     text = table([["file", "start", "end", "caption", "confidence", "partial"], ...lines]);

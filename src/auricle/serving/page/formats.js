@@ -1,5 +1,7 @@
 // Times and captions as people read them, and as the files that they download.
 
+const TAG_SHARE = 0.15; // less likely tags are not shown
+
 export const TYPES = {
   srt: "application/x-subrip",
   vtt: "text/vtt",
@@ -26,9 +28,11 @@ export function seconds(text) {
   return parts.reduce((total, part) => 60 * total + Number(part), 0);
 }
 
-const two = (number) => String(number).padStart(2, "0");
+/** A number of hours, minutes or seconds with two digits. */
+export const two = (number) => String(number).padStart(2, "0");
 
-const oneLine = (text) => text.trim().replace(/\s*\n\s*/g, "\n");
+/** A text without empty lines, which would end a cue. */
+export const dense = (text) => text.trim().replace(/\s*\n\s*/g, "\n");
 // Spreadsheets would run a text that begins like a formula; an apostrophe before it makes it text.
 const unlikeFormula = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
 const cell = (value) => {
@@ -36,12 +40,23 @@ const cell = (value) => {
   return text !== String(value) || /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
+/** A file's name without its ending. */
+export const stem = (name) => name.replace(/\.[^.]*$/, "");
+
+/** The names of tags that are likely enough to be shown, the likeliest first. */
+export const likelyTags = (tags, most = Infinity) =>
+  tags.filter((tag) => tag.probability > TAG_SHARE).slice(0, most).map((tag) => tag.name);
+
+/** Captions as rows of data. */
+export const rows = (captions) =>
+  captions.map(({ start, end, caption, confidence, tags }) => ({ start, end, caption: dense(caption), confidence, tags }));
+
 /** Captions as data: each has `start`, `end`, `caption`, `confidence` and `tags`; `file` is their sound's name. */
 export function data(format, captions, file, partial = false) {
-  const rows = captions.map(({ start, end, caption, confidence, tags }) => ({ start, end, caption: oneLine(caption), confidence, tags }));
-  if (format === "json") return `${JSON.stringify({ file, ...(partial && { partial }), captions: rows }, null, 2)}\n`;
+  const lines = rows(captions);
+  if (format === "json") return `${JSON.stringify({ file, ...(partial && { partial }), captions: lines }, null, 2)}\n`;
   const header = ["file", "start", "end", "caption", "confidence"];
-  return table([header, ...rows.map((row) => [file, row.start, row.end, row.caption, row.confidence ?? ""])]);
+  return table([header, ...lines.map((row) => [file, row.start, row.end, row.caption, row.confidence ?? ""])]);
 }
 
 /** Rows as comma-separated values. */

@@ -25,7 +25,8 @@ export async function begin() {
     known();
   });
   $("save-history").addEventListener("click", download);
-  if ($("keep-history").checked) for (const row of await keep.all("live")) show(row);
+  if ($("keep-history").checked) rows = await keep.all("live");
+  for (const row of rows.slice(-SHOWN_ROWS)) show(row);
   known();
 }
 
@@ -37,6 +38,7 @@ let number = 0;
 /** Adds a row: `kind` is sound, alert or gap. */
 export function add(row) {
   const kept = { ...row, key: `${row.time.toISOString()} ${String(++number).padStart(6, "0")}` };
+  rows.push(kept);
   show(kept);
   if ($("keep-history").checked) keep.put("live", kept.key, kept);
   if (rows.length > MOST_ROWS) keep.drop("live", rows.shift().key);
@@ -44,7 +46,6 @@ export function add(row) {
 }
 
 function show(row) {
-  rows.push(row);
   const item = document.createElement("li");
   const time = document.createElement("time");
   time.dateTime = row.time.toISOString();

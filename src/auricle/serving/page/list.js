@@ -8,7 +8,7 @@ const STILL_MS = 4000; // after the person scrolled, in which the list does not 
 export class List {
   #element;
   #options = new Map(); // elements and the captions that they show, by id
-  #wanted = "";
+  #query = "";
   #scrolled = 0;
   #sounding = null;
 
@@ -72,8 +72,8 @@ export class List {
   }
 
   /** Shows only captions with these words; returns how many there are. */
-  find(wanted) {
-    this.#wanted = wanted.trim().toLowerCase();
+  find(query) {
+    this.#query = query.trim().toLowerCase();
     let count = 0;
     for (const { element, caption } of this.#options.values()) {
       element.hidden = !this.#fits(caption);
@@ -83,7 +83,7 @@ export class List {
   }
 
   #fits(caption) {
-    return caption.caption.toLowerCase().includes(this.#wanted);
+    return caption.caption.toLowerCase().includes(this.#query);
   }
 
   #made(id) {

@@ -5,6 +5,8 @@ import * as api from "./api.js";
 import * as history from "./history.js";
 import * as microphone from "./microphone.js";
 import * as status from "./status.js";
+import { notify } from "./elements.js";
+import { likelyTags } from "./formats.js";
 
 const $ = (id) => document.getElementById(id);
 const QUIET = -70; // dBFS at the meter's left end
@@ -13,7 +15,6 @@ const LOST_AFTER = 3; // attempts in vain
 const NO_SOUND_MS = 5000; // without a level, after which the microphone counts as gone
 const UNSENT_SECONDS = 5; // of sound that wait to be sent, after which the connection counts as lost
 const TRY_LATER = 1013; // the code of a socket that a busy server closes
-const TAG_SHARE = 0.15; // probability from which on a tag is shown
 const SETTINGS = { vibrate: "auricle-vibrate", notify: "auricle-notify", hide: "auricle-hide" };
 
 let session = null; // while the page listens: {socket, rate, close, ready, tries, lastLevel, silentSince}
@@ -63,10 +64,7 @@ function settings() {
   hide();
 }
 
-function trouble(message) {
-  $("live-trouble").textContent = message;
-  $("live-trouble").hidden = !message;
-}
+const trouble = (message) => notify($("live-trouble"), message);
 
 async function start() {
   trouble("");
@@ -98,7 +96,7 @@ async function start() {
 
 function connect(own) {
   own.ready = false;
-  const begin = { alerts: alerts.wanted(), ...(own.rate ? { rate: own.rate } : { microphone: true }) };
+  const begin = { alerts: alerts.usable(), ...(own.rate ? { rate: own.rate } : { microphone: true }) };
   const socket = api.listen(
     begin,
     (row) => own.socket === socket && session === own && receive(row, own),
@@ -218,7 +216,7 @@ function receive(row, own) {
     history.add({ kind: "alert", time: new Date(row.time), caption: row.alert });
   } else if (!isHidden(row)) {
     say(row.caption, row.state === "end");
-    $("live-tags").textContent = row.tags.filter((tag) => tag.probability > TAG_SHARE).slice(0, 4).map((tag) => tag.name).join(" · ");
+    $("live-tags").textContent = likelyTags(row.tags, 4).join(" · ");
     if (row.state === "end") {
       history.add({ kind: "sound", time: new Date(row.time), seconds: row.end - row.start, caption: row.caption, confidence: row.confidence });
     }
@@ -227,8 +225,7 @@ function receive(row, own) {
 
 /** Whether the person chose not to see a sound. */
 function isHidden({ caption, tags }) {
-  const names = tags.filter((tag) => tag.probability > TAG_SHARE).map((tag) => tag.name);
-  const text = [caption, ...names].join(" ").toLowerCase();
+  const text = [caption, ...likelyTags(tags)].join(" ").toLowerCase();
   return hidden.some((word) => text.includes(word));
 }
 

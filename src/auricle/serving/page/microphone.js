@@ -29,15 +29,20 @@ export async function open({ piece, ended }) {
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const context = new AudioContext();
-  await context.audioWorklet.addModule("capture.js");
+  const close = () => {
+    for (const track of stream.getTracks()) track.stop();
+    context.close();
+  };
+  try {
+    await context.audioWorklet.addModule("capture.js");
+  } catch (error) {
+    close();
+    throw error;
+  }
   const source = context.createMediaStreamSource(stream);
   const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
   capture.port.onmessage = ({ data }) => piece(data.samples, data.level);
   source.connect(capture);
   stream.getAudioTracks()[0].addEventListener("ended", ended);
-  const close = () => {
-    for (const track of stream.getTracks()) track.stop();
-    context.close();
-  };
   return { rate: context.sampleRate, close };
 }

@@ -38,7 +38,6 @@ export function play() {
   player.play().catch(() => on.hint(work?.file ? "There is nothing to play yet." : "Choose the file again to hear it."));
 }
 
-export const paused = () => player.paused;
 export const pause = () => player.pause();
 
 export function seek(at) {

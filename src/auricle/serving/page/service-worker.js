@@ -10,6 +10,7 @@ const FILES = [
   "colours.js",
   "detail.js",
   "editor.js",
+  "elements.js",
   "explanation.js",
   "files.js",
   "formats.js",

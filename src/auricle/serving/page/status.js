@@ -25,9 +25,6 @@ export const liveState = () => live;
 export const listens = () => live === "listening";
 export const broken = () => BROKEN.includes(live);
 
-/** When the state of live sound began, in milliseconds. */
-export const liveSince = () => since;
-
 export function begin({ stop }) {
   $("alarm-seen").addEventListener("click", calm);
   $("live-banner-stop").addEventListener("click", stop);

@@ -71,13 +71,13 @@ export class CaptionStore {
 
   /** Adds a caption of the person's own; returns its id. */
   add(fields) {
-    const id = this.nextId();
+    const id = this.#nextId();
     this.edit({ [id]: fields });
     return id;
   }
 
   /** An id for a caption of the person's own. */
-  nextId() {
+  #nextId() {
     return `own-${++this.#own}`;
   }
 
@@ -88,7 +88,7 @@ export class CaptionStore {
   /** Divides a caption at a time; the later part is a caption of the person's own. */
   split(id, at) {
     const { start, end, caption, tags, confidence } = this.get(id);
-    const later = this.nextId();
+    const later = this.#nextId();
     this.edit({
       [id]: { start, end: at, caption },
       [later]: { start: at, end, caption, tags, confidence },

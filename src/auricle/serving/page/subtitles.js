@@ -1,6 +1,6 @@
 // Subtitle files as text: SubRip, WebVTT and Advanced SubStation Alpha, written and read in the page.
 
-const two = (number) => String(number).padStart(2, "0");
+import { dense, two } from "./formats.js";
 
 /** Seconds as a format writes them: 00:00:01,500 (srt), 00:00:01.500 (vtt), 0:00:01.50 (ass). */
 function stamp(seconds, form) {
@@ -31,9 +31,6 @@ const PLAIN = {
   vtt: (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("-->", "--&gt;"),
   ass: (text) => text.replaceAll("\\", "\\\u2060").replaceAll("{", "(").replaceAll("}", ")").replaceAll("\n", "\\N"),
 };
-
-// An empty line would end the cue.
-const dense = (text) => text.trim().replace(/\s*\n\s*/g, "\n");
 
 /** A subtitle file of captions, which have `start`, `end` and `caption`. */
 export function write(captions, form) {

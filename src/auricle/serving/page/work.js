@@ -24,9 +24,9 @@ export const find = (id) => works.get(id);
  * reload), failed (it cannot be captioned), opened (captions of a subtitle file).
  */
 export class Work extends EventTarget {
-  constructor({ id, name, size, modified, segments, seconds = 0, state = "waiting", message = "", runs = 0, made, order = 0, captions }) {
+  constructor({ id, name, size, segments, seconds = 0, state = "waiting", message = "", runs = 0, made, order = 0, captions }) {
     super();
-    Object.assign(this, { name, size, modified, segments, seconds, state, message, runs, order });
+    Object.assign(this, { name, size, segments, seconds, state, message, runs, order });
     this.id = id ?? crypto.getRandomValues(new Uint32Array(2)).join("");
     this.made = made ?? Date.now();
     this.file = null; // the sound itself; never kept
@@ -120,15 +120,14 @@ export class Work extends EventTarget {
     this.job?.stop();
   }
 
-  /** Begins again, with other stretches. */
-  async restart(segments) {
+  /** Forgets its captions, to be run again with other stretches. */
+  reset(segments) {
     const own = this.job;
     this.job = null;
     own?.stop();
     this.segments = segments;
     this.store = new CaptionStore();
     this.changed();
-    await this.run();
   }
 
   /** After the captions changed. */
@@ -158,8 +157,8 @@ export class Work extends EventTarget {
   }
 
   toJSON() {
-    const { id, name, size, modified, segments, seconds, state, message, runs, made, order } = this;
-    return { id, name, size, modified, segments, seconds, state, message, runs, made, order, captions: this.store.toJSON() };
+    const { id, name, size, segments, seconds, state, message, runs, made, order } = this;
+    return { id, name, size, segments, seconds, state, message, runs, made, order, captions: this.store.toJSON() };
   }
 
   /** What it is about, in words. */
@@ -201,7 +200,7 @@ export class Work extends EventTarget {
   }
 }
 
-export const percent = (share) => `${Math.floor(100 * share)} %`;
+const percent = (share) => `${Math.floor(100 * share)} %`;
 
 export const columnsPerSecond = (seconds) => Math.max(5, Math.min(100, Math.round(COLUMNS / (seconds || 3600))));
 
