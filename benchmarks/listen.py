@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle import load
-from auricle.alerts.watch import Wanted, Watch
+from auricle.alerts.watch import Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard, listen
@@ -87,7 +87,7 @@ class Played:
 def rows_of(captioner: Captioner, samples: NDArray[np.float32], *, fast: bool) -> list[Arrived]:
     """The rows of a sound, and when each came; alerts are waited for, too, as they cost."""
     played = Played(samples, captioner.rate, fast=fast)
-    watch = Watch(captioner, [Wanted(sentence) for sentence in ALERTS])
+    watch = Watch(captioner, [WatchedSound(sentence) for sentence in ALERTS])
     return [
         Arrived(heard.row, played.now())
         for heard in listen(captioner, played, watch)
@@ -191,7 +191,11 @@ def memory(
             rows += 1
 
     processor, clock = time.process_time(), time.perf_counter()
-    count(listen(captioner, pieces(), Watch(captioner, [Wanted(sentence) for sentence in ALERTS])))
+    count(
+        listen(
+            captioner, pieces(), Watch(captioner, [WatchedSound(sentence) for sentence in ALERTS])
+        )
+    )
     computed, taken = time.process_time() - processor, time.perf_counter() - clock
     typer.echo(
         f"{heard / rate / taken:.0f} times faster than real time, {computed * rate / heard:.1%} "

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle import load
-from auricle.alerts.trial import STEP, Compared, Trial
+from auricle.alerts.trial import THRESHOLD_STEP, Compared, Trial
 from auricle.alerts.watch import THRESHOLD, Comparison, Look
 from auricle.captioning.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
@@ -116,7 +116,7 @@ def halve(items: Sequence[Item]) -> NDArray[np.int64]:
 def common_threshold(trials: Sequence[Trial]) -> float:
     """The one threshold for all sentences whose mean F1 is best."""
     return max(
-        np.arange(-1, 3, STEP / 5).tolist(),
+        np.arange(-1, 3, THRESHOLD_STEP / 5).tolist(),
         key=lambda t: float(np.mean([trial.at(t).f1 for trial in trials])),
     )
 

@@ -21,7 +21,7 @@ from auricle.alerts import actions as actions_module
 from auricle.alerts import delivery as delivery_module
 from auricle.alerts.actions import actions
 from auricle.alerts.config import AlertConfig, Command, Webhook, load_config
-from auricle.alerts.watch import Wanted
+from auricle.alerts.watch import WatchedSound
 from auricle.alerts.webhook import retry_after_seconds
 from auricle.errors import AuricleError
 
@@ -285,10 +285,10 @@ def test_a_file_says_what_to_wait_for_and_whom_to_tell(tmp_path: Path) -> None:
         f'[command]\nrun = [{json.dumps(sys.executable)}, "-V"]\n'
     )
     config = load_config(path)
-    assert config.wanted(["rain", "glass", "rain"]) == [
-        Wanted("glass", 4.5, 5.0),
-        Wanted("siren", config.threshold, 60.0),
-        Wanted("rain", config.threshold, 5.0),
+    assert config.watched(["rain", "glass", "rain"]) == [
+        WatchedSound("glass", 4.5, 5.0),
+        WatchedSound("siren", config.threshold, 60.0),
+        WatchedSound("rain", config.threshold, 5.0),
     ]
     assert config.webhook == Webhook("https://example.org/x", "s")
     assert config.command == Command((sys.executable, "-V"), 10.0)

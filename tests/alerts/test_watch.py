@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from auricle.alerts.watch import (
-    HOP,
+    HOP_SECONDS,
     TEMPERATURE,
-    WINDOW,
+    WINDOW_SECONDS,
     Alert,
     Comparison,
-    Wanted,
     Watch,
+    WatchedSound,
     alternatives,
 )
 from ears import RATE, ear, pieces, played
 
 MOST = -0.46  # the score of a pitch that is heard for a little more than half of a window
 WANTED = [
-    Wanted("high", threshold=MOST, hold_off=3.0),
-    Wanted("low", threshold=MOST, hold_off=100.0),
+    WatchedSound("high", threshold=MOST, hold_off=3.0),
+    WatchedSound("low", threshold=MOST, hold_off=100.0),
 ]
 SOUND = played(
     ("low", 4), (None, 3), ("middle", 3.3), ("high", 1.2), ("middle", 8), ("high", 10), ("low", 2.7)
@@ -45,10 +45,10 @@ def test_alerts_come_where_the_sound_is() -> None:
     alerts = [alert for alert in told([SOUND]) if alert.sentence == "high"]
     short, *long = alerts
     # From 10.3 to 11.5 s: heard as soon as it is most of a window.
-    assert 11.3 <= short.end <= 11.3 + HOP
-    assert short.end - short.start == WINDOW
+    assert 11.3 <= short.end <= 11.3 + HOP_SECONDS
+    assert short.end - short.start == WINDOW_SECONDS
     # From 19.5 to 29.5 s.
-    assert 20.5 <= long[0].end <= 20.5 + HOP
+    assert 20.5 <= long[0].end <= 20.5 + HOP_SECONDS
     assert all(alert.start < 29.5 for alert in long)
 
 
@@ -97,16 +97,16 @@ def test_the_score_is_how_far_a_sentence_stands_out_from_the_classes() -> None:
 
 
 def test_a_gap_is_not_heard_over_and_times_go_on() -> None:
-    watch = Watch(ear(), [Wanted("high", MOST, hold_off=30.0)])
+    watch = Watch(ear(), [WatchedSound("high", MOST, hold_off=30.0)])
     assert len(watch.feed(played(("high", 5)))) == 1
     assert watch.interrupt(20.0) == []
     assert watch.feed(played(("high", 4))) == [], "28 s: it is still held off"
     ((again),) = watch.feed(played(("high", 5)))
-    assert (again.end - WINDOW, again.end) == (again.start, 31.0)
+    assert (again.end - WINDOW_SECONDS, again.end) == (again.start, 31.0)
 
 
 def test_memory_is_constant() -> None:
     comparison = Comparison(ear(), ["high"])
     for _ in range(100):
         comparison.feed(played(("high", 0.73)))
-        assert len(comparison._held) <= (WINDOW + HOP) * RATE
+        assert len(comparison._held) <= (WINDOW_SECONDS + HOP_SECONDS) * RATE

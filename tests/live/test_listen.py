@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from auricle.alerts.watch import Alert, Wanted, Watch
+from auricle.alerts.watch import Alert, Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event, Segmenter
@@ -69,7 +69,7 @@ def test_what_was_heard_before_damage_is_told_first(guided: Captioner) -> None:
 
 
 def test_times_and_numbers_go_on_over_a_gap(guided: Captioner) -> None:
-    watch = Watch(guided, [Wanted("a bird sings", threshold=-100.0, hold_off=1.0)])
+    watch = Watch(guided, [WatchedSound("a bird sings", threshold=-100.0, hold_off=1.0)])
     sound = np.array_split(SOUND, 100)
     heard = list(listen(guided, [*sound, Gap(50.0), *sound], watch, now=lambda: BEGIN))
     events, seconds = final(heard), len(SOUND) / RATE

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted
+from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, WatchedSound
 from auricle.errors import AuricleError, printable
 from auricle.storage.tables import read
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A sound that an alert waits for, as the file names it."""
+class AlertEntry:
+    """An [[alert]] of the file: a sound to wait for."""
 
     sentence: str
     threshold: float | None = None  # None: the threshold of the whole file
@@ -91,26 +91,30 @@ class Command:
 class AlertConfig:
     """The contents of a file of alerts."""
 
-    alert: tuple[Sound, ...] = ()
+    alert: tuple[AlertEntry, ...] = ()
     threshold: float = THRESHOLD
-    hold_off: float = HOLD_OFF  # seconds
+    hold_off: float = HOLD_OFF_SECONDS  # seconds
     webhook: Webhook | None = None
     command: Command | None = None
 
-    def wanted(self, sentences: list[str]) -> list[Wanted]:
+    def watched(self, sentences: list[str]) -> list[WatchedSound]:
         """Returns the sounds to wait for: those of the file, then these sentences."""
-        named = {sound.sentence for sound in self.alert}
-        sounds = [
+        named = {entry.sentence for entry in self.alert}
+        entries = [
             *self.alert,
-            *(Sound(sentence) for sentence in dict.fromkeys(sentences) if sentence not in named),
+            *(
+                AlertEntry(sentence)
+                for sentence in dict.fromkeys(sentences)
+                if sentence not in named
+            ),
         ]
         return [
-            Wanted(
-                sound.sentence,
-                self.threshold if sound.threshold is None else sound.threshold,
-                self.hold_off if sound.hold_off is None else sound.hold_off,
+            WatchedSound(
+                entry.sentence,
+                self.threshold if entry.threshold is None else entry.threshold,
+                self.hold_off if entry.hold_off is None else entry.hold_off,
             )
-            for sound in sounds
+            for entry in entries
         ]
 
 

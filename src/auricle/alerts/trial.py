@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.alerts.watch import HOLD_OFF, Comparison, Look
+from auricle.alerts.watch import HOLD_OFF_SECONDS, Comparison, Look
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.container import Source
 from auricle.sound.decode import stream_audio
 from auricle.storage.files import written_whole
 
-STEP = 0.1  # of the thresholds that are shown
-NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
+THRESHOLD_STEP = 0.1  # of the table
+NORMAL_QUANTILE = 1.96  # standard deviations within which 95 % of a normal distribution lie
 
 
 @dataclass(frozen=True)
 class Compared:
-    """How well a sentence fits a sound as time passes, or why that cannot be said."""
+    """The scores of a sentence over a sound, or the reason why there are none."""
 
     file: str
     seconds: float = 0.0
@@ -31,11 +31,11 @@ class Compared:
 
     @property
     def peak(self) -> float:
-        """The best score; minus infinity where all is silence."""
+        """The best score; minus infinity for silence."""
         return float(self.scores.max(initial=-np.inf))
 
-    def alerts(self, threshold: float, hold_off: float = HOLD_OFF) -> int:
-        """How many alerts there are."""
+    def alerts(self, threshold: float, hold_off: float = HOLD_OFF_SECONDS) -> int:
+        """Returns the number of alerts."""
         count, until = 0, 0.0
         for end in self.ends[self.scores >= threshold].tolist():
             if end >= until:
@@ -45,12 +45,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Point:
-    """What a threshold gives."""
+    """The outcome of a threshold."""
 
     threshold: float
     heard: int  # positives with an alert
     false: int  # alerts in negatives
-    precision: float  # heard / (heard + false); NaN where there is no alert
+    precision: float  # heard / (heard + false); NaN without an alert
     recall: float
     false_per_hour: float
 
@@ -72,11 +72,11 @@ class Trial:
 
     @property
     def hours(self) -> float:
-        """Of negatives."""
+        """The length of all negatives."""
         return sum(sound.seconds for sound in self.negatives) / 3600
 
     def at(self, threshold: float) -> Point:
-        """What a threshold gives."""
+        """Returns the outcome of a threshold."""
         heard = sum(sound.peak >= threshold for sound in self.positives)
         false = sum(sound.alerts(threshold) for sound in self.negatives)
         precision = heard / (heard + false) if heard + false else math.nan
@@ -92,7 +92,7 @@ class Trial:
         )
         if not len(peaks):
             raise AuricleError("all of these sounds are silent: there is nothing to tell apart")
-        thresholds = np.concatenate([peaks[:1] - STEP, (peaks[:-1] + peaks[1:]) / 2])
+        thresholds = np.concatenate([peaks[:1] - THRESHOLD_STEP, (peaks[:-1] + peaks[1:]) / 2])
         return max(map(float, thresholds), key=lambda threshold: (self.at(threshold).f1, threshold))
 
     def table(self) -> list[Point]:
@@ -103,17 +103,17 @@ class Trial:
         peaks = [sound.peak for sound in self.positives if np.isfinite(sound.peak)] or [
             self.proposed
         ]
-        low, high = math.floor(min(peaks) / STEP), math.ceil(max(peaks) / STEP)
-        return [self.at(round(step * STEP, 1)) for step in range(low, high + 1)]
+        low, high = math.floor(min(peaks) / THRESHOLD_STEP), math.ceil(max(peaks) / THRESHOLD_STEP)
+        return [self.at(round(step * THRESHOLD_STEP, 1)) for step in range(low, high + 1)]
 
 
 def compare(
     captioner: Captioner, sentence: str, sources: Iterable[tuple[str, Source]]
 ) -> Iterator[Compared]:
-    """How well a sentence fits many sounds, of any length.
+    """Compares a sentence with many sounds, of any length.
 
     Args:
-        captioner: what hears.
+        captioner: embeds the sounds.
         sentence: in plain words.
         sources: names and sounds.
 
@@ -147,10 +147,10 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """
     if not trials:
         return 0.0, 1.0
-    share, square = successes / trials, NORMAL**2
+    share, square = successes / trials, NORMAL_QUANTILE**2
     centre = (share + square / (2 * trials)) / (1 + square / trials)
     half = (
-        NORMAL
+        NORMAL_QUANTILE
         / (1 + square / trials)
         * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
     )

@@ -1,16 +1,16 @@
-"""When a sound is heard that a sentence names.
+"""Finds the sounds that sentences name in a stream.
 
     samples -> the last 2 s, every half second -> similarity to the sentence and to class names
     -> score -> alert
 
-The cosine of a sound and a sentence says little by itself: some sentences are nearer to all sounds
-than others, and some sounds to all sentences. The score is how far the sentence stands out from the
-names c of the classes of sounds,
+The cosine of a sound and a sentence says little by itself: some sentences are near to all sounds,
+and some sounds to all sentences. The score tells how far the sentence stands out from the names c
+of the classes of sounds,
 
     score = (s - T log mean_c exp(c.x / T) - mean_c c.e) / std_c c.e
 
-with s = e.x the cosine of the sentence e and the sound x: the second term is how well the sound
-fits what fits it best, the others are how near the sentence is to all that may be heard.
+with s = e.x the cosine of the sentence e and the sound x. The second term measures how well the
+sound fits its best classes. The other terms measure how near the sentence is to any class.
 """
 
 import re
@@ -25,27 +25,26 @@ from auricle.checkpoint.vocabulary import SPECIAL, words
 from auricle.sound.features import MINIMUM_SECONDS
 from auricle.sound.silence import is_silent
 
-# seconds that are compared at once: an impact fills enough of it, and a second tells much less
-WINDOW = 2.0
-HOP = 0.5  # seconds from one window to the next
-TEMPERATURE = 0.05  # of the score: the names that fit best count
+# Sound that is compared at once. An impact fills enough of it, and one second tells much less.
+WINDOW_SECONDS = 2.0
+HOP_SECONDS = 0.5  # from one window to the next
+TEMPERATURE = 0.05  # T of the score: with a low one, only the best names count
 THRESHOLD = 0.7  # of the score
-HOLD_OFF = 30.0  # seconds
+HOLD_OFF_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A sound that somebody waits for."""
+class WatchedSound:
+    """A sound to wait for."""
 
-    sentence: str  # "gunshot or explosion" is either
-    threshold: float = THRESHOLD  # the score from which on it is heard
-    # seconds after an alert in which there is no other of the same sentence
-    hold_off: float = HOLD_OFF
+    sentence: str  # "gunshot or explosion" means either
+    threshold: float = THRESHOLD  # the least score of an alert
+    hold_off: float = HOLD_OFF_SECONDS  # seconds after an alert without another for the sentence
 
 
 @dataclass(frozen=True)
 class Look:
-    """How well sentences fit a stretch of sound."""
+    """The scores of sentences for a stretch of sound."""
 
     start: float  # seconds from the stream's beginning
     end: float
@@ -54,26 +53,28 @@ class Look:
 
 @dataclass(frozen=True)
 class Alert:
-    """A sound that was waited for, and heard."""
+    """A watched sound that was heard."""
 
     sentence: str
-    start: float  # seconds from the stream's beginning, of the window in which it was heard first
+    start: (
+        float  # seconds from the stream's beginning, of the first window that reached the threshold
+    )
     end: float
     score: float
-    caption: str | None = None  # of the event that goes on then, where it is known
-    # the same however often it is told
+    caption: str | None = None  # of the event at that time, where it is known
+    # Repeated deliveries of an alert have the same id.
     id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 class Comparison:
     """Compares a stream with sentences, window by window, in constant memory.
 
-    What comes out does not depend on how many samples are fed at a time.
+    The scores do not depend on the number of samples fed at a time.
 
     Args:
-        captioner: what hears; its checkpoint must be able to compare.
-        sentences: in plain words; one such as "gunshot or explosion" fits as well as the better of
-            its parts.
+        captioner: embeds the windows; its checkpoint must be able to compare.
+        sentences: in plain words; one such as "gunshot or explosion" scores as the better of its
+            parts.
 
     Raises:
         AuricleError: the checkpoint cannot compare, or knows no word of a part of a sentence.
@@ -88,19 +89,22 @@ class Comparison:
         self._classes = _classes(captioner)  # (classes, space)
         near = self._parts @ self._classes.T
         self._mean, self._deviation = near.mean(1), near.std(1)
-        self._window, self._hop = round(WINDOW * captioner.rate), round(HOP * captioner.rate)
+        self._window, self._hop = (
+            round(WINDOW_SECONDS * captioner.rate),
+            round(HOP_SECONDS * captioner.rate),
+        )
         self.restart()
 
     def restart(self) -> None:
-        """What is fed next is the beginning of another stream."""
-        # the stream's end, at most a window and what was fed last
+        """Begins another stream."""
+        # The end of the stream: at most a window and the samples fed last.
         self._held = np.zeros(0, np.float32)
-        self._first = 0  # where in the stream it begins
-        self._looked = 0  # where the last window ended
-        self._next = round(MINIMUM_SECONDS * self._captioner.rate)  # where the next one ends
+        self._first = 0  # samples of the stream before `_held`
+        self._looked = 0  # the end of the last window, in samples
+        self._next = round(MINIMUM_SECONDS * self._captioner.rate)  # its next end
 
     def feed(self, samples: np.ndarray) -> list[Look]:
-        """What more of the stream is like; silence is like nothing, and has no look.
+        """Takes more of the stream, and returns its looks; silence has none.
 
         Args:
             samples: (samples,) float32 with full scale 1, mono, at the captioner's rate; any number
@@ -116,7 +120,7 @@ class Comparison:
         return looks
 
     def finish(self) -> list[Look]:
-        """What the stream's end is like, where it is over."""
+        """Ends the stream, and returns the look at its end, if any."""
         end = self._first + len(self._held)
         return self._look(end) if end > self._looked else []
 
@@ -137,30 +141,31 @@ class Comparison:
 
 
 class Watch:
-    """Gives an alert where a sound is heard that somebody waits for, in constant memory.
+    """Gives alerts for watched sounds in a stream, in constant memory.
 
     Args:
-        captioner: what hears; its checkpoint must be able to compare.
-        wanted: the sounds; at least one.
+        captioner: embeds the windows; its checkpoint must be able to compare.
+        sounds: the sounds to wait for; at least one.
 
     Raises:
         AuricleError: the checkpoint cannot compare, or knows no word of a sentence.
     """
 
-    def __init__(self, captioner: Captioner, wanted: Sequence[Wanted]) -> None:
-        self.wanted = tuple(wanted)
-        self._comparison = Comparison(captioner, [w.sentence for w in wanted])
+    def __init__(self, captioner: Captioner, sounds: Sequence[WatchedSound]) -> None:
+        self.sounds = tuple(sounds)
+        self._comparison = Comparison(captioner, [sound.sentence for sound in sounds])
         self._rate = captioner.rate
-        self._samples, self._before = 0, 0.0  # of this stretch; seconds before it
-        self._until = [0.0] * len(self.wanted)  # seconds; there is no alert before
+        self._samples = 0  # of this stretch
+        self._before = 0.0  # seconds before this stretch
+        self._until = [0.0] * len(self.sounds)  # seconds: no alert before
 
     def feed(self, samples: np.ndarray) -> list[Alert]:
-        """The alerts that more of the stream gives; see `Comparison.feed`."""
+        """Takes more of the stream, and returns its alerts; see `Comparison.feed`."""
         self._samples += len(samples)
         return self._alerts(self._comparison.feed(samples))
 
     def finish(self) -> list[Alert]:
-        """The last alerts, where the stream is over."""
+        """Ends the stream, and returns its last alerts."""
         return self._alerts(self._comparison.finish())
 
     def interrupt(self, seconds: float) -> list[Alert]:
@@ -179,19 +184,19 @@ class Watch:
         alerts = []
         for look in looks:
             start, end = self._before + look.start, self._before + look.end
-            for place, (wanted, score) in enumerate(
-                zip(self.wanted, look.scores.tolist(), strict=True)
+            for place, (sound, score) in enumerate(
+                zip(self.sounds, look.scores.tolist(), strict=True)
             ):
-                if score >= wanted.threshold and end >= self._until[place]:
-                    self._until[place] = end + wanted.hold_off
-                    alerts.append(Alert(wanted.sentence, start, end, score))
+                if score >= sound.threshold and end >= self._until[place]:
+                    self._until[place] = end + sound.hold_off
+                    alerts.append(Alert(sound.sentence, start, end, score))
         return alerts
 
 
 def _classes(captioner: Captioner) -> np.ndarray:
     """Returns embeddings of the names of the model's classes, (classes, space).
 
-    A model without classes that it has words for gives its vocabulary instead.
+    If the vocabulary has no word of any class, its own words take their place.
     """
     vocabulary = captioner.checkpoint.vocabulary
     names = [name for name in captioner.checkpoint.tags if vocabulary.numbers(words(name))]
@@ -199,7 +204,7 @@ def _classes(captioner: Captioner) -> np.ndarray:
 
 
 def alert_fields(alert: Alert) -> dict[str, object]:
-    """An alert as an object of JSON."""
+    """Returns an alert as a JSON object."""
     return {
         "id": alert.id,
         "state": "alert",

@@ -38,7 +38,7 @@ AlertFile = Annotated[
     typer.Option(
         "--alerts",
         metavar="FILE.toml",
-        help="Alerts with thresholds, and whom to tell; see docs/alerts.md.",
+        help="Alerts with thresholds, and their receivers; see docs/alerts.md.",
     ),
 ]
 
@@ -60,13 +60,13 @@ def alarm(
     from auricle.alerts.watch import Watch
 
     config = AlertConfig() if file is None else load_config(file)
-    wanted = config.wanted(sentences or [])
-    if file is not None and not wanted:
+    watched = config.watched(sentences or [])
+    if file is not None and not watched:
         raise AuricleError(
-            f"{file}: names no sound to wait for: [[alert]] with a sentence, or --alert, is wanted"
+            f"{file}: names no sound to wait for: add [[alert]] with a sentence, or give --alert"
         )
-    warn_of_unknown(captioner, [sound.sentence for sound in wanted], say)
-    watch = Watch(captioner, wanted) if wanted else None
+    warn_of_unknown(captioner, [sound.sentence for sound in watched], say)
+    watch = Watch(captioner, watched) if watched else None
     with actions(config, say) as tell:
         yield watch, tell
 
@@ -137,7 +137,9 @@ def alert_test(
         kept[kind].extend(good([outcome], errors))
     trial = Trial(sentence, *map(tuple, kept))
     if not all(kept):
-        raise AuricleError("a positive and a negative at least are wanted that can be read")
+        raise AuricleError(
+            "no positive or no negative sound can be read: give at least one of each"
+        )
     (_print_json if as_json else _print_trial)(trial)
     if plot is not None:
         from auricle.alerts.trial import draw

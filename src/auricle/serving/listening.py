@@ -20,7 +20,7 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
-from auricle.alerts.watch import HOLD_OFF, THRESHOLD, Wanted, Watch
+from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
@@ -46,7 +46,7 @@ class WantedAlert(BaseModel, extra="forbid", allow_inf_nan=False):
 
     sentence: str = Field(min_length=1, max_length=200)
     threshold: float = THRESHOLD
-    hold_off: float = Field(HOLD_OFF, ge=0)
+    hold_off: float = Field(HOLD_OFF_SECONDS, ge=0)
 
 
 class Start(BaseModel, extra="forbid", allow_inf_nan=False):
@@ -283,7 +283,7 @@ def _hear(
         watch = None
         if start.alerts:
             watch = Watch(
-                captioner, [Wanted(a.sentence, a.threshold, a.hold_off) for a in start.alerts]
+                captioner, [WatchedSound(a.sentence, a.threshold, a.hold_off) for a in start.alerts]
             )
         tell({"state": "ready"})
         if start.microphone:

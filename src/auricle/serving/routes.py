@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import StringConstraints, ValidationError
 
-from auricle.alerts.watch import Wanted, Watch
+from auricle.alerts.watch import Watch, WatchedSound
 from auricle.captioning.results import Tag
 from auricle.captioning.segmenter import Event
 from auricle.errors import AuricleError
@@ -317,7 +317,7 @@ def check_sentence(
     """Say which words the model does not know, and whether an alert can wait for the sentence."""
     unknown = served.captioner.unknown_words(sentence)
     try:
-        Watch(served.captioner, [Wanted(sentence)])
+        Watch(served.captioner, [WatchedSound(sentence)])
     except AuricleError:
         return json_answer(schemas.SentenceCheck(usable=False, unknown=unknown))
     return json_answer(schemas.SentenceCheck(usable=True, unknown=unknown))
