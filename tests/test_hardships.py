@@ -191,7 +191,10 @@ def test_stopped_by_ctrl_c_bulk_says_how_to_go_on(
 
     monkeypatch.setattr("auricle.bulk.job.cluster", stopped)
     result = auricle("bulk", sounds, "-o", tmp_path / "out")
-    assert (result.code, result.err) == (130, "auricle: stopped; the same command goes on\n")
+    assert (result.code, result.err) == (
+        130,
+        "auricle: stopped; run the same command again to continue\n",
+    )
     assert (tmp_path / "out" / "errors.jsonl").read_text() == ""
 
 

@@ -318,7 +318,7 @@ def test_explain_draws_one_sound(caption: Run, captioner: Captioner, sounds: Pat
     assert (refused.code, refused.out, refused.err) == (
         1,
         "",
-        f"{SKIPPED}auricle: --explain draws one sound, and these are 5\n",
+        f"{SKIPPED}auricle: --explain draws one sound, but 5 are given\n",
     )
     assert (
         caption("gone.wav", "--explain", tmp_path / "no.png").err

@@ -539,7 +539,9 @@ def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captione
     told = own_index("index", folder)[2]
     assert told.startswith("auricle: skipped 1 file (--verbose names them)\n3 sounds: 3 unchanged")
     told = own_index("index", folder, "--verbose")[2]
-    assert told.startswith(f"auricle: skipped {folder}/notes.txt: no sound by its name\n")
+    assert told.startswith(
+        f"auricle: skipped {folder}/notes.txt: its name does not end like a sound's\n"
+    )
     (folder / "notes.txt").unlink()
     (folder / "c.wav").rename(folder / "d.wav")
     assert (
@@ -575,7 +577,7 @@ def test_commands(own_index: Run, folder: Path, tmp_path: Path, guided: Captione
     )
     assert own_index("search")[::2] == (
         1,
-        "auricle: search wants a sentence, or a sound by --like\n",
+        "auricle: search needs a sentence, or a sound with --like\n",
     )
 
 

@@ -305,7 +305,7 @@ def mutant(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file."""
+    """The outcome of a file."""
 
     said: str  # "caption", "refused", or what is wrong
     text: str = ""

@@ -34,7 +34,7 @@ def bulk(
         typer.Option("--output", "-o", metavar="OUT", help="The folder for captions; also by URL."),
     ],
     form: Annotated[
-        ShardForm, typer.Option("--format", "-f", help="How captions are written.")
+        ShardForm, typer.Option("--format", "-f", help="The format of the captions.")
     ] = ShardForm.parquet,
     checkpoint: CheckpointFolder = None,
     window: Annotated[
@@ -60,10 +60,11 @@ def bulk(
 ) -> None:
     """Caption an archive on all processors, or on a Ray cluster.
 
-    Run it again, and it does only what is missing.
+    Run the same command again to continue: it captions only missing sounds.
 
-    OUT/captions holds the shards, OUT/errors.jsonl what failed and why; those files are tried again
-    next time. URLs are what pyarrow and fsspec open: s3://, gs://, hf://, https://.
+    OUT/captions holds the shards. OUT/errors.jsonl lists the files that failed, with the reasons;
+    the next run tries them again. URLs may have any scheme that pyarrow or fsspec opens: s3://,
+    gs://, hf://, https://.
 
     Examples:
 
@@ -81,7 +82,7 @@ def bulk(
     from auricle.checkpoint.folder import load_checkpoint
     from auricle.sound.network import without_secrets
 
-    # Loading it says what is wrong with it before anything begins.
+    # A checkpoint that cannot be used must fail before the workers start.
     folder = load_checkpoint(checkpoint.absolute()).folder if checkpoint else None
     options = Options(folder, form, window, max_duration, embeddings)
     origin, target = place(source), Output(place(output), options)
@@ -96,7 +97,7 @@ def bulk(
     total = len(failed)
     if captioned or shards:
         print(
-            f"auricle: going on: {len(captioned)} sounds have captions in {target.folder.name}",
+            f"auricle: continuing: {len(captioned)} sounds have captions in {target.folder.name}",
             file=sys.stderr,
         )
     try:
@@ -116,7 +117,7 @@ def bulk(
                         target.write_errors(failed)
                         written = time.monotonic()
     except KeyboardInterrupt:
-        print("auricle: stopped; the same command goes on", file=sys.stderr)
+        print("auricle: stopped; run the same command again to continue", file=sys.stderr)
         raise typer.Exit(130) from None
     finally:
         target.end(failed)
@@ -124,7 +125,7 @@ def bulk(
 
 
 class Rate:
-    """Counts what is done, how fast, and the time that is left; prints as a line."""
+    """Counts finished pieces and estimates the remaining time; prints as a line."""
 
     def __init__(self, pieces: int) -> None:
         self._pieces, self._done = pieces, 0
@@ -132,7 +133,7 @@ class Rate:
         self._began = time.monotonic()
 
     def add(self, report: "Report") -> None:
-        """A piece more is done."""
+        """Counts a finished piece."""
         self._done += 1
         self._sounds += report.sounds
         self._seconds += report.seconds
@@ -140,7 +141,7 @@ class Rate:
 
     @property
     def left(self) -> float:
-        """Seconds, should pieces go on as they did."""
+        """The remaining time at the present rate, in seconds."""
         return (time.monotonic() - self._began) * (self._pieces - self._done) / max(1, self._done)
 
     def __str__(self) -> str:
@@ -181,7 +182,7 @@ def with_rate(reports: "Iterable[Report]", pieces: int) -> "Iterator[Report]":
 
 @contextlib.contextmanager
 def _regular_lines(rate: Rate) -> "Iterator[None]":
-    """Prints a rate at the beginning, now and then, and at the end, also while no report comes."""
+    """Prints a rate at the beginning, at regular times, and at the end."""
     ended = threading.Event()
 
     def write() -> None:

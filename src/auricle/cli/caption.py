@@ -36,7 +36,7 @@ def caption(
     paths: Paths,
     checkpoint: CheckpointFolder = None,
     form: Annotated[
-        CaptionFormat, typer.Option("--format", "-f", help="How captions are written.")
+        CaptionFormat, typer.Option("--format", "-f", help="The format of the captions.")
     ] = "text",
     output: Annotated[
         Path | None,
@@ -87,12 +87,12 @@ def caption(
     options = replace(options, beam=beam or max(options.beam, n_best))
     if n_best > options.beam:
         raise AuricleError(
-            f"--n-best {n_best} wants --beam {n_best} or more, and it is {options.beam}"
+            f"--n-best {n_best} needs --beam {n_best} or more, but it is {options.beam}"
         )
     captioner = Captioner(loaded, options)
     names = named_sounds(paths, verbose=verbose)
     if explain is not None and len(names) > 1:
-        raise AuricleError(f"--explain draws one sound, and these are {len(names)}")
+        raise AuricleError(f"--explain draws one sound, but {len(names)} are given")
     into_folder = form in ("srt", "vtt") and (
         len(names) > 1 or (output is not None and output.is_dir())
     )
@@ -100,7 +100,7 @@ def caption(
     if into_folder:
         if output is None or output.is_file():
             raise AuricleError(
-                f"{len(names)} sounds as {form} go into a folder: name it with --output"
+                f"{len(names)} sounds as {form} need a folder: name it with --output"
             )
         targets = subtitle_targets(paths, names, output, form)
 
@@ -132,9 +132,11 @@ def rank(
     paths: Paths,
     checkpoint: CheckpointFolder = None,
     form: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="How similarities are written.")
+        TableFormat, typer.Option("--format", "-f", help="The format of the similarities.")
     ] = "text",
-    top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most similar.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Show only this many, the most similar.")
+    ] = None,
     jobs: Jobs = None,
     verbose: Verbose = False,
 ) -> None:

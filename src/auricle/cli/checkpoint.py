@@ -11,10 +11,10 @@ from auricle.cli.train import Settings
 def push(
     folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")],
     name: Annotated[
-        str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hugging Face Hub.")
+        str, typer.Argument(metavar="OWNER/NAME", help="The repository on the Hugging Face Hub.")
     ],
     private: Annotated[
-        bool, typer.Option("--private", help="If it is new: for your eyes only.")
+        bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     message: Annotated[
         str, typer.Option("--message", "-m", help="Of the commit.")
@@ -22,7 +22,7 @@ def push(
 ) -> None:
     """Put a checkpoint on the Hugging Face Hub, with its README.md as card, or a generated one.
 
-    `hf auth login` logs you in. Nothing but what belongs to a checkpoint is pushed.
+    `hf auth login` logs you in. Only the files of the checkpoint are pushed.
 
     Examples:
 
@@ -35,7 +35,7 @@ def push(
     from auricle.checkpoint.folder import FILES, MORE_FILES, card, load_checkpoint
 
     checkpoint = load_checkpoint(folder)
-    Captioner(checkpoint)  # what cannot be captioned with is not pushed
+    Captioner(checkpoint)  # A checkpoint that does not load is not pushed.
     files: dict[str, Path | bytes] = {
         file: path for file in FILES | MORE_FILES if (path := checkpoint.folder / file).exists()
     }
@@ -87,6 +87,6 @@ def info(
     if config.decoder.plan:
         tags = f"{len(checkpoint.tags)} classes, of which the decoder words one or two"
     print(f"tags        {tags if config.decoder.tags or config.decoder.plan else 'none'}")
-    space = f"{config.space} dimensions in which sounds and sentences are compared"
+    space = f"{config.space} dimensions for the comparison of sounds and sentences"
     print(f"space       {space if config.space else 'none'}")
     print(f"licence     {config.licence}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from auricle.storage.download import Progress
 
 data_app = typer.Typer(
-    help="Fetch public data sets and weights, write their manifests, and find what they share.",
+    help="Fetch public data sets and weights, write their manifests, and find shared recordings.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -42,7 +42,8 @@ Folder = Annotated[
 Mirror = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="Fetch the same files from here; they are checked all the same."
+        metavar="URL",
+        help="Fetch the same files from this address; their checksums are still checked.",
     ),
 ]
 
@@ -63,7 +64,7 @@ def clotho(
 ) -> None:
     """Fetch Clotho v2.1 (8 GB, unpacked 14 GB) and write its manifest, with the paper's splits.
 
-    After a stop, the same command goes on.
+    If it stops, run the same command again to continue.
 
     Examples:
 
@@ -192,7 +193,7 @@ def audit(
         ),
     ] = None,
 ) -> None:
-    """Find recordings that are both learnt from and scored on.
+    """Find recordings that are used both for training and for scoring.
 
     They are found by group, by equal files, and by equal stretches of sound. The exit code is 1
     where any is found and --write does not leave it out.

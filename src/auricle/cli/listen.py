@@ -62,14 +62,16 @@ def listen(
     keep: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Keep what is heard, as FLAC; nothing is kept if left out."
+            metavar="DIR",
+            help="Record the sound in this folder as FLAC; if left out, nothing is recorded.",
         ),
     ] = None,
     keep_limit: Annotated[
-        float, typer.Option(metavar="MB", help="What is kept takes no more; the oldest goes.")
+        float,
+        typer.Option(metavar="MB", help="The most space for recordings; the oldest are deleted."),
     ] = 1000,
 ) -> None:
-    """Listen, and say what is heard as it is heard, until Ctrl+C.
+    """Caption live sound as it comes, until Ctrl+C.
 
     A terminal shows the level, the likeliest tags and the captions; elsewhere there is a line for
     each event that has ended, and with `--format jsonl` a row when an event begins, is named anew,
@@ -111,7 +113,7 @@ def listen(
 
 
 def _name(source: str | None) -> str:
-    """What the view calls a source, in a few characters and without passwords."""
+    """Returns a short name of a source, without passwords."""
     from auricle.errors import printable
     from auricle.sound.network import shown_url
 
@@ -169,7 +171,7 @@ def _view(form: EventFormat, name: str) -> Iterator["View"]:
 def _observed(
     pieces: Iterator["np.ndarray | Gap"], view: "View", keeper: "Keeper | None"
 ) -> Iterator["np.ndarray | Gap"]:
-    """The same pieces, shown on the meter and kept on their way."""
+    """Passes pieces on; shows them on the meter, and records them."""
     from auricle.live.sources import Gap
 
     try:
@@ -183,8 +185,8 @@ def _observed(
                     else:
                         keeper.feed(piece, datetime.datetime.now(datetime.UTC))
                 except AuricleError as error:
-                    # A full disk must not make us deaf.
-                    view.say(f"{error}: listening goes on, and nothing more is kept")
+                    # Listening must survive a full disk.
+                    view.say(f"{error}: listening continues, but nothing more is recorded")
                     keeper = None
             yield piece
     finally:
@@ -192,7 +194,7 @@ def _observed(
             try:
                 keeper.close()
             except AuricleError as error:
-                view.say(f"{error}: the end is not kept")
+                view.say(f"{error}: the end is not recorded")
 
 
 class _Stop:
@@ -216,7 +218,7 @@ class _Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def until_asked(self, pieces: Iterator["np.ndarray | Gap"]) -> Iterator["np.ndarray | Gap"]:
-        """The same pieces, until the user has enough."""
+        """Passes pieces on until the user stops."""
         with contextlib.closing(pieces):  # type: ignore[type-var]
             while not self._asked:
                 self._waiting = True

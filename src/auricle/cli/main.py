@@ -138,7 +138,7 @@ def main() -> None:
         try:
             app(prog_name="auricle")
         finally:
-            sys.stdout.flush()  # a full disk and a closed pipe show here, not when Python has ended
+            sys.stdout.flush()  # A full disk or a closed pipe must fail here, not at Python's exit.
     except AuricleError as error:
         sys.exit(f"auricle: {error}")
     except ModuleNotFoundError as error:
@@ -147,10 +147,10 @@ def main() -> None:
             raise
         sys.exit(f"auricle: {name} is not installed: pip install 'auricle[{EXTRAS[name]}]'")
     except OSError as error:
-        # What waits to be printed may be what failed: Python must not try it once more at its end.
+        # The waiting output may have failed: Python must not try it again at its exit.
         with contextlib.suppress(io.UnsupportedOperation):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # whoever read has enough
+        if isinstance(error, BrokenPipeError):  # the reader has closed its end
             sys.exit(1)
         sys.exit(
             f"auricle: {printable(str(error.filename or 'output'))}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""What several commands share: options, the sounds that are named, progress, how a command ends."""
+"""Shared by several commands: options, arguments that name sounds, progress, exit codes."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(Protocol):
-    """What became of a file."""
+    """The outcome of a file."""
 
     @property
     def file(self) -> str:
@@ -59,7 +59,7 @@ Jobs = Annotated[
 
 
 def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[AnOutcome]:
-    """What went well; errors are printed and collected."""
+    """Passes successes on; prints errors and collects them."""
     for outcome in outcomes:
         if outcome.error is None:
             yield outcome
@@ -69,7 +69,7 @@ def good(outcomes: Iterable[AnOutcome], errors: list[AudioError]) -> Iterator[An
 
 
 def finish(total: int, failed: int, done: str) -> None:
-    """Counts the sounds where there are several, and fails where one did."""
+    """Prints counts for several sounds, and exits with 1 if one failed."""
     if failed or total > 1:
         sounds = "1 sound" if total == 1 else f"{total} sounds"
         print(f"{sounds}: {total - failed} {done}, {failed} failed", file=sys.stderr)
@@ -78,7 +78,7 @@ def finish(total: int, failed: int, done: str) -> None:
 
 
 def tell_unknown_words(sentence: str, captioner: "Captioner") -> None:
-    """Says which of the words the model does not know."""
+    """Prints the words that the model does not know."""
     if unknown := captioner.unknown_words(sentence):
         print(f"auricle: the model does not know: {', '.join(unknown)}", file=sys.stderr)
 
@@ -105,19 +105,22 @@ def tell_skipped(skipped: Sequence[str], *, verbose: bool) -> None:
     """Counts the files that were skipped because of their names, or names them."""
     if verbose:
         for path in skipped:
-            print(f"auricle: skipped {printable(path)}: no sound by its name", file=sys.stderr)
+            print(
+                f"auricle: skipped {printable(path)}: its name does not end like a sound's",
+                file=sys.stderr,
+            )
     elif skipped:
         files = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
         print(f"auricle: skipped {files} (--verbose names them)", file=sys.stderr)
 
 
 def opened_sounds(names: Iterable[str]) -> Iterator[tuple[str, str | BinaryIO]]:
-    """Names with what is read for them: their files, or standard input."""
+    """Returns names with their files, or standard input for `-`."""
     return ((name, sys.stdin.buffer if name == "-" else name) for name in names)
 
 
 def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iterator[AnOutcome]:
-    """Shows on a terminal how many sounds are done, where results themselves do not scroll by."""
+    """Shows the number of finished sounds on a terminal, unless the results scroll by there."""
     if not sys.stderr.isatty():
         yield from outcomes
         return
@@ -141,7 +144,7 @@ def with_progress(outcomes: Iterable[AnOutcome], total: int, title: str) -> Iter
 
 @contextlib.contextmanager
 def opened(output: Path | None) -> Iterator[TextIO]:
-    """The text file to write to, or standard output; Ctrl-C leaves `NAME.part`."""
+    """Opens the text file to write to, or standard output; Ctrl-C leaves `NAME.part`."""
     if output is None:
         yield sys.stdout
         return

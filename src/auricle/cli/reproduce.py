@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Scale(StrEnum):
-    """How much is reproduced."""
+    """The size of a reproduction."""
 
     full = "full"
     small = "small"
@@ -104,7 +104,7 @@ def reproduce(
 
 
 def print_plan(plan: "Plan") -> None:
-    """A line a stage: what is done, how long the rest should take, and the memory it wants."""
+    """Prints a line for each stage: its state, the expected time, and the memory it needs."""
     from rich.console import Console
     from rich.table import Table
 

@@ -43,7 +43,7 @@ Database = Annotated[
 def index(
     folders: Annotated[
         list[str] | None,
-        typer.Argument(help="Folders whose sounds and videos are taken in.", metavar="FOLDER..."),
+        typer.Argument(help="Folders of sounds and videos.", metavar="FOLDER..."),
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove files that are gone, in all folders.")
@@ -60,7 +60,7 @@ def index(
     """Keep captions and embeddings of a folder's sounds, for `auricle search`.
 
     Run it again when sounds are new, changed or gone. It hears only new sounds, and knows a moved
-    or copied file by its content. You can stop it at any moment; it goes on from there.
+    or copied file by its content. You can stop it at any moment; the next run continues.
 
     Examples:
 
@@ -85,7 +85,7 @@ def index(
     found = {folder: list(find_sounds([folder], skipped)) for folder in folders or []}
     tell_skipped(skipped, verbose=verbose)
     for folder, names in found.items():
-        if not names:  # its disk may be away: nothing is removed
+        if not names:  # The disk may be detached: nothing is removed.
             raise AuricleError(f"no sounds in {folder}")
     counts: Counter[str] = Counter()
     errors: list[AudioError] = []
@@ -111,7 +111,7 @@ def index(
 
 
 def _reported(outcomes: "Iterable[Indexed]", total: int, report: "Report") -> "Iterator[Indexed]":
-    """Passes outcomes on, and reports their number."""
+    """Passes outcomes on, and shows their number."""
     if total:
         report("Indexing", 0, total)
     for done, outcome in enumerate(outcomes, start=1):
@@ -123,7 +123,7 @@ def search(
     sentence: Annotated[str | None, typer.Argument(help="What to find, in plain words.")] = None,
     like: Annotated[
         str | None,
-        typer.Option(metavar="SOUND", help="Find what sounds like this instead; at most 30 s."),
+        typer.Option(metavar="SOUND", help="Find sounds similar to this one; at most 30 s."),
     ] = None,
     by: Annotated[
         By,
@@ -132,19 +132,17 @@ def search(
             "or both."
         ),
     ] = By.both,
-    top: Annotated[
-        int, typer.Option(min=1, max=1000, help="So many stretches of sound, the best.")
-    ] = 10,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="The number of hits.")] = 10,
     form: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="How they are written.")
+        TableFormat, typer.Option("--format", "-f", help="The format of the hits.")
     ] = "text",
     database: Database = None,
     checkpoint: CheckpointFolder = None,
 ) -> None:
     """Find sounds by a sentence, or by another sound, among those that `auricle index` has heard.
 
-    A line is: how well it fits, the file, when in it (if it is over 30 s), the caption. Nothing
-    found: exit code 1.
+    Each line has the score, the file, the time in it (if it is over 30 s), and the caption. The
+    exit code is 1 if nothing is found.
 
     Examples:
 
@@ -159,7 +157,7 @@ def search(
     from auricle.search.index import SoundIndex, default_database
 
     if (sentence is None) == (like is None):
-        raise AuricleError("search wants a sentence, or a sound by --like")
+        raise AuricleError("search needs a sentence, or a sound with --like")
     captioner = load(checkpoint)
     with SoundIndex(database or default_database(), captioner) as sounds:
         if sentence is None:
@@ -177,7 +175,7 @@ def search(
 
 
 def hit_fields(hit: "Hit") -> dict[str, object]:
-    """A hit as an object of JSON."""
+    """Returns a hit as a JSON object."""
     return {
         "file": hit.file,
         "start": round(hit.start, 3),
@@ -191,7 +189,7 @@ def hit_fields(hit: "Hit") -> dict[str, object]:
 
 
 def hit_line(hit: "Hit") -> str:
-    """A hit as a line for people."""
+    """Returns a hit as a line for people."""
     from auricle.errors import printable
     from auricle.output.writers import stretch
 

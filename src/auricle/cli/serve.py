@@ -34,7 +34,7 @@ def _finite(minutes: float) -> float:
 def serve(
     checkpoint: CheckpointFolder = None,
     host: Annotated[
-        str, typer.Option(help="Address to serve at; 0.0.0.0 for every one of this machine.")
+        str, typer.Option(help="Address to serve at; 0.0.0.0 for all addresses of this machine.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to serve at; 0 for any free one.")
@@ -58,7 +58,7 @@ def serve(
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A name of the server, besides this machine's; may be repeated."),
+        typer.Option(help="A further name of the server; may be repeated."),
     ] = None,
     listen: Annotated[
         bool,
@@ -71,7 +71,7 @@ def serve(
         int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; one a processor.")
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=0, help="Requests that may wait; more are told to come back later.")
+        int, typer.Option(min=0, help="Requests that may wait; more get 503 with Retry-After.")
     ] = 64,
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of the largest upload.")] = 2048,
     max_minutes: Annotated[
@@ -82,10 +82,11 @@ def serve(
         typer.Option(min=1, callback=_finite, help="Minutes that one request may keep a worker."),
     ] = 30.0,
     max_memory: Annotated[
-        int, typer.Option(min=64, help="Megabytes that a file may cost a worker, beyond the model.")
+        int,
+        typer.Option(min=64, help="Megabytes that a worker may use for a file, without the model."),
     ] = 1024,
 ) -> None:
-    """Serve a page to caption files and live sound with, and the HTTP API that it uses.
+    """Serve a web page that captions files and live sound, and its HTTP API.
 
     Ctrl-C stops it.
 

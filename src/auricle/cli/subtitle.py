@@ -50,7 +50,7 @@ def subtitle(
     ] = None,
     form: Annotated[
         SubtitleFormat | None,
-        typer.Option("--format", "-f", help="The format, where no file's name says it."),
+        typer.Option("--format", "-f", help="The format, if no file name tells it."),
     ] = None,
     style: Annotated[
         CueStyle,
@@ -60,19 +60,19 @@ def subtitle(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Subtitles whose gaps sounds go into; all that is in them stays as it is.",
+            help="Subtitles to add the sounds to, in their gaps; their cues stay as they are.",
         ),
     ] = None,
     speech: Annotated[
-        bool, typer.Option("--speech/--no-speech", help="Whether to say that somebody speaks.")
+        bool, typer.Option("--speech/--no-speech", help="Whether to mention speech.")
     ] = True,
     music: Annotated[
-        bool, typer.Option("--music/--no-music", help="Whether to say that music plays.")
+        bool, typer.Option("--music/--no-music", help="Whether to mention music.")
     ] = True,
     track: Track = None,
     confidence: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="The least confidence that a sound is shown at; 0.25."),
+        typer.Option(min=0.0, max=1.0, help="The least confidence of a sound that is shown."),
     ] = None,
     checkpoint: CheckpointFolder = None,
     alerts: AlertSentences = None,

@@ -30,7 +30,7 @@ def device_tokens() -> "DeviceTokens":
 def issue(name: Name) -> None:
     """Make a token for a device and print it. It is shown only once.
 
-    A server that runs takes it at once, at addresses that ask for a token. Add it to the address
+    A running server accepts it at once, at addresses that ask for a token. Add it to the address
     of the page: https://ADDRESS:8000/#token=TOKEN.
 
     Examples:
@@ -42,7 +42,7 @@ def issue(name: Name) -> None:
 
 @token_app.command("list")
 def list_tokens() -> None:
-    """Print the devices that have a token, and since when.
+    """Print the devices that have a token, and the dates of issue.
 
     Examples:
 
@@ -54,7 +54,7 @@ def list_tokens() -> None:
 
 @token_app.command()
 def revoke(name: Name) -> None:
-    """Shut a device out: its token is refused from now on.
+    """Revoke the token of a device.
 
     Examples:
 

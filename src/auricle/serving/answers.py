@@ -180,7 +180,7 @@ async def _unstalled(results: AsyncGenerator[Result], stall: float) -> AsyncGene
                     await queue.put(result)
         except TimeoutError:
             await results.aclose()
-            end = RefusedError(408, f"nothing was read for {stall:g} s: the answer was given up")
+            end = RefusedError(408, f"nothing was read for {stall:g} s: the answer was abandoned")
         except RefusedError as error:
             end = error
         await queue.put(end)

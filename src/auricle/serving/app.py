@@ -1,4 +1,4 @@
-"""The HTTP API, and the page, which uses the API and nothing else."""
+"""The HTTP API, and the page, which uses only the API."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -43,8 +43,9 @@ def make_app(
         checkpoint: the folder to caption with; the embedded model if None.
         limits: of requests.
         token: that requests must carry; None: nothing.
-        devices: whose tokens do as well.
-        names: that the server answers to, besides its machine's, `localhost` and addresses.
+        devices: whose tokens are accepted too.
+        names: further names that the server accepts; the names and addresses of the machine, and
+            `localhost`, are always accepted.
         microphone: the server's own, for clients without one.
 
     Raises:

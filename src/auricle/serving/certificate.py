@@ -22,7 +22,7 @@ def own_certificate(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
 
     Args:
         folder: where they are kept, readable by their owner only.
-        names: names and addresses of the server, besides this machine's.
+        names: further names and addresses of the server; those of the machine are always included.
 
     Returns:
         The paths of the certificate and of the key, PEM.

@@ -39,7 +39,7 @@ class Guard:
     Args:
         app: the app to guard.
         token: that `/v1` and `/metrics` require; None: nothing.
-        devices: whose tokens do as well.
+        devices: whose tokens are accepted too.
         names: further names allowed as `Host`.
         metrics: counts requests.
         stopping: refuses requests once the server stops.

@@ -41,7 +41,7 @@ Piece = np.ndarray | Gap
 Row = dict[str, Any]
 
 
-class WantedAlert(BaseModel, extra="forbid", allow_inf_nan=False):
+class AlertRequest(BaseModel, extra="forbid", allow_inf_nan=False):
     """A sound that the client waits for."""
 
     sentence: str = Field(min_length=1, max_length=200)
@@ -56,7 +56,7 @@ class Start(BaseModel, extra="forbid", allow_inf_nan=False):
     microphone: bool = False  # the server's own, instead of samples
     encoding: Literal["s16le", "f32le"] = "s16le"
     rate: int = Field(32_000, ge=8_000, le=192_000)
-    alerts: Annotated[list[WantedAlert], Field(max_length=20)] = []
+    alerts: Annotated[list[AlertRequest], Field(max_length=20)] = []
 
 
 class Microphone:
@@ -80,7 +80,7 @@ class Microphone:
             AudioError: it cannot be opened.
         """
         pieces = heard(self._source, self._say)
-        first = next(pieces)  # so that a source that cannot be opened is refused at once
+        first = next(pieces)  # A source that cannot be opened must fail here, not in the thread.
         threading.Thread(
             target=self._hand_on, args=(first, pieces), daemon=True, name="microphone"
         ).start()
@@ -164,7 +164,7 @@ async def listen_to(
             )
         if metrics.listening >= limits.listeners:
             raise _CloseError(
-                1013, f"{limits.listeners} live streams are under way already: try again later"
+                1013, f"{limits.listeners} live streams are open already: try again later"
             )
         with metrics.listener():
             await _serve(

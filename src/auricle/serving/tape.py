@@ -75,7 +75,7 @@ class Tape:
             None if job.end_seconds is None else round(job.end_seconds * captioner.rate)
         )
         self._decoded_samples = 0
-        self._given_samples = 0  # to whoever captions them
+        self._given_samples = 0  # passed to the captioner so far
         self._captioner, self._job, self._channel = captioner, job, channel
         self._kept: list[np.ndarray] = []  # the last of the samples
         self._reported_at = 0.0

@@ -112,7 +112,7 @@ class Uploads:
         """
         if self._receiving >= self._limits.uploads:
             raise RefusedError(
-                429, f"{self._receiving} uploads are under way: try again soon", retry_after=5
+                429, f"{self._receiving} uploads are in progress: try again soon", retry_after=5
             )
         with contextlib.ExitStack() as stack:
             files = _Files(self._folder, stack)
@@ -160,7 +160,7 @@ class Uploads:
                         timeout.reschedule(loop.time() + stall)
         except TimeoutError:
             raise RefusedError(
-                408, f"nearly nothing came for {stall:g} s: the upload was given up"
+                408, f"nearly nothing came for {stall:g} s: the upload was abandoned"
             ) from None
 
 
