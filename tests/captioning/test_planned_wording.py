@@ -1,15 +1,15 @@
 """Wording a plan: only faithful captions, and our own sentences where there are none."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from auricle.captioning.wording import only_followers, word_plan
 from auricle.checkpoint.config import BeamOptions
 from auricle.checkpoint.vocabulary import EOS, SOS, Vocabulary
+from auricle.data.plan_language import learn_followers
 from auricle.planning.grammar import plain_captions
-from auricle.planning.language import Followers, Language
+from auricle.planning.language import Language
 from auricle.planning.plans import Plan, PlannedEvent, Relation
 from small_classes import small_classes
 
@@ -29,11 +29,7 @@ CAPTIONS = (
 
 def make_language(captions: Sequence[str]) -> Language:
     """Every class may use every word; words follow each other as in the captions."""
-    pairs = sorted({pair for text in captions for pair in pairwise(VOCABULARY.encode(text))})
-    starts = np.searchsorted([first for first, _ in pairs], np.arange(len(VOCABULARY) + 1))
-    followers = Followers(
-        starts.astype(np.int32), np.array([second for _, second in pairs], np.uint16)
-    )
+    followers = learn_followers(captions, [], [], VOCABULARY)
     class_words = np.ones((len(CLASSES), len(VOCABULARY)), bool)
     return Language(class_words, followers, np.zeros(len(CLASSES), bool))
 
@@ -62,11 +58,17 @@ def reciting(captions: Sequence[str]):
 
 
 def test_words_that_never_followed_are_impossible():
-    followers = make_language(["a dog barks"]).followers
-    a, dog, barks = VOCABULARY.numbers(["a", "dog", "barks"])
-    log_probs = only_followers(even, followers)(np.array([SOS, a, dog, barks]), np.zeros(4, int))
-    allowed = [np.flatnonzero(np.isfinite(row)).tolist() for row in log_probs]
-    assert allowed == [[a], [dog], [barks], [EOS]]
+    limited = only_followers(even, make_language(["a dog barks", "rain falls"]).followers)
+    a, dog, barks, rain, falls = VOCABULARY.numbers(["a", "dog", "barks", "rain", "falls"])
+
+    def allowed(tokens: list[int], parents: list[int]) -> list[list[int]]:
+        log_probs = limited(np.array(tokens), np.array(parents))
+        return [np.flatnonzero(np.isfinite(row)).tolist() for row in log_probs]
+
+    assert allowed([SOS], [0]) == [sorted([a, rain])]
+    assert allowed([rain, a, dog], [0, 0, 0]) == [[falls], [dog], []]
+    assert allowed([dog, falls], [1, 0]) == [[barks], [EOS]]
+    assert allowed([barks, barks], [0, 1]) == [[EOS], []]
 
 
 def test_only_faithful_captions_are_returned_best_first():

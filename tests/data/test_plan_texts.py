@@ -1,6 +1,6 @@
 """Batches of captions and plans, and the language learnt from them."""
 
-from itertools import islice, pairwise
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Tre
 from small_classes import CAPTIONS, small_classes
 
 CLASSES = small_classes()
-READINGS = read_captions([SourcedCaption(text, 1) for text in CAPTIONS * 20], CLASSES)
+SOURCED = [SourcedCaption(text, 1) for text in CAPTIONS * 20]
+READINGS = read_captions(SOURCED, CLASSES)
 LEARNT = learnt_words(READINGS, CLASSES)
 VOCABULARY = Vocabulary([*LEARNT, "hippopotamus"])
 
@@ -89,7 +90,7 @@ def test_the_fingerprint_tells_texts_apart():
 
 
 def test_words_of_other_classes_are_forbidden():
-    language = learn_language(READINGS, CLASSES, VOCABULARY, LEARNT, composed=50)
+    language = learn_language(READINGS, SOURCED, CLASSES, VOCABULARY, LEARNT, composed=50)
     dog = Plan((PlannedEvent(CLASSES.indices["Dog"]),))
     tokens = language.forbidden_tokens(dog, CLASSES, VOCABULARY)
     forbidden = {VOCABULARY.words[token] for token in tokens}
@@ -98,19 +99,21 @@ def test_words_of_other_classes_are_forbidden():
 
 
 def test_the_language_allows_all_our_sentences():
-    language = learn_language(READINGS, CLASSES, VOCABULARY, LEARNT, composed=50)
+    language = learn_language(READINGS, SOURCED, CLASSES, VOCABULARY, LEARNT, composed=50)
     for index, entry in enumerate(CLASSES.classes):
         for sentence in plain_sentences(entry):
             tokens = VOCABULARY.encode(sentence)
             assert language.class_words[index, tokens].all()
-            assert all(b in language.followers.of(a) for a, b in pairwise(tokens))
+            assert tokens[1] in language.followers.of(tokens[0])
+            for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+                assert third in language.followers.of_pair(first, second)
 
 
 def test_pairs_of_people_must_stand_twice_and_never_count_music():
     vocabulary = Vocabulary("a music box water pump plays is".split())
     ours = ["a water pump plays", "a music box plays"]
     by_people = ["a music is", "a music is", "water is", "water is", "pump is"]
-    followers = learn_followers(ours, by_people, vocabulary)
+    followers = learn_followers(ours, by_people, [], vocabulary)
 
     def follow(first: str, second: str) -> bool:
         one, two = vocabulary.numbers([first, second])
@@ -120,3 +123,14 @@ def test_pairs_of_people_must_stand_twice_and_never_count_music():
     assert follow("water", "is")
     assert not follow("pump", "is")
     assert not follow("a", "music")
+
+
+def test_triples_of_other_captions_must_stand_three_times_and_consist_of_known_pairs():
+    vocabulary = Vocabulary("a dog cat barks loudly meows".split())
+    ours = ["a dog barks", "a cat meows", "cat barks loudly"]
+    others = [f"a cat barks {end}" for end in ("", "loudly", "meows")] + ["a dog meows"] * 5
+    followers = learn_followers(ours, [], others, vocabulary)
+    a, dog, cat, barks, loudly, meows = vocabulary.numbers(vocabulary.words[4:])
+    assert followers.of_pair(a, cat).tolist() == [barks, meows]
+    assert followers.of_pair(a, dog).tolist() == [barks]
+    assert followers.of_pair(cat, barks).tolist() == [loudly]

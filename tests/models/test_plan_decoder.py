@@ -6,6 +6,7 @@ pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle
 
 import torch
 
+from auricle.checkpoint.config import DecoderConfig
 from auricle.checkpoint.vocabulary import SOS
 from auricle.models.plan_decoder import PlanDecoder
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend, plan_arrays
@@ -18,7 +19,8 @@ PLAN = Plan((FIRST, SECOND), Relation.WHILE)
 def model() -> PlanDecoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return PlanDecoder(50, 8, 16, 2, 2, 32, 0.1).eval().requires_grad_(False)
+        config = DecoderConfig(width=16, layers=2, heads=2, feedforward=32, dropout=0.1, plan=True)
+        return PlanDecoder(config, 50, 8).eval().requires_grad_(False)
 
 
 def first_word(model: PlanDecoder, plan: Plan, manner: int) -> torch.Tensor:

@@ -32,9 +32,15 @@ def make_language() -> Language:
     a, dog, barks = VOCABULARY.numbers(["a", "dog", "barks"])
     starts[a + 1 :] += 1
     starts[dog + 1 :] += 1
+    followers = Followers(
+        starts,
+        np.array([dog, barks], np.uint16),
+        np.array([0, 1, 1], np.int32),
+        np.array([barks], np.uint16),
+    )
     by_people = np.zeros(len(CLASSES), bool)
     by_people[DOG] = True
-    return Language(class_words, Followers(starts, np.array([dog, barks], np.uint16)), by_people)
+    return Language(class_words, followers, by_people)
 
 
 def test_words_of_other_classes_and_of_time_are_forbidden():
@@ -50,10 +56,12 @@ def test_usual_words_are_those_of_all_events():
     assert {"dog", "barks", "rain", "falls"} <= make_language().usual_words(plan, VOCABULARY)
 
 
-def test_followers_are_those_of_the_word():
+def test_followers_are_those_of_the_word_or_pair():
     a, dog, barks = VOCABULARY.numbers(["a", "dog", "barks"])
     followers = make_language().followers
     assert [followers.of(word).tolist() for word in (a, dog, barks)] == [[dog], [barks], []]
+    pairs = ((a, dog), (dog, barks), (a, barks), (barks, a))
+    assert [followers.of_pair(*pair).tolist() for pair in pairs] == [[barks], [], [], []]
 
 
 def test_manners_are_numbered_by_source_and_length():
@@ -86,8 +94,10 @@ def load(folder: Path, arrays: dict[str, np.ndarray]) -> Language:
 def test_a_language_is_the_same_after_saving(tmp_path: Path):
     language, again = make_language(), load(tmp_path, saved(tmp_path))
     np.testing.assert_array_equal(again.class_words, language.class_words)
-    np.testing.assert_array_equal(again.followers.starts, language.followers.starts)
-    np.testing.assert_array_equal(again.followers.followers, language.followers.followers)
+    for name in ("starts", "followers", "pair_starts", "pair_followers"):
+        np.testing.assert_array_equal(
+            getattr(again.followers, name), getattr(language.followers, name)
+        )
     np.testing.assert_array_equal(again.written_by_people, language.written_by_people)
 
 
@@ -98,6 +108,9 @@ def test_a_language_is_the_same_after_saving(tmp_path: Path):
         ("starts", np.arange(len(VOCABULARY) + 1, dtype=np.int32)),
         ("starts", np.zeros(len(VOCABULARY) + 1, np.int32)[::-1] - 1),
         ("followers", np.array([400, 5], np.uint16)),
+        ("pair_starts", np.array([0, 2, 1], np.int32)),
+        ("pair_starts", np.array([0, 1], np.int32)),
+        ("pair_followers", np.array([400], np.uint16)),
         ("followers", np.array([[5], [6]], np.uint16)),
         ("followers", np.array(["a", "b"], object)),
         ("written_by_people", np.zeros(len(CLASSES), np.int64)),

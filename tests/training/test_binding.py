@@ -168,7 +168,7 @@ def test_a_state_of_0_1_is_not_resumed(trained: Recipe):
     (state,) = trained.pre_encoder_folder.glob("state/*/model.safetensors")
     kept = state.read_bytes()
     save_weights(state, load_weights(state))
-    assert "an older auricle, which did not note its words" in refused(pretrain, trained)
+    assert "an older auricle, which did not record its words" in refused(pretrain, trained)
     state.write_bytes(kept)
 
 

@@ -43,7 +43,8 @@ def classes() -> SoundClasses:
 def folder(tmp_path_factory: pytest.TempPathFactory, classes: SoundClasses) -> Path:
     """A captioner at random weights, exported."""
     folder = tmp_path_factory.mktemp("planned")
-    readings = read_captions([SourcedCaption(text, 1) for text in PEOPLE_CAPTIONS], classes)
+    captions = [SourcedCaption(text, 1) for text in PEOPLE_CAPTIONS]
+    readings = read_captions(captions, classes)
     learnt = learnt_words(readings, classes, minimum_count=1)
     vocabulary = Vocabulary(learnt)
     torch.manual_seed(0)
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, classes: SoundClasses) -> P
         model.probe.targets[0, 7] = model.probe.targets[1, -1] = model.probe.targets[2, 300] = 1
     save_weights(folder / "model.safetensors", model.state_dict())
     classes.save(folder / "classes.json")
-    language = learn_language(readings, classes, vocabulary, learnt, composed=200)
+    language = learn_language(readings, captions, classes, vocabulary, learnt, composed=200)
     language.save(folder / "language.npz")
     config = CheckpointConfig(
         FORMAT,

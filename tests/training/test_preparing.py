@@ -82,7 +82,10 @@ def test_nothing_but_bad_clips_is_refused(auricle: Run, recipe: Path, tmp_path: 
     assert "16 of 16 sounds cannot be used" in result.err
 
 
-def test_without_a_terminal_an_epoch_has_a_line(auricle: Run, recipe: Path):
+def test_without_a_terminal_an_epoch_has_a_line(
+    auricle: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(progress, "INTERVAL_SECONDS", 3600.0)
     for command, title in (("pretrain", "pre-encoder"), ("train", "captioner")):
         result = auricle(command, recipe, "--set", f"{command}.epochs=2")
         lines = [line for line in result.err.splitlines() if "epoch" in line]

@@ -9,6 +9,7 @@ import torch
 
 from auricle.captioning.beam_search import NextLogProbs
 from auricle.captioning.wording import word_plan
+from auricle.checkpoint.config import DecoderConfig
 from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.plan_captions import SourcedCaption, read_captions
@@ -26,12 +27,14 @@ from auricle.training.wording import learning_rate, train_wording
 from small_classes import CAPTIONS, small_classes
 
 CLASSES = small_classes()
-READINGS = read_captions([SourcedCaption(text, 1) for text in CAPTIONS * 20], CLASSES)
+SOURCED = [SourcedCaption(text, 1) for text in CAPTIONS * 20]
+READINGS = read_captions(SOURCED, CLASSES)
 LEARNT = learnt_words(READINGS, CLASSES)
 VOCABULARY = Vocabulary(LEARNT)
 TEXTS = PlanTexts(READINGS, CLASSES, VOCABULARY, LEARNT)
 SHORT = WordingConfig(steps=7, batch_size=4, warmup_steps=2, save_every_steps=3)
 
+DECODER = DecoderConfig(width=32, layers=1, heads=2, feedforward=64, dropout=0.1, plan=True)
 FINGERPRINTS = Fingerprints(vocabulary=TEXTS.vocabulary.fingerprint())
 
 
@@ -41,7 +44,7 @@ def make_recipe(output: Path, wording: WordingConfig = SHORT) -> Recipe:
 
 
 def build() -> PlanDecoder:
-    return PlanDecoder(len(VOCABULARY), len(CLASSES), 32, 1, 2, 64, 0.1)
+    return PlanDecoder(DECODER, len(VOCABULARY), len(CLASSES))
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> PlanDecoder:
@@ -109,7 +112,7 @@ def test_a_trained_decoder_words_its_plans(tmp_path: Path):
         save_every_steps=150,
     )
     model = train(make_recipe(tmp_path, wording))
-    language = learn_language(READINGS, CLASSES, VOCABULARY, LEARNT, composed=500)
+    language = learn_language(READINGS, SOURCED, CLASSES, VOCABULARY, LEARNT, composed=500)
     by_decoder = 0
     for first, second in (("Dog", "Rain"), ("Rain", "Car"), ("Car", "Sneeze")):
         for relation in (Relation.WHILE, Relation.THEN):

@@ -17,6 +17,7 @@ from auricle.planning.plans import Plan
 DEFAULT_OPTIONS = BeamOptions(
     beam=5, length_penalty=1.0, min_length=5, max_length=16, no_repeat_ngram=2
 )
+LEAST_SCORE = -1.3  # of a hypothesis; our own sentences are better English than worse ones
 # (captions,) -> (captions,), how well each caption fits the sound.
 Fit = Callable[[Sequence[str]], np.ndarray]
 
@@ -45,15 +46,15 @@ def word_plan(
 ) -> list[WordedCaption]:
     """Returns captions that mention every event of a plan and nothing else, the best first.
 
-    These are the faithful hypotheses of the search. Where there is none, they are our own sentences
-    for the plan.
+    These are the faithful and probable hypotheses of the search. If there is none, they are our own
+    sentences for the plan.
 
     Args:
         plan: the plan.
         next_log_probs: the plan decoder with the plan as its memory.
         vocabulary: the decoder's vocabulary.
         classes: all classes.
-        language: the words, and pairs of words, that the search may use.
+        language: the words, and sequences of words, that the search may use.
         options: of the search.
         fit: how well captions fit the sound.
         weight: captions are ranked by their score + weight * fit; our own sentences by their fit.
@@ -68,7 +69,8 @@ def word_plan(
     captions = []
     for hypothesis in hypotheses:
         caption_words = vocabulary.decode(hypothesis.tokens)
-        if is_faithful(caption_words, plan, classes, usual_words):
+        probable = hypothesis.score >= LEAST_SCORE
+        if probable and is_faithful(caption_words, plan, classes, usual_words):
             captions.append(WordedCaption(" ".join(caption_words), hypothesis.score))
     if not captions:
         captions = [WordedCaption(text, by_decoder=False) for text in plain_captions(plan, classes)]
@@ -83,14 +85,20 @@ def word_plan(
 
 
 def only_followers(next_log_probs: NextLogProbs, followers: Followers) -> NextLogProbs:
-    """Returns the same function, but with words that may not follow the last one impossible."""
+    """Returns the same function, but with words impossible that may not follow the last two."""
+    last_tokens: np.ndarray | None = None  # of the call before
 
     def limited(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+        nonlocal last_tokens
         log_probs = next_log_probs(tokens, parents)
         result = np.full_like(log_probs, -np.inf)
-        for row, token in enumerate(tokens):
-            allowed = followers.of(token)
+        for row, (token, parent) in enumerate(zip(tokens, parents, strict=True)):
+            if last_tokens is None:
+                allowed = followers.of(token)
+            else:
+                allowed = followers.of_pair(last_tokens[parent], token)
             result[row, allowed] = log_probs[row, allowed]
+        last_tokens = tokens
         return result
 
     return limited

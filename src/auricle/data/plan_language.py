@@ -2,13 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise, product
 
 import numpy as np
 
 from auricle.checkpoint.vocabulary import SPECIAL, STOP_WORDS, Vocabulary, words
-from auricle.data.plan_captions import SourcedReading
+from auricle.data.plan_captions import SourcedCaption, SourcedReading
 from auricle.data.plan_english import MASS_NOUNS, NEVER_COUNTED
 from auricle.data.plan_reading import MANY_PEOPLE_WORDS, Reading
 from auricle.data.plan_sentences import compose, draw_plan
@@ -19,10 +19,11 @@ from auricle.planning.language import MOST_WORDS, OURS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
 WORD_CAPTIONS = 3  # captions by people of a class that must hold a word
-PAIR_CAPTIONS = 2  # captions by people that must hold a pair of words
+PAIR_CAPTIONS = 2  # captions by people with a plan that must hold a pair of words
+TRIPLE_CAPTIONS = 3  # captions by people, with a plan or not, that must hold a triple of words
 GENERAL_CLASSES = 60  # a word of at least so many classes may stand for any
 OTHER_CLASS_SHARE = 0.08  # share of a class's captions that must hold a word of other classes
-COMPOSED = 16_000  # captions by grammar whose pairs of words are learnt
+COMPOSED = 16_000  # captions by grammar whose sequences of words are learnt
 ENOUGH_CAPTIONS = 10  # captions by people of a class, from which on it is worded as they do
 SURE_WEIGHT = 0.3  # of a class in a reading, to count as a caption of the class
 # Words that bring in a further source.
@@ -36,6 +37,7 @@ _SCENES = frozenset(
 
 def learn_language(
     readings: Sequence[SourcedReading],
+    captions: Sequence[SourcedCaption],
     classes: SoundClasses,
     vocabulary: Vocabulary,
     learnt: Sequence[str],
@@ -46,7 +48,8 @@ def learn_language(
     """Learns from captions by people, our sentences, and captions by grammar.
 
     Args:
-        readings: captions by people.
+        readings: captions by people that tell a plan.
+        captions: all captions by people.
         classes: all classes.
         vocabulary: the decoder's vocabulary.
         learnt: the words that the decoder learnt, from `learnt_words`.
@@ -76,7 +79,12 @@ def learn_language(
     )
     return Language(
         learn_class_words(plain_readings, classes, vocabulary, known),
-        learn_followers(ours, [" ".join(caption_words) for caption_words in by_people], vocabulary),
+        learn_followers(
+            ours,
+            [" ".join(caption_words) for caption_words in by_people],
+            [caption.text for caption in captions],
+            vocabulary,
+        ),
         np.array([captions_of[index] >= ENOUGH_CAPTIONS for index in range(len(classes))]),
     )
 
@@ -141,20 +149,54 @@ def _words_of_class(
 
 
 def learn_followers(
-    ours: Sequence[str], by_people: Sequence[str], vocabulary: Vocabulary
+    ours: Sequence[str], by_people: Sequence[str], others: Sequence[str], vocabulary: Vocabulary
 ) -> Followers:
-    """Takes every pair of words in our captions, and the pairs that people wrote at least twice.
+    """Takes sequences of words from captions.
 
-    Mass nouns follow "a" only where our captions say so ("a water pump"), and "music" never does.
+    Pairs of words come from our captions, and from at least two captions by people that tell a
+    plan. Mass nouns follow "a" only where our captions say so ("a water pump"), and "music" never
+    does. Triples are made of these pairs. They come from our captions, from captions by people that
+    tell a plan, and from at least three other captions.
+
+    Args:
+        ours: our captions.
+        by_people: captions by people that tell a plan.
+        others: all captions by people.
+        vocabulary: the words.
     """
     pairs = {pair for text in ours for pair in pairwise(vocabulary.encode(text))}
     pairs -= _article_pairs(NEVER_COUNTED, vocabulary)
     counts = Counter(pair for text in by_people for pair in pairwise(vocabulary.encode(text)))
     written = {pair for pair, number in counts.items() if number >= PAIR_CAPTIONS}
     pairs |= written - _article_pairs(MASS_NOUNS, vocabulary)
-    ordered = np.array(sorted(pairs), np.int64).reshape(-1, 2)
-    starts = np.searchsorted(ordered[:, 0], np.arange(len(vocabulary) + 1))
-    return Followers(starts.astype(np.int32), ordered[:, 1].astype(np.uint16))
+    triples = {triple for text in (*ours, *by_people) for triple in _triples(text, vocabulary)}
+    counts_of_triples = Counter(
+        triple for text in dict.fromkeys(others) for triple in _triples(text, vocabulary)
+    )
+    triples |= {triple for triple, n in counts_of_triples.items() if n >= TRIPLE_CAPTIONS}
+    ordered_pairs = sorted(pairs)
+    places = {pair: place for place, pair in enumerate(ordered_pairs)}
+    placed = sorted(
+        (places[triple[:2]], triple[2])
+        for triple in triples
+        if triple[:2] in places and triple[1:] in places
+    )
+    return Followers(
+        *_lists(ordered_pairs, len(vocabulary)),
+        *_lists(placed, len(ordered_pairs)),
+    )
+
+
+def _triples(text: str, vocabulary: Vocabulary) -> Iterator[tuple[int, int, int]]:
+    tokens = vocabulary.encode(text)
+    return zip(tokens, tokens[1:], tokens[2:], strict=False)
+
+
+def _lists(pairs: Sequence[tuple[int, int]], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the list of each of `count` keys begins, and the values of all lists."""
+    ordered = np.array(pairs, np.int64).reshape(-1, 2)
+    starts = np.searchsorted(ordered[:, 0], np.arange(count + 1))
+    return starts.astype(np.int32), ordered[:, 1].astype(np.uint16)
 
 
 def _article_pairs(nouns: Collection[str], vocabulary: Vocabulary) -> set[tuple[int, int]]:

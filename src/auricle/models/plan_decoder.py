@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from auricle.checkpoint.config import DecoderConfig
 from auricle.models.decoder import TransformerDecoder
 from auricle.models.decoder_state import DecoderState
 from auricle.planning.language import MANNERS
@@ -52,29 +53,22 @@ class PlanDecoder(nn.Module):
     """Words plans.
 
     Args:
+        config: the sizes of the decoder.
         words: size of the vocabulary.
         classes: the number of classes of sounds.
-        width: of word embeddings and memory.
-        layers: the number of layers.
-        heads: attention heads of each.
-        feedforward: hidden size of the feed-forward networks.
-        dropout: rate.
     """
 
-    def __init__(
-        self,
-        words: int,
-        classes: int,
-        width: int,
-        layers: int,
-        heads: int,
-        feedforward: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, config: DecoderConfig, words: int, classes: int) -> None:
         super().__init__()
-        self.plan = PlanTokens(classes, width)
+        self.plan = PlanTokens(classes, config.width)
         self.decoder = TransformerDecoder(
-            words, width, layers, heads, feedforward, dropout, tied=True
+            words,
+            config.width,
+            config.layers,
+            config.heads,
+            config.feedforward,
+            config.dropout,
+            tied=True,
         )
 
     def forward(self, events: Tensor, mask: Tensor, whole: Tensor, tokens: Tensor) -> Tensor:

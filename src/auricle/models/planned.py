@@ -43,9 +43,7 @@ class PlannedCaptioner(nn.Module):
         self.encoder = built
         self.probe = Probe(built.size, targets, untagged)
         self.space = SharedSpace(built.size, words, decoder.width, space, tags=True)
-        sizes = (decoder.width, decoder.layers, decoder.heads, decoder.feedforward)
-        classes = self.probe.targets.shape[1]
-        self.wording = PlanDecoder(words, classes, *sizes, decoder.dropout)
+        self.wording = PlanDecoder(decoder, words, self.probe.targets.shape[1])
 
     def hear(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encodes sounds of equal length.

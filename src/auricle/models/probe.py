@@ -7,6 +7,9 @@ from torch.nn import functional as F
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 
 ABSENT_LOGIT = -50.0  # of a class without a tag that the probe does not hear
+DECAY = 1.0  # weight of the squared weights of a fit
+BALANCE = 0.5  # a target of n sounds counts as n ** (1 - BALANCE) sounds
+MOST_ITERATIONS = 300  # of a fit
 UNTAGGED_BELOW_SUPPORT = 1.0  # an untagged class lies this far under its likeliest support
 
 
@@ -106,41 +109,30 @@ class Probe(nn.Module):
             self.linear.bias.copy_(bias - self.linear.weight @ self.mean)
 
 
-def fit_logistic(
-    inputs: Tensor,
-    targets: Tensor,
-    count: int,
-    *,
-    decay: float = 1.0,
-    balance: float = 0.5,
-    iterations: int = 300,
-) -> tuple[Tensor, Tensor]:
+def fit_logistic(inputs: Tensor, targets: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Fits a multinomial logistic regression by L-BFGS.
 
     Args:
         inputs: (sounds, size), standardised.
         targets: (sounds,), the number of the target of each sound.
         count: of targets.
-        decay: weight of the squared weights.
-        balance: a target of n sounds counts as n ** (1 - balance) sounds.
-        iterations: at most.
 
     Returns:
         Weights (count, size) and biases (count,).
     """
     counts = torch.bincount(targets, minlength=count).float().clamp(min=1)
-    weights = counts[targets] ** -balance
+    weights = counts[targets] ** -BALANCE
     weights = weights / weights.mean()
     matrix = torch.zeros(count, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(count, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [matrix, bias], max_iter=iterations, line_search_fn="strong_wolfe"
+        [matrix, bias], max_iter=MOST_ITERATIONS, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         errors = F.cross_entropy(F.linear(inputs, matrix, bias), targets, reduction="none")
-        loss = (errors * weights).mean() + decay * matrix.square().sum() / len(inputs)
+        loss = (errors * weights).mean() + DECAY * matrix.square().sum() / len(inputs)
         loss.backward()
         return loss
 

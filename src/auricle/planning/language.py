@@ -1,8 +1,8 @@
 """The limits of the plan decoder's language, learnt from the captions that it was trained on.
 
 A small decoder adds words that often stand in captions ("in the background"), and now and then
-leaves the path of its language ("a boat is being rowboat"). Its search may only use words that
-captions of the plan's classes use, and pairs of neighbouring words that somebody wrote.
+leaves the path of its language ("a saw is being used to a board"). Its search may only use words
+that captions of the plan's classes use, and sequences of three words that somebody wrote.
 """
 
 import zipfile
@@ -41,14 +41,25 @@ def manner_index(source: int, word_count: int) -> int:
 
 @dataclass(frozen=True)
 class Followers:
-    """The words that may follow each word; `<sos>` and `<eos>` are included."""
+    """The words that may follow a word, or two words; `<sos>` and `<eos>` are included."""
 
     starts: np.ndarray  # (words + 1,) int32, where the followers of each word begin
-    followers: np.ndarray  # (pairs,) uint16, indices of words
+    followers: np.ndarray  # (pairs,) uint16, indices of words, ascending for each word
+    pair_starts: np.ndarray  # (pairs + 1,) int32, where the followers of each pair begin
+    pair_followers: np.ndarray  # (triples,) uint16, indices of words
 
     def of(self, word_index: int) -> np.ndarray:
         """Returns the indices of the words that may follow a word."""
         return self.followers[self.starts[word_index] : self.starts[word_index + 1]]
+
+    def of_pair(self, first_index: int, second_index: int) -> np.ndarray:
+        """Returns the indices of the words that may follow two words; none if no pair is known."""
+        seconds = self.of(first_index)
+        place = int(np.searchsorted(seconds, second_index))
+        if place == len(seconds) or seconds[place] != second_index:
+            return seconds[:0]
+        pair = self.starts[first_index] + place
+        return self.pair_followers[self.pair_starts[pair] : self.pair_starts[pair + 1]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,8 @@ class Language:
                 class_words=np.packbits(self.class_words, axis=1),
                 starts=self.followers.starts,
                 followers=self.followers.followers,
+                pair_starts=self.followers.pair_starts,
+                pair_followers=self.followers.pair_followers,
                 written_by_people=self.written_by_people,
             )
 
@@ -125,10 +138,13 @@ class Language:
         ) as error:
             raise AuricleError(f"{path}: cannot read the language: {error}") from None
         pairs = arrays["followers"].size if "followers" in arrays else 0
+        triples = arrays["pair_followers"].size if "pair_followers" in arrays else 0
         expected: dict[str, tuple[tuple[int, ...], type]] = {
             "class_words": ((classes, (words + 7) // 8), np.uint8),
             "starts": ((words + 1,), np.int32),
             "followers": ((pairs,), np.uint16),
+            "pair_starts": ((pairs + 1,), np.int32),
+            "pair_followers": ((triples,), np.uint16),
             "written_by_people": ((classes,), np.bool_),
         }
         for name, (shape, dtype) in expected.items():
@@ -137,12 +153,22 @@ class Language:
                 raise AuricleError(
                     f"{path}: {name} does not fit {classes} classes and {words} words"
                 )
-        starts, followers = arrays["starts"], arrays["followers"]
-        ordered = starts[0] == 0 and (np.diff(starts) >= 0).all() and starts[-1] == len(followers)
-        if not ordered or (followers >= words).any():
-            raise AuricleError(f"{path}: its pairs of words do not fit {words} words")
+        followers = Followers(
+            *(arrays[name] for name in ("starts", "followers", "pair_starts", "pair_followers"))
+        )
+        if not (
+            _are_lists(followers.starts, followers.followers, words)
+            and _are_lists(followers.pair_starts, followers.pair_followers, words)
+        ):
+            raise AuricleError(f"{path}: its sequences of words do not fit {words} words")
         class_words = np.unpackbits(arrays["class_words"], axis=1, count=words).astype(bool)
-        return cls(class_words, Followers(starts, followers), arrays["written_by_people"])
+        return cls(class_words, followers, arrays["written_by_people"])
+
+
+def _are_lists(starts: np.ndarray, entries: np.ndarray, words: int) -> bool:
+    """Returns whether entries are words, and starts divide them into lists."""
+    ordered = starts[0] == 0 and (np.diff(starts) >= 0).all() and starts[-1] == len(entries)
+    return bool(ordered and (entries < words).all())
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from auricle.checkpoint.folder import EMBEDDED
 from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.models.encoder import Encoder, Tagger
 from auricle.models.mobilenet import MobileNet
+from auricle.models.plan_decoder import PlanDecoder
 from auricle.planning.classes import SoundClasses
 from auricle.training.config import Recipe, initial_vocabulary
-from auricle.training.planned import build_decoder
 from auricle.training.prepare import build_vocabulary, read_data
 from auricle.training.pretrain import build_pre_encoder
 from auricle.training.train import build_captioner
@@ -84,10 +85,17 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
 
 def _planned_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
     """As `part_sizes`, for a captioner that words a plan. Its probe grows with the labels."""
-    classes = len(SoundClasses.read_toml(Path(recipe.data.sentences)))
+    sentences = Path(recipe.data.sentences)
+    # The sentences stand in a checkout only; the package holds the classes of its own model.
+    found = (
+        SoundClasses.read_toml(sentences)
+        if sentences.exists()
+        else SoundClasses.load(EMBEDDED / "classes.json")
+    )
+    classes = len(found)
     with torch.device("meta"):
         pre = build_pre_encoder(recipe, words)
-        decoder = build_decoder(recipe, words, classes)
+        decoder = PlanDecoder(recipe.decoder, words, classes)
     layers = count(decoder.decoder) - count(decoder.decoder.embedding)
     captioner = {
         "encoder and tags": count(pre.audio),

@@ -74,7 +74,7 @@ def train_planned(
     targets = read_targets(recipe.probe, items, classes)
     decoder = train_wording(
         texts,
-        partial(build_decoder, recipe, len(vocabulary), len(classes)),
+        partial(PlanDecoder, recipe.decoder, len(vocabulary), len(classes)),
         recipe,
         fingerprints,
         resume=resume,
@@ -83,7 +83,7 @@ def train_planned(
     spectrograms = features.spectrograms[: len(items)]
     model = build_hearing(recipe, pre_encoder, classes, targets, spectrograms, report)
     model.wording.load_state_dict(decoder.state_dict())
-    language = learn_language(readings, classes, vocabulary, learnt, seed=recipe.seed)
+    language = learn_language(readings, captions, classes, vocabulary, learnt, seed=recipe.seed)
     save_weights(folder / "model.safetensors", model.state_dict(), fingerprints.metadata())
     classes.save(folder / "classes.json")
     language.save(folder / "language.npz")
@@ -91,13 +91,6 @@ def train_planned(
     save_checkpoint(Checkpoint(folder, config, vocabulary, classes.names))
     export_planned(folder)
     return folder
-
-
-def build_decoder(recipe: Recipe, words: int, classes: int) -> PlanDecoder:
-    """Builds the plan decoder of a recipe at random weights."""
-    config = recipe.decoder
-    sizes = (config.width, config.layers, config.heads, config.feedforward)
-    return PlanDecoder(words, classes, *sizes, config.dropout)
 
 
 def checkpoint_config(recipe: Recipe, model: PlannedCaptioner) -> CheckpointConfig:

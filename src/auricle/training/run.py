@@ -211,11 +211,11 @@ def check_data(
     then = read_fingerprints(weights)
     if not then.vocabulary:
         raise AuricleError(
-            f"{folder} holds a training of an older auricle, which did not note its words. "
+            f"{folder} holds a training of an older auricle, which did not record its words. "
             "Continue it with that version, or train anew with --set output=FOLDER."
         )
     manifests = ", ".join((recipe.data.manifest, *recipe.data.further))
-    texts = f" or {recipe.tags.captions}" if recipe.tags.captions else ""
+    texts = "".join(f" or {file}" for file in (recipe.tags.captions, recipe.data.sentences) if file)
     said = {
         "vocabulary": _changed_words(folder, then.vocabulary, vocabulary),
         "tags": f"the names of classes in {recipe.tags.names} changed",
