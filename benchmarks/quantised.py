@@ -135,11 +135,11 @@ def main(
         sound = plain.model.hear(spectrogram)
         times = {key: [] for key in ("encoder", "decoder")}
         for _ in range(REPEATS):
-            for own in (plain, captioner):
+            for one in (plain, captioner):
                 began = time.thread_time()
-                own.model.hear(spectrogram)
+                one.model.hear(spectrogram)
                 middle = time.thread_time()
-                steps(own, sound)
+                steps(one, sound)
                 times["encoder"].append(middle - began)
                 times["decoder"].append(time.thread_time() - middle)
         ratios = [min(each[1::2]) / min(each[::2]) for each in times.values()]

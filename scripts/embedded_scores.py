@@ -212,7 +212,7 @@ def print_labels(
         ("label named", *found["label named"].cells("{:.1%}")),
         (
             f"mean over {len(by_label)} labels",
-            f"{np.mean([its.mean() for its in by_label.values()]):.1%}",
+            f"{np.mean([hits.mean() for hits in by_label.values()]):.1%}",
             "",
         ),
         (f"shuffled captions, {DEALS} deals", *found["shuffled"].cells("{:.1%}")),
@@ -291,7 +291,7 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
     shuffled, tagged = f"ours shuffled, {SCORED_DEALS} deals", "our top 3 tags"
     runs: dict[str, list[tuple[Texts, Sequence[Texts]]]] = {
         "ours": [(texts, references)],
-        shuffled: [([texts[number] for number in its], references) for its in dealt],
+        shuffled: [([texts[number] for number in deal], references) for deal in dealt],
     }
     if any(caption.tags for caption in captions):
         tags = [", ".join(tag.name.lower() for tag in caption.tags[:3]) for caption in captions]
@@ -423,7 +423,7 @@ def print_mixtures(
         )
 
     ours = hits(texts)
-    by_chance = np.stack([hits([texts[number] for number in its]) for its in dealt])
+    by_chance = np.stack([hits([texts[number] for number in deal]) for deal in dealt])
     shares = {
         "both named": ours.all(axis=1),
         "at least one": ours.any(axis=1),

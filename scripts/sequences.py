@@ -294,7 +294,7 @@ def recall_and_false(
     partners = [
         matched(f, [t for t, _ in scene.changes]) for scene, f in zip(scenes, found, strict=True)
     ]
-    hits = sum(partner is not None for its in partners for partner in its)
+    hits = sum(partner is not None for of_scene in partners for partner in of_scene)
     minutes = sum(len(scene.samples) for scene in scenes) / rate / 60
     return hits / sum(map(len, partners)), (sum(map(len, found)) - hits) / minutes
 
@@ -339,7 +339,7 @@ def row(
     ]
     return (
         "{} ({})".format(*figures["found"].cells("{:.1%}")),
-        *(f"{np.mean(its):.0%}" for its in of_kind),
+        *(f"{np.mean(values):.0%}" for values in of_kind),
         "{} ({})".format(*figures["false"].cells("{:.2f}")),
         f"{np.median(errors):.2f} s" if errors else "",
         "{} ({})".format(*figures["named"].cells("{:.1%}")),
@@ -502,7 +502,7 @@ def tune(
     )
     beds = over_ambience(scenes, corpus, captioner.rate)
     looks = [heard(captioner, scene) for scene in track(scenes + beds, "Listening", transient=True)]
-    found = [examples(its) for its in looks[:count]]
+    found = [examples(of_scene) for of_scene in looks[:count]]
     weights = fit(
         np.concatenate([f for f, _ in found]),
         np.concatenate([np.array(right, float) for _, right in found]),
@@ -510,7 +510,7 @@ def tune(
     change = Change(*(float(f"{weight:.3g}") for weight in weights))
     for threshold in np.arange(0.0, 4.0, 0.2).round(1).tolist():
         change = replace(change, threshold=threshold)
-        changes = [changes_of(captioner, its, change) for its in looks]
+        changes = [changes_of(captioner, of_scene, change) for of_scene in looks]
         recall, false = recall_and_false(scenes, changes[:count], captioner.rate)
         masked = recall_and_false(beds, changes[count:], captioner.rate)
         typer.echo(

@@ -17,7 +17,7 @@ def kept(*captions: str) -> list[str]:
     """The captions that are kept of some, among usual ones."""
     usual = [SourcedCaption(text, 2) for text in CAPTIONS * 20]
     readings = read_captions(usual + [SourcedCaption(text, 1) for text in captions], CLASSES)
-    return [" ".join(its.reading.caption_words) for its in readings if its.source == 1]
+    return [" ".join(one.reading.caption_words) for one in readings if one.source == 1]
 
 
 @pytest.mark.parametrize(

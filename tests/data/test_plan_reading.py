@@ -18,7 +18,7 @@ def read(caption: str) -> Reading:
 def names(caption: str) -> list[str]:
     """The likeliest class of each event of a caption."""
     events = [event.classes for event in read(caption).events]
-    return [CLASSES.classes[max(its, key=lambda index: its[index])].name for its in events]
+    return [CLASSES.classes[max(event, key=lambda index: event[index])].name for event in events]
 
 
 @pytest.mark.parametrize(

@@ -256,8 +256,8 @@ def check(corpus: Path, folder: Path, *, heldout: bool) -> None:
     open_to_learning = [
         t
         for split in ("development", "validation")
-        for own in by_split[split].values()
-        for t in own
+        for group in by_split[split].values()
+        for t in group
     ]
     assert said(texts) <= audiocaps | said(open_to_learning)
     for item in items:

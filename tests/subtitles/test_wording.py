@@ -91,7 +91,7 @@ def test_captions_by_people_become_short_labels() -> None:
         captions = [row["caption"] for row in csv.DictReader(file)][::20]
     found = [phrases(caption) for caption in captions]
     assert sum(map(bool, found)) > 0.98 * len(captions)
-    texts = [phrase.text for its in found for phrase in its]
+    texts = [phrase.text for of_caption in found for phrase in of_caption]
     assert all(text == text.lower().strip() and text for text in texts)
     assert sum(len(text) <= 30 for text in texts) > 0.97 * len(texts)
     # "something barks" would be a sentence: a label's verb stands on -ing, or it has none.
@@ -102,7 +102,7 @@ def test_captions_by_people_become_short_labels() -> None:
         )
         == 0
     )
-    assert all(len(set(its)) == len(its) for its in found)
+    assert all(len(set(of_caption)) == len(of_caption) for of_caption in found)
 
 
 def test_words_of_other_languages_stay_whole() -> None:

@@ -78,8 +78,8 @@ def word_plan(
     if fit is not None and weight:
         fits = fit([caption.text for caption in captions])
         captions = [
-            replace(caption, fit=float(its_fit))
-            for caption, its_fit in zip(captions, fits, strict=True)
+            replace(caption, fit=float(value))
+            for caption, value in zip(captions, fits, strict=True)
         ]
     return sorted(captions, key=lambda caption: -(caption.score + weight * (caption.fit or 0.0)))
 

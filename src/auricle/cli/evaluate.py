@@ -254,7 +254,7 @@ def _captioned(
         else:
             raise row.error or AuricleError(f"{row.file}: no caption")
         progress("Captioning", len(texts) + unread, len(references))
-    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
+    captions = {file: " ".join(windows) for file, windows in texts.items()}
     if bad_clips:
         typer.echo(f"auricle: {len(bad_clips):,} clips left out:", err=True)
         for problem in bad_clips:

@@ -53,7 +53,7 @@ def find_recipe(recipe: Path, folder: Path = Path()) -> Path:
     path = folder / recipe
     if path.suffix or path.is_file():
         return path
-    ours = {own.relative_to(RECIPES).with_suffix(""): own for own in RECIPES.rglob("*.toml")}
+    ours = {path.relative_to(RECIPES).with_suffix(""): path for path in RECIPES.rglob("*.toml")}
     if recipe not in ours:
         names = ", ".join(sorted(map(str, ours)))
         raise AuricleError(f"no recipe '{recipe}': name a TOML file, or one of {names}")

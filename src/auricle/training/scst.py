@@ -185,7 +185,9 @@ class ScstStage:
         if self.config.baseline == "greedy":
             search = training.model.next_log_probs(batch.log_mel, batch.frames)
             found = search_captions(search, vocabulary, GREEDY, len(items))
-            baseline = score(self.scorer, items, [[own[0].tokens] for own in found], vocabulary)
+            baseline = score(
+                self.scorer, items, [[hypotheses[0].tokens] for hypotheses in found], vocabulary
+            )
         else:
             baseline = (gain.sum(1, keepdims=True) - gain) / (samples - 1)
         return drawn, gain - baseline, gain
@@ -217,7 +219,7 @@ def score(
     vocabulary: Vocabulary,
 ) -> np.ndarray:
     """Returns CIDEr-D of several captions of each item, as token numbers: (items, samples)."""
-    texts = [[" ".join(vocabulary.decode(tokens)) for tokens in own] for own in captions]
+    texts = [[" ".join(vocabulary.decode(tokens)) for tokens in of_sound] for of_sound in captions]
     return np.array(
         [
             [scorer(str(item.file), text) for text in own]
