@@ -17,7 +17,7 @@ from auricle.planning.plans import Plan
 DEFAULT_OPTIONS = BeamOptions(
     beam=5, length_penalty=1.0, min_length=5, max_length=16, no_repeat_ngram=2
 )
-LEAST_SCORE = -1.3  # of a hypothesis; our own sentences are better English than worse ones
+LEAST_SCORE = -0.9  # of a hypothesis; below it, our own sentences are better English
 # (captions,) -> (captions,), how well each caption fits the sound.
 Fit = Callable[[Sequence[str]], np.ndarray]
 
