@@ -65,6 +65,11 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
     assert downloaded(page, "vtt written").startswith("WEBVTT\n\n")
     assert "Dialogue: 0,0:00:05.50," in downloaded(page, "ass written")
     assert ',"Rain <drums> on a roof,\nhard.",' in downloaded(page, "csv")
+    assert re.fullmatch(
+        r"0\.0+\t\d+\.\d{6}\t[^\t\n]+\n(\S+\t\S+\t[^\t\n]+\n)*", downloaded(page, "audacity")
+    )
+    assert "Rain <drums> on a roof, hard." in downloaded(page, "raven")
+    assert 'text = "Rain <drums> on a roof, hard."' in downloaded(page, "textgrid")
     said = json.loads(downloaded(page, "json"))
     assert [caption["caption"] for caption in said["captions"]][
         1

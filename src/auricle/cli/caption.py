@@ -26,7 +26,7 @@ from auricle.cli.options import (
     with_progress,
 )
 from auricle.errors import AudioError, AuricleError
-from auricle.output.formats import CaptionFormat, TableFormat
+from auricle.output.formats import SUFFIXES, CaptionFormat, TableFormat
 
 if TYPE_CHECKING:
     from auricle.captioning.results import Row
@@ -74,6 +74,8 @@ def caption(
 
         auricle caption film.mkv --format srt --output film.srt
 
+        auricle caption field.wav --format audacity --output labels.txt
+
         auricle caption dog.wav --explain dog.png
 
         ffmpeg -i rtsp://camera -f wav - | auricle caption -
@@ -93,9 +95,7 @@ def caption(
     names = named_sounds(paths, verbose=verbose)
     if explain is not None and len(names) > 1:
         raise AuricleError(f"--explain draws one sound, but {len(names)} are given")
-    into_folder = form in ("srt", "vtt") and (
-        len(names) > 1 or (output is not None and output.is_dir())
-    )
+    into_folder = form in SUFFIXES and (len(names) > 1 or (output is not None and output.is_dir()))
     targets: dict[str, Path] = {}
     if into_folder:
         if output is None or output.is_file():
@@ -169,13 +169,13 @@ def rank(
 def subtitle_targets(
     paths: Iterable[str], names: Iterable[str], output: Path, form: CaptionFormat
 ) -> dict[str, Path]:
-    """Returns the file of subtitles for each sound, which keeps the folders of the sound.
+    """Returns the file of each sound, which keeps the folders of the sound.
 
     Args:
         paths: the arguments. The folder that holds all of them is left out of the targets.
         names: the sounds that they name.
         output: the folder to write to.
-        form: the format, which becomes the suffix.
+        form: the format, which sets the suffix.
 
     Raises:
         AuricleError: two sounds have the same target.
@@ -186,7 +186,7 @@ def subtitle_targets(
     seen: dict[Path, str] = {}
     for name in names:
         below = Path("standard-input" if name == "-" else os.path.relpath(name, top))
-        target = output / below.parent / f"{below.stem}.{form}"
+        target = output / below.parent / f"{below.stem}.{SUFFIXES[form]}"
         if target in seen:
             raise AuricleError(f"{seen[target]} and {name} would both be written to {target}")
         seen[target] = name
@@ -218,7 +218,7 @@ def write_all(
 def write_each(
     rows: Iterable["Row"], targets: Mapping[str, Path], form: CaptionFormat, n_best: int
 ) -> None:
-    """Writes a subtitle file for each sound, each whole or not at all."""
+    """Writes a file for each sound, each whole or not at all."""
     from auricle.output.writers import write_rows
 
     for name, own in itertools.groupby(rows, key=lambda row: row.file):

@@ -11,10 +11,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 TableFormat = Literal["text", "jsonl", "csv", "tsv"]
-CaptionFormat = Literal["text", "jsonl", "csv", "tsv", "srt", "vtt"]
+LabelFormat = Literal["audacity", "textgrid", "raven"]
+CaptionFormat = Literal[
+    "text", "jsonl", "csv", "tsv", "srt", "vtt", "audacity", "textgrid", "raven"
+]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
 EventFormat = Literal["text", "jsonl"]
 
+# The endings of files that hold the captions of one sound.
+SUFFIXES: dict[CaptionFormat, str] = {
+    "srt": "srt",
+    "vtt": "vtt",
+    "audacity": "labels.txt",
+    "textgrid": "TextGrid",
+    "raven": "selections.txt",
+}
 # The characters that begin markup in subtitles, and their replacements. Only WebVTT can escape
 # them. Players of SubRip take HTML and ASS for markup, and in ASS a backslash before a word joiner
 # has no meaning.

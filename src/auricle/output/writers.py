@@ -1,4 +1,4 @@
-"""Captions as text, JSON lines, tables and subtitles; sounds sorted by a sentence."""
+"""Captions as text, JSON lines, tables, subtitles and label tracks; ranked sounds."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ from auricle.captioning.results import Caption, CaptionEvent, Match, Row
 from auricle.captioning.segmenter import Event
 from auricle.errors import printable
 from auricle.output.formats import SUBTITLE_HEADS, CaptionFormat, TableFormat, clock, cue_block
+from auricle.output.label_tracks import label_track
 
 COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
@@ -82,7 +83,7 @@ def write_rows(
     Args:
         rows: those with a caption.
         file: open for text.
-        form: the format; subtitles are those of one sound.
+        form: the format; subtitles and label tracks are those of one sound.
         n_best: captions per sound. Text and tables get a line for each; only the first one has a
             confidence.
         named: whether lines of text begin with the file.
@@ -165,6 +166,8 @@ def _pieces(rows: Iterable[Row], form: CaptionFormat, n_best: int, named: bool) 
                     (row.file, *times, alternative.text, round(alternative.score, 4), confidence)
                 )
             yield line.taken()
+    elif form == "audacity" or form == "textgrid" or form == "raven":
+        yield from label_track(map(_caption, rows), form)
     elif form == "text":
         for row in rows:
             caption = _caption(row)

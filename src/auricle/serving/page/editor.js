@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import * as player from "./player.js";
 import { attempt, notify } from "./elements.js";
 import { clock, data, save, stem, TYPES } from "./formats.js";
+import { ENDINGS, labelTrack } from "./label-tracks.js";
 import { Detail } from "./detail.js";
 import { List } from "./list.js";
 import { Overview } from "./overview.js";
@@ -361,7 +362,10 @@ async function download() {
     }
     ending = FILM_ENDINGS[content.type] ?? "mkv";
   } else if (style === "label") content = await labels(captions, format);
-  else if (style) content = write(captions, format);
+  else if (format in ENDINGS) {
+    content = labelTrack(format, captions);
+    ending = ENDINGS[format];
+  } else if (style) content = write(captions, format);
   else content = data(format, captions, work.name, work.partial);
   save(`${name}.${format === "film" ? "captions." : ""}${ending}`, content, TYPES[format] ?? content.type);
   work.saved = true;

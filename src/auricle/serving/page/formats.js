@@ -9,6 +9,9 @@ export const TYPES = {
   json: "application/json",
   csv: "text/csv",
   txt: "text/plain",
+  audacity: "text/plain",
+  textgrid: "text/plain",
+  raven: "text/tab-separated-values",
 };
 
 /** Seconds as people read and write them: 1:02:03.4. */

@@ -14,6 +14,7 @@ const FILES = [
   "explanation.js",
   "files.js",
   "formats.js",
+  "label-tracks.js",
   "history.js",
   "icon.svg",
   "keep.js",
