@@ -146,9 +146,11 @@ def test_formats_and_output_file(
     )
 
 
-@pytest.mark.parametrize("form", ["srt", "vtt"])
+@pytest.mark.parametrize(
+    ("form", "suffix"), [("srt", "srt"), ("vtt", "vtt"), ("textgrid", "TextGrid")]
+)
 def test_subtitles_of_several_sounds_go_into_a_folder(
-    caption: Run, sounds: Path, tmp_path: Path, form: str
+    caption: Run, sounds: Path, tmp_path: Path, form: str, suffix: str
 ):
     refused = caption(sounds, "--format", form)
     assert refused.code == 1
@@ -156,11 +158,11 @@ def test_subtitles_of_several_sounds_go_into_a_folder(
     assert caption(sounds, "--format", form, "--output", tmp_path / "subtitles").code == 0
     names = {
         str(path.relative_to(tmp_path / "subtitles"))
-        for path in (tmp_path / "subtitles").rglob(f"*.{form}")
+        for path in (tmp_path / "subtitles").rglob(f"*.{suffix}")
     }
-    assert names == {f"{stem}.{form}" for stem in ("a", "c", "b/film", "b/x, y", "b/deep/ü")}
+    assert names == {f"{stem}.{suffix}" for stem in ("a", "c", "b/film", "b/x, y", "b/deep/ü")}
     assert caption(sounds / "a.wav", "--format", form).out == (
-        tmp_path / "subtitles" / f"a.{form}"
+        tmp_path / "subtitles" / f"a.{suffix}"
     ).read_text("utf-8")
 
 
