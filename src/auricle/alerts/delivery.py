@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 # Seconds before each further try; the last one repeats.
@@ -57,10 +57,24 @@ class Delivery:
         name: of the receiver, for messages.
         deliver: delivers an alert, once; may raise TryLaterError and RefusedError.
         say: takes messages about alerts that were not delivered.
+        most_kept: alerts that wait, `MOST_KEPT` if None; the oldest give way.
+        counted: whether messages give the number of lost alerts instead of their text. A receiver
+            of all rows would fill the log with them.
     """
 
-    def __init__(self, name: str, deliver: Callable[[Fields], None], say: Say) -> None:
+    def __init__(
+        self,
+        name: str,
+        deliver: Callable[[Fields], None],
+        say: Say,
+        *,
+        most_kept: int | None = None,
+        counted: bool = False,
+    ) -> None:
         self._name, self._deliver, self._say = name, deliver, say
+        self._most_kept = MOST_KEPT if most_kept is None else most_kept
+        self._counted = counted
+        self._lost = 0  # counted, and not reported yet
         self._changed = threading.Condition()
         self._kept: list[_Kept] = []  # the oldest first
         self._current: _Kept | None = None  # one of them, while it is tried
@@ -74,13 +88,14 @@ class Delivery:
         lost = None
         with self._changed:
             waiting = [kept for kept in self._kept if kept is not self._current]
-            if len(waiting) >= MOST_KEPT:
+            if len(waiting) >= self._most_kept:
                 lost = waiting[0]
                 self._kept.remove(lost)
             self._kept.append(_Kept(fields, time.monotonic()))
             self._changed.notify()
         if lost is not None:
-            self._report(lost, f"{MOST_KEPT} alerts wait, and the oldest is lost")
+            lost.problem = f"{self._most_kept} alerts wait, and the oldest is lost"
+            self._report([lost])
 
     def close(self, deadline: float) -> None:
         """Waits until all alerts are delivered, and reports those that are not.
@@ -96,8 +111,8 @@ class Delivery:
         with self._changed:
             self._deadline = 0.0
             left, self._kept = self._kept, []
-        for kept in left:
-            self._report(kept, kept.problem)
+        self._report(left)
+        self._report_count()
 
     def _work(self) -> None:
         while (kept := self._next()) is not None:
@@ -119,6 +134,7 @@ class Delivery:
                     self._kept.remove(kept)
             if message is not None:
                 self._say(f"{self._name}: {message}")
+            self._report_count()
 
     def _next(self) -> _Kept | None:
         """Waits for the alert to try next; None when there is nothing left to try in time."""
@@ -148,8 +164,21 @@ class Delivery:
             else None
         )
 
-    def _report(self, kept: _Kept, problem: str) -> None:
-        self._say(f"{self._name}: {problem}: not delivered: {_line(kept.fields)}")
+    def _report(self, lost: Sequence[_Kept]) -> None:
+        """Reports lost alerts one by one, or counts them."""
+        if self._counted:
+            with self._changed:
+                self._lost += len(lost)
+            return
+        for kept in lost:
+            self._say(f"{self._name}: {kept.problem}: not delivered: {_line(kept.fields)}")
+
+    def _report_count(self) -> None:
+        """Reports the number of alerts that were counted since the last report."""
+        with self._changed:
+            lost, self._lost = self._lost, 0
+        if lost:
+            self._say(f"{self._name}: {lost} messages were lost")
 
 
 def _line(fields: Fields) -> str:

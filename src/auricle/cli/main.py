@@ -53,6 +53,7 @@ EXTRAS = {
         "serve",
     ),
     "pycocoevalcap": "metrics",
+    "paho": "mqtt",
     "sounddevice": "listen",
     **dict.fromkeys(("fsspec", "pyarrow", "ray"), "ray"),
     **dict.fromkeys(("apsw", "sqlite_vec"), "search"),
