@@ -4,24 +4,30 @@ r"""The cost of live listening: latency, share of a processor, and memory over h
     python benchmarks/listen.py latency data/heldout/sounds.csv \
         ../shared/reference/label_words.csv ../shared/corpus
     python benchmarks/listen.py memory --hours 6
+    python benchmarks/listen.py streams --count 4 --minutes 5
 
 `latency` plays sequences of known sounds, and takes the time from a true change to the first row
 whose caption names the new label. At real-time pace that is by the clock, and takes as long as the
 sound does; with `--fast` it is counted in samples, and what the row took to compute is added.
-`memory` feeds hours as fast as they are heard.
+`memory` feeds hours as fast as they are heard. `streams` listens to several mp3 files in real time,
+as `auricle listen --config` does, and divides the processor time by the seconds of all streams.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import av
 import numpy as np
 import typer
+from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -30,7 +36,8 @@ from auricle.alerts.watch import Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard, listen
-from auricle.live.sources import PIECE, in_real_time
+from auricle.live.sources import PIECE, file_source, in_real_time
+from auricle.live.streams import Stream, StreamGroup
 from auricle.sound.decode import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -201,6 +208,52 @@ def memory(
         f"{heard / rate / taken:.0f} times faster than real time, {computed * rate / heard:.1%} "
         f"of a core at its pace"
     )
+
+
+@app.command()
+def streams(
+    count: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 4,
+    minutes: Annotated[float, typer.Option(help="Of each stream.")] = 5.0,
+    alerts: Annotated[int, typer.Option(max=len(ALERTS), help="Of each stream.")] = len(ALERTS),
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Processor time per second of each of several streams, decoding and alerts included."""
+    captioner = load(checkpoint)
+    rate, wanted = captioner.rate, round(minutes * 60 * captioner.rate)
+    sounds = [load_audio(file, rate) for file in sorted(EXAMPLES.glob("*.wav"))]
+    sentences = [WatchedSound(sentence) for sentence in ALERTS[:alerts]]
+    captioner.caption(sounds[0][:rate])  # what is done once is done
+    with TemporaryDirectory() as folder:
+        group = []
+        for number in range(count):
+            order = sounds[number % len(sounds) :] + sounds[: number % len(sounds)]
+            samples = np.resize(np.concatenate(order), wanted)
+            file = write_mp3(Path(folder) / f"{number}.mp3", samples, rate)
+            watch = Watch(captioner, sentences) if sentences else None
+            group.append(Stream(f"stream {number}", file_source(str(file), rate), watch))
+        listening = StreamGroup(captioner, group, typer.echo, lambda *_: None)
+        processor, clock = time.process_time(), time.perf_counter()
+        rows = len(list(listening.rows(threading.Event())))
+        computed, taken = time.process_time() - processor, time.perf_counter() - clock
+    typer.echo(
+        f"{count} streams of {minutes:g} minutes, {alerts} alerts each: {rows} rows, "
+        f"{len(listening.failed)} failed, {taken / 60:.1f} minutes by the clock, "
+        f"{computed / (count * minutes * 60):.1%} of a core per stream"
+    )
+
+
+def write_mp3(path: Path, samples: NDArray[np.float32], rate: int) -> Path:
+    """Writes a sound as mp3 of 128 kbit/s, as a radio sends it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mp3", rate=rate, layout="mono")
+        assert isinstance(stream, AudioStream)
+        stream.bit_rate = 128_000
+        for start in range(0, len(samples), rate):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + rate], "fltp", "mono")
+            frame.sample_rate, frame.pts = rate, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 def resident() -> int:

@@ -176,6 +176,22 @@ def test_a_source_that_comes_and_goes_is_not_tried_more_and_more_often() -> None
     assert clock.slept == [1, 2, 4, 8, 16]
 
 
+def test_a_patient_listener_tries_again_where_the_first_try_fails_and_tells_of_presence() -> None:
+    clock, there = Clock(), list[bool]()
+    source = Source("it", failing(["fail", "fail", 2, 3]), endless=True)
+    pieces = heard(
+        source,
+        lambda _: None,
+        tell_presence=there.append,
+        patient=True,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    found = [type(piece) for piece in pieces]
+    assert found == [Gap, np.ndarray, np.ndarray, Gap, *[np.ndarray] * 3]
+    assert there == [False, True, False, True, False]
+
+
 @pytest.mark.parametrize(("script", "endless"), [(["fail"], True), ([2], False)])
 def test_a_source_that_was_never_there_or_has_an_end_is_not_tried_again(
     script: list[int | str], endless: bool
@@ -342,6 +358,23 @@ def test_a_microphone_that_is_lost_is_looked_for_afresh(fake: Callable[..., Fake
     assert samples >= 8 * 3_200 - 200
     assert "Webcam: has given nothing" in said[0]
     assert "Device unavailable" in said[1]
+
+
+def test_a_microphone_that_is_lost_does_not_disturb_another(
+    fake: Callable[..., FakePortAudio],
+) -> None:
+    made = fake(5, 1, 1)
+    other = microphone_source(RATE, "usb", print).open()
+    next(other)
+    lost = microphone_source(RATE, "webcam", print)
+    for _ in range(2):
+        with pytest.raises(AudioError, match="has given nothing"):
+            list(lost.open())
+    assert made.listed == 0, "listing the devices anew ends all microphones in use"
+    other.close()  # type: ignore[attr-defined]
+    with pytest.raises(AudioError, match="has given nothing"):
+        list(lost.open())
+    assert made.listed == 1
 
 
 def test_a_microphone_is_named_by_number_or_name(fake: Callable[..., FakePortAudio]) -> None:

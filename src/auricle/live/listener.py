@@ -19,6 +19,7 @@ class Heard:
 
     row: Event | Alert
     time: datetime.datetime  # by the clock on the wall, UTC
+    stream: str | None = None  # the name of the stream, where there are several
 
 
 def listen(

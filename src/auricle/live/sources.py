@@ -6,6 +6,7 @@ lost
 
 import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def heard(
     source: Source,
     say: Callable[[str], None],
     *,
+    tell_presence: Callable[[bool], None] = lambda _: None,
+    patient: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[np.ndarray | Gap]:
@@ -78,11 +81,14 @@ def heard(
     Args:
         source: the place.
         say: takes a message when the source is lost, and one when it is back.
+        tell_presence: takes True when the source gives sound, and False when it is lost.
+        patient: whether an endless source that cannot be opened the first time is tried again.
         clock: returns seconds, for tests.
         sleep: waits a number of seconds, for tests.
 
     Raises:
-        AudioError: the source cannot be opened the first time, or has an end and broke off.
+        AudioError: the source cannot be opened the first time and is not `patient`, or it has an
+            end and broke off.
     """
     wait, opened, lost = FIRST_WAIT, False, False
     since = came = clock()  # the source is there; the last piece came
@@ -96,14 +102,18 @@ def heard(
                     if lost:
                         since, lost = now, False
                         say(f"{source.name} is back after {gap:.0f} s")
+                        tell_presence(True)
                         yield Gap(gap)
+                    elif not opened:
+                        tell_presence(True)
                     opened = True
                     yield piece
             return
         except AudioError as error:
-            if not (source.endless and opened) or isinstance(error, BrokenOffError):
+            if not (source.endless and (opened or patient)) or isinstance(error, BrokenOffError):
                 raise
             if not lost:
+                tell_presence(False)
                 # A source that held for long is tried again soon; one that comes and goes is not.
                 wait, lost = FIRST_WAIT if clock() - since > LONGEST_WAIT else wait, True
             say(f"{error}; trying again in {wait:g} s")
@@ -233,52 +243,91 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
         ) from None
     opened = False
 
-    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+    @contextlib.contextmanager
+    def in_use() -> Iterator[dict]:
         nonlocal opened
-        name = "microphone"
-        try:
-            if opened:
-                # PortAudio lists the devices once, when it begins; one that was plugged in again is
-                # only found afresh.
+        with _microphones:
+            if opened and not _microphones.in_use:
+                # PortAudio lists the devices only when it begins, and ends with all of them. So a
+                # microphone that was plugged in again is found when no other one is in use.
                 sounddevice._terminate()
                 sounddevice._initialize()
             opened = True
             found = _find_device(sounddevice, device)
-            name, own_rate = found["name"], round(found["default_samplerate"])
-            channels = min(2, found["max_input_channels"])
-            waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
-            dropped, told = 0, -COMPLAIN
+            _microphones.in_use += 1
+        try:
+            yield found
+        finally:
+            with _microphones:
+                _microphones.in_use -= 1
 
-            def put(
-                samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags"
-            ) -> None:
-                # Called on PortAudio's own thread, which must never wait.
-                nonlocal dropped
-                try:
-                    waiting.put_nowait(samples.T.copy())
-                except queue.Full:
-                    dropped += frames
-                if status.input_overflow:
-                    dropped += 1
-
-            size = round(PIECE * own_rate)
-            with sounddevice.InputStream(
-                own_rate, size, found["index"], channels, "float32", callback=put
-            ):
-                while True:
-                    yield own_rate, waiting.get(timeout=SILENT_DEVICE)
-                    if dropped and time.monotonic() - told > COMPLAIN:
-                        say(
-                            f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: "
-                            "the machine is too busy"
-                        )
-                        dropped, told = 0, time.monotonic()
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        name = "microphone"
+        try:
+            with in_use() as found:
+                name = found["name"]
+                yield from _recorded(sounddevice, found, say)
         except sounddevice.PortAudioError as error:
             raise AudioError(f"{name}: cannot be recorded from ({error})") from None
         except queue.Empty:
             raise AudioError(f"{name}: has given nothing for {SILENT_DEVICE:g} s") from None
 
     return Source("microphone", lambda: resample_stream(blocks(), rate), endless=True)
+
+
+class _Microphones:
+    """Counts the microphones in use; holding it keeps the list of devices as it is."""
+
+    def __init__(self) -> None:
+        self.in_use = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
+_microphones = _Microphones()
+
+
+def _recorded(
+    sounddevice, found: dict, say: Callable[[str], None]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the rate of a device, in Hz, and what it records, (channels, samples).
+
+    Raises:
+        PortAudioError: the device fails.
+        queue.Empty: it gives nothing.
+    """
+    name, own_rate = found["name"], round(found["default_samplerate"])
+    channels = min(2, found["max_input_channels"])
+    waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
+    dropped, told = 0, -COMPLAIN
+
+    def put(
+        samples: np.ndarray, frames: int, _time: object, status: "sounddevice.CallbackFlags"
+    ) -> None:
+        # Called on PortAudio's own thread, which must never wait.
+        nonlocal dropped
+        try:
+            waiting.put_nowait(samples.T.copy())
+        except queue.Full:
+            dropped += frames
+        if status.input_overflow:
+            dropped += 1
+
+    size = round(PIECE * own_rate)
+    with sounddevice.InputStream(own_rate, size, found["index"], channels, "float32", callback=put):
+        while True:
+            yield own_rate, waiting.get(timeout=SILENT_DEVICE)
+            if dropped and time.monotonic() - told > COMPLAIN:
+                say(
+                    f"{name}: at least {max(dropped / own_rate, 0.1):.1f} s were lost: "
+                    "the machine is too busy"
+                )
+                dropped, told = 0, time.monotonic()
 
 
 def _find_device(sounddevice, device: str | None) -> dict:

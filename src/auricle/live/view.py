@@ -61,8 +61,9 @@ class Lines:
             self._file.flush()
 
     def say(self, message: str) -> None:
-        """Writes it beside the rows."""
-        print(f"auricle: {message}", file=self._errors, flush=True)
+        """Writes it to the errors, in one piece as streams share them."""
+        self._errors.write(f"auricle: {message}\n")
+        self._errors.flush()
 
 
 class JsonLines(Lines):
@@ -129,8 +130,10 @@ class Terminal:
 
 
 def line(heard: Heard) -> str:
-    """A row as people read it, with the time of day here."""
+    """Returns a row as people read it, with the local time of day."""
     row, clock = heard.row, f"{heard.time.astimezone():%H:%M:%S}"
+    if heard.stream is not None:
+        clock += f"  {heard.stream}"
     if isinstance(row, Alert):
         return f"{clock}  ALERT  {row.sentence} (score {row.score:.2f})"
     seconds = f"{row.end - row.start:.1f}{' ' if row.state == 'end' else '+'}s"
