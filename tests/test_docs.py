@@ -27,8 +27,10 @@ from typer._click.core import Command
 from typer._click.exceptions import BadOptionUsage, BadParameter, MissingParameter
 from typer.core import TyperGroup
 
+from auricle.alerts.broker import read_credentials
 from auricle.alerts.config import load_config
 from auricle.cli.main import app, main
+from auricle.live.stream_config import load_streams
 from auricle.training.config import load_recipe
 from sounds import chirp, write_media
 
@@ -393,8 +395,12 @@ def test_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for page in PAGES:
         for block in blocks(page):
             if block.language == "toml":
-                (tmp_path / "alerts.toml").write_text(block.text)
-                load_config(tmp_path / "alerts.toml")
+                path = tmp_path / "example.toml"
+                path.write_text(block.text)
+                path.chmod(0o600)
+                first = next(iter(tomllib.loads(block.text)))
+                readers = {"stream": load_streams, "user": read_credentials}
+                readers.get(first, load_config)(path)
 
 
 def test_the_tree_of_files_is_complete():

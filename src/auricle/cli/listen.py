@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auricle.cli.alerts import AlertFile, AlertSentences, alarm
+from auricle.cli.mqtt import (
+    Mqtt,
+    MqttAuthority,
+    MqttCredentials,
+    MqttName,
+    MqttOptions,
+    MqttTls,
+    publishing,
+)
 from auricle.cli.options import CheckpointFolder
+from auricle.cli.streams import listen_to_streams
 from auricle.errors import AuricleError
 from auricle.output.formats import EventFormat
 
@@ -70,6 +81,17 @@ def listen(
         float,
         typer.Option(metavar="MB", help="The most space for recordings; the oldest are deleted."),
     ] = 1000,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Listen to several streams, each with a name and alerts."
+        ),
+    ] = None,
+    mqtt: Mqtt = None,
+    mqtt_tls: MqttTls = False,
+    mqtt_authority: MqttAuthority = None,
+    mqtt_credentials: MqttCredentials = None,
+    mqtt_name: MqttName = None,
 ) -> None:
     """Caption live sound as it comes, until Ctrl+C.
 
@@ -90,6 +112,10 @@ def listen(
         arecord -t raw -f S16_LE -r 16000 | auricle listen - --rate 16000
 
         auricle listen --keep recordings --keep-limit 500 --alerts alerts.toml
+
+        auricle listen --alert "a doorbell" --mqtt homeassistant.local
+
+        auricle listen --config streams.toml --mqtt homeassistant.local
     """
     from auricle.alerts.watch import Alert
     from auricle.captioning.captioner import load
@@ -97,17 +123,38 @@ def listen(
     from auricle.live.listener import listen as listened
     from auricle.live.rows import heard_fields
     from auricle.live.sources import heard
+    from auricle.live.stream_config import load_streams
 
-    captioner = load(checkpoint)
+    options = MqttOptions(mqtt, mqtt_tls, mqtt_authority, mqtt_credentials, mqtt_name)
+    if config is not None:
+        own = (source, device, pcm, rate, channels, alerts, alert_file, keep)
+        if any(option is not None for option in own):
+            raise AuricleError(f"{config} names sources, devices and alerts: leave them out here")
+        several = load_streams(config)
+        view = _lines(form)
+        broker = options.broker(view.say)
+        with _Stop() as stop:
+            listen_to_streams(load(checkpoint), config, several, view, broker, stop.asked)
+        return
     with contextlib.ExitStack() as stack:
-        keeper = None if keep is None else Keeper(keep, round(keep_limit * 1e6), captioner.rate)
         view = stack.enter_context(_view(form, _name(source)))
+        broker = options.broker(view.say)
+        captioner = load(checkpoint)
+        keeper = None if keep is None else Keeper(keep, round(keep_limit * 1e6), captioner.rate)
         place = _source(source, device, captioner.rate, (pcm, rate, channels), view.say)
         watch, tell = stack.enter_context(alarm(captioner, alerts, alert_file, view.say))
+        publisher = stack.enter_context(publishing(broker, {None: watch}, view.say))
         stop = stack.enter_context(_Stop())
-        pieces = stop.until_asked(heard(place, view.say))
+
+        def tell_presence(there: bool) -> None:
+            if publisher is not None:
+                publisher.present(None, there)
+
+        pieces = stop.until_asked(heard(place, view.say, tell_presence=tell_presence))
         for row in listened(captioner, _observed(pieces, view, keeper), watch):
             view.row(row)
+            if publisher is not None:
+                publisher.row(None, heard_fields(row))
             if isinstance(row.row, Alert):
                 tell(heard_fields(row))
 
@@ -157,15 +204,19 @@ def _source(
 
 @contextlib.contextmanager
 def _view(form: EventFormat, name: str) -> Iterator["View"]:
-    from auricle.live.view import JsonLines, Lines, terminal
+    from auricle.live.view import terminal
 
-    if form == "jsonl":
-        yield JsonLines(sys.stdout, sys.stderr)
-    elif sys.stdout.isatty():
+    if form == "text" and sys.stdout.isatty():
         with terminal(name) as view:
             yield view
     else:
-        yield Lines(sys.stdout, sys.stderr)
+        yield _lines(form)
+
+
+def _lines(form: EventFormat) -> "View":
+    from auricle.live.view import JsonLines, Lines
+
+    return (JsonLines if form == "jsonl" else Lines)(sys.stdout, sys.stderr)
 
 
 def _observed(
@@ -204,7 +255,8 @@ class _Stop:
     """
 
     def __init__(self) -> None:
-        self._asked = self._waiting = False
+        self.asked = threading.Event()
+        self._waiting = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "_Stop":
@@ -220,7 +272,7 @@ class _Stop:
     def until_asked(self, pieces: Iterator["np.ndarray | Gap"]) -> Iterator["np.ndarray | Gap"]:
         """Passes pieces on until the user stops."""
         with contextlib.closing(pieces):  # type: ignore[type-var]
-            while not self._asked:
+            while not self.asked.is_set():
                 self._waiting = True
                 try:
                     piece = next(pieces)
@@ -233,6 +285,6 @@ class _Stop:
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         # While a sound is captioned, that is finished first; while we wait for one, there is
         # nothing to finish.
-        if self._asked or self._waiting:
+        if self.asked.is_set() or self._waiting:
             raise KeyboardInterrupt
-        self._asked = True
+        self.asked.set()
