@@ -61,7 +61,7 @@ class Publisher:
         self._ready = threading.Event()  # connected, and the retained messages are published
         self._answered = threading.Condition()
         self._confirmed: set[int] = set()  # numbers of messages
-        self._states: dict[str, str] = {}  # the current payload of each retained topic
+        self._states: dict[str, str] = {}  # the current payload of each topic but events
         self._on: dict[str, Fields] = {}  # the last row of each alert that is on
         self._switching = threading.Lock()
         self._descriptions: dict[str, str] = {}
@@ -189,7 +189,7 @@ class Publisher:
             **self._states,
         }.items():
             client.publish(topic, payload, retain=True)
-        # Retained messages of alerts and streams that are no more are to be removed.
+        # The broker answers with its retained messages; `_received` removes old ones.
         for pattern in (
             discovery_topics(self._broker.client),
             topics_of_client(self._broker.client),
@@ -217,7 +217,7 @@ class Publisher:
             if reason.is_failure:  # not a goodbye
                 self._trouble("was lost")
         elif not self._refused and reason.is_failure:
-            advice = "" if self._broker.tls else "; if it wants TLS, see --mqtt-tls"
+            advice = "" if self._broker.tls else "; if it needs TLS, see --mqtt-tls"
             self._trouble(f"it closes the connection at once{advice}")
         self._refused = False
 
@@ -229,7 +229,7 @@ class Publisher:
             self._answered.notify_all()
 
     def _received(self, client: "Client", _data: Any, message: "MQTTMessage") -> None:
-        """Removes a retained message of an earlier run that has no use any more."""
+        """Removes a retained message of a former alert or stream."""
         if message.retain and message.payload and message.topic not in self._topics:
             client.publish(message.topic, None, retain=True)
 
