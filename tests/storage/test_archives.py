@@ -101,7 +101,7 @@ def test_what_is_wanted_is_there_whole(make: Make, tmp_path: Path):
     assert told[-1][0] == 3_000_001
     assert told[-1][1] in (3_000_001, None)
     assert not (tmp_path / "new.part").exists()
-    with pytest.raises(ArchiveError, match="is there already"):
+    with pytest.raises(ArchiveError, match="exists already"):
         unpack(make(tmp_path, FILES), tmp_path / "new", wavs)
 
 
@@ -112,7 +112,7 @@ def test_what_is_wanted_is_there_whole(make: Make, tmp_path: Path):
 def test_a_path_that_leads_elsewhere_is_refused(make: Make, name: str, tmp_path: Path):
     (tmp_path / "in").mkdir()
     archive = make(tmp_path / "in", {"top/b.wav": b"b", name: b"evil"})
-    with pytest.raises(ArchiveError, match="leads elsewhere"):
+    with pytest.raises(ArchiveError, match="a path outside of the archive"):
         unpack(archive, tmp_path / "out" / "new", lambda member: Path(member).name)
     assert not (tmp_path / "out" / "new").exists()
     assert not list(tmp_path.glob("*.wav"))
@@ -156,7 +156,7 @@ def test_limits_hold(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @kinds
 def test_what_is_damaged_or_not_what_was_expected(make: Make, tmp_path: Path):
     archive = make(tmp_path, {name: os.urandom(50_000) for name in ("top/a.wav", "top/b.wav")})
-    with pytest.raises(ArchiveError, match="nothing of what was expected"):
+    with pytest.raises(ArchiveError, match="none of the expected files"):
         unpack(archive, tmp_path / "new", lambda _: None)
     content = archive.read_bytes()
     for damaged in (b"", content[:60_000], content[:40_000] + b"!!!!" + content[40_004:]):

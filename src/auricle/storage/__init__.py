@@ -1,1 +1,1 @@
-"""Files: written whole, downloaded, unpacked, and read as typed settings."""
+"""Writes files whole, downloads and unpacks them, and reads tables of typed settings."""

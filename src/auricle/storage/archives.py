@@ -14,25 +14,26 @@ from auricle.errors import AuricleError
 from auricle.storage.download import Progress, require_space
 from auricle.storage.unpacking import ArchiveError, Place, Unpacking
 
-_BLOCK = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None = None) -> None:
-    """Unpacks the wanted members of a .zip, .7z or .tar.gz into a new folder.
+    """Unpacks the members of a .zip, .7z or .tar.gz that `place` accepts into a new folder.
 
     Args:
-        archive: what kind it is, its name says.
-        folder: must not exist; it appears when all is in it.
-        place: where each member goes.
-        progress: told of bytes unpacked, and of all where the archive says.
+        archive: the file; its suffix tells the format.
+        folder: the new folder; it appears when all members are in it.
+        place: returns the path of a member in the folder, or None to skip the member.
+        progress: receives the bytes unpacked so far, and the total if the archive states it.
 
     Raises:
-        ArchiveError: a damaged archive; a path that leaves the folder; a link or a device; a path
-            twice; more than `MOST_FILES` members or `MOST_BYTES`; nothing wanted in it.
-        AuricleError: it does not fit on the disk.
+        ArchiveError: the folder exists already; the archive is damaged; it holds a path that leaves
+            the folder, a link, a device, or a path twice; it has more than `MOST_FILES` members or
+            `MOST_BYTES`; or `place` accepts no member.
+        AuricleError: the disk has too little space.
     """
     if folder.exists():
-        raise ArchiveError(f"{archive}: {folder} is there already")
+        raise ArchiveError(f"{archive}: the folder {folder} exists already")
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -47,10 +48,10 @@ def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None 
         else:
             _unpack_tar(archive, unpacking)
         if not unpacking.files:
-            raise ArchiveError(f"{archive}: nothing of what was expected is in it")
+            raise ArchiveError(f"{archive}: it holds none of the expected files")
     except (AuricleError, ModuleNotFoundError):
         raise
-    except Exception as error:  # a reader of damaged archives raises whatever it met
+    except Exception as error:  # readers of damaged archives raise errors of many types
         raise ArchiveError(
             f"{archive}: cannot be unpacked: {str(error) or type(error).__name__}"
         ) from error
@@ -61,21 +62,21 @@ def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None 
 
 def _unpack_zip(archive: Path, unpacking: Unpacking) -> None:
     with zipfile.ZipFile(archive) as opened:
-        wanted: list[tuple[zipfile.ZipInfo, Path]] = []
+        accepted: list[tuple[zipfile.ZipInfo, Path]] = []
         for member in opened.infolist():
-            kind = member.external_attr >> 28  # of a Unix mode; nothing where it was made elsewhere
-            if target := unpacking.target(member.filename, link=kind not in (0, 0o4, 0o10)):
-                wanted.append((member, target))
-        unpacking.expect(sum(member.file_size for member, _ in wanted))
-        for member, target in wanted:
+            file_type = member.external_attr >> 28  # of the Unix mode; 0 from other systems
+            if target := unpacking.target(member.filename, link=file_type not in (0, 0o4, 0o10)):
+                accepted.append((member, target))
+        unpacking.expect(sum(member.file_size for member, _ in accepted))
+        for member, target in accepted:
             unpacking.begin(target)
             with opened.open(member) as file:
-                while block := file.read(_BLOCK):
+                while block := file.read(_BLOCK_BYTES):
                     unpacking.write(block)
 
 
 def _unpack_tar(archive: Path, unpacking: Unpacking) -> None:
-    # As a stream: to list the members of a compressed tar is to read all of it.
+    # Reads a stream, because listing the members of a compressed tar would read all of it first.
     with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
         for member in opened:
             name = f"{member.name}/" if member.isdir() else member.name
@@ -86,7 +87,7 @@ def _unpack_tar(archive: Path, unpacking: Unpacking) -> None:
             unpacking.begin(target)
             file = opened.extractfile(member)
             assert file is not None
-            while block := file.read(_BLOCK):
+            while block := file.read(_BLOCK_BYTES):
                 unpacking.write(block)
-        while stream.read(_BLOCK):  # to its end, where the checksum of all is compared
+        while stream.read(_BLOCK_BYTES):  # gzip compares the checksum at the end
             pass

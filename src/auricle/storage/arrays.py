@@ -1,4 +1,4 @@
-"""Many arrays in one file, read through one memory map.
+"""Keeps many arrays in one file and reads them through one memory map.
 
     key -> index.sqlite: (offset, rows) -> arrays.bin: rows of `width` numbers, one after another
 
@@ -19,12 +19,12 @@ WAIT_SECONDS = 600.0  # for another process that adds arrays
 
 
 class ArrayStore:
-    """Arrays by key, each (rows, width) of one type, added by any number of processes.
+    """Arrays by key, each of shape (rows, width) and of one type; several processes may add some.
 
     Args:
-        folder: where the two files are; created if missing.
-        dtype: of all arrays.
-        width: columns of all arrays.
+        folder: holds the two files; created if missing.
+        dtype: the type of all arrays.
+        width: the number of columns of all arrays.
 
     Raises:
         AuricleError: the folder cannot be written.
@@ -43,11 +43,11 @@ class ArrayStore:
             raise self._unwritable(error) from None
 
     def missing(self, keys: Sequence[str]) -> set[str]:
-        """The keys without an array."""
+        """Returns the keys that have no array."""
         return set(keys) - self._places(keys).keys()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Adds arrays, all or none of them; keys that exist are left alone.
+        """Adds all arrays or none; keeps the arrays of keys that exist already.
 
         Raises:
             AuricleError: the disk is full, or the folder cannot be written.
@@ -59,7 +59,8 @@ class ArrayStore:
                 first = ends[0] or 0
                 self._data.touch()
                 with self._data.open("r+b") as file:
-                    # Bytes past the last known array are what a killed process left: overwritten.
+                    # A killed process may have left bytes after the last known array. They are
+                    # overwritten.
                     file.seek(first * self.width * self.dtype.itemsize)
                     for key, array in arrays.items():
                         rows = np.ascontiguousarray(array, self.dtype).reshape(-1, self.width)
@@ -74,7 +75,7 @@ class ArrayStore:
             raise self._unwritable(error) from None
 
     def load(self, keys: Sequence[str]) -> list[np.ndarray]:
-        """The arrays of the keys: read-only views, (rows, width), of one memory map."""
+        """Returns the arrays of the keys: read-only views of one memory map, (rows, width)."""
         places = self._places(keys)
         if not any(rows for _, rows in places.values()):
             return [np.zeros((0, self.width), self.dtype) for _ in keys]
@@ -83,13 +84,13 @@ class ArrayStore:
         return [rows[first : first + count] for first, count in (places[key] for key in keys)]
 
     def _places(self, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """The first row and the number of rows of each key that has an array."""
+        """Returns the first row and the number of rows of each key that has an array."""
         places: dict[str, tuple[int, int]] = {}
         with closing(self._index()) as index:
             for key in set(keys):
                 row = index.execute("SELECT first, rows FROM arrays WHERE key = ?", (key,))
-                if found := row.fetchone():
-                    places[key] = found
+                if first_and_count := row.fetchone():
+                    places[key] = first_and_count
         return places
 
     def _index(self) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""Reads CSV files as people and spreadsheets write them, and refuses damaged ones by line."""
+"""Reads CSV files that people and spreadsheets wrote; errors name the line of the damage."""
 
 import csv
 import io
@@ -13,11 +13,11 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 class TableError(AuricleError):
-    """A file is not a table; the message begins with its path."""
+    """Raised for a file that is not a table; the message begins with its path."""
 
 
 class EncodingError(TableError):
-    """A file is in another encoding."""
+    """Raised for a file in another encoding."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,19 @@ class Table:
     """A CSV file whose first line names its columns."""
 
     columns: tuple[str, ...]  # trimmed, in lower case; `file_name` is called `file`
-    rows: tuple[tuple[int, tuple[str, ...]], ...]  # the line on which a row begins, its cells
-    remarks: tuple[str, ...]  # how the file departs from UTF-8, commas and our column names
+    rows: tuple[tuple[int, tuple[str, ...]], ...]  # per row: the number of its first line, cells
+    remarks: tuple[str, ...]  # notes on an encoding, delimiter or column name that is not ours
 
     def repeated(self) -> list[str]:
-        """The names that two columns have."""
+        """Returns the names that more than one column has."""
         return [name for name in dict.fromkeys(self.columns) if self.columns.count(name) > 1]
 
 
 def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
     """Returns a file's text and its encoding.
 
-    Without `encoding` it is UTF-8, or UTF-16 where the file begins with a byte-order mark.
+    Without `encoding`, a file that begins with a byte-order mark of UTF-16 is read as UTF-16, and
+    any other file as UTF-8.
 
     Raises:
         TableError: the file cannot be read.
@@ -54,10 +55,11 @@ def decode_text(path: Path | str, content: bytes, encoding: str | None = None) -
 
     Args:
         path: the file, for messages.
-        content: all of it.
+        content: all bytes of the file.
         encoding: its encoding; UTF-8 or UTF-16 if None.
 
     Raises:
+        TableError: Python knows no such encoding.
         EncodingError: the content cannot be decoded.
     """
     is_utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -66,7 +68,7 @@ def decode_text(path: Path | str, content: bytes, encoding: str | None = None) -
         text = content.decode(used)
     except LookupError:
         raise TableError(
-            f"{path}: there is no encoding {encoding!r}: try utf-8, utf-16 or latin-1"
+            f"{path}: Python has no encoding {encoding!r}: try utf-8, utf-16 or latin-1"
         ) from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
@@ -74,7 +76,7 @@ def decode_text(path: Path | str, content: bytes, encoding: str | None = None) -
             f"{path}, line {line}: not {error.encoding} (byte 0x{content[error.start]:02x})"
         ) from None
     if "\x00" in text:
-        raise EncodingError(f"{path}: not a text in {used}: it holds zero bytes")
+        raise EncodingError(f"{path}: it is not text in {used}: it holds zero bytes")
     return text.removeprefix("\ufeff"), used
 
 
@@ -84,13 +86,13 @@ def parse_table(
     encoding: str = "utf-8",
     file_columns: Sequence[str] = FILE_COLUMNS,
 ) -> Table:
-    """Parses the text of a CSV file; blank rows are left out.
+    """Parses the text of a CSV file; skips blank rows.
 
     Args:
         path: the file, for messages.
         text: its content.
         encoding: its encoding, for the remarks.
-        file_columns: the columns that may name files. One of them shows the delimiter.
+        file_columns: names of columns that may hold file names. One of them shows the delimiter.
 
     Raises:
         TableError: a quote is not closed, or text follows a closing quote; the message names the
@@ -104,9 +106,9 @@ def parse_table(
     columns = tuple(
         "file" if name == "file_name" and "file" not in names else name for name in names
     )
-    naming = next((name for name in file_columns if name in columns), None)
-    if naming is not None:
-        _refuse_swallowed_rows(path, columns, naming, rows, delimiter)
+    file_column = next((name for name in file_columns if name in columns), None)
+    if file_column is not None:
+        _refuse_swallowed_rows(path, columns, file_column, rows, delimiter)
     remarks = []
     if encoding.lower().replace("-", "") not in ("utf8", "ascii"):
         remarks.append(f"read as {encoding.upper()}")
@@ -124,8 +126,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Returns the trimmed cells of some columns, by column, for each row of a CSV file.
 
     Raises:
-        TableError: the file is not a table; a column is missing or stands twice; a row has another
-            number of cells than the header, or an empty cell in one of the columns.
+        TableError: the file is not a table; a column is missing or occurs twice; a row has more or
+            fewer cells than the header, or an empty cell in one of the columns.
     """
     table = parse_table(path, *read_text(path))
     given = ", ".join(f"'{name}'" for name in table.columns) or "none"
@@ -137,16 +139,19 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     rows = []
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
-            raise TableError(f"{path}, line {line}: not as many fields as the header has")
+            raise TableError(
+                f"{path}, line {line}: {len(cells)} fields, expected {len(table.columns)} as "
+                f"in the header"
+            )
         row = dict(zip(table.columns, cells, strict=True))
         rows.append({name: row[name].strip() for name in columns})
         if empty := [name for name in columns if not rows[-1][name]]:
-            raise TableError(f"{path}, line {line}: no {empty[0]}")
+            raise TableError(f"{path}, line {line}: the '{empty[0]}' field is empty")
     return rows
 
 
 def _delimiter(header: str, file_columns: Sequence[str]) -> str:
-    """Returns the delimiter that gives the header a column of files, else a comma."""
+    """Returns the delimiter with which the header has a column of files, else a comma."""
     for delimiter in _DELIMITERS:
         names = next(csv.reader([header], delimiter=delimiter), [])
         if any(name.strip().lower() in file_columns for name in names):
@@ -169,23 +174,23 @@ def _rows(path: Path | str, text: str, delimiter: str) -> Iterator[tuple[int, tu
                 reason += f" (noticed in line {reader.line_num})"
         else:
             reason = f"{error}; double each quote inside a quoted cell"
-        raise TableError(f"{path}, line {line}: no CSV: {reason}") from None
+        raise TableError(f"{path}, line {line}: not CSV: {reason}") from None
 
 
 def _refuse_swallowed_rows(
     path: Path | str,
     columns: Sequence[str],
-    naming: str,
+    file_column: str,
     rows: Sequence[tuple[int, Sequence[str]]],
     delimiter: str,
 ) -> None:
-    """Refuses a cell that holds further rows: its quote is closed by that of a later row.
+    """Raises `TableError` for a cell that swallowed later rows, because its quote is not closed.
 
-    A line inside a cell is taken for a row where its file has the ending of another row's file.
+    A line inside a cell counts as a row if its file has the suffix of another row's file.
     """
-    place = columns.index(naming)
-    endings = {
-        ending for _, cells in rows if place < len(cells) and (ending := _ending(cells[place]))
+    place = columns.index(file_column)
+    suffixes = {
+        suffix for _, cells in rows if place < len(cells) and (suffix := _suffix(cells[place]))
     }
     for line, cells in rows:
         for cell in cells:
@@ -194,16 +199,16 @@ def _refuse_swallowed_rows(
                 if len(inner_cells) < 2 or place >= len(inner_cells):
                     continue
                 is_row = (
-                    _ending(inner_cells[place]) in endings
-                    if endings
+                    _suffix(inner_cells[place]) in suffixes
+                    if suffixes
                     else len(inner_cells) == len(columns)
                 )
                 if is_row:
                     raise TableError(
-                        f"{path}, line {line}: no CSV: the quote that opens here is not closed "
+                        f"{path}, line {line}: not CSV: the quote that opens here is not closed "
                         f"(its cell holds the row {inner[:40]!r})"
                     )
 
 
-def _ending(file: str) -> str:
+def _suffix(file: str) -> str:
     return PurePosixPath(file.strip()).suffix.lower()

@@ -1,4 +1,4 @@
-"""Files from the web: resumed where a connection broke, checked before they get their name."""
+"""Downloads files: resumes after a broken connection, checks a file before it gets its name."""
 
 import email.message
 import errno
@@ -17,27 +17,27 @@ from pathlib import Path
 
 from auricle.errors import AuricleError
 
-# Called with (bytes so far, bytes in all or None where the server does not say).
+# Receives the bytes so far and the total, or None if the server does not state it.
 Progress = Callable[[int, int | None], None]
-# What is wrong with a complete file, or None.
+# Returns the problem of a complete file, or None.
 Check = Callable[[Path], str | None]
 
-_BLOCK = 1 << 20
-# What a second try does not mend: the disk's own errors.
-_DISK = frozenset(
+_BLOCK_BYTES = 1 << 20
+# Errors of the disk. A retry does not help.
+_DISK_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 )
 
 
 class DownloadError(AuricleError):
-    """A file that could not be fetched; the message begins with its address."""
+    """Raised for a file that cannot be downloaded; the message begins with its address."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file, and what it must be."""
+    """A published file with its checksum."""
 
-    name: str  # what it is called here, and at a mirror
+    name: str  # of the local file, and of the file at a mirror
     url: str
     checksum: str  # "md5:..." or "sha256:..."
     size: int | None = None  # bytes, where known
@@ -45,27 +45,35 @@ class Remote:
     def fetch(
         self, folder: Path, *, mirror: str | None = None, progress: Progress | None = None
     ) -> Path:
-        """The file in `folder`, fetched unless it is there and right.
+        """Downloads the file into `folder`, unless a file with the right checksum is there.
 
         Args:
-            folder: where to.
-            mirror: an address under which a file of this name lies, in place of its makers';
-                checksums hold as ever.
-            progress: told of bytes.
+            folder: receives the file.
+            mirror: the address of a folder that holds a file of this name; replaces `url`. The
+                checksum stays the same.
+            progress: receives the bytes so far and the total.
+
+        Returns:
+            The file's path.
 
         Raises:
             DownloadError: as `download` does.
         """
         url = f"{mirror.rstrip('/')}/{urllib.parse.quote(self.name)}" if mirror else self.url
-        algorithm, _, wanted = self.checksum.partition(":")
-        md5, sha256 = (wanted if algorithm == name else None for name in ("md5", "sha256"))
+        algorithm, _, expected = self.checksum.partition(":")
+        md5, sha256 = (expected if algorithm == name else None for name in ("md5", "sha256"))
         return download(
             url, folder / self.name, md5=md5, sha256=sha256, progress=progress, max_bytes=self.size
         )
 
 
 def require_space(folder: Path, size: int, what: str) -> None:
-    """Refuses what would not fit on the folder's disk.
+    """Checks that `size` bytes fit on the folder's disk.
+
+    Args:
+        folder: may be missing; its nearest existing parent counts.
+        size: in bytes.
+        what: names the content, for the message.
 
     Raises:
         AuricleError: fewer than `size` bytes are free.
@@ -74,8 +82,8 @@ def require_space(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise AuricleError(
-            f"{folder}: {what} takes {size / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free on "
-            f"its disk"
+            f"{folder}: {what} takes {size / 1e9:,.1f} GB, but its disk has only "
+            f"{free / 1e9:,.1f} GB free"
         )
 
 
@@ -93,20 +101,35 @@ def download(
     attempts: int = 5,
     pause: float = 1.0,
 ) -> Path:
-    """Fetch `url` (http or https) into `path`; a file already there that passes its checks is kept.
+    """Downloads `url` into `path`; keeps an existing file that passes its checks.
 
-    The file grows as `path` + ".part" and is renamed when complete. With a checksum or a `check`, a
-    broken one goes on where it stopped, within this call (`attempts` in a row without a new byte,
-    `pause` seconds before the second, twice as long before each later one) and in later ones;
-    without, nothing would show that the halves fit, so it starts over. `timeout` is the silence in
-    seconds after which a connection counts as broken.
+    The content grows in `path` + ".part", which is renamed when complete. With a checksum or a
+    `check`, a broken download is resumed, in this call and in later ones. Without one, nothing
+    would show that the parts fit together, so the download starts over.
 
-    Raises DownloadError: no connection, an HTTP error, a file that fails its checks (it is
-    removed), more than `max_bytes` or `max_seconds`; AuricleError: less room on the disk than the
-    server says that the file takes.
+    Args:
+        url: begins with http:// or https://.
+        path: the file to write.
+        md5: the expected checksum, in hexadecimal.
+        sha256: the expected checksum, in hexadecimal.
+        check: returns the problem of the complete file, or None.
+        progress: receives the bytes so far and the total.
+        max_bytes: the largest accepted size.
+        max_seconds: the longest accepted duration of the whole download.
+        timeout: seconds without a byte after which a connection counts as broken.
+        attempts: tries in a row that bring no new byte.
+        pause: seconds before the second try; doubles before each later one.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DownloadError: no connection; an HTTP error; a file that fails its checks, which is removed;
+            or a download of more than `max_bytes` or `max_seconds`.
+        AuricleError: the disk has less space than the file takes according to the server.
     """
     if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"{url}: an http:// or https:// address is wanted")
+        raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
     fetch = _Download(url, path, _checks(md5, sha256, check), progress, max_bytes, timeout)
     if path.exists() and fetch.checks and fetch.problem(path) is None:
         return path
@@ -130,14 +153,14 @@ def download(
     if problem:
         fetch.part.unlink()
         raise DownloadError(
-            f"{url}: {problem}; the file was removed: try again, or tell its makers"
+            f"{url}: {problem}; the file was removed: try again, or report it to its publisher"
         )
     fetch.part.replace(path)
     return path
 
 
 class _Download:
-    """One file on its way, over as many connections as it takes."""
+    """A download in progress, over one or more connections."""
 
     def __init__(
         self,
@@ -154,7 +177,7 @@ class _Download:
         self.progress = progress
         self.max_bytes = max_bytes
         self.timeout = timeout
-        # Only the web: urllib's usual opener would follow a redirection to an ftp server.
+        # Allows HTTP only: urllib's default opener would follow a redirection to an FTP server.
         self.opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -172,7 +195,7 @@ class _Download:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def run(self, deadline: float | None) -> None:
-        """One connection: append what is missing; OSError if it ends early."""
+        """Opens one connection and appends the missing bytes; raises OSError if it ends early."""
         start = self.size
         request = urllib.request.Request(
             self.url, headers={"User-Agent": "auricle", "Accept-Encoding": "identity"}
@@ -185,15 +208,15 @@ class _Download:
             if error.code != 416 or not start:
                 raise
             error.close()
-            # Nothing follows what is there: either it is complete or it is no part of this file.
+            # The server has no bytes after ours: the part is complete, or of another file.
             if self.problem(self.part) is not None:
                 self.part.unlink()
-                raise OSError("the part that was kept did not fit the file") from error
+                raise OSError("the part that was kept does not belong to the file") from error
             return
         with response:
             begin, total = _span(response.status, response.headers)
             if begin not in (0, start):
-                raise OSError(f"asked for byte {start}, the server sent from byte {begin}")
+                raise OSError(f"requested bytes from {start}, the server sent bytes from {begin}")
             self._refuse_if_too_large(total)
             require_space(self.part.parent, (total or begin) - begin, self.url)
             with self.part.open("ab" if begin else "wb") as file:
@@ -207,12 +230,12 @@ class _Download:
         total: int | None,
         deadline: float | None,
     ) -> None:
-        while block := response.read1(_BLOCK):
+        while block := response.read1(_BLOCK_BYTES):
             done += len(block)
             self._refuse_if_too_large(done)
             if deadline is not None and time.monotonic() > deadline:
                 raise DownloadError(
-                    f"{self.url}: not complete within the time allowed{self.kept()}"
+                    f"{self.url}: the download exceeded its time limit{self.kept()}"
                 )
             write(block)
             if self.progress:
@@ -223,46 +246,53 @@ class _Download:
     def _refuse_if_too_large(self, size: int | None) -> None:
         if self.max_bytes is not None and size is not None and size > self.max_bytes:
             self.part.unlink(missing_ok=True)
-            raise DownloadError(
-                f"{self.url}: {size:,} bytes, at most {self.max_bytes:,} were expected"
-            )
+            raise DownloadError(f"{self.url}: {size:,} bytes: expected at most {self.max_bytes:,}")
 
     def problem(self, path: Path) -> str | None:
-        """What is wrong with the complete file, or None."""
+        """Returns the problem of the complete file, or None."""
         return next((problem for check in self.checks if (problem := check(path))), None)
 
     def kept(self) -> str:
-        """The end of a message: what a second try can go on from."""
+        """Returns the end of a message: how many bytes the next try need not download."""
         return (
-            f" ({self.size:,} bytes are kept, a second try goes on from there)"
+            f" ({self.size:,} bytes are kept: try again to continue from there)"
             if self.checks and self.size
             else ""
         )
 
 
 def _checks(md5: str | None, sha256: str | None, check: Check | None) -> list[Check]:
-    def checksum(name: str, wanted: str) -> Check:
+    def checksum(algorithm: str, expected: str) -> Check:
         def check_sum(path: Path) -> str | None:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, name).hexdigest()
-            return None if found == wanted.lower() else f"{name} {found}, {wanted} was expected"
+                actual = hashlib.file_digest(file, algorithm).hexdigest()
+            return (
+                None if actual == expected.lower() else f"{algorithm} {actual}: expected {expected}"
+            )
 
         return check_sum
 
-    sums = [checksum(name, wanted) for name, wanted in (("md5", md5), ("sha256", sha256)) if wanted]
-    return [*sums, check] if check else sums
+    checks = []
+    if md5:
+        checks.append(checksum("md5", md5))
+    if sha256:
+        checks.append(checksum("sha256", sha256))
+    if check:
+        checks.append(check)
+    return checks
 
 
 def _span(status: int, headers: email.message.Message) -> tuple[int, int | None]:
-    """The first byte that a response brings, and the size of the whole file where it says."""
+    """Returns the position of a response's first byte, and the size of the whole file if known."""
     if status == http.HTTPStatus.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-        if found is None:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+        if content_range is None:
             raise OSError(
-                f"a part of the file without a usable Content-Range: "
+                f"the server sent a part of the file with an unreadable Content-Range: "
                 f"{headers.get('Content-Range')!r}"
             )
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        begin, total = content_range.groups()
+        return int(begin), None if total == "*" else int(total)
     length = headers.get("Content-Length", "")
     return 0, int(length) if length.isdigit() else None
 
@@ -270,11 +300,11 @@ def _span(status: int, headers: email.message.Message) -> tuple[int, int | None]
 def _is_lasting(error: Exception) -> bool:
     if isinstance(error, urllib.error.HTTPError):
         return error.code < 500 and error.code not in (408, 429)
-    return isinstance(error, OSError) and error.errno in _DISK
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether there is no such server or no network, so that a retry would be pointless."""
+    """Returns whether the server or the network is missing, so that a retry would be pointless."""
     return isinstance(getattr(error, "reason", None), socket.gaierror | ConnectionRefusedError)
 
 

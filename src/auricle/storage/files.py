@@ -1,4 +1,4 @@
-"""Writes files so that readers see the old content or the new one, never a part of it."""
+"""Writes files so that readers see the old content or the new content, never a part of it."""
 
 import contextlib
 import os
@@ -16,8 +16,8 @@ PART_PREFIX, PART_SUFFIX = ".auricle-", ".part"
 STALE_PART_SECONDS = 86_400.0
 # Paths below these name open files of a process and devices. They are written, never replaced.
 DEVICE_FOLDERS = ("/dev/", "/proc/")
-MOST_LINKS = 40  # as Linux follows
-# Processes are numbered by machine, and folders may be shared among machines.
+MOST_LINKS = 40  # the limit of Linux
+# Distinguishes processes of several machines that share a folder.
 _MACHINE = f"{zlib.crc32(os.uname().nodename.encode()) if hasattr(os, 'uname') else 0:08x}"
 
 
@@ -25,20 +25,20 @@ _MACHINE = f"{zlib.crc32(os.uname().nodename.encode()) if hasattr(os, 'uname') e
 def written_whole(
     path: Path, *, private: bool = False, keep_interrupted: bool = False
 ) -> Iterator[Path]:
-    """Yields the path to write to; the content appears under `path` when the block ends well.
+    """Yields a path to write to; the content appears at `path` when the block succeeds.
 
     Writes to a short temporary name in the same folder and renames it. A link is followed, and the
     file that it names is replaced. A file that exists keeps its mode and, where the system allows
     it, its owner. Two processes that write one file do not disturb each other: the last one wins.
-    Creates missing folders. Where the block fails, nothing is left behind.
+    Creates missing folders. Leaves nothing behind if the block fails.
 
-    A device or a pipe cannot be replaced: the path itself is yielded. So is an existing file in a
-    folder that cannot be written.
+    Yields `path` itself for a device or a pipe, which cannot be replaced, and for an existing file
+    in a read-only folder.
 
     Args:
         path: the file to write.
-        private: whether only the owner may read a new file.
-        keep_interrupted: whether Ctrl-C leaves the content so far, as `NAME.part`.
+        private: whether a new file is readable by its owner only.
+        keep_interrupted: whether Ctrl-C keeps the content so far, as `NAME.part`.
 
     Raises:
         OSError: the disk's own error, with the file's name.
@@ -67,7 +67,7 @@ def written_whole(
 
 
 def replaceable_target(path: Path) -> Path | None:
-    """The file that a rename should replace, or None where `path` must be written directly."""
+    """Returns the file that a rename should replace, or None to write `path` directly."""
     target = path
     for _ in range(MOST_LINKS):
         if os.path.abspath(target).startswith(DEVICE_FOLDERS):
@@ -97,8 +97,7 @@ def _create_part(target: Path, mode: int) -> tuple[Path, int]:
         process = left.name.removeprefix(name).partition("-")[0]
         if process.isdigit() and not _is_running(int(process)):
             left.unlink(missing_ok=True)
-    own = f"{name}{os.getpid()}-{secrets.token_hex(3)}{PART_SUFFIX}"
-    part = target.with_name(own)
+    part = target.with_name(f"{name}{os.getpid()}-{secrets.token_hex(3)}{PART_SUFFIX}")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         return part, stat.S_IMODE(os.fstat(handle).st_mode)  # the system's umask has been applied
@@ -107,7 +106,7 @@ def _create_part(target: Path, mode: int) -> tuple[Path, int]:
 
 
 def _is_running(process: int) -> bool:
-    """Whether a process of this machine still runs; always true on Windows, which cannot ask."""
+    """Returns whether a process of this machine still runs; always True on Windows."""
     if os.name == "nt":
         return True
     try:
@@ -144,18 +143,18 @@ def remove_stale_parts(folder: Path) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """The folder `name` in the user's cache.
+    """Returns the path of the folder `name` in the user's cache.
 
     The cache is $AURICLE_CACHE, else `auricle` in $XDG_CACHE_HOME, else ~/.cache/auricle.
 
     Raises:
-        AuricleError: none of the three exists.
+        AuricleError: neither variable is set, and the user has no home folder.
     """
-    if own := os.environ.get("AURICLE_CACHE"):
-        return Path(own) / name
+    if cache := os.environ.get("AURICLE_CACHE"):
+        return Path(cache) / name
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auricle" / name
     except RuntimeError:
         raise AuricleError(
-            "no home folder to keep a cache in: set AURICLE_CACHE to a folder"
+            "the user has no home folder for the cache: set AURICLE_CACHE to a folder"
         ) from None

@@ -1,4 +1,4 @@
-"""7z archives for `archives.unpack`: the only module that needs py7zr."""
+"""Unpacks 7z archives for `archives.unpack`. Only this module needs py7zr."""
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class _Member(Py7zIO):
-    """One file on its way out of the archive."""
+    """One file that py7zr unpacks."""
 
     def __init__(self, unpacking: "Unpacking", target: Path) -> None:
         self.unpacking = unpacking
@@ -44,9 +44,8 @@ class _Members(WriterFactory):
 
 
 def unpack_7z(archive: Path, unpacking: "Unpacking") -> None:
-    """Unpacks the wanted members."""
-    # An open file, so that py7zr unpacks one member after the other: their order is what `begin`
-    # counts on.
+    """Unpacks the members that `unpacking` accepts."""
+    # From an open file py7zr unpacks one member after the other. `begin` depends on this order.
     with archive.open("rb") as file, SevenZipFile(file) as opened:
         names: list[str] = []
         targets: dict[str, Path] = {}
@@ -55,7 +54,7 @@ def unpack_7z(archive: Path, unpacking: "Unpacking") -> None:
             name = f"{member.filename}/" if member.is_directory else member.filename
             if target := unpacking.target(name, link=not (member.is_file or member.is_directory)):
                 names.append(member.filename)
-                # py7zr asks for a file by its path without dots.
+                # py7zr calls `create` with the path without dots.
                 targets[PurePosixPath(member.filename).as_posix()] = target
                 total += member.uncompressed
         unpacking.expect(total)

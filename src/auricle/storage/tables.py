@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:
-    """A dataclass from a table of its fields; fields that are dataclasses are tables in it.
+    """Builds a dataclass from a table of its fields; nested dataclasses are nested tables.
 
     Args:
         cls: a dataclass.
-        table: what was parsed.
-        where: the file it comes from, for errors.
-        at: the table's own dotted name in the file.
+        table: the parsed table.
+        where: its file, for errors.
+        at: the table's dotted name in the file, with a final dot; empty for the whole file.
 
     Raises:
         AuricleError: an unknown or missing field, or a value of the wrong type or range.
@@ -45,7 +45,7 @@ def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:
 
 
 def _value(hint: Any, value: Any, where: str, name: str) -> Any:
-    """`value` as the type that `hint` names, or an error."""
+    """Returns `value` as the type `hint`; raises `AuricleError` if it has another type."""
     if dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             return read(hint, value, where, f"{name}.")  # type: ignore[arg-type]
@@ -58,8 +58,8 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
     elif typing.get_origin(hint) is Literal:
         if value in typing.get_args(hint):
             return value
-        wanted = ", ".join(map(repr, typing.get_args(hint)))
-        raise AuricleError(f"{where}: {name} is {value!r}: choose one of {wanted}")
+        choices = ", ".join(map(repr, typing.get_args(hint)))
+        raise AuricleError(f"{where}: {name} is {value!r}: choose one of {choices}")
     elif typing.get_origin(hint) is tuple:
         if isinstance(value, list | tuple):
             return tuple(
@@ -70,8 +70,8 @@ def _value(hint: Any, value: Any, where: str, name: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    wanted = hint.__name__ if isinstance(hint, type) else str(hint)
-    raise AuricleError(
-        f"{where}: {name} is {value!r}: {'table' if dataclasses.is_dataclass(hint) else wanted} "
-        f"is wanted"
-    )
+    if dataclasses.is_dataclass(hint):
+        expected = "table"
+    else:
+        expected = hint.__name__ if isinstance(hint, type) else str(hint)
+    raise AuricleError(f"{where}: {name} is {value!r}: expected {expected}")

@@ -1,4 +1,4 @@
-"""One archive on its way into a folder: every member is checked before it is written."""
+"""Checks every member of an archive before it is written into a folder."""
 
 import re
 from collections.abc import Callable
@@ -9,21 +9,18 @@ from auricle.errors import AuricleError
 from auricle.storage.download import Progress, require_space
 
 MOST_FILES = 100_000
-
-
 MOST_BYTES = 64 << 30
 
-
-# From a file's path in the archive to its path in the folder, or None where it is not wanted.
+# Maps a file's path in the archive to its path in the folder, or to None to skip the file.
 Place = Callable[[str], str | None]
 
 
 class ArchiveError(AuricleError):
-    """An archive that cannot be unpacked; the message begins with its name."""
+    """Raised for an archive that cannot be unpacked; the message begins with its name."""
 
 
 class Unpacking:
-    """What one archive may write, and how much it has written."""
+    """Writes the members of one archive, within its limits."""
 
     def __init__(
         self, archive: Path, folder: Path, place: Place, progress: Progress | None
@@ -32,13 +29,18 @@ class Unpacking:
         self.folder = folder
         self.place = place
         self.progress = progress
-        self.total: int | None = None  # bytes of all wanted members, where known
+        self.total: int | None = None  # bytes of all accepted members, if known
         self.members = self.files = self.written = 0
         self._placed: set[str] = set()
         self._open: BinaryIO | None = None
 
     def target(self, name: str, *, link: bool) -> Path | None:
-        """The target of a member, or None for folders; refuses members that leave the folder."""
+        """Returns the target of a member, or None to skip it.
+
+        Raises:
+            ArchiveError: the member is a link or leaves the folder; its target occurs twice; or the
+                archive has too many members.
+        """
         self.members += 1
         parts = re.split(r"[/\\]", name)
         if (
@@ -47,7 +49,7 @@ class Unpacking:
             or ":" in parts[0]
             or re.search(r"[\x00-\x1f]", name)
         ):
-            raise ArchiveError(f"{self.archive}: holds a path that leads elsewhere: {name!r}")
+            raise ArchiveError(f"{self.archive}: holds a path outside of the archive: {name!r}")
         if link:
             raise ArchiveError(f"{self.archive}: holds a link or a device: {name!r}")
         if self.members > MOST_FILES:
@@ -61,26 +63,36 @@ class Unpacking:
         return self.folder / placed
 
     def expect(self, total: int) -> None:
-        """All that is wanted takes so many bytes."""
+        """Checks the total size of the accepted members.
+
+        Raises:
+            ArchiveError: it exceeds `MOST_BYTES`.
+            AuricleError: the disk has too little space.
+        """
         self.total = total
         if total > MOST_BYTES:
             raise ArchiveError(
-                f"{self.archive}: holds {total:,} bytes, at most {MOST_BYTES:,} are unpacked"
+                f"{self.archive}: holds {total:,} bytes: expected at most {MOST_BYTES:,}"
             )
-        require_space(self.folder, total, f"what {self.archive.name} holds")
+        require_space(self.folder, total, f"the content of {self.archive.name}")
 
     def begin(self, target: Path) -> None:
-        """The bytes that come next are this file's."""
+        """Opens the target of the member that comes next."""
         self.close()
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._open = target.open("xb")  # fails where a disk takes two names for one
+        self._open = target.open("xb")  # fails if the disk takes two names for the same
         self.files += 1
 
     def write(self, block: bytes | bytearray) -> int:
-        """The next bytes, as long as they are no more than was said."""
+        """Writes the next bytes of the open member and returns their number.
+
+        Raises:
+            ArchiveError: the archive holds more bytes than it states, or than `MOST_BYTES`.
+        """
         self.written += len(block)
-        if self.written > (MOST_BYTES if self.total is None else self.total):
-            raise ArchiveError(f"{self.archive}: holds more than it says")
+        limit = MOST_BYTES if self.total is None else self.total
+        if self.written > limit:
+            raise ArchiveError(f"{self.archive}: holds more than the expected {limit:,} bytes")
         assert self._open is not None
         self._open.write(block)
         if self.progress:
