@@ -467,11 +467,9 @@ def test_a_name_that_is_no_text_and_no_home_are_said(
 def test_what_is_no_index_of_this_model_is_refused(
     empty: SoundIndex, captioner: Captioner, tmp_path: Path
 ):
-    with pytest.raises(AuricleError, match=r"is not of the model .*checkpoint"):
+    with pytest.raises(AuricleError, match=r"belongs to another model than .*checkpoint"):
         SoundIndex(empty.path, captioner)
-    with pytest.raises(
-        AuricleError, match=r"there is no index .*: make one by `auricle index FOLDER`"
-    ):
+    with pytest.raises(AuricleError, match=r"no index .*: make one with `auricle index FOLDER`"):
         SoundIndex(tmp_path / "gone", captioner)
     assert not (tmp_path / "gone").exists()
     (tmp_path / "text").write_text(
@@ -486,8 +484,8 @@ def test_what_is_no_index_of_this_model_is_refused(
     damaged.write_bytes(empty.path.read_bytes()[:5000])
     for create in (False, True):
         for path, why in (
-            (tmp_path / "text", "is no index"),
-            (tmp_path / "theirs", "is no index of auricle"),
+            (tmp_path / "text", "is not an index"),
+            (tmp_path / "theirs", "is not an index of auricle"),
             (newer, "has format 2"),
             (damaged, "is damaged"),
             (tmp_path, "is a folder"),
@@ -633,7 +631,7 @@ def test_a_model_that_cannot_compare_finds_by_words(
         code, out, errors = own_index(*refused, checkpoint=tiny_checkpoint)
         assert (code, out) == (1, "")
         assert "cannot compare" in errors
-    assert "is not of the model" in own_index("search", SENTENCE)[2]
+    assert "belongs to another model" in own_index("search", SENTENCE)[2]
 
 
 def test_a_missing_extra_is_one_line(own_index: Run, monkeypatch: pytest.MonkeyPatch):

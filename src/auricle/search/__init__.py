@@ -1,11 +1,11 @@
-"""Sounds found by a sentence, by words, or by a sound that is like them."""
+"""Finds sounds by a sentence, by words, or by a similar sound."""
 
 from enum import StrEnum
 
 
 class By(StrEnum):
-    """What of a sentence is compared with sounds."""
+    """How a search compares a sentence with sounds."""
 
-    embedding = "embedding"  # its meaning, with the sounds themselves
-    words = "words"  # its words, with captions and tags
+    embedding = "embedding"  # its embedding with the embeddings of sounds
+    words = "words"  # its words with captions and tags
     both = "both"

@@ -1,4 +1,4 @@
-"""Files on disk, as an index knows them."""
+"""Describes the files on disk that an index knows."""
 
 import hashlib
 import os
@@ -9,20 +9,20 @@ from auricle.errors import AudioError, printable
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was found on disk."""
+    """A file on disk."""
 
     path: str
     size: int  # bytes
-    modified: int  # nanoseconds
+    modified: int  # nanoseconds since the epoch
 
 
 @dataclass(frozen=True)
 class Changes:
     """How files on disk differ from the rows of an index."""
 
-    new: tuple[File, ...]  # or changed
-    unchanged: int
-    gone: tuple[str, ...]
+    new: tuple[File, ...]  # new or changed files
+    unchanged: int  # number of files
+    gone: tuple[str, ...]  # paths of files that no longer exist
 
 
 def digest_of(path: str) -> bytes:
@@ -39,7 +39,7 @@ def digest_of(path: str) -> bytes:
 
 
 def gone(path: str) -> bool:
-    """Returns whether there is surely no file; a file in an unreadable folder may be there."""
+    """Returns whether a file surely no longer exists; in an unreadable folder it may exist."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,13 +1,12 @@
-"""Captions and embeddings of many sounds in one SQLite file, and how sounds are found in it.
+"""Keeps captions and embeddings of sounds in one SQLite file, and finds sounds in it.
 
     files ──> sounds ──> windows ──┬─> words       FTS5: captions, tags; stemmed; BM25
     path,     content    caption,  └─> embeddings  sqlite-vec: one vector a window; cosine
     size,     hash       tags, time
     time
 
-A sound is known by its content: a file that was moved or copied is not heard again. What is kept of
-a file changes in one transaction, so that an index can be stopped, or killed, at any moment and
-holds whole files.
+The index knows a sound by its content: a moved or copied file is not captioned again. All rows of a
+file change in one transaction, so the index holds whole files even if its process is killed.
 """
 
 import contextlib
@@ -33,26 +32,25 @@ from auricle.search.ranking import Hit, best_hits, nearest, word_shares
 from auricle.search.schema import PROBLEMS, set_up
 from auricle.sound.container import Source, source_name
 
-# A tag at least so likely can be searched for by its name; and what the best match by words adds to
-# a cosine. The scores of both were looked at on the split `label_valid`; see docs/search.md.
-TAG_PROBABILITY = 0.1
-WORDS_WEIGHT = 0.15
-CANDIDATES = 100  # windows that either way of searching puts forward; more where more are asked for
-MOST_CANDIDATES = 4096  # sqlite-vec finds no more
+# Both values were chosen by scores on the split `label_valid`; see docs/search.md.
+TAG_PROBABILITY = 0.1  # tags of at least this probability can be found by their names
+WORDS_WEIGHT = 0.15  # the best match by words adds this to a cosine
+CANDIDATES = 100  # windows from each kind of comparison; more if the caller asks for more hits
+MOST_CANDIDATES = 4096  # the limit of sqlite-vec
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """A file that an index has taken in, or why it could not."""
+    """The result of indexing one file."""
 
     file: str
-    heard: bool = False  # or known by its content
-    error: AudioError | None = None
+    heard: bool = False  # whether it was captioned; False if its content was known
+    error: AudioError | None = None  # why it could not be indexed
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """How the hearing of a file ended."""
+    """The result of captioning one file."""
 
     path: str
     digest: bytes
@@ -64,26 +62,26 @@ class SoundIndex:
 
     Args:
         path: the file.
-        captioner: what hears the sounds; an index holds what one model says.
-        create: begin an index where there is none; without, one is opened to be searched only.
+        captioner: captions the sounds; an index belongs to one model.
+        create: creates a missing index and allows changes. Otherwise the index is only searched.
 
     Raises:
-        AuricleError: there is no index, or it is another model's, of another format, damaged, or no
-            index.
+        AuricleError: the file is missing, damaged, or no index; or the index has another format or
+            belongs to another model.
     """
 
     def __init__(self, path: Path, captioner: Captioner, *, create: bool = False) -> None:
         self.path = path
         self.captioner = captioner
         if path.is_dir():
-            raise AuricleError(f"{path} is a folder: name the index's file by --database")
+            raise AuricleError(f"{path} is a folder: name the index's file with --database")
         if not create and not path.exists():
-            raise AuricleError(f"there is no index {path}: make one by `auricle index FOLDER`")
+            raise AuricleError(f"no index {path}: make one with `auricle index FOLDER`")
         with self._problems():
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            # Searching needs no leave to write, but with it, what a killed program left half done
-            # is undone first.
+            # Searching needs no write access. With it, SQLite first undoes the unfinished
+            # transaction of a killed program.
             flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
             self._database = apsw.Connection(str(path), flags)
             try:
@@ -106,16 +104,16 @@ class SoundIndex:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Groups calls of `put`: all of them are kept at its end, or none; faster than singly."""
+        """Groups calls of `put`, which is faster: keeps all of them at its end, or none."""
         with self._problems(), self._database:
             yield
 
     def changes(self, folders: Iterable[str], files: Iterable[str]) -> Changes:
-        """Compares files with what is known of them, by size and time of modification.
+        """Compares files with those of the index, by size and time of modification.
 
         Args:
-            folders: where files that are known have gone if they are there no more.
-            files: the sounds that are there now.
+            folders: folders in which indexed files that no longer exist count as gone.
+            files: the sound files that exist now.
         """
         known: dict[str, tuple[int, int]] = {}
         with self._problems():
@@ -133,7 +131,7 @@ class SoundIndex:
                 status = os.stat(path)
                 file = File(path, status.st_size, status.st_mtime_ns)
             except OSError:
-                file = File(path, -1, -1)  # reading it says what is wrong
+                file = File(path, -1, -1)  # reading it will raise an error with the reason
             if known.get(path) == (file.size, file.modified):
                 unchanged += 1
             else:
@@ -141,14 +139,14 @@ class SoundIndex:
         return Changes(tuple(new), unchanged, tuple(path for path in known if gone(path)))
 
     def update(self, changes: Changes, jobs: int | None = None) -> Iterator[Indexed]:
-        """Hears what is new, a transaction a file, and then forgets what is gone.
+        """Captions new files, in one transaction per file, and then removes files that are gone.
 
         Args:
-            changes: what `changes` found.
-            jobs: how many sounds at a time; as many as there are processors if None.
+            changes: the result of `changes`.
+            jobs: the number of sounds captioned at a time; the number of processors if None.
 
         Yields:
-            What became of each of the new files, in their order.
+            The result of each new file, in the order of the files.
         """
         with self._problems():
             known = {digest for (digest,) in self._database.execute("SELECT digest FROM sounds")}
@@ -171,12 +169,15 @@ class SoundIndex:
         self._sweep()
 
     def put(self, file: File, digest: bytes, captions: Sequence[Caption]) -> None:
-        """Keeps what was heard of a file, in place of what was known of it.
+        """Stores the captions of a file, and replaces those that the index has.
 
         Args:
-            file: as it was before it was read.
-            digest: of its content.
-            captions: of its windows; none are needed where a sound of this content is known.
+            file: its size and time of modification before it was read.
+            digest: the SHA-256 of its content.
+            captions: one per window; may be empty if the index knows this content.
+
+        Raises:
+            AuricleError: the index does not know the content, and there are no captions.
         """
         with self._problems(), self._database:
             run = self._database.execute
@@ -184,15 +185,14 @@ class SoundIndex:
             if sound is None:
                 if not captions:
                     raise AuricleError(
-                        f"another program removed sounds from the index {self.path}: "
-                        "index once more"
+                        f"another program removed sounds from the index {self.path}: index again"
                     )
                 sound = run("INSERT INTO sounds (digest) VALUES (?) RETURNING id", (digest,)).get
                 for caption in captions:
                     self._put_window(sound, caption)
             values = os.fsencode(file.path), file.size, file.modified, sound
             run("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
-            # Where a file was moved, its old path goes, in whatever folder it was.
+            # Removes the old path of a moved file, in any folder.
             for (path,) in run("SELECT path FROM files WHERE sound = ?", (sound,)).fetchall():
                 assert isinstance(path, bytes)
                 if path != values[0] and gone(os.fsdecode(path)):
@@ -201,35 +201,36 @@ class SoundIndex:
     def search(self, sentence: str, by: By = By.both, top: int = 10) -> list[Hit]:
         """Finds stretches of sound by a sentence, the best first.
 
-        Neighbours with the same caption are one stretch. Files that are gone are no hits.
+        Joins neighbouring windows with the same caption to one stretch. Omits files that are gone.
 
         Args:
-            sentence: in plain words. Those that the model does not know count by words only.
-            by: what is compared.
-            top: how many hits at most.
+            sentence: plain words. Words that the model does not know are compared with captions
+                and tags only.
+            by: the kind of comparison.
+            top: the maximum number of hits.
 
         Raises:
-            AuricleError: there is no word in the sentence; or, by embedding, the model cannot
-                compare or knows none of them.
+            AuricleError: the sentence has no words; or, by embedding, the model cannot compare
+                sounds or knows none of the words.
         """
-        said = words(sentence)
-        if not said:
-            raise AuricleError(f"'{sentence}' has no words to search by")
+        sentence_words = words(sentence)
+        if not sentence_words:
+            raise AuricleError(f"'{sentence}' has no words: expected at least one to search for")
         vocabulary, space = (
             self.captioner.checkpoint.vocabulary,
             self.captioner.checkpoint.config.space,
         )
-        if by is By.both and not (space and any(word in vocabulary for word in said)):
+        if by is By.both and not (space and any(word in vocabulary for word in sentence_words)):
             by = By.words
         vector = None if by is By.words else self.captioner.embed_sentences([sentence])[0]
 
         def scores(count: int) -> dict[int, float]:
-            shares = {} if by is By.embedding else word_shares(self._database, said)
+            shares = {} if by is By.embedding else word_shares(self._database, sentence_words)
             best = dict(nlargest(count, shares.items(), key=itemgetter(1)))
             if vector is None:
                 return best
             cosines = nearest(self._database, vector, count)
-            # The best by words are compared as well. Silence has no embedding.
+            # Adds the cosines of the best windows by words. Silence has no embedding.
             cosines |= nearest(self._database, vector, count, best.keys() - cosines.keys())
             either = cosines.keys() | best.keys()
             return {w: cosines.get(w, 0.0) + WORDS_WEIGHT * shares.get(w, 0.0) for w in either}
@@ -237,39 +238,41 @@ class SoundIndex:
         return self._present_hits(scores, top)
 
     def search_like(self, source: Source, top: int = 10) -> list[Hit]:
-        """Finds stretches of sound that are like another sound, the likest first.
+        """Finds stretches of sound that resemble another sound, the most similar first.
 
         Args:
-            source: a path, the bytes of a file, or an open binary file, of at most the captioner's
-                `longest` seconds.
-            top: how many hits at most.
+            source: a path, the bytes of a file, or an open binary file; at most as long as the
+                captioner's `longest` seconds.
+            top: the maximum number of hits.
 
         Raises:
-            AudioError: the sound cannot be read, is longer, or silent.
+            AudioError: the sound cannot be read, is too long, or is silent.
             AuricleError: the model cannot compare sounds.
         """
         if not self.captioner.checkpoint.config.space:
-            raise AuricleError("the model cannot compare sounds: it has no space for that")
+            raise AuricleError(
+                "the model cannot compare sounds, because it has no embeddings: use another one"
+            )
         vector = self.captioner.caption(source).embedding
         if vector is None:
-            raise AudioError(f"{printable(source_name(source))}: is silent: nothing is like it")
+            raise AudioError(f"{printable(source_name(source))}: is silent: expected a sound")
         return self._present_hits(lambda count: nearest(self._database, vector, count), top)
 
     def prune(self) -> int:
-        """Removes all files that are gone from the disk, in any folder; returns their number."""
+        """Removes all files that no longer exist, in any folder; returns their number."""
         with self._problems():
             rows: list[tuple[bytes]] = self._database.execute("SELECT path FROM files").fetchall()  # type: ignore[assignment]
-        vanished = [path for (name,) in rows if gone(path := os.fsdecode(name))]
-        self._forget(vanished)
+        gone_paths = [path for (name,) in rows if gone(path := os.fsdecode(name))]
+        self._forget(gone_paths)
         self._sweep()
-        return len(vanished)
+        return len(gone_paths)
 
     def _present_hits(self, scores: Callable[[int], dict[int, float]], top: int) -> list[Hit]:
-        """Finds the best hits among files that are still on the disk.
+        """Returns the best hits in files that still exist.
 
         Args:
-            scores: returns the scores of the best windows, about as many as it is asked for.
-            top: hits at most.
+            scores: receives a number and returns the scores of about this number of best windows.
+            top: the maximum number of hits.
         """
         count = min(MOST_CANDIDATES, max(CANDIDATES, 4 * top))
         with self._problems():
@@ -277,11 +280,11 @@ class SoundIndex:
                 hits, hidden = best_hits(self._database, scores(count), top)
                 if len(hits) == top or not hidden or count == MOST_CANDIDATES:
                     return hits
-                count = min(MOST_CANDIDATES, 4 * count)  # files that are gone took the places
+                count = min(MOST_CANDIDATES, 4 * count)  # too many windows were of files now gone
 
     @contextlib.contextmanager
     def _problems(self) -> Iterator[None]:
-        """SQLite's errors as ours."""
+        """Turns errors of SQLite into `AuricleError`."""
         try:
             yield
         except (apsw.Error, OSError, UnicodeEncodeError) as error:
@@ -289,7 +292,7 @@ class SoundIndex:
             raise AuricleError(f"the index {self.path} {reason}") from None
 
     def _hear(self, known: set[bytes], path: str, source: Source) -> Iterator[Caption | _Heard]:
-        """Captions of a file's windows, unless its content is known, and at last how it ended."""
+        """Yields captions of a file's windows, unless its content is known, and then the result."""
         digest = b""
         try:
             digest = digest_of(path)
@@ -323,14 +326,14 @@ class SoundIndex:
             run("INSERT INTO embeddings VALUES (?, ?)", (window, caption.embedding.tobytes()))
 
     def _forget(self, paths: Iterable[str]) -> None:
-        """Removes files; their sounds stay until `_sweep`, because another path may have them."""
+        """Removes files; keeps their sounds until `_sweep`, as other paths may have the same."""
         with self._problems(), self._database:
             self._database.executemany(
                 "DELETE FROM files WHERE path = ?", [(os.fsencode(path),) for path in paths]
             )
 
     def _sweep(self) -> None:
-        """Removes sounds that no file has."""
+        """Removes sounds that belong to no file."""
         run = self._database.execute
         with self._problems(), self._database:
             run(
@@ -346,10 +349,10 @@ class SoundIndex:
 
 
 def default_database() -> Path:
-    """The user's index: auricle/index.sqlite in $XDG_DATA_HOME, else in ~/.local/share.
+    """Returns the user's index: auricle/index.sqlite in $XDG_DATA_HOME, else in ~/.local/share.
 
     Raises:
-        AuricleError: there is no such folder.
+        AuricleError: the user has no home folder.
     """
     try:
         return (
@@ -359,5 +362,5 @@ def default_database() -> Path:
         )
     except RuntimeError:
         raise AuricleError(
-            "there is no home folder to keep the index in: name its file by --database"
+            "the user has no home folder for the index: name its file with --database"
         ) from None

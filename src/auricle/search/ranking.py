@@ -1,4 +1,4 @@
-"""Compares windows of an index with a vector or with words, and joins the best to hits."""
+"""Compares windows of an index with a vector or with words, and joins the best into hits."""
 
 import json
 import os
@@ -32,7 +32,14 @@ class Hit:
 def nearest(
     database: apsw.Connection, vector: np.ndarray, count: int, among: Collection[int] | None = None
 ) -> dict[int, float]:
-    """Returns the cosines of the windows nearest to a vector, of all or among some, by number."""
+    """Returns the cosines of the windows nearest to a vector, by window number.
+
+    Args:
+        database: of the index.
+        vector: (space,) float32.
+        count: the maximum number of windows.
+        among: numbers of the windows to compare; all windows if None.
+    """
     query, values = (
         "SELECT id, distance FROM embeddings WHERE vector MATCH ? AND k = ?",
         [vector.tobytes(), count],
@@ -43,29 +50,28 @@ def nearest(
     return {window: 1 - distance for window, distance in database.execute(query, values)}
 
 
-def word_shares(database: apsw.Connection, said: Sequence[str]) -> dict[int, float]:
+def word_shares(database: apsw.Connection, sentence_words: Sequence[str]) -> dict[int, float]:
     """Returns BM25, relative to the best, of the windows with any of the words, by number."""
-    query = " OR ".join(
-        f'"{word}"' for word in [word for word in said if word not in STOP_WORDS] or said
-    )
+    content_words = [word for word in sentence_words if word not in STOP_WORDS]
+    query = " OR ".join(f'"{word}"' for word in content_words or sentence_words)
     rows = database.execute("SELECT rowid, -bm25(words) FROM words WHERE words MATCH ?", (query,))
-    found: list[tuple[int, float]] = rows.fetchall()  # type: ignore[assignment]
-    best = max((score for _, score in found), default=1.0)
-    return {window: score / best for window, score in found}
+    scores: list[tuple[int, float]] = rows.fetchall()  # type: ignore[assignment]
+    best = max((score for _, score in scores), default=1.0)
+    return {window: score / best for window, score in scores}
 
 
 def best_hits(
     database: apsw.Connection, scores: dict[int, float], top: int
 ) -> tuple[list[Hit], bool]:
-    """Joins windows to stretches of files, the best first.
+    """Joins windows into stretches of files, the best first.
 
     Args:
         database: of the index.
         scores: of windows, by number.
-        top: hits at most.
+        top: the maximum number of hits.
 
     Returns:
-        The hits, and whether files were passed over because they are gone from the disk.
+        The hits, and whether any were omitted because their files no longer exist.
     """
     run = database.execute
     rows = run(

@@ -1,4 +1,4 @@
-"""Makes an index anew with another model, next to the old one, which it replaces when complete."""
+"""Rebuilds an index with another model, next to the old index, and replaces that when complete."""
 
 import contextlib
 import os
@@ -10,22 +10,22 @@ import apsw
 from auricle.errors import AuricleError
 from auricle.search.schema import APPLICATION, PROBLEMS
 
-SUFFIX = ".rebuild"  # of the new index until it is complete
+SUFFIX = ".rebuild"  # follows the name of the new index until it is complete
 
 
 def known_files(path: Path) -> list[str]:
-    """Returns the files in an index of any model that are still there.
+    """Returns the files of an index of any model that still exist.
 
     Raises:
-        AuricleError: there is no index, or the file is no index or damaged.
+        AuricleError: the file is missing, damaged, or no index.
     """
     if not path.is_file():
-        raise AuricleError(f"there is no index {path}: make one by `auricle index FOLDER`")
+        raise AuricleError(f"no index {path}: make one with `auricle index FOLDER`")
     try:
         with contextlib.closing(apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)) as database:
             if database.execute("PRAGMA application_id").get != APPLICATION:
                 raise AuricleError(
-                    f"{path} is no index of auricle: name another file by --database"
+                    f"{path} is not an index of auricle: name another file with --database"
                 )
             rows = database.execute("SELECT path FROM files ORDER BY path").fetchall()
     except apsw.Error as error:
@@ -37,13 +37,13 @@ def known_files(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def replaced_when_complete(path: Path) -> Iterator[Path]:
-    """Yields the place of a new index, and puts it in the place of the old one at the end.
+    """Yields the path of a new index, and replaces the old index with it at the end.
 
-    A rebuild that was stopped leaves the old index as it is, and the next one goes on from the
-    sounds that the new one holds.
+    A rebuild that is stopped leaves the old index unchanged. The next rebuild continues with the
+    sounds that the new index lacks.
     """
     new = path.with_name(f"{path.name}{SUFFIX}")
     yield new
-    for ending in ("-wal", "-shm", "-journal"):
-        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm", "-journal"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
     os.replace(new, path)

@@ -1,4 +1,4 @@
-"""The tables of an index, and how its file is set up and checked."""
+"""Defines the tables of an index; sets its file up and checks it."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ import sqlite_vec
 from auricle.checkpoint.folder import fingerprint
 from auricle.errors import AuricleError
 
-APPLICATION = 0x41555249  # "AURI", by which SQLite files are told apart
+APPLICATION = 0x41555249  # "AURI": SQLite's application_id distinguishes our files from others
 VERSION = 1
 BUSY_SECONDS = 30
-# of the file; copying its pages would take as long again as comparing what they hold
+# A memory map of the file, because copying its pages would take as long as comparing the vectors.
 MAPPED_BYTES = 1 << 34
 
 SCHEMA = """
@@ -38,14 +38,14 @@ CREATE VIRTUAL TABLE embeddings USING vec0(
 )
 """
 PROBLEMS: dict[type[Exception], str] = {
-    apsw.NotADBError: "is no index: name another file by --database",
-    apsw.CorruptError: "is damaged: delete it and index anew",
+    apsw.NotADBError: "is not an index: name another file with --database",
+    apsw.CorruptError: "is damaged: delete it and index again",
     apsw.FullError: "cannot grow: the disk is full",
-    apsw.BusyError: "is in use by another program: try again when that is done",
-    apsw.ReadOnlyError: "cannot be written: name another place by --database",
-    apsw.CantOpenError: "cannot be opened: name another place by --database",
-    PermissionError: "cannot be written: name another place by --database",
-    UnicodeEncodeError: "has a name that is no UTF-8: name another file by --database",
+    apsw.BusyError: "is in use by another program: try again when that has ended",
+    apsw.ReadOnlyError: "cannot be written: name another file with --database",
+    apsw.CantOpenError: "cannot be opened: name another file with --database",
+    PermissionError: "cannot be written: name another file with --database",
+    UnicodeEncodeError: "has a name that is not UTF-8: name another file with --database",
 }
 
 
@@ -55,21 +55,21 @@ def set_up(
     """Sets a connection up, and checks that the file is an index of this model.
 
     Args:
-        database: just opened.
-        path: of its file, for errors.
-        folder: of the checkpoint.
-        space: dimensions of embeddings; 0 if the model cannot compare.
-        create: begin an index in an empty file; otherwise the connection only reads.
+        database: a new connection.
+        path: its file, for errors.
+        folder: the checkpoint.
+        space: dimensions of embeddings; 0 if the model has none.
+        create: creates an index in an empty file; otherwise the connection only reads.
 
     Raises:
-        AuricleError: it is no index, or one of another model or format.
+        AuricleError: the file is no index, or an index of another model or format.
     """
     run = database.execute
     database.set_busy_timeout(1000 * BUSY_SECONDS)
-    # one that begins by reading could not wait for its turn to write
+    # SQLite does not wait for write access in a transaction that began by reading.
     database.transaction_mode = "IMMEDIATE"
     run(f"PRAGMA query_only = {not create}")
-    # an index that came from elsewhere is data, and calls nothing
+    # An index from another machine must not call functions.
     run("PRAGMA trusted_schema = OFF")
     database.enable_load_extension(True)
     database.load_extension(sqlite_vec.loadable_path())
@@ -86,14 +86,15 @@ def set_up(
                 run(f"PRAGMA application_id = {APPLICATION}")
                 run(f"PRAGMA user_version = {VERSION}")
     if run("PRAGMA application_id").get != APPLICATION:
-        raise AuricleError(f"{path} is no index of auricle: name another file by --database")
+        raise AuricleError(f"{path} is not an index of auricle: name another file with --database")
     if (version := run("PRAGMA user_version").get) != VERSION:
         raise AuricleError(
-            f"the index {path} has format {version}; this version reads format {VERSION}: "
-            "delete it and index anew"
+            f"the index {path} has format {version}, this version reads format {VERSION}: "
+            "delete it and index again"
         )
     if run("SELECT fingerprint FROM model").get != model:
         raise AuricleError(
-            f"the index {path} is not of the model {folder}: `auricle index --rebuild` hears its "
-            "files again; or name its own model by --checkpoint, or another index by --database"
+            f"the index {path} belongs to another model than {folder}: run `auricle index "
+            "--rebuild` to index its files again, or name its model with --checkpoint, or another "
+            "index with --database"
         )
