@@ -173,12 +173,12 @@ def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for name, message in {
         "m.csv": "expected one of file, path, url",
-        "open_quote.csv": "line 2: no CSV: the quote that opens here is not closed",
+        "open_quote.csv": "line 2: not CSV: the quote that opens here is not closed",
         "twice.csv": "two columns are called 'url'",
         "broken.parquet": "cannot be read as a manifest",
         "a.txt": "no folder, manifest",
         "empty": "no sounds",
-        "none": "is not there",
+        "none": "does not exist",
     }.items():
         with pytest.raises(AuricleError, match=message):
             sounds(place(str(tmp_path / name)))
@@ -321,7 +321,7 @@ def test_links_in_an_archive_are_sounds_of_their_own_names(folder: Path, tmp_pat
         "away.wav",
         "circle.wav",
     }
-    assert failed[f"{path}/away.wav"] == "is a link to no sound of its archive"
+    assert failed[f"{path}/away.wav"] == "is a link, but not to a sound of its archive"
 
 
 def test_ray_is_asked_for_gpus_only_where_onnx_runtime_has_them(monkeypatch: pytest.MonkeyPatch):
@@ -612,7 +612,7 @@ def test_a_sound_that_kills_whoever_reads_it_takes_no_other_along(folder: Path, 
         time.sleep(0.02)
     code, told = ended(running)
     assert (code, "6 sounds: 4 captioned, 2 failed" in told) == (1, True), told
-    assert "whatever reads it dies" in errors(tmp_path / "out")[str(deadly)]
+    assert "each process that read it died" in errors(tmp_path / "out")[str(deadly)]
     found = [
         row | {"file": row["file"].replace(str(tmp_path / "in"), str(folder))}
         for row in rows(tmp_path / "out")

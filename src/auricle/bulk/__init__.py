@@ -1,10 +1,10 @@
-"""Captions of archives on a Ray cluster, or on all of a machine's processors."""
+"""Captions archives on a Ray cluster, or on all processors of one machine."""
 
 from enum import StrEnum
 
 
 class ShardForm(StrEnum):
-    """Formats of shards."""
+    """File formats of shards."""
 
     parquet = "parquet"
     jsonl = "jsonl"

@@ -22,28 +22,32 @@ from auricle.bulk.places import Piece, Place
 from auricle.bulk.worker import Worker
 from auricle.errors import AuricleError
 
-ATTEMPTS = 3  # tries of a piece before it is taken apart, because its actor died each time
-OBJECT_STORE_BYTES = 1 << 28  # only names and counts travel
+ATTEMPTS = 3  # a piece whose actor died as often as this is split into single sounds
+OBJECT_STORE_BYTES = 1 << 28  # small, because only names and counts travel
 
 
 @contextlib.contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[int]:
     """Joins a cluster, or starts one on this machine, until the end of the context.
 
-    A cluster is only joined with its token.
+    Joining needs the cluster's token.
+
+    Args:
+        address: of a cluster; starts one on this machine if None.
+        workers: processors of a cluster on this machine; all if None.
 
     Yields:
-        How many processors it has.
+        The number of processors of the cluster.
 
     Raises:
-        AuricleError: it cannot be joined.
+        AuricleError: the cluster cannot be joined.
     """
-    # Ray reads them as it is imported, and so do all processes that it starts.
+    # Ray reads these variables when it is imported, and so do all processes that it starts.
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address is None:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # nobody else is to join
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # others cannot join
     with _quiet_standard_error():
         import ray
 
@@ -61,12 +65,12 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
                 logging_level=logging.ERROR,
                 **({} if address else alone),
             )
-    except Exception as error:  # among them RuntimeError, ConnectionError and Ray's own
+    except Exception as error:  # such as RuntimeError, ConnectionError and Ray's own errors
         ray.shutdown()
         where = address or "a cluster on this machine"
         raise AuricleError(
             f"{where}: Ray cannot join it: {str(error).strip().splitlines()[0].partition('. ')[0]} "
-            "(its token goes into RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; see docs/bulk.md)"
+            "(set its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; see docs/bulk.md)"
         ) from None
     try:
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -76,9 +80,9 @@ def cluster(address: str | None, workers: int | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _quiet_standard_error() -> Iterator[None]:
-    """Drops the lines that Ray's C++ code writes to standard error as it starts.
+    """Drops the lines that Ray's C++ code writes to standard error when it starts.
 
-    Ray's errors come as exceptions, which pass.
+    Ray reports errors as exceptions, which are kept.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -94,19 +98,18 @@ def _quiet_standard_error() -> Iterator[None]:
 def caption_pieces(
     pieces: Sequence[Piece], source: Place, output: Output, workers: int
 ) -> Iterator[Report]:
-    """Captions pieces on the cluster that was joined, and writes their shards.
+    """Captions pieces on the joined cluster, and writes their shards.
 
-    A piece at which actors die again and again is taken apart, so that one sound is lost and not
-    its neighbours.
+    Splits a piece whose actors die repeatedly, so that one bad sound does not lose its neighbours.
 
     Args:
         pieces: of the input.
         source: the input.
-        output: where shards go.
-        workers: actors.
+        output: receives the shards.
+        workers: the number of actors.
 
     Yields:
-        A report for each piece, in the order in which they are done.
+        A report for each piece, in the order in which they are finished.
     """
     lost = yield from _run(pieces, source, output, workers)
     single = [
@@ -115,22 +118,15 @@ def caption_pieces(
         for name, path in zip(piece.names, piece.paths, strict=True)
     ]
     for piece in (yield from _run(single, source, output, workers)):
-        yield Report(
-            1,
-            0.0,
-            {
-                piece.names[
-                    0
-                ]: "whatever reads it dies; it is damaged, or needs more memory than there is"
-            },
-        )
+        problem = "each process that read it died: it is damaged, or needs more memory than is free"
+        yield Report(sounds=1, seconds=0.0, failed={piece.names[0]: problem})
 
 
 def _gpu_share(gpus: float, actors: int) -> float:
-    """Returns the GPUs to ask Ray for, per actor: an even share, in the fractions that Ray knows.
+    """Returns each actor's share of the GPUs: even shares, in fractions that Ray can assign.
 
-    An actor without a share sees no GPU. Without a GPU build of ONNX Runtime the share is 0, as
-    actors would only wait for GPUs that they do not use.
+    An actor without a share sees no GPU. Without a GPU build of ONNX Runtime the share is 0,
+    because actors would wait for GPUs that they cannot use.
     """
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return 0.0
@@ -140,12 +136,12 @@ def _gpu_share(gpus: float, actors: int) -> float:
 def _run(
     pieces: Sequence[Piece], source: Place, output: Output, workers: int
 ) -> Generator[Report, None, list[Piece]]:
-    """As `caption_pieces`; returns pieces without a report."""
+    """Yields the reports of pieces, and returns the pieces whose actors died."""
     if not pieces:
         return []
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what concerns users comes in reports
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # reports tell users enough
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
@@ -154,14 +150,14 @@ def _run(
     actors = min(workers, len(pieces))
     share = _gpu_share(ray.cluster_resources().get("GPU", 0), actors)
     with warnings.catch_warnings():
-        # Until 2.64 there is no other way to bound how often a task is tried: without, a sound that
-        # kills would stop the job.
+        # Up to Ray 2.64, only this argument limits the tries of a task. Without a limit, a sound
+        # that kills its actor would stop the job.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
         captioned = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             Worker,
             fn_constructor_args=(source, output),
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-            batch_size=1,  # as large as a block; with GPUs Ray wants it said
+            batch_size=1,  # the size of a block; with GPUs, Ray needs it explicitly
             num_cpus=1,
             num_gpus=share or None,
             max_task_retries=ATTEMPTS - 1,

@@ -1,4 +1,4 @@
-"""The folder of shards that `auricle bulk` writes, and the options that its captions share."""
+"""Writes the shards of `auricle bulk`, and checks that all have the same options."""
 
 import io
 import json
@@ -49,7 +49,7 @@ EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))
 
 @dataclass(frozen=True)
 class Options:
-    """What decides about the captions: a folder holds those of one choice."""
+    """The options of the captions; all shards of a folder have the same."""
 
     checkpoint: Path | None = None
     form: ShardForm = ShardForm.parquet
@@ -58,7 +58,7 @@ class Options:
     embeddings: bool = False
 
     def described(self) -> dict[str, object]:
-        """What stands beside the shards."""
+        """Returns the content of `bulk.json`, next to the shards."""
         return {
             "model": fingerprint(self.checkpoint or EMBEDDED),
             "format": self.form.value,
@@ -70,11 +70,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a piece."""
+    """The result of a piece."""
 
-    sounds: int
-    seconds: float  # of sound that was captioned
-    failed: dict[str, str]  # names and reasons
+    sounds: int  # captioned and failed
+    seconds: float  # of captioned sound
+    failed: dict[str, str]  # the reason by the name of each failed sound
 
 
 @dataclass(frozen=True)
@@ -91,29 +91,29 @@ class Output:
         return self.folder.below(f"captions/{key}.{self.options.form}")
 
     def begin(self) -> tuple[set[str], set[str], dict[str, str]]:
-        """What is there already.
+        """Creates the folder, or reads which captions it has.
 
         Returns:
-            Names of sounds with captions, keys of shards, and members of archives that failed, with
-            the reason.
+            The names of sounds with captions, the keys of shards, and the members of archives that
+            failed, with the reason.
 
         Raises:
             AuricleError: the folder holds captions of another model or other options, or cannot be
                 written.
         """
-        described, wanted = self.folder.below("bulk.json"), self.options.described()
-        there = [PurePosixPath(path) for path in self.folder.below("captions").listed()]
-        shards = {path.stem for path in there if path.suffix == f".{self.options.form}"}
+        options_file, options = self.folder.below("bulk.json"), self.options.described()
+        files = [PurePosixPath(path) for path in self.folder.below("captions").listed()]
+        shards = {path.stem for path in files if path.suffix == f".{self.options.form}"}
         try:
             if any(PurePosixPath(path).name == "bulk.json" for path in self.folder.listed()):
-                found = json.loads(described.read())
-                if other := [name for name in wanted if found.get(name) != wanted[name]]:
+                earlier = json.loads(options_file.read())
+                if other := [name for name in options if earlier.get(name) != options[name]]:
                     raise AuricleError(
                         f"{self.folder.name} holds captions made with another {', '.join(other)}: "
                         "give the same options, or another --output"
                     )
             else:
-                described.write(json.dumps(wanted, indent=2).encode())
+                options_file.write(json.dumps(options, indent=2).encode())
             with ThreadPoolExecutor(8) as pool:
                 captioned = set[str]().union(*pool.map(self._files, shards))
             known: dict[str, str] = {}
@@ -121,16 +121,15 @@ class Output:
                 known |= json.loads(Place(self.folder.files, path, path).read())
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             problem = without_secrets(str(error))
-            raise AuricleError(f"{self.folder.name}: cannot go on there: {problem}") from None
+            raise AuricleError(f"{self.folder.name}: cannot be continued: {problem}") from None
         return captioned, shards, known
 
     def write(
         self, piece: Piece, rows: Sequence[dict[str, object]], failed: dict[str, str]
     ) -> None:
-        """Writes a piece's captions; last, since a shard says that the piece is done."""
+        """Writes a piece's failed members, and then its captions: a shard marks it as done."""
         if piece.archive and failed:
-            # What was read and is no sound will be none next time: its archive is not opened again
-            # for it.
+            # A member that failed will fail again, so its archive is not opened again.
             self.folder.below(f"archives/{piece.key}.json").write(json.dumps(failed).encode())
         rows = [row | {"file": text(str(row["file"]))} for row in rows]
         buffer = io.BytesIO()
@@ -144,7 +143,7 @@ class Output:
         self._shard(piece.key).write(buffer.getvalue())
 
     def write_errors(self, errors: dict[str, str]) -> None:
-        """Writes `errors.jsonl`, whole."""
+        """Writes `errors.jsonl` in one piece."""
         lines = (
             json.dumps({"file": text(name), "error": text(why)}, ensure_ascii=False)
             for name, why in errors.items()

@@ -1,6 +1,6 @@
-"""Opens files wherever pyarrow or fsspec reach, and lists the sounds there.
+"""Opens files on the file systems of pyarrow and fsspec, and lists sounds.
 
-The sounds are those of a folder, a manifest or tar archives.
+Finds the sounds of a folder, a manifest or tar archives.
 """
 
 import hashlib
@@ -29,39 +29,39 @@ from auricle.sound.network import shown_url, without_secrets
 from auricle.storage.csv_table import decode_text, parse_table
 from auricle.storage.files import written_whole
 
-COLUMNS = ("file", "path", "url")  # of a manifest: the first that it has names the sounds
-MANIFESTS = (".csv", ".parquet")
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
+SOUND_COLUMNS = ("file", "path", "url")  # the first of these in a manifest names the sounds
+MANIFEST_SUFFIXES = (".csv", ".parquet")
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder, and the file system that it is on."""
+    """A file or folder on a file system."""
 
     files: FileSystem
-    path: str  # as the file system takes it
-    name: str  # as it is printed: without password and query
+    path: str  # in the form that the file system expects
+    name: str  # for messages: without password and query
 
     @property
     def local(self) -> bool:
-        """Whether it is on this machine's own file system."""
+        """True for the file system of this machine."""
         return isinstance(self.files, LocalFileSystem)
 
     def below(self, relative: str) -> "Place":
-        """A file or folder in this one; an absolute path is itself."""
+        """Returns a file or folder in this one; an absolute path stays as it is."""
         return Place(
             self.files, posixpath.join(self.path, relative), posixpath.join(self.name, relative)
         )
 
     def read(self) -> bytes:
-        """All of a file."""
+        """Returns the content of a file."""
         with self.files.open_input_stream(self.path) as stream:
             return stream.read()
 
     def write(self, content: bytes) -> None:
         """Writes a file whole or not at all.
 
-        An object store shows the file when the put has ended.
+        An object store shows a file only when its upload has ended.
         """
         if not self.local:
             with self.files.open_output_stream(self.path) as stream:
@@ -72,49 +72,49 @@ class Place:
             with written_whole(path) as part:
                 part.write_bytes(content)
         except FileNotFoundError:
-            # Another attempt at the same file has finished it and removed the parts.
+            # Another process has completed the same file and removed the parts.
             if not path.exists():
                 raise
 
     def listed(self) -> list[str]:
-        """Paths of files in a folder, at any depth; none where it is not there."""
-        found = self.files.get_file_info(
+        """Returns the paths of the files in a folder, at any depth; none if it does not exist."""
+        entries = self.files.get_file_info(
             FileSelector(self.path, recursive=True, allow_not_found=True)
         )
-        return sorted(info.path for info in found if info.type == FileType.File)
+        return sorted(entry.path for entry in entries if entry.type == FileType.File)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some sounds, or a tar archive of sounds: the work of one call, and of one shard."""
+    """Some sounds, or a tar archive of sounds, that one call captions into one shard."""
 
     names: list[str]
-    paths: list[str]  # on the input's file system; empty where the name is a URL
+    paths: list[str]  # on the input's file system; an empty string if the name is a URL
     archive: bool = False
 
     @property
     def key(self) -> str:
-        """The name of its shard: of the same sounds, the same."""
+        """The name of its shard; depends on the names of the sounds only."""
         return hashlib.sha256("\n".join(map(text, self.names)).encode()).hexdigest()[:20]
 
     def dumps(self) -> str:
-        """As a line of ASCII, whatever files are called."""
+        """Returns the piece as one line of ASCII."""
         return json.dumps(asdict(self))
 
     @classmethod
     def loads(cls, line: str) -> "Piece":
-        """The piece that became the line."""
+        """Returns the piece of a line from `dumps`."""
         return cls(**json.loads(line))
 
 
 def text(name: str) -> str:
-    """A name as UTF-8 has it: with its bytes that are no text written out."""
+    """Returns a name that UTF-8 can encode: escapes the bytes that are not text."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 @cache
 def _file_system(root: str) -> tuple[FileSystem, str]:
-    """The file system of a bucket, a host or the like, and where its root is."""
+    """Returns the file system of a bucket or a host, and the path of its root."""
     try:
         return FileSystem.from_uri(root)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
@@ -127,21 +127,19 @@ def _file_system(root: str) -> tuple[FileSystem, str]:
 def place(address: str) -> Place:
     """Finds the file system of a path or URL: s3://, gs://, hf://, https:// and others.
 
-    pyarrow or fsspec open it.
-
-    Keys of object stores are taken as they are, spaces and all; what follows a question mark are
-    pyarrow's options.
+    Uses pyarrow, and fsspec for schemes that pyarrow does not know. Keys of object stores are taken
+    literally, with spaces. The part after a question mark holds options of pyarrow.
 
     Raises:
-        AuricleError: nothing opens such URLs.
+        AuricleError: neither can open the URL.
     """
     scheme, mark, rest = address.partition("://")
     if not mark or scheme == "file":
         path = rest if mark else address
         return Place(LocalFileSystem(), os.path.abspath(path), path)
-    web = scheme in ("http", "https")  # where the whole URL is the path
+    web = scheme in ("http", "https")  # fsspec takes the whole URL as the path
     rest, mark, query = (rest, "", "") if web else rest.partition("?")
-    if scheme == "s3":  # a shard is one request then, not the three of an upload in parts
+    if scheme == "s3":  # uploads a shard in one request instead of three
         mark, query = "?", f"{query}{mark and '&'}allow_delayed_open=true"
     host, _, path = rest.partition("/")
     try:
@@ -160,15 +158,15 @@ def sounds(
 ) -> dict[str, str]:
     """Returns names and paths of the sounds and archives of a folder, manifest or archive.
 
-    A URL's path is empty.
+    The path of a URL is an empty string.
 
     Args:
         source: the folder, manifest or archive.
         skipped: receives the files of a folder that are neither sounds nor archives.
-        remarks: receives how a manifest departs from UTF-8, commas and our column names.
+        remarks: receives notes on a manifest's encoding, delimiter and column names.
 
     Raises:
-        AuricleError: there is no such thing, a manifest that cannot be read, or no sound.
+        AuricleError: the input does not exist, cannot be read, or has no sounds.
     """
     skipped = [] if skipped is None else skipped
     remarks = [] if remarks is None else remarks
@@ -186,28 +184,28 @@ def _found(source: Place, skipped: list[str], remarks: list[str]) -> Iterator[tu
     suffix = source.path.lower()
     if info.type == FileType.NotFound:
         raise AuricleError(
-            f"{source.name} is not there: name a folder, a manifest (CSV or Parquet) "
+            f"{source.name} does not exist: name a folder, a manifest (CSV or Parquet) "
             "or a tar archive"
         )
     if info.type == FileType.Directory:
         yield from _in_local(source, skipped) if source.local else _in_store(source, skipped)
-    elif suffix.endswith(MANIFESTS):
+    elif suffix.endswith(MANIFEST_SUFFIXES):
         folder = posixpath.dirname(source.path)
         for name in _named(source, remarks):
             yield name, "" if "://" in name else posixpath.join(folder, name)
-    elif suffix.endswith(ARCHIVES):
+    elif suffix.endswith(ARCHIVE_SUFFIXES):
         yield source.name, source.path
     else:
         raise AuricleError(
-            f"{source.name} is no folder, manifest (CSV or Parquet) or tar archive; "
-            "for one sound, use `auricle caption`"
+            f"{source.name} is not a folder, a manifest (CSV or Parquet) or a tar archive: "
+            "use `auricle caption` for one sound"
         )
 
 
 def _in_local(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
     """Yields the sounds of a folder on this machine, and then its archives.
 
-    They have the names that `auricle caption` gives them, also where a name is no text.
+    Names are the same as in `auricle caption`, even if they are not valid text.
     """
     others: list[str] = []
     for name in find_sounds([source.name], others):
@@ -220,7 +218,7 @@ def _in_local(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _in_store(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
-    """Yields the sounds and archives of a folder on an object store, by name."""
+    """Yields the sounds and archives of a folder on an object store, in the order of names."""
     for path in source.listed():
         name = source.below(path[len(source.path) :].lstrip("/")).name
         if is_sound_name(path) or _is_archive(path):
@@ -230,11 +228,11 @@ def _in_store(source: Place, skipped: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_archive(path: str) -> bool:
-    return path.lower().endswith(ARCHIVES) and not is_apple_double(posixpath.basename(path))
+    return path.lower().endswith(ARCHIVE_SUFFIXES) and not is_apple_double(posixpath.basename(path))
 
 
 def _named(manifest: Place, remarks: list[str]) -> list[str]:
-    """Returns the sounds that a manifest names."""
+    """Returns the names of the sounds in a manifest."""
     try:
         if manifest.path.lower().endswith(".parquet"):
             with manifest.files.open_input_file(manifest.path) as file:
@@ -246,7 +244,7 @@ def _named(manifest: Place, remarks: list[str]) -> list[str]:
         problem = without_secrets(str(error))
         raise AuricleError(f"{manifest.name}: cannot be read as a manifest: {problem}") from None
     text, encoding = decode_text(manifest.name, content)
-    table = parse_table(manifest.name, text, encoding, COLUMNS)
+    table = parse_table(manifest.name, text, encoding, SOUND_COLUMNS)
     column = _column(manifest, table.columns)
     if column in table.repeated():
         raise AuricleError(f"{manifest.name}: two columns are called '{column}'")
@@ -256,43 +254,43 @@ def _named(manifest: Place, remarks: list[str]) -> list[str]:
 
 
 def _column(manifest: Place, names: Sequence[str]) -> str:
-    for column in COLUMNS:
+    for column in SOUND_COLUMNS:
         if column in names:
             return column
     raise AuricleError(
-        f"{manifest.name}: has the columns {', '.join(names)}; expected one of {', '.join(COLUMNS)}"
+        f"{manifest.name}: has the columns {', '.join(names)}: "
+        f"expected one of {', '.join(SOUND_COLUMNS)}"
     )
 
 
 def pieces(
     found: Mapping[str, str], size: int, captioned: set[str], shards: set[str]
 ) -> list[Piece]:
-    """What is to be captioned.
+    """Returns the pieces of the input that have no captions yet.
 
-    The whole input is divided first, so that what was begun and stopped is divided the same and
-    gets the same names again.
+    Divides the whole input first, so that a job that was stopped gets the same pieces again.
 
     Args:
-        found: the input, as `sounds` has it.
+        found: the names and paths of the input, from `sounds`.
         size: sounds of a piece.
-        captioned: names, as `text` has them, that have captions already.
-        shards: keys of pieces that are there already.
+        captioned: names, in the form of `text`, that have captions already.
+        shards: keys of pieces that have shards already.
     """
     files, archives = [], []
     for sound in found.items():
-        (archives if sound[0].lower().endswith(ARCHIVES) else files).append(sound)
+        (archives if sound[0].lower().endswith(ARCHIVE_SUFFIXES) else files).append(sound)
     whole_archives = (Piece([name], [path], archive=True) for name, path in archives)
-    wanted = [piece for piece in whole_archives if piece.key not in shards]
-    # of pieces that are done but for some: sounds that failed, or are new
+    to_caption = [piece for piece in whole_archives if piece.key not in shards]
+    # Failed or new sounds of pieces whose other sounds have captions.
     rest: list[tuple[str, str]] = []
     for begin in range(0, len(files), size):
         whole = files[begin : begin + size]
         missing = [sound for sound in whole if text(sound[0]) not in captioned]
         if len(missing) == len(whole):
-            wanted.append(_piece(whole))
+            to_caption.append(_piece(whole))
         else:
             rest += missing
-    return wanted + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]
+    return to_caption + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]
 
 
 def _piece(files: list[tuple[str, str]]) -> Piece:

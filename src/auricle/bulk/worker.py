@@ -1,6 +1,6 @@
-"""An actor of `auricle bulk`: captions a piece of the input, and writes its shard.
+"""Captions a piece of the input in an actor of `auricle bulk`, and writes its shard.
 
-piece -> sounds, read in one thread as others are captioned -> shard, written whole -> report
+piece -> sounds, read in one thread while others are captioned -> shard, written whole -> report
 """
 
 import contextlib
@@ -25,11 +25,11 @@ from auricle.sound.container import Source
 from auricle.sound.find import is_sound_name
 from auricle.sound.network import without_secrets
 
-IN_MEMORY = 1 << 24  # bytes of a sound that is not on this machine; a longer one waits on the disk
-# bytes of such a sound: an archive may claim anything, and few bytes inflate to many
-LONGEST = 1 << 33
-TOO_LONG = (
-    f"is larger than {LONGEST >> 30} GB; cut it, or put it where bulk runs, outside of an archive"
+IN_MEMORY_BYTES = 1 << 24  # copies of larger sounds are kept on the disk
+# Limits the copy of a sound from an archive or another machine: a few bytes may unpack to many.
+MAX_COPY_BYTES = 1 << 33
+TOO_LARGE = (
+    f"is larger than {MAX_COPY_BYTES >> 30} GB: cut it, or extract it to a folder where bulk runs"
 )
 
 
@@ -42,11 +42,11 @@ class _Outcome:
 
 
 class Worker:
-    """An actor: one captioner, on one processor.
+    """An actor with one captioner, on one processor.
 
     Args:
         source: the file system of the input.
-        output: where shards go.
+        output: receives the shards.
     """
 
     def __init__(self, source: Place, output: Output) -> None:
@@ -58,10 +58,10 @@ class Worker:
             self._captioner = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """Captions pieces: `piece`, as `Piece.dumps` has them -> `report`.
+        """Captions pieces: `piece`, lines of `Piece.dumps` -> `report`, lines of JSON.
 
-        What would befall all other pieces too, such as a full disk, is reported as `fatal`: Ray
-        passes exceptions over.
+        An error that would stop all other pieces too, such as a full disk, is reported as `fatal`,
+        because Ray ignores exceptions.
         """
         return {"report": [json.dumps(self._report(Piece.loads(line))) for line in batch["piece"]]}
 
@@ -83,7 +83,7 @@ class Worker:
     def _captions(
         self, captioner: Captioner, piece: Piece
     ) -> tuple[list[dict[str, object]], Report, bool]:
-        """A piece's captions, its report, and whether all of it was read."""
+        """Returns a piece's captions, its report, and whether it was read to its end."""
         failed: dict[str, str] = {}
         links: dict[str, str] = {}
         outcomes: dict[str, _Outcome] = {}
@@ -92,12 +92,13 @@ class Worker:
         else:
             sources = self._read(piece, failed)
         try:
-            # One thread captions, as the actor has one processor; this one reads the next sound.
+            # One thread captions, because the actor has one processor. This thread reads the next
+            # sound.
             for outcome in side_by_side(partial(self._caption, captioner), sources, jobs=1):
-                # Of members with one name the last counts, as when tar unpacks them.
+                # The last of several members with one name counts, as when tar unpacks them.
                 outcomes[outcome.name] = outcome
         except (AuricleError, OSError) as error:
-            # The archive was not read to its end: it gets no shard, and is tried again.
+            # An archive that was not read to its end gets no shard, so the next run tries it again.
             name = piece.names[0]
             return [], Report(1, 0.0, {name: _reason(name, error)}), False
         for link in links:
@@ -124,22 +125,22 @@ class Worker:
                         )
                     rows.append(fields)
                     seconds = caption.end
-        except Exception as error:  # whatever one sound does, it does not stop a million others
+        except Exception as error:  # one bad sound must not stop a million others
             yield _Outcome(name, [], error=_reason(name, error))
         else:
             yield _Outcome(name, rows, seconds)
 
     def _read(self, piece: Piece, failed: dict[str, str]) -> Iterator[tuple[str, Source]]:
-        """The sounds of a piece: on this machine as they are, from elsewhere as a copy."""
+        """Yields the sounds of a piece: paths on this machine, copies of others."""
         for name, path in zip(piece.names, piece.paths, strict=True):
             try:
-                there = self._place(name, path)
-                if not there.local:
-                    with there.files.open_input_stream(there.path) as stream:
-                        source: Source = _kept(stream)
+                sound = self._place(name, path)
+                if not sound.local:
+                    with sound.files.open_input_stream(sound.path) as stream:
+                        source: Source = _copy(stream)
                 else:
-                    source = there.path
-            except Exception as error:  # of any file system
+                    source = sound.path
+            except Exception as error:  # each file system has its own errors
                 failed[name] = _reason(name, error)
             else:
                 yield name, source
@@ -150,17 +151,17 @@ class Worker:
     def _members(
         self, piece: Piece, failed: dict[str, str], links: dict[str, str]
     ) -> Iterator[tuple[str, Source]]:
-        """Yields the sounds of an archive, and passes over other files, such as texts.
+        """Yields the sounds of an archive, and skips other files, such as texts.
 
         Args:
             piece: the archive.
-            failed: gets sounds that cannot be read, with the reason.
-            links: gets links named as sounds, with the name of the sound that they lead to. The
-                archive is a stream, so that sound may have passed already.
+            failed: receives the reason for each sound that cannot be read.
+            links: receives the target of each link that has the name of a sound. The archive is a
+                stream, so the target may come earlier.
         """
         name = piece.names[0]
-        there = self._place(name, piece.paths[0])
-        with there.files.open_input_stream(there.path, compression=None) as stream:
+        archive_place = self._place(name, piece.paths[0])
+        with archive_place.files.open_input_stream(archive_place.path, compression=None) as stream:
             try:
                 with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|*") as archive:
                     for member in archive:
@@ -174,16 +175,16 @@ class Worker:
                         if file is None:
                             continue
                         links.pop(sound, None)
-                        if member.size > LONGEST:
-                            failed[sound] = TOO_LONG
+                        if member.size > MAX_COPY_BYTES:
+                            failed[sound] = TOO_LARGE
                         else:
-                            yield sound, _kept(file)
+                            yield sound, _copy(file)
             except (tarfile.TarError, EOFError) as error:
                 failed[name] = f"is damaged: {error}"
 
 
 def _link_target(link: tarfile.TarInfo) -> str:
-    """Returns the path in its archive to which a link leads."""
+    """Returns the target of a link, as a path in its archive."""
     start = posixpath.dirname(link.name) if link.issym() else ""
     return posixpath.normpath(posixpath.join(start, link.linkname))
 
@@ -191,7 +192,7 @@ def _link_target(link: tarfile.TarInfo) -> str:
 def _linked(
     link: str, links: dict[str, str], outcomes: dict[str, _Outcome], failed: dict[str, str]
 ) -> _Outcome:
-    """Returns the outcome of the sound that a link of an archive leads to, under its own name."""
+    """Returns the outcome of the target of a link in an archive, with the name of the link."""
     target = links[link]
     passed = {link}
     while target in links and target not in passed:
@@ -199,14 +200,14 @@ def _linked(
         target = links[target]
     outcome = None if target in links else outcomes.get(target)
     if outcome is None:
-        reason = failed.get(target, "is a link to no sound of its archive")
+        reason = failed.get(target, "is a link, but not to a sound of its archive")
         return _Outcome(link, [], error=reason)
     rows = [row | {"file": link} for row in outcome.rows]
     return _Outcome(link, rows, outcome.seconds, outcome.error)
 
 
 def _reason(name: str, error: Exception) -> str:
-    """Returns why there is no caption, in a line without the name and without secrets."""
+    """Returns the reason of a failure, in one line without the sound's name and secrets."""
     if isinstance(error, AuricleError):
         reason = str(error).removeprefix(f"{printable(name)}: ")
     elif isinstance(error, OSError):
@@ -216,16 +217,16 @@ def _reason(name: str, error: Exception) -> str:
     return without_secrets(reason)
 
 
-def _kept(stream: Any) -> BinaryIO:
-    """All of a stream, to be read in any order, and to be closed."""
-    kept = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+def _copy(stream: Any) -> BinaryIO:
+    """Copies a stream into a seekable temporary file, which the caller closes."""
+    copy = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
     try:
         while block := stream.read(1 << 20):
-            kept.write(block)
-            if kept.tell() > LONGEST:
-                raise AuricleError(TOO_LONG)
+            copy.write(block)
+            if copy.tell() > MAX_COPY_BYTES:
+                raise AuricleError(TOO_LARGE)
     except BaseException:
-        kept.close()
+        copy.close()
         raise
-    kept.seek(0)
-    return cast("BinaryIO", kept)
+    copy.seek(0)
+    return cast("BinaryIO", copy)
