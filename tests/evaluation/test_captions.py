@@ -77,19 +77,22 @@ def test_references_in_columns_and_in_rows(tmp_path: Path) -> None:
         ("file,text\na.wav,rain\n", "line 2: no caption"),
         ("file,caption\n", "no captions"),
         ("file,caption,caption\na.wav,rain,rain\n", "the column 'caption' twice"),
-        ("file,caption\na.wav,rain, and wind\n", "line 2: 3 fields, the first line has 2: quote"),
-        ('file,caption\na.wav,"rain\n', "line 2: no CSV: the quote that opens here"),
-        ('file,caption\na.wav,"rain\nb.wav,wind"\n', "line 2: no CSV: the quote that opens here"),
-        ('file,caption\na.wav,"rain\nb.wav,wind\nc.wav,"hail"\n', "line 2: no CSV: the quote"),
-        ("file,caption\n,rain\n", "line 2: no file named"),
+        (
+            "file,caption\na.wav,rain, and wind\n",
+            "line 2: 3 fields, expected 2 as in the header: quote",
+        ),
+        ('file,caption\na.wav,"rain\n', "line 2: not CSV: the quote that opens here"),
+        ('file,caption\na.wav,"rain\nb.wav,wind"\n', "line 2: not CSV: the quote that opens here"),
+        ('file,caption\na.wav,"rain\nb.wav,wind\nc.wav,"hail"\n', "line 2: not CSV: the quote"),
+        ("file,caption\n,rain\n", "line 2: the 'file' field is missing or empty"),
         (
             "file,caption\na.wav,rain\nb.wav,wind\na.wav,rain\n",
             "two captions of a.wav, line 2 and 4",
         ),
-        ('{"file": "a.wav", "caption": "rain"}\n{"file": \n', "line 2: no JSON"),
-        ('{"file": "a.wav", "caption": "rain"}\n[1]\n', "line 2: .* is no JSON object"),
+        ('{"file": "a.wav", "caption": "rain"}\n{"file": \n', "line 2: not JSON"),
+        ('{"file": "a.wav", "caption": "rain"}\n[1]\n', "line 2: .* is not a JSON object"),
         ('{"file": "a.wav", "caption": null}\n', "line 1: no caption"),
-        ('{"file": 3, "caption": "rain"}\n', "line 1: no file named"),
+        ('{"file": 3, "caption": "rain"}\n', "line 1: the 'file' field is missing or empty"),
     ],
 )
 def test_what_is_no_table_of_captions_is_refused(
@@ -105,7 +108,10 @@ def test_what_is_no_table_of_captions_is_refused(
     ("content", "message"),
     [
         ("file,text\na.wav,rain\n", "no 'caption' and no 'caption_1'"),
-        ("file,caption_1,caption_2\na.wav,rain,\nb.wav,, \n", "b.wav without any caption"),
+        (
+            "file,caption_1,caption_2\na.wav,rain,\nb.wav,, \n",
+            "no caption of b.wav: expected one or more",
+        ),
     ],
 )
 def test_references_without_captions_are_refused(
@@ -131,15 +137,15 @@ def test_files_match_by_path_then_by_name() -> None:
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [
-        ({"a.wav": ""}, "a.wav: references of x/a.wav, y/a.wav could be meant"),
-        ({"z/a.wav": ""}, "could be meant"),
+        ({"a.wav": ""}, "a.wav could be any of x/a.wav, y/a.wav in the references: give paths"),
+        ({"z/a.wav": ""}, "could be any of"),
         (
             {"1/b.wav": "", "2/b.wav": ""},
-            "1/b.wav and 2/b.wav would have the same references, of b.wav",
+            "1/b.wav and 2/b.wav both fit the references of b.wav",
         ),
         (
             {"d.wav": "", "e.wav": "", "f.wav": "", "g.wav": ""},
-            "d.wav, e.wav, f.wav and 1 more without references",
+            "no references of d.wav, e.wav, f.wav and 1 more",
         ),
     ],
 )

@@ -152,7 +152,7 @@ def test_bad_clips_are_left_out_and_listed_where_asked(files: Path, tiny_checkpo
     manifest.write_text("\n".join(["file,split,caption", *rows]) + "\n", encoding="utf-8")
     arguments = ["evaluate", "--checkpoint", tiny_checkpoint, "--manifest", manifest]
     arguments += ["--split", "test", "--resamples", 0, "--json"]
-    with pytest.raises(AuricleError, match=r"line 5: .*gone\.wav is not there"):
+    with pytest.raises(AuricleError, match=r"line 5: .*gone\.wav does not exist"):
         run(*arguments)
     result = CliRunner().invoke(app, [str(each) for each in (*arguments, "--skip-bad")])
     assert result.exit_code == 0

@@ -92,7 +92,7 @@ def test_from_a_folder_that_lacks_something(
 ) -> None:
     del java
     jars = shared("reference/spice/jars")
-    with pytest.raises(InstallError, match=r"no folder; give a folder with CoreNLP 3\.6\.0"):
+    with pytest.raises(InstallError, match=r"is not a folder: give a folder with CoreNLP 3\.6\.0"):
         install(tmp_path / "none")
     source = tmp_path / "source"
     source.mkdir()
@@ -104,10 +104,12 @@ def test_from_a_folder_that_lacks_something(
     with pytest.raises(InstallError, match=f"englishPCFG.ser.gz in {WHOLE} has sha256"):
         install(source)
     (source / WHOLE).write_bytes(b"no jar")
-    with pytest.raises(InstallError, match=f"{WHOLE} is no whole jar"):
+    with pytest.raises(InstallError, match=f"{WHOLE} is not a complete jar"):
         install(source)
     (source / CODE_JAR).write_bytes(b"another program")
-    with pytest.raises(InstallError, match=f"{CODE_JAR} has sha256 .* is CoreNLP 3.6.0's"):
+    with pytest.raises(
+        InstallError, match=f"{CODE_JAR} has sha256 .* expected that of CoreNLP 3.6.0"
+    ):
         install(source)
     assert missing_spice() is not None
     assert list(metrics_folder().iterdir()) == []

@@ -51,7 +51,9 @@ def test_what_is_no_java(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_java("echo 'no Java runtime present'; exit 1")
-    with pytest.raises(MissingJavaError, match="said 'no Java runtime present': install Java 17"):
+    with pytest.raises(
+        MissingJavaError, match="printed 'no Java runtime present': install Java 17"
+    ):
         find_java()
     without_java(monkeypatch)
     with pytest.raises(MissingJavaError, match=r"not installed .*JAVA_HOME not set"):

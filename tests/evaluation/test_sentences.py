@@ -149,7 +149,7 @@ def test_a_model_that_is_more_than_a_mean_is_refused(folder: Path) -> None:
     SentenceModel(folder)
     for settings in ('{"pooling_mode_cls_token": true}', '{"pooling_mode": "cls"}'):
         pooling.write_text(settings)
-        with pytest.raises(SentencesError, match=r"a model with cls.*only the mean"):
+        with pytest.raises(SentencesError, match=r"a model with cls.*expected the mean"):
             SentenceModel(folder)
     pooling.unlink()
     kinds = [
@@ -216,14 +216,16 @@ def test_a_detector_is_read_only_if_it_is_the_published_one(
     path = detector[0]
     config = json.loads((path.parent / "config.json").read_text())
     (path.parent / "config.json").write_text(json.dumps(config | {"hidden_size": 8}))
-    with pytest.raises(SentencesError, match=r"config\.json is not of bert-small"):
+    with pytest.raises(
+        SentencesError, match=r"config\.json does not fit .*expected that of bert-small"
+    ):
         ErrorDetector(path)
     (path.parent / "config.json").unlink()
     with pytest.raises(SentencesError, match=r"no config\.json; put that of bert-small there"):
         ErrorDetector(path)
     path.write_bytes(b"another")
     with pytest.raises(
-        SentencesError, match=r"sha256 .* is not that of echecker_clotho_audiocaps_base or"
+        SentencesError, match=r"sha256 .*: expected that of echecker_clotho_audiocaps_base or"
     ):
         ErrorDetector(path)
     path.unlink()
@@ -282,13 +284,13 @@ def test_all_three_are_scored_and_compared(
             np.mean([caption.scores[name] or 0 for caption in scores.captions])
         )
         assert scores.intervals[name].low < scores.corpus[name] < scores.intervals[name].high
-    assert "captions penalised for an error of fluency, by echecker: 1" in scores.notes
+    assert "echecker found errors of fluency in 1 of 3 captions" in scores.notes
     assert (
-        "FENSE's similarity is by tiny-bert; published scores use paraphrase-TinyBERT-L6-v2"
+        "FENSE used the sentence model tiny-bert; published scores use paraphrase-TinyBERT-L6-v2"
         in scores.notes
     )
-    assert "sentence similarity is by tiny-bert" in scores.notes
-    assert any("empty caption is like any other" in note for note in scores.notes)
+    assert "sentence similarity used the sentence model tiny-bert" in scores.notes
+    assert any("treats an empty caption like any other" in note for note in scores.notes)
     better = FILES | {"1.wav": "rain falls hard"}
     found = compare(
         FILES, better, FILES_REFERENCES, leave_out=["meteor"], models=models
@@ -348,7 +350,7 @@ def test_the_command(
     wanted += ["--report", tmp_path / "report", "--sentence-model", folder]
     result = CliRunner().invoke(app, [str(word) for word in wanted], catch_exceptions=False)
     assert "Sentence similarity" in result.stdout
-    assert "note: sentence similarity is by tiny-bert" in result.stdout
+    assert "note: sentence similarity used the sentence model tiny-bert" in result.stdout
     assert "FENSE is missing: no model given (--fense-model, --error-detector)" in result.stdout
     saved = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert -1 < saved["sentence_similarity"] <= 1

@@ -1,1 +1,1 @@
-"""The metrics of audio captioning, exactly as the field computes them."""
+"""Computes the metrics of audio captioning exactly as the field does."""

@@ -1,6 +1,6 @@
-"""Confidence intervals of scores by the bootstrap (Efron, 1979).
+"""Computes confidence intervals of scores by the bootstrap (Efron, 1979).
 
-Captions are drawn with replacement, and each draw gets its corpus score. It is computed from sums
+Each draw takes captions with replacement and gets a corpus score. The score is computed from sums
 over the drawn captions, so BLEU and METEOR, which are not means, are resampled exactly. CIDEr-D
 keeps the document frequencies of all files.
 """
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-_BLOCK = 100  # draws at a time, which bounds the memory
+_DRAWS_AT_A_TIME = 100  # limits the memory
 
 
 @dataclass(frozen=True)
 class Statistic:
     """The parts of a corpus score, one row for each caption."""
 
-    values: NDArray[np.float64]  # (captions, columns), to be summed
+    values: NDArray[np.float64]  # (captions, columns); the score takes sums over the captions
     # (..., columns) sums -> (...) scores
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -41,15 +41,15 @@ def mean(values: NDArray[np.float64]) -> Statistic:
 
 
 def _quotient(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of (..., 2) sums of scores and of counts; NaN where a draw holds no score."""
+    """Returns the mean of (..., 2) sums of scores and counts; NaN for a draw without a score."""
     with np.errstate(invalid="ignore"):
         return sums[..., 0] / sums[..., 1]
 
 
 def grouped(statistic: Statistic, groups: Sequence[str]) -> Statistic:
-    """Sums a statistic over groups, so that whole groups are drawn.
+    """Sums a statistic over groups, so that `resample` draws whole groups.
 
-    Captions of one recording are alike; drawn singly, they would give too narrow an interval.
+    Captions of one recording are similar. Drawing them singly would give too narrow an interval.
     """
     numbers = np.unique(np.array(groups), return_inverse=True)[1]
     sums = np.zeros((numbers.max() + 1, statistic.values.shape[1]))
@@ -69,8 +69,8 @@ def resample(
     captions = len(next(iter(statistics.values())).values)
     generator = np.random.default_rng(seed)
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
-    for start in range(0, resamples, _BLOCK):
-        size = min(_BLOCK, resamples - start)
+    for start in range(0, resamples, _DRAWS_AT_A_TIME):
+        size = min(_DRAWS_AT_A_TIME, resamples - start)
         times = generator.multinomial(captions, np.full(captions, 1 / captions), size=size).astype(
             np.float64
         )
@@ -80,7 +80,7 @@ def resample(
 
 
 def interval(drawn: NDArray[np.float64]) -> Interval:
-    """Returns the interval of `drawn` scores; draws without a score (NaN) do not count."""
+    """Returns the interval of `drawn` scores; ignores draws without a score (NaN)."""
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))

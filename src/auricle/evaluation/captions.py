@@ -17,11 +17,11 @@ from auricle.storage.csv_table import (
     read_text,
 )
 
-_SHOWN = 3
+_MOST_NAMES = 3  # files that a message names
 
 
 class CaptionsError(AuricleError):
-    """Captions cannot be read or matched; the message begins with their file, if there is one."""
+    """Raised for captions that cannot be read or paired; the message begins with their file."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Matched:
     files: tuple[str, ...]
     candidates: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
-    reference_files: tuple[str, ...]  # as the references name them
-    unused: int  # files with references and no candidate
+    reference_files: tuple[str, ...]  # the files' names in the references
+    unused: int  # number of files with references and no candidate
 
     def in_order_of(self, other: "Matched") -> "Matched":
-        """Returns this in the order in which `other` has the same files."""
+        """Returns the same pairs in the order of `other`, which has the same files."""
         place = {file: number for number, file in enumerate(self.reference_files)}
         order = [place[file] for file in other.reference_files]
         return Matched(
@@ -54,7 +54,7 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
 
     Args:
         path: CSV with commas, semicolons or tabs, or JSON Lines.
-        encoding: of the file; if None, UTF-8, or UTF-16 where there is a byte-order mark.
+        encoding: of the file; if None, UTF-16 with a byte-order mark of UTF-16, else UTF-8.
 
     Raises:
         CaptionsError: the file cannot be read, or one sound has two captions.
@@ -66,7 +66,7 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
         caption = row.get("caption")
         if not isinstance(caption, str):
             raise CaptionsError(
-                f"{path}, line {place}: no caption: one column must be called 'caption'"
+                f"{path}, line {place}: no caption: expected a text in the column 'caption'"
             )
         if file in captions:
             raise CaptionsError(
@@ -76,7 +76,7 @@ def read_candidates(path: Path, encoding: str | None = None) -> dict[str, str]:
         places[file] = place
         captions[file] = caption.strip()
     if not captions:
-        raise CaptionsError(f"{path}: no captions")
+        raise CaptionsError(f"{path}: no captions: expected at least one")
     return captions
 
 
@@ -99,29 +99,31 @@ def read_references(path: Path, encoding: str | None = None) -> dict[str, tuple[
         columns = ["caption"] * ("caption" in row) + numbered
         if not columns:
             raise CaptionsError(
-                f"{path}, line {place}: no 'caption' and no 'caption_1', 'caption_2', ..."
+                f"{path}, line {place}: no caption: expected the column 'caption', or 'caption_1', "
+                "'caption_2', ..."
             )
         captions.extend(
             text.strip() for name in columns if isinstance(text := row[name], str) and text.strip()
         )
     if not references:
-        raise CaptionsError(f"{path}: no captions")
+        raise CaptionsError(f"{path}: no captions: expected at least one")
     empty = [file for file, captions in references.items() if not captions]
     if empty:
-        raise CaptionsError(f"{path}: {_some(empty)} without any caption")
+        raise CaptionsError(f"{path}: no caption of {_some(empty)}: expected one or more")
     return {file: tuple(captions) for file, captions in references.items()}
 
 
 def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Matched:
-    """Pairs candidates and references by path, else by a name that is unique on both sides.
+    """Pairs candidates and references by path, else by a file name that is unique on both sides.
 
     Raises:
-        CaptionsError: a candidate has no references, or could have those of two files.
+        CaptionsError: a candidate fits no reference, or those of several files.
     """
     by_path = {_path(file): file for file in references}
     if len(by_path) < len(references):
         raise CaptionsError(
-            f"the references name {_some(_twice(map(_path, references)))} in two ways"
+            f"the references name {_some(_twice(map(_path, references)))} in two ways: "
+            "give one path to each file"
         )
     by_name: dict[str, list[str]] = defaultdict(list)
     for file in references:
@@ -136,19 +138,19 @@ def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
             chosen[file] = named[0]
         elif named:
             raise CaptionsError(
-                f"{file}: references of {_some(named)} could be meant: give paths, not only names"
+                f"{file} could be any of {_some(named)} in the references: give paths, not names"
             )
         else:
             without.append(file)
     if without:
         raise CaptionsError(
-            f"{_some(without)} without references: add them, or leave these candidates out"
+            f"no references of {_some(without)}: add them, or remove these candidates"
         )
     shared = _twice(chosen.values())
     if shared:
         both = [file for file, reference in chosen.items() if reference == shared[0]]
         raise CaptionsError(
-            f"{both[0]} and {both[1]} would have the same references, of {shared[0]}"
+            f"{both[0]} and {both[1]} both fit the references of {shared[0]}: remove one of them"
         )
     files = tuple(candidates)
     return Matched(
@@ -161,7 +163,7 @@ def match(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
 
 
 def _rows(path: Path, encoding: str | None) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """Yields each row as (its line, {column: cell}); JSON Lines where the file begins with {."""
+    """Yields each row as (line, {column: cell}); reads JSON Lines if the file begins with {."""
     try:
         text, used = read_text(path, encoding)
         if text.lstrip().startswith("{"):
@@ -169,7 +171,7 @@ def _rows(path: Path, encoding: str | None) -> Iterator[tuple[int, Mapping[str, 
         else:
             yield from _csv_rows(path, parse_table(path, text, used))
     except EncodingError as error:
-        raise CaptionsError(f"{error}: name the encoding, as --encoding latin-1") from None
+        raise CaptionsError(f"{error}: give its encoding, such as --encoding latin-1") from None
     except TableError as error:
         raise CaptionsError(str(error)) from None
 
@@ -182,10 +184,12 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise CaptionsError(
-                f"{path}, line {number}: no JSON ({error.msg}); one object a line"
+                f"{path}, line {number}: not JSON ({error.msg}): expected one object per line"
             ) from None
         if not isinstance(row, dict):
-            raise CaptionsError(f"{path}, line {number}: {line.strip()[:40]!r} is no JSON object")
+            raise CaptionsError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is not a JSON object"
+            )
         yield number, row
 
 
@@ -195,13 +199,13 @@ def _csv_rows(path: Path, table: Table) -> Iterator[tuple[int, Mapping[str, obje
         columns = ", ".join(table.columns)[:80] or "none"
         found = f"the column {repeated[0]!r} twice" if repeated else f"the columns {columns}"
         raise CaptionsError(
-            f"{path}: {found}; the first line must name the columns 'file' and 'caption' (CSV)"
+            f"{path}: {found}: the first line must name the columns 'file' and 'caption' (CSV)"
         )
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
             raise CaptionsError(
-                f"{path}, line {line}: {len(cells)} fields, the first line has "
-                f"{len(table.columns)}: quote captions that hold a comma"
+                f"{path}, line {line}: {len(cells)} fields, expected {len(table.columns)} as in "
+                "the header: quote captions that hold a comma"
             )
         yield line, dict(zip(table.columns, cells, strict=True))
 
@@ -209,12 +213,12 @@ def _csv_rows(path: Path, table: Table) -> Iterator[tuple[int, Mapping[str, obje
 def _file_of(path: Path, place: int, row: Mapping[str, object]) -> str:
     named = next((row[column] for column in FILE_COLUMNS if column in row), None)
     if not isinstance(named, str) or not named.strip():
-        raise CaptionsError(f"{path}, line {place}: no file named")
+        raise CaptionsError(f"{path}, line {place}: the 'file' field is missing or empty")
     return named
 
 
 def _path(file: str) -> str:
-    """A path for comparison: forward slashes, no `./`."""
+    """Returns a path for comparison: with forward slashes, without `./`."""
     return str(PurePosixPath(file.replace("\\", "/")))
 
 
@@ -224,6 +228,6 @@ def _twice(names: Iterable[str]) -> list[str]:
 
 
 def _some(files: Sequence[str]) -> str:
-    """A few names, and how many more."""
-    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return ", ".join(files[:_SHOWN]) + more
+    """Returns the first names, and the number of the others."""
+    more = f" and {len(files) - _MOST_NAMES} more" if len(files) > _MOST_NAMES else ""
+    return ", ".join(files[:_MOST_NAMES]) + more

@@ -1,9 +1,9 @@
-"""Scores many captions by a program that one bad caption can stop.
+"""Scores many captions with a program that one bad caption can stop.
 
 A parser needs minutes for a caption that repeats itself a hundred times, and another program runs
-out of memory on it. The captions therefore go to the program in chunks. A chunk that takes too
-long, or that stops the program, is halved until one caption is left. That caption is tried once
-more at the end, because a busy machine can stall a program. Then it has no score, and a reason.
+out of memory on it. The program therefore gets the captions in chunks. A chunk that takes too long,
+or that stops the program, is halved until one caption is left. That caption is tried again at the
+end, because a busy machine can stall a program. If it fails again, a reason replaces its score.
 """
 
 import time
@@ -17,21 +17,21 @@ Item = TypeVar("Item", contravariant=True)
 Score = TypeVar("Score", covariant=True)
 
 CAPTION_SECONDS = 60.0  # the default limit of one caption
-LONG_WORDS = 50  # a longer text makes a chunk of its own: parsing takes the cube of its length
+LONG_WORDS = 50  # a longer text is a chunk by itself: parsing takes the cube of its length
 _SMALLEST_CHUNK = 8
 _FIRST_CHUNK = 32
 _LARGEST_CHUNK = 256
-# A chunk may take this share of a caption's limit for each of its captions.
+# The limit of a chunk is this share of a caption's limit, times its captions.
 _SHARE_OF_LIMIT = 1 / 16
-_QUICK_SECONDS = 3.0  # the next chunk is twice as large where one took less
-_SLOW_SECONDS = 15.0  # the next chunk is half as large where one took more
+_QUICK_SECONDS = 3.0  # after a chunk that took less, the next one is twice as large
+_SLOW_SECONDS = 15.0  # after a chunk that took more, the next one is half as large
 
-Progress = Callable[[int, int], None]  # captions done, all captions
+Progress = Callable[[int, int], None]  # receives the captions done and all captions
 
 
 @dataclass(frozen=True)
 class Unscored:
-    """Stands in place of the score of a caption that could not be scored."""
+    """Replaces the score of a caption that could not be scored."""
 
     reason: str
 
@@ -40,18 +40,18 @@ class Program(Protocol[Item, Score]):
     """A program that scores captions and can be started again."""
 
     def score(self, items: Sequence[Item], seconds: float) -> Sequence[Score]:
-        """Scores a chunk; starts the program where it does not run.
+        """Scores a chunk; starts the program if it does not run.
 
         Raises:
-            JavaError: it took longer than `seconds`, or the program stopped.
+            JavaError: the chunk took longer than `seconds`, or the program stopped.
         """
         ...
 
     def restart(self) -> None:
-        """Starts the program anew and scores a short caption.
+        """Restarts the program and scores a short caption.
 
         Raises:
-            JavaError: the program does not score even that.
+            JavaError: the program cannot score the short caption.
         """
         ...
 
@@ -68,17 +68,17 @@ def score_in_chunks(
     caption_seconds: float = CAPTION_SECONDS,
     progress: Progress | None = None,
 ) -> list[AScore | Unscored]:
-    """Scores all items; `Unscored` stands for each that the program could not score.
+    """Scores all items; gives `Unscored` for each item that the program could not score.
 
     Args:
         program: scores one chunk.
         items: the captions with their references, in the program's form.
-        is_long: whether an item goes to the program alone.
+        is_long: returns whether an item must be a chunk by itself.
         caption_seconds: the limit of one caption.
         progress: is called at the start and after each chunk.
 
     Raises:
-        JavaError: the program does not run, whatever the caption.
+        JavaError: the program cannot score even a short caption.
     """
     results: dict[int, AScore | Unscored] = {}
 
@@ -114,12 +114,12 @@ def score_in_chunks(
         elif seconds > _SLOW_SECONDS:
             size = max(size // 2, _SMALLEST_CHUNK)
     for number, item in enumerate(items):
-        # No second try for a long caption: its length is the cause.
+        # The first try of long captions, and the second try of the others that failed.
         if is_long(item) or isinstance(results[number], Unscored):
             score([number])
     return [results[number] for number in range(len(items))]
 
 
 def is_long_text(text: str) -> bool:
-    """Whether a text is too long to share a chunk with others."""
+    """Returns whether a text is too long to share a chunk with others."""
     return len(text.split()) > LONG_WORDS

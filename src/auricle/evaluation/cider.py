@@ -1,8 +1,8 @@
-"""CIDEr-D (Vedantam et al., 2015) with n = 4 and sigma = 6.
+"""Computes CIDEr-D (Vedantam et al., 2015) with n = 4 and sigma = 6.
 
-The document frequencies are those of a fixed set of references. It is fast enough for a training
-loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: every sum is taken in its order,
-and n-grams that a reference lacks, which add nothing, are never visited.
+The document frequencies are those of a fixed set of references. The code is fast enough for a
+training loop, and equal to pycocoevalcap's `CiderScorer` to the last bit: it adds in the same order
+and skips only n-grams that a reference lacks, which add nothing.
 """
 
 import math
@@ -20,7 +20,7 @@ _NGram = tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Vector:
-    """A reference as the reference implementation sees it."""
+    """The n-gram weights of a caption, as in the reference implementation."""
 
     weights: dict[_NGram, float]  # tf-idf
     norms: list[float]  # by n
@@ -28,11 +28,11 @@ class _Vector:
 
 
 class CiderD:
-    """CIDEr-D against fixed references, `{file: its tokenized references}`.
+    """Computes CIDEr-D against fixed references, `{file: tokenized references}`.
 
     `scorer(file, candidate)` scores one caption. The mean over all files of a set is the set's
     CIDEr-D; in training the set is the training data. With one file every score is 0, because the
-    logarithm of one document's frequency is.
+    inverse document frequency of every word is 0.
     """
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
@@ -43,7 +43,7 @@ class CiderD:
             ngram for counts in cooked.values() for ngram in {n for count in counts for n in count}
         )
         log_files = float(np.log(float(len(cooked)))) if cooked else 0.0
-        # numpy's logarithm, not math's: they differ in the last bit.
+        # The logarithms of numpy and math differ in the last bit; pycocoevalcap uses numpy's.
         idf = {count: log_files - float(np.log(float(count))) for count in set(frequency.values())}
         self._idf = {ngram: idf[count] for ngram, count in frequency.items()}
         self._idf_of_unseen = log_files
@@ -51,11 +51,11 @@ class CiderD:
         self._references = {
             file: [self._vector(count) for count in counts] for file, counts in cooked.items()
         }
-        # Most n-grams of a candidate stand in none of its references.
+        # Most n-grams of a candidate occur in none of its references.
         self._known = {file: frozenset().union(*counts) for file, counts in cooked.items()}
 
     def __call__(self, file: str, candidate: str) -> float:
-        """The score of one tokenized candidate, 0 to 10."""
+        """Returns the score of one tokenized candidate, 0 to 10."""
         references = self._references[file]
         candidate_vector = self._vector(_count(candidate))
         known = self._known[file]
@@ -67,23 +67,23 @@ class CiderD:
         total = [0.0] * N
         for reference in references:
             product = [0.0] * N
-            of_reference = reference.weights.get
+            weight_in_reference = reference.weights.get
             for ngram, n, weight in weights:
-                theirs = of_reference(ngram)
-                if theirs is not None:
-                    product[n] += (weight if weight < theirs else theirs) * theirs
+                other = weight_in_reference(ngram)
+                if other is not None:
+                    product[n] += (weight if weight < other else other) * other
             penalty = self._length_penalty(candidate_vector.length - reference.length)
             for n in range(N):
                 if product[n]:
                     total[n] += (
                         product[n] / (candidate_vector.norms[n] * reference.norms[n]) * penalty
                     )
-        # Spelled out: from Python 3.12 on, sum() compensates its rounding, which the reference does
-        # not.
+        # Does not use sum(): since Python 3.12 it compensates its rounding, unlike the reference
+        # implementation.
         return (total[0] + total[1] + total[2] + total[3]) / N / len(references) * 10.0
 
     def scores(self, candidates: Iterable[tuple[str, str]]) -> list[float]:
-        """The scores of (file, tokenized candidate) pairs."""
+        """Returns the scores of (file, tokenized candidate) pairs."""
         return [self(file, candidate) for file, candidate in candidates]
 
     def _vector(self, counts: Mapping[_NGram, int]) -> _Vector:
@@ -108,7 +108,7 @@ class CiderD:
 
 
 def _count(caption: str) -> dict[_NGram, int]:
-    """How often each n-gram of 1 to 4 words stands in a caption, by n, then by first place."""
+    """Counts the n-grams of 1 to 4 words in a caption, ordered by n, then by first place."""
     words = caption.split()
     counts: dict[_NGram, int] = {}
     for n in range(1, N + 1):

@@ -1,9 +1,9 @@
-"""Puts CoreNLP into the user's cache, for SPICE: `auricle metrics install`.
+"""Installs CoreNLP, which SPICE needs, into the user's cache: `auricle metrics install`.
 
-CoreNLP 3.6.0 comes from its makers, or from a folder. Of its 378 MB of models, the 9 MB that SPICE
-reads are kept. SPICE also loads models of named entities and never uses them. A stub replaces their
-70 MB: CoreNLP trains it here on four sentences of ours, and the scores are the same. Newer Javas
-lack a JavaScript engine; ours is in `spice_engine`.
+CoreNLP 3.6.0 is downloaded from its publisher, or copied from a folder. Of its 378 MB of models,
+only the 9 MB that SPICE reads are kept. SPICE also loads models of named entities and never uses
+them. A stub replaces their 70 MB: CoreNLP trains it here on four sentences of ours, and the scores
+are the same. Newer versions of Java lack a JavaScript engine; `spice_engine` replaces it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _MOST_BYTES = 1 << 30
 
 _CODE_SHA256 = "d341d5863276f55782c5ef73212222d6b3b48e02ae1951ab6de7618d28b12742"
 _MODELS = "edu/stanford/nlp/models/"
-# Each file's SHA-256, then its name.
+# The SHA-256 and name of each file.
 _MODEL_FILES = """
 ed674cce7311f76c018806e61cdb045e219258ee30014da4e3e686b9230ebea9 lexparser/englishPCFG.ser.gz
 46ba13e43fe7312039fcb02d01cc00ead71de36070084b59c6f488f51da630ae sutime/defs.sutime.txt
@@ -67,24 +67,24 @@ readerAndWriter = edu.stanford.nlp.sequences.ColumnDocumentReaderAndWriter
 
 
 class InstallError(AuricleError):
-    """CoreNLP could not be put into the cache."""
+    """Raised if CoreNLP cannot be installed."""
 
 
 def install(
     source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None
 ) -> Path:
-    """Puts CoreNLP into the user's cache, scores a caption with it, and returns the folder.
+    """Installs CoreNLP into the user's cache, scores a caption with it, and returns the folder.
 
     Args:
         source: a folder with CoreNLP's archive, its two jars, or the jars of another installation.
-            If None, 500 MB are fetched; a broken download goes on at the next call.
+            If None, 500 MB are downloaded; the next call resumes a broken download.
         url: the archive's address.
-        progress: is called with the bytes fetched and all bytes.
+        progress: receives the bytes downloaded and all bytes.
 
     Raises:
         MissingJavaError: there is no Java for SPICE.
         MissingToolkitError: the extra `metrics` is not installed.
-        DownloadError: the archive could not be fetched.
+        DownloadError: the archive cannot be downloaded.
         InstallError: a file is damaged or missing, or SPICE does not run.
     """
     find_java(OLDEST_FOR_SPICE)
@@ -104,12 +104,13 @@ def install(
             )
         else:
             archive = None
-            _take(source, work)
+            _copy_jars(source, work)
         _add_entities(work)
         (score,) = run_spice(work, ["a dog barks"], [["a dog barks while rain falls"]])
         if isinstance(score, Unscored) or not 0 < score < 1:
             raise InstallError(
-                f"SPICE runs but gives {score} for a caption that half fits: please report this"
+                f"SPICE scored {score} for a test caption: expected between 0 and 1: please report "
+                "this"
             )
         for jar in (CODE_JAR, MODELS_JAR):
             (work / jar).replace(folder / jar)
@@ -119,7 +120,7 @@ def install(
 
 
 def _checked(unpack: Callable[[Path], None]) -> Callable[[Path], str | None]:
-    """Turns `unpack`, which compares checksums, into the check of a download."""
+    """Turns `unpack`, which compares checksums, into a check for `download`."""
 
     def check(path: Path) -> str | None:
         try:
@@ -131,10 +132,10 @@ def _checked(unpack: Callable[[Path], None]) -> Callable[[Path], str | None]:
     return check
 
 
-def _take(source: Path, work: Path) -> None:
-    """Takes both jars from a folder into `work`."""
+def _copy_jars(source: Path, work: Path) -> None:
+    """Copies both jars from a folder into `work`."""
     if not source.is_dir():
-        raise InstallError(f"{source}: no folder; give a folder with CoreNLP 3.6.0")
+        raise InstallError(f"{source} is not a folder: give a folder with CoreNLP 3.6.0")
     if (source / _ARCHIVE).is_file():
         _unpack(source / _ARCHIVE, work)
         return
@@ -144,7 +145,7 @@ def _take(source: Path, work: Path) -> None:
     )
     if not code.is_file() or models is None:
         raise InstallError(
-            f"{source}: neither {_ARCHIVE} nor both {CODE_JAR} and {_WHOLE_MODELS_JAR} are there"
+            f"{source}: expected {_ARCHIVE}, or both {CODE_JAR} and {_WHOLE_MODELS_JAR}"
         )
     shutil.copyfile(code, work / CODE_JAR)
     _check_code(work / CODE_JAR)
@@ -152,26 +153,28 @@ def _take(source: Path, work: Path) -> None:
 
 
 def _unpack(archive: Path, work: Path) -> None:
-    """Takes both jars from CoreNLP's archive into `work`."""
+    """Unpacks both jars from CoreNLP's archive into `work`."""
     try:
         with zipfile.ZipFile(archive) as whole:
             for jar in (CODE_JAR, _WHOLE_MODELS_JAR):
                 member = next((name for name in whole.namelist() if name.endswith("/" + jar)), None)
                 if member is None:
-                    raise InstallError(f"{archive.name} holds no {jar}")
+                    raise InstallError(f"{archive.name} does not hold {jar}")
                 with whole.open(member) as packed, (work / jar).open("wb") as file:
                     shutil.copyfileobj(packed, file, 1 << 20)
     except zipfile.BadZipFile as error:
-        raise InstallError(f"{archive.name} is no whole zip archive ({error})") from error
+        raise InstallError(f"{archive.name} is not a complete zip archive ({error})") from error
     _check_code(work / CODE_JAR)
     _keep_models(work / _WHOLE_MODELS_JAR, work / MODELS_JAR)
     (work / _WHOLE_MODELS_JAR).unlink()
 
 
 def _check_code(jar: Path) -> None:
-    found = hashlib.sha256(jar.read_bytes()).hexdigest()
-    if found != _CODE_SHA256:
-        raise InstallError(f"{jar.name} has sha256 {found}, {_CODE_SHA256} is CoreNLP 3.6.0's")
+    actual = hashlib.sha256(jar.read_bytes()).hexdigest()
+    if actual != _CODE_SHA256:
+        raise InstallError(
+            f"{jar.name} has sha256 {actual}: expected that of CoreNLP 3.6.0, {_CODE_SHA256}"
+        )
 
 
 def _keep_models(whole: Path, kept: Path) -> None:
@@ -185,19 +188,20 @@ def _keep_models(whole: Path, kept: Path) -> None:
                 try:
                     content = jar.read(_MODELS + name)
                 except KeyError:
-                    raise InstallError(f"{whole.name} holds no {_MODELS}{name}") from None
-                found = hashlib.sha256(content).hexdigest()
-                if found != sha256:
+                    raise InstallError(f"{whole.name} does not hold {_MODELS}{name}") from None
+                actual = hashlib.sha256(content).hexdigest()
+                if actual != sha256:
                     raise InstallError(
-                        f"{name} in {whole.name} has sha256 {found}, {sha256} is CoreNLP 3.6.0's"
+                        f"{name} in {whole.name} has sha256 {actual}: "
+                        f"expected that of CoreNLP 3.6.0, {sha256}"
                     )
                 small.writestr(_MODELS + name, content)
     except zipfile.BadZipFile as error:
-        raise InstallError(f"{whole.name} is no whole jar ({error})") from error
+        raise InstallError(f"{whole.name} is not a complete jar ({error})") from error
 
 
 def _add_entities(work: Path) -> None:
-    """Trains the stub of a named-entity model and stores it in place of the three real ones."""
+    """Trains the stub of a named-entity model, and stores it instead of the three real models."""
     sentences = (
         "\n".join(word.replace("/", "\t") for word in line.split()) for line in _NER_SENTENCES
     )

@@ -18,26 +18,26 @@ from auricle.errors import AuricleError
 
 OLDEST = 8
 OLDEST_FOR_SPICE = 17
-# METEOR reads and writes numbers by the locale of its user; a comma for the point would break it.
+# METEOR reads and writes numbers in the user's locale; decimal commas would break it.
 LOCALE = ("-Duser.country=US", "-Duser.language=en", "-Dfile.encoding=UTF-8")
 
 
 class MissingJavaError(AuricleError):
-    """There is no usable Java; the message says where it was sought."""
+    """Raised if there is no usable Java; the message names the places that were searched."""
 
 
 class JavaError(AuricleError):
-    """A Java program failed."""
+    """Raised if a Java program fails."""
 
 
 class JavaTimeoutError(JavaError):
-    """A Java program took longer than its limit."""
+    """Raised if a Java program takes longer than its limit."""
 
 
 class JavaProcess:
     """A Java program that stays alive and answers each line with a line.
 
-    Close it, or let the program end with this process. Not for several threads at once.
+    Close it, or let the program end with this process. Threads must not share it.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class JavaProcess:
         Args:
             name: the program's name, for messages.
             arguments: of Java.
-            oldest: the oldest Java that runs the program.
+            oldest: the oldest version of Java that runs the program.
             folder: the working folder.
 
         Raises:
-            MissingJavaError: there is no such Java.
+            MissingJavaError: Java is missing or too old.
         """
         self.name = name
         command = [find_java(oldest), *LOCALE, *arguments]
@@ -67,7 +67,7 @@ class JavaProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the program still runs."""
+        """True while the program runs."""
         return self._process.poll() is None
 
     def ask(self, lines: Sequence[str], seconds: float, *, answers: int | None = None) -> list[str]:
@@ -76,11 +76,11 @@ class JavaProcess:
         Args:
             lines: without line breaks.
             seconds: the limit of all answers together.
-            answers: how many lines the program answers; as many as `lines` if None.
+            answers: the number of lines of the answer; the number of `lines` if None.
 
         Raises:
-            JavaTimeoutError: it took longer. The process is closed then.
-            JavaError: the program stopped. The process is closed then.
+            JavaTimeoutError: the answers took longer; the process has been closed.
+            JavaError: the program stopped; the process has been closed.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -92,12 +92,12 @@ class JavaProcess:
             self._process.kill()
 
         def write() -> None:
-            # The reader finds a broken pipe, and reads the program's last words.
+            # The reader notices a broken pipe too, and reports the program's last output.
             with contextlib.suppress(OSError, ValueError):
                 stdin.write("".join(line + "\n" for line in lines).encode("utf-8"))
                 stdin.flush()
 
-        # Lines are written while answers are read: neither side waits on a full pipe.
+        # A thread writes while this one reads, so that neither side waits for a full pipe.
         writer = threading.Thread(target=write, daemon=True)
         timer = threading.Timer(seconds, expire)
         timer.daemon = True
@@ -111,7 +111,7 @@ class JavaProcess:
                 if not answer.endswith(b"\n"):
                     break
                 read.append(answer.decode("utf-8").strip())
-        except BaseException:  # an interrupt: the next answers would be those of these lines
+        except BaseException:  # later calls would read the answers of these lines
             self.close()
             raise
         finally:
@@ -119,14 +119,14 @@ class JavaProcess:
         if len(read) == expected and not expired.is_set():
             writer.join()
             return read
-        said = self._last_words()
+        last_output = self._last_output()
         writer.join()
         self.close()
         if expired.is_set():
             raise JavaTimeoutError(f"{self.name} took more than {seconds:g} s")
-        raise JavaError(f"{self.name} stopped: {_cause(said)}")
+        raise JavaError(f"{self.name} stopped: {_cause(last_output)}")
 
-    def _last_words(self) -> bytes:
+    def _last_output(self) -> bytes:
         self._process.kill()
         self._process.wait()
         self._complaints.seek(0)
@@ -146,7 +146,7 @@ class JavaProcess:
 
 @functools.cache
 def _version(java: str) -> int:
-    """The major version of the Java at this path: 17 for `17.0.15`, 8 for `1.8.0_392`."""
+    """Returns the major version of the Java at a path: 17 for `17.0.15`, 8 for `1.8.0_392`."""
     try:
         answer = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=60, check=False
@@ -155,28 +155,28 @@ def _version(java: str) -> int:
         raise MissingJavaError(
             f"{java} cannot be run ({error}): install Java {OLDEST_FOR_SPICE} or newer"
         ) from error
-    found = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
-    if answer.returncode != 0 or found is None:
-        said = " ".join((answer.stderr + answer.stdout).split())[:120]
+    version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    if answer.returncode != 0 or version is None:
+        output = " ".join((answer.stderr + answer.stdout).split())[:120]
         raise MissingJavaError(
-            f"{java} -version said {said!r}: install Java {OLDEST_FOR_SPICE} or newer"
+            f"{java} -version printed {output!r}: install Java {OLDEST_FOR_SPICE} or newer"
         )
-    return int(found[1])
+    return int(version[1])
 
 
 def find_java(oldest: int = OLDEST) -> str:
     """Returns the path of `$JAVA_HOME/bin/java`, else of `java` on the PATH.
 
     Raises:
-        MissingJavaError: there is none, or it is too old.
+        MissingJavaError: Java is missing or too old.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=str(Path(home) / "bin")) if home else None
     java = java or shutil.which("java")
     if java is None:
-        named = "JAVA_HOME holds none" if home else "JAVA_HOME not set"
+        in_home = "none in JAVA_HOME" if home else "JAVA_HOME not set"
         raise MissingJavaError(
-            f"Java is not installed (no `java` on the PATH, {named}): "
+            f"Java is not installed (no `java` on the PATH, {in_home}): "
             f"install Java {OLDEST_FOR_SPICE} or newer"
         )
     version = _version(java)
@@ -188,10 +188,10 @@ def find_java(oldest: int = OLDEST) -> str:
 
 
 def run_java(arguments: Sequence[str], *, oldest: int = OLDEST, folder: Path | None = None) -> str:
-    """Runs Java to its end in `folder` and returns its output.
+    """Runs Java in `folder` until it ends and returns its output.
 
     Raises:
-        MissingJavaError: there is no such Java.
+        MissingJavaError: Java is missing or too old.
         JavaError: the program failed; the message gives the cause.
     """
     command = [find_java(oldest), *LOCALE, *arguments]
@@ -211,4 +211,4 @@ def _cause(stderr: bytes) -> str:
         for line in lines
         if re.search(r"(Exception|Error)\b", line) and not line.startswith("at ")
     ]
-    return (named or lines or ["it said nothing"])[-1][:300]
+    return (named or lines or ["no error message"])[-1][:300]

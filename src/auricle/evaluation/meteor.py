@@ -1,6 +1,6 @@
-"""METEOR 1.5 (Denkowski and Lavie, 2014): the original Java program.
+"""Computes METEOR 1.5 (Denkowski and Lavie, 2014) with the original Java program.
 
-It is kept alive, because it needs seconds to load its tables.
+The program keeps running, because it needs seconds to load its tables.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from auricle.evaluation.chunks import (
 from auricle.evaluation.java import OLDEST, JavaProcess
 from auricle.evaluation.toolkit import toolkit_folder
 
-START_SECONDS = 120.0  # the program may take so long to load its tables
+START_SECONDS = 120.0  # the limit for loading the tables
 # The parallel collector and a heap of full size at once load the tables in half the time of Java's
 # defaults.
 _ARGUMENTS = (
@@ -42,8 +42,8 @@ STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 class MeteorScores:
     """METEOR of the corpus and of each caption.
 
-    The corpus score is that of the summed statistics, not the mean of the captions'. A caption that
-    METEOR could not score is `Unscored`; its statistics are zero.
+    The corpus score is computed from the summed statistics; it is not the mean of the captions'
+    scores. A caption that METEOR could not score is `Unscored`; its statistics are zero.
     """
 
     corpus: float
@@ -52,7 +52,7 @@ class MeteorScores:
 
 
 class _Program:
-    """The program, which scores chunks of lines and is started again where it stopped."""
+    """Runs the program, which scores chunks of lines, and restarts it if it stopped."""
 
     def __init__(self) -> None:
         self._process = self._start()
@@ -67,7 +67,7 @@ class _Program:
         return self._process.alive
 
     def score(self, items: Sequence[str], seconds: float) -> list[str]:
-        """Statistics of each line that begins with SCORE."""
+        """Returns the statistics of each line; the lines begin with SCORE."""
         if not self.alive:
             self.restart()
         elif not self._ready:
@@ -84,7 +84,7 @@ class _Program:
         self._ready = True
 
     def sum_up(self, statistics: Sequence[str]) -> list[float]:
-        """The score of each caption, and at the end that of the corpus."""
+        """Returns the score of each caption, and then the score of the corpus."""
         line = " ||| ".join(["EVAL", *statistics])
         answers = self._process.ask([line], START_SECONDS, answers=len(statistics) + 1)
         return [float(answer) for answer in answers]
@@ -94,7 +94,7 @@ class _Program:
 
 
 class Meteor:
-    """A running METEOR. Threads may share it; close it, or let the interpreter do so at its end."""
+    """A running METEOR; threads may share it. Close it, or let the interpreter close it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class Meteor:
 
     @property
     def alive(self) -> bool:
-        """Whether the program still runs."""
+        """True while the program runs."""
         return self._program.alive
 
     def score(
@@ -119,45 +119,45 @@ class Meteor:
             candidates: one for each sound.
             references: one or more for each sound.
             caption_seconds: the limit of one caption.
-            progress: is called with the number of captions done and of all captions.
+            progress: receives the number of captions done and of all captions.
 
         Raises:
             JavaError: the program does not run.
         """
         if not candidates:
-            raise ValueError("METEOR was given no captions")
+            raise ValueError("METEOR got no captions: expected at least one")
         lines = []
-        for candidate, its_references in zip(candidates, references, strict=True):
-            # As pycocoevalcap cleans a candidate; a reference with the separator would make it
-            # hang.
+        for candidate, texts in zip(candidates, references, strict=True):
+            # Cleans a candidate as pycocoevalcap does. METEOR would hang on a reference with the
+            # separator.
             candidate = candidate.replace("|||", "").replace("  ", " ")
-            its_references = [reference.replace("|||", "") for reference in its_references]
-            lines.append(" ||| ".join(["SCORE", *its_references, candidate]))
+            texts = [text.replace("|||", "") for text in texts]
+            lines.append(" ||| ".join(["SCORE", *texts, candidate]))
         with self._lock:
-            found = score_in_chunks(
+            results = score_in_chunks(
                 self._program,
                 lines,
                 is_long=lambda line: any(is_long_text(text) for text in line.split(" ||| ")),
                 caption_seconds=caption_seconds,
                 progress=progress,
             )
-            statistics = [line for line in found if not isinstance(line, Unscored)]
+            statistics = [line for line in results if not isinstance(line, Unscored)]
             if not statistics:
                 return MeteorScores(
                     math.nan,
-                    [line for line in found if isinstance(line, Unscored)],
-                    np.zeros((len(found), _STATISTICS)),
+                    [line for line in results if isinstance(line, Unscored)],
+                    np.zeros((len(results), _STATISTICS)),
                 )
             if not self.alive:
                 self._program.restart()
             *scores, corpus = self._program.sum_up(statistics)
-        rows = np.zeros((len(found), _STATISTICS))
-        scored = [not isinstance(line, Unscored) for line in found]
+        rows = np.zeros((len(results), _STATISTICS))
+        scored = [not isinstance(line, Unscored) for line in results]
         rows[scored] = _summable(np.array([line.split() for line in statistics], dtype=np.float64))
         remaining = iter(scores)
         return MeteorScores(
             corpus=corpus,
-            captions=[line if isinstance(line, Unscored) else next(remaining) for line in found],
+            captions=[line if isinstance(line, Unscored) else next(remaining) for line in results],
             statistics=rows,
         )
 
@@ -182,7 +182,7 @@ def meteor() -> Meteor:
 
 
 def _summable(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Statistics as METEOR adds them up: the one chunk of a perfect match is not counted."""
+    """Returns statistics in the form in which METEOR adds them: a perfect match has no chunks."""
     words, reference_words, chunks, matched, reference_matched = statistics[:, [0, 1, 20, 21, 22]].T
     perfect = (matched == words) & (reference_matched == reference_words) & (chunks == 1)
     statistics[perfect, 20] = 0
@@ -190,9 +190,9 @@ def _summable(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def score_of_statistics(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Computes METEOR's score of (..., 23) summed statistics, for the thousands of resamples.
+    """Computes METEOR's score of (..., 23) summed statistics, fast enough for many resamples.
 
-    Columns, as the program prints them: words and function words of candidate and reference; for
+    The columns are those of the program: words and function words of candidate and reference; for
     each of four stages the matched content words of candidate and reference, then function words;
     chunks; all matched words of both.
     """

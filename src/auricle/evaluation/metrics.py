@@ -1,7 +1,7 @@
-"""The metrics as a table: the name of each, its requirements, and its computation.
+"""Defines the metrics in a table: the name of each, its requirements, and its computation.
 
-`score_all` goes through the table once. A metric whose requirement fails is missing, with the
-reason; no metric is approximated.
+`score_all` goes through the table once. A metric whose requirement fails is reported as missing,
+with the reason. No metric is approximated.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,13 +22,13 @@ from auricle.evaluation.overlap import BleuScores, bleu, rouge_l
 from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
 from auricle.evaluation.spice import missing_spice, spice
 
-Progress = Callable[[str, int, int], None]  # a metric's title, captions done, all captions
+Progress = Callable[[str, int, int], None]  # receives a metric's title, captions done, all captions
 MOST_FOREIGN_SHARE = 0.05  # of English references with a letter that is not ASCII
-OPTIONAL = ("meteor", "spice")  # the metrics that a user may leave out, because they take long
+OPTIONAL = ("meteor", "spice")  # slow metrics, which a user may skip
 
 
 class NothingScoredError(AuricleError):
-    """A metric could score none of the captions."""
+    """Raised if a metric could score none of the captions."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class Result:
     """The scores of one metric."""
 
     corpus: float
-    # In the candidates' order; None for one that could not be scored. No list: corpus only.
+    # In the candidates' order; None for a candidate without a score. None if there is only a corpus
+    # score.
     captions: Sequence[float | None] | None = None
-    unscored: Mapping[int, str] = field(default_factory=dict)  # candidate -> why it has no score
+    unscored: Mapping[int, str] = field(default_factory=dict)  # candidate -> reason for no score
     statistic: Statistic | None = None  # for the bootstrap
-    notes: tuple[str, ...] = ()  # a reader of the scores must know these
+    notes: tuple[str, ...] = ()  # facts that readers of the scores must know
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Task:
 
     candidates: Sequence[str]
     references: Sequence[Sequence[str]]
-    uncertain: str | None  # why the words may differ from those of the PTB tokenizer
+    uncertain: str | None  # the reason if the words may differ from those of the PTB tokenizer
     models: SentenceModels
     left_out: Collection[str] = ()
     caption_seconds: float = CAPTION_SECONDS  # the limit of METEOR and SPICE for one caption
@@ -59,7 +60,7 @@ class Task:
 
     @cached_property
     def bleu(self) -> BleuScores:
-        """BLEU-1 to BLEU-4, which one pass computes."""
+        """BLEU-1 to BLEU-4, computed in one pass."""
         return bleu(self.candidates, self.references)
 
     @cached_property
@@ -69,7 +70,7 @@ class Task:
         return self.models.error_detector.probabilities(self.candidates)
 
     def captions_by(self, name: str) -> list[float | Unscored]:
-        """The score of each caption by a metric that is computed already, or why it has none."""
+        """Returns each caption's score by a metric that has been computed, or `Unscored`."""
         result = self.results[name]
         assert result.captions is not None
         return [
@@ -78,28 +79,29 @@ class Task:
         ]
 
     def progress_of(self, title: str) -> chunks.Progress | None:
-        """The progress of one metric."""
+        """Returns the progress function of one metric."""
         progress = self.progress
         if progress is None:
             return None
         return lambda done, total: progress(title, done, total)
 
 
-Requirement = Callable[[Task], str | None]  # the reason why a metric cannot be computed, or None
+# Returns None if a metric can be computed, else the reason.
+Requirement = Callable[[Task], str | None]
 
 
 @dataclass(frozen=True)
 class Metric:
     """One row of the table."""
 
-    name: str  # the key of its score, as the field writes it
+    name: str  # the key of its score, as usual in the field
     title: str
     requires: tuple[Requirement, ...]  # the first that fails is reported
     compute: Callable[[Task], Result]
-    is_score: bool = True  # False: a figure about the captions, such as their length
+    is_score: bool = True  # False for a figure about the captions, such as their length
 
     def lacks(self, task: Task) -> str | None:
-        """The reason why this metric cannot be computed here, or None."""
+        """Returns None if this metric can be computed here, else the reason."""
         if self.name in task.left_out:
             return "left out"
         reasons = (requirement(task) for requirement in self.requires)
@@ -107,7 +109,7 @@ class Metric:
 
 
 def score_all(task: Task) -> None:
-    """Computes every metric that can be computed; names the others as missing."""
+    """Computes every possible metric; stores the reasons for the others in `task.missing`."""
     for metric in TABLE:
         reason = metric.lacks(task)
         if reason is None:
@@ -123,14 +125,14 @@ def score_all(task: Task) -> None:
 
 
 def _english(task: Task) -> str | None:
-    """Tells another language by its letters: English captions hold few that are not ASCII."""
-    references = [text for its in task.references for text in its]
-    others = [text for text in references if any(c.isalpha() and c > "\x7f" for c in text)]
-    if len(others) <= MOST_FOREIGN_SHARE * len(references):
+    """Detects another language by its letters: English captions hold few that are not ASCII."""
+    references = [text for texts in task.references for text in texts]
+    foreign = [text for text in references if any(c.isalpha() and c > "\x7f" for c in text)]
+    if len(foreign) <= MOST_FOREIGN_SHARE * len(references):
         return None
     return (
-        f"it supports English only, and {len(others)} of {len(references)} references "
-        f"hold other letters, as {others[0][:60]!r}"
+        f"it supports English only, and {len(foreign)} of {len(references)} references "
+        f"hold other letters, such as {foreign[0][:60]!r}"
     )
 
 
@@ -156,7 +158,7 @@ def _installed_spice(task: Task) -> str | None:
 
 
 def _models(*names: str) -> Requirement:
-    """The models of these names in `SentenceModels`, which are options of the command too."""
+    """Requires models, by their names in `SentenceModels`; each is an option of the command."""
 
     def lacks(task: Task) -> str | None:
         absent = [name for name in names if getattr(task.models, name) is None]
@@ -174,7 +176,7 @@ def _option(model: str) -> str:
 
 
 def _computed(title: str, *names: str) -> Requirement:
-    """Other metrics, from which this one is computed."""
+    """Requires other metrics, from which this one is computed."""
 
     def lacks(task: Task) -> str | None:
         absent = next((name for name in names if name in task.missing), None)
@@ -187,7 +189,7 @@ def _computed(title: str, *names: str) -> Requirement:
 
 
 def _mean(captions: Sequence[float | Unscored], *notes: str) -> Result:
-    """The result of a metric whose corpus score is the mean over the captions that have one."""
+    """Returns the result of a metric whose corpus score is the mean of the captions' scores."""
     scores, unscored = _apart(captions)
     values = np.array(scores, dtype=np.float64)  # None becomes NaN
     corpus = float(np.mean(values[~np.isnan(values)]))
@@ -201,15 +203,15 @@ def _apart(captions: Sequence[float | Unscored]) -> tuple[list[float | None], di
         number: score.reason for number, score in enumerate(captions) if isinstance(score, Unscored)
     }
     if len(unscored) == len(captions):
-        raise NothingScoredError(f"no caption could be scored ({unscored[0]})")
+        raise NothingScoredError(f"it could score no caption ({unscored[0]})")
     return scores, unscored
 
 
 def _bleu(n: int) -> Callable[[Task], Result]:
     def compute(task: Task) -> Result:
-        found = task.bleu
-        captions = [float(score) for score in found.captions[n - 1]]
-        return Result(found.corpus[n - 1], captions, statistic=found.statistics[n - 1])
+        scores = task.bleu
+        captions = [float(score) for score in scores.captions[n - 1]]
+        return Result(scores.corpus[n - 1], captions, statistic=scores.statistics[n - 1])
 
     return compute
 
@@ -219,15 +221,15 @@ def _rouge_l(task: Task) -> Result:
 
 
 def _meteor(task: Task) -> Result:
-    found = meteor().score(
+    result = meteor().score(
         task.candidates,
         task.references,
         caption_seconds=task.caption_seconds,
         progress=task.progress_of("METEOR"),
     )
-    scores, unscored = _apart(found.captions)
-    statistic = Statistic(found.statistics, score_of_statistics)
-    return Result(found.corpus, scores, unscored, statistic)
+    scores, unscored = _apart(result.captions)
+    statistic = Statistic(result.statistics, score_of_statistics)
+    return Result(result.corpus, scores, unscored, statistic)
 
 
 def _cider_d(task: Task) -> Result:
@@ -241,8 +243,8 @@ def _notes_on_cider_d(task: Task) -> list[str]:
     if len(task.candidates) > 1:
         return []
     return [
-        "CIDEr-D of one sound is 0 for every caption: it weighs words by the share of sounds "
-        "whose references lack them, and here no sound lacks any; score several sounds together"
+        "CIDEr-D of a single sound is always 0, because it weights words by the share of sounds "
+        "whose references lack them: score several sounds together"
     ]
 
 
@@ -259,7 +261,7 @@ def _spice(task: Task) -> Result:
 
 def _spider(task: Task) -> Result:
     pairs = zip(task.captions_by("cider_d"), task.captions_by("spice"), strict=True)
-    return _mean([_half_sum(its_cider_d, its_spice) for its_cider_d, its_spice in pairs])
+    return _mean([_half_sum(cider_d, spice_f) for cider_d, spice_f in pairs])
 
 
 def _half_sum(one: float | Unscored, other: float | Unscored) -> float | Unscored:
@@ -282,7 +284,7 @@ def _spider_fl(task: Task) -> Result:
 def _fense(task: Task) -> Result:
     model = task.models.fense
     assert model is not None
-    note = f"FENSE's similarity is by {model.name}"
+    note = f"FENSE used the sentence model {model.name}"
     if model.name != PUBLISHED_MODEL:
         note += f"; published scores use {PUBLISHED_MODEL}"
     similar = model.similarity(task.candidates, task.references)
@@ -294,20 +296,21 @@ def _sentence_similarity(task: Task) -> Result:
     model = task.models.similarity
     assert model is not None
     similar = model.similarity(task.candidates, task.references)
-    return _mean(similar, f"sentence similarity is by {model.name}", *_notes_on_empty(task))
+    note = f"sentence similarity used the sentence model {model.name}"
+    return _mean(similar, note, *_notes_on_empty(task))
 
 
 def _note_on_errors(task: Task) -> str:
     assert task.models.error_detector is not None
     count = int(np.sum(task.error_probabilities > THRESHOLD))
     name = task.models.error_detector.name
-    return f"captions penalised for an error of fluency, by {name}: {count}"
+    return f"{name} found errors of fluency in {count} of {len(task.candidates)} captions"
 
 
 def _notes_on_empty(task: Task) -> list[str]:
     if "" not in task.candidates:
         return []
-    return ["to a sentence model an empty caption is like any other: there it does not score 0"]
+    return ["a sentence model treats an empty caption like any other, so it does not score 0"]
 
 
 def _vocabulary_size(task: Task) -> Result:
@@ -319,7 +322,7 @@ def _caption_length(task: Task) -> Result:
     return _mean([float(len(candidate.split())) for candidate in task.candidates])
 
 
-# In the order of the field's tables. A metric stands below those from which it is computed.
+# In the usual order of the field. A metric follows those from which it is computed.
 TABLE = (
     Metric("bleu_1", "BLEU-1", (_certain_words,), _bleu(1)),
     Metric("bleu_2", "BLEU-2", (_certain_words,), _bleu(2)),

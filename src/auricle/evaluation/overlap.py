@@ -1,4 +1,4 @@
-"""BLEU and ROUGE-L by pycocoevalcap's own code, with the parts of their corpus scores."""
+"""Computes BLEU and ROUGE-L with pycocoevalcap, and the parts of their corpus scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from auricle.evaluation.bootstrap import Statistic
 from auricle.evaluation.toolkit import toolkit_folder
 
 N = 4
-# BleuScorer's guards against a division by zero.
+# The constants with which BleuScorer avoids a division by zero.
 _SMALL, _TINY = 1e-9, 1e-15
 
 
@@ -26,14 +26,14 @@ class BleuScores:
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> BleuScores:
     """Computes BLEU (Papineni et al., 2002) of tokenized captions.
 
-    The reference length is the closest one, as the field takes it.
+    The reference length is that of the closest reference, as is usual in the field.
     """
     toolkit_folder("bleu")
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
     scorer = BleuScorer(n=N)
-    for candidate, its_references in zip(candidates, references, strict=True):
-        scorer += (candidate, list(its_references))
+    for candidate, texts in zip(candidates, references, strict=True):
+        scorer += (candidate, list(texts))
     corpus, captions = scorer.compute_score(option="closest")
     rows = []
     for counts in scorer.ctest:
@@ -49,8 +49,8 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu
 def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Computes BLEU-n of (..., 10) sums.
 
-    The columns are matched n-grams for n = 1 to 4, possible ones, words, and words of the closest
-    reference.
+    The columns are matched n-grams for n = 1 to 4, all n-grams for n = 1 to 4, words, and words of
+    the closest reference.
     """
     matched, possible = sums[..., :n], sums[..., N : N + n]
     words, reference_words = sums[..., -2], sums[..., -1]
@@ -69,6 +69,4 @@ def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> N
 
     scorer = Rouge()
     pairs = zip(candidates, references, strict=True)
-    return np.array(
-        [scorer.calc_score([candidate], its_references) for candidate, its_references in pairs]
-    )
+    return np.array([scorer.calc_score([candidate], texts) for candidate, texts in pairs])

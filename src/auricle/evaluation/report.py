@@ -30,10 +30,10 @@ def write_report(
 
     Args:
         scores: of one system.
-        folder: is made if it is not there.
+        folder: created if missing.
         title: of the page and the table.
-        sounds: the folder of the captions' sound files. A file that is there, or at its own path,
-            gets a player.
+        sounds: the folder of the sound files. The page has a player for each sound file that is in
+            it, or that exists at the path of its caption.
     """
     page = folder / _PAGE
     texts = {
@@ -51,20 +51,20 @@ def write_report(
 def scores_json(scores: Scores) -> str:
     """Returns the corpus scores as JSON, under their keys at the top level.
 
-    Further keys: the intervals, the missing metrics, the captions without a score, the notes and
+    Other keys hold the intervals, the missing metrics, the captions without a score, the notes and
     the settings.
     """
-    found: dict[str, object] = dict(scores.corpus)
-    found["captions"] = len(scores.captions)
-    found["intervals"] = {
+    report: dict[str, object] = dict(scores.corpus)
+    report["captions"] = len(scores.captions)
+    report["intervals"] = {
         name: [interval.low, interval.high] for name, interval in scores.intervals.items()
     }
-    found["missing"] = scores.missing
-    found["unscored"] = _unscored(scores)
-    found["notes"] = list(scores.notes)
-    found["tokenizer"] = scores.tokenizer
-    found["bootstrap"] = {"resamples": scores.resamples, "seed": scores.seed, "level": 0.95}
-    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    report["missing"] = scores.missing
+    report["unscored"] = _unscored(scores)
+    report["notes"] = list(scores.notes)
+    report["tokenizer"] = scores.tokenizer
+    report["bootstrap"] = {"resamples": scores.resamples, "seed": scores.seed, "level": 0.95}
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _unscored(scores: Scores) -> list[dict[str, str | None]]:
@@ -86,7 +86,7 @@ def comparison_json(comparison: Comparison) -> str:
         }
         for name, difference in comparison.differences.items()
     }
-    found = {
+    report = {
         "captions": len(comparison.first.captions),
         "differences": differences,
         "missing": comparison.first.missing | comparison.second.missing,
@@ -101,7 +101,7 @@ def comparison_json(comparison: Comparison) -> str:
             "level": 0.95,
         },
     }
-    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
@@ -123,7 +123,7 @@ def scores_markdown(scores: Scores, title: str = "Caption scores") -> str:
 
 
 def number(name: str, value: float) -> str:
-    """Formats a score: four decimals; two for the length, none for the vocabulary."""
+    """Formats a score with four decimals, the length with two and the vocabulary with none."""
     if name == "vocabulary_size":
         return f"{value:,.0f}"
     return f"{value:.2f}" if name == "caption_length" else f"{value:.4f}"
@@ -180,7 +180,7 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
         ),
         "extremes": _extremes(scores.captions, chief),
         "footer": _footer(scores),
-        # Inside a script element only "<" could end it.
+        # Only "<" could end the script element that holds this.
         "data": json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
     }
     page = (Path(__file__).with_name(_PAGE)).read_text(encoding="utf-8")
@@ -191,15 +191,15 @@ def _page(scores: Scores, title: str, folder: Path, sounds: Path | None) -> str:
 
 
 def _sound(file: str, folder: Path, sounds: Path | None) -> str | None:
-    """Returns the address of a sound relative to the page, or None if it is not there."""
-    places = [sounds / file, sounds / Path(file).name] if sounds else [Path(file)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    """Returns the address of a sound relative to the page, or None if there is no such file."""
+    candidates = [sounds / file, sounds / Path(file).name] if sounds else [Path(file)]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
         return None
     try:
-        return quote(Path(os.path.relpath(found, folder)).as_posix())
+        return quote(Path(os.path.relpath(path, folder)).as_posix())
     except ValueError:  # on another drive of Windows
-        return found.resolve().as_uri()
+        return path.resolve().as_uri()
 
 
 def _lead(scores: Scores) -> str:
@@ -212,7 +212,7 @@ def _lead(scores: Scores) -> str:
 
 
 def _score_table(scores: Scores, chief: str) -> str:
-    """The corpus scores, each with its interval drawn on one scale for all."""
+    """Returns a table of the corpus scores; draws their intervals on a common scale."""
     highest = max(
         [1.0, *(interval.high for name, interval in scores.intervals.items() if name in METRICS)]
     )
@@ -251,7 +251,7 @@ def _score_row(scores: Scores, name: str, top: float, *, is_chief: bool) -> str:
 
 
 def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
-    """The distribution of one metric over the captions that have a score."""
+    """Draws the distribution of one metric over the captions that have a score."""
     scores = (caption.scores[name] for caption in captions)
     values = np.array([score for score in scores if score is not None])
     counts, edges = np.histogram(values, bins=_edges(values, name))
@@ -287,7 +287,7 @@ def _histogram(captions: Sequence[CaptionScores], name: str) -> str:
 
 
 def _edges(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """The edges of a histogram's bins: a bin a word for lengths, as long as those are few."""
+    """Returns the edges of a histogram's bins; a few lengths get one bin per number of words."""
     if name == "caption_length" and np.ptp(values) < 2 * _BINS:
         return np.arange(values.min(), values.max() + 2)
     low, high = min(0.0, float(values.min())), max(float(values.max()), 1e-9)
@@ -295,7 +295,7 @@ def _edges(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:
 
 
 def _extremes(captions: Sequence[CaptionScores], chief: str) -> str:
-    """Places for the best and the worst captions, which the page's script fills."""
+    """Returns sections for the best and the worst captions, which the page's script fills."""
     scored = [
         (score, index)
         for index, caption in enumerate(captions)
@@ -320,8 +320,8 @@ def _footer(scores: Scores) -> str:
         else ""
     )
     return (
-        f"{drawn}Words split by {tokenizer}. "
-        "In a caption, words that no reference has stand in another colour. "
+        f"{drawn}Captions were split into words by {tokenizer}. "
+        "Words of a caption that no reference has are in another colour. "
         "Corpus BLEU and METEOR are not the means of the captions' scores. "
-        "A bar of a distribution, clicked, lists its captions."
+        "Click a bar of a distribution to list its captions."
     )

@@ -17,12 +17,12 @@ from auricle.evaluation.sentences import SentenceModels
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
 RESAMPLES = 1000
-SHOWN = 3  # captions that a note names
+MOST_NAMES = 3  # captions that a note names
 
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """One candidate and its scores by metric; None where a metric could not score it."""
+    """One candidate and its scores by metric; None for a metric that could not score it."""
 
     file: str
     candidate: str
@@ -43,11 +43,11 @@ class UnscoredCaption:
 class Scores:
     """The scores of a set of captions."""
 
-    corpus: dict[str, float]  # by metric, in the table's order; without the missing ones
+    corpus: dict[str, float]  # by metric, in the table's order; without missing metrics
     intervals: dict[str, Interval]  # 95 %, of all but vocabulary_size
     captions: tuple[CaptionScores, ...]
-    missing: dict[str, str]  # metrics that could not be computed, and why
-    notes: tuple[str, ...]  # a reader of the scores must know these
+    missing: dict[str, str]  # metrics that could not be computed, with the reason
+    notes: tuple[str, ...]  # facts that readers of the scores must know
     tokenizer: str  # "ptb", or "regex", which gives the same words for these captions
     resamples: int
     seed: int
@@ -57,7 +57,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Difference:
-    """The second system's score minus the first's."""
+    """The second system's score minus the first system's."""
 
     first: float
     second: float
@@ -68,7 +68,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on the same sounds."""
+    """The scores of two systems on the same sounds."""
 
     first: Scores
     second: Scores
@@ -102,20 +102,20 @@ def evaluate(
     """Scores `{file: caption}` against `{file: captions}`; `captions.match` pairs the files.
 
     Args:
-        candidates: one caption a file, as written; they are tokenized here. An empty one scores 0.
-        references: one or more captions a file; a note counts the files without a candidate.
+        candidates: one caption per file, not tokenized. An empty caption scores 0.
+        references: one or more captions per file. A note counts the files without a candidate.
         leave_out: slow metrics to skip, of `metrics.OPTIONAL`; without SPICE there is no SPIDEr.
         models: for SPIDEr-FL, FENSE and sentence similarity, from `SentenceModels.load`.
         resamples: draws of the bootstrap; 0 for no intervals.
         seed: of the draws.
         caption_seconds: the limit of METEOR and of SPICE for one caption. A caption that takes
             longer gets None, and its reason is in `Scores.unscored`.
-        progress: is called with the title of a slow metric, the captions done, and all captions.
+        progress: receives the title of a slow metric, the captions done, and all captions.
 
     Raises:
-        CaptionsError: candidates without references, or nothing to score.
-        MissingToolkitError: the extra `metrics` is not installed. A metric that lacks Java or SPICE
-            raises nothing: it is in `Scores.missing`.
+        CaptionsError: a candidate has no references, or there are no candidates.
+        MissingToolkitError: the extra `metrics` is not installed. Missing Java or SPICE is no
+            error: `Scores.missing` names the metrics that need them.
     """
     settings = _Settings(
         leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
@@ -140,7 +140,7 @@ def compare(
     The other arguments are those of `evaluate`.
 
     Raises:
-        CaptionsError: as in `evaluate`, and if the two do not caption the same files.
+        CaptionsError: as in `evaluate`, or the systems caption different files.
         MissingToolkitError: as in `evaluate`.
     """
     ours, theirs = match(first, references), match(second, references)
@@ -149,7 +149,7 @@ def compare(
         if alone:
             raise CaptionsError(
                 f"only the {name} system captions {alone[0]} ({len(alone)} such files): "
-                "give both the same"
+                "give captions of the same files for both"
             )
     settings = _Settings(
         leave_out, models or SentenceModels(), resamples, seed, caption_seconds, progress
@@ -164,15 +164,15 @@ def compare(
     differences = {}
     for name, (statistic_a, statistic_b) in pairs.items():
         paired = statistic_a is not a.statistics[name]
-        its_first = _corpus_score(statistic_a) if paired else a.corpus[name]
-        its_second = _corpus_score(statistic_b) if paired else b.corpus[name]
-        gained = drawn_b[name] - drawn_a[name]
+        score_a = _corpus_score(statistic_a) if paired else a.corpus[name]
+        score_b = _corpus_score(statistic_b) if paired else b.corpus[name]
+        drawn_differences = drawn_b[name] - drawn_a[name]
         differences[name] = Difference(
-            first=its_first,
-            second=its_second,
-            difference=its_second - its_first,
-            interval=interval(gained),
-            share_above=float(np.mean(gained > 0)),
+            first=score_a,
+            second=score_b,
+            difference=score_b - score_a,
+            interval=interval(drawn_differences),
+            share_above=float(np.mean(drawn_differences > 0)),
         )
     return Comparison(a, b, differences, tuple(notes))
 
@@ -180,7 +180,7 @@ def compare(
 def _paired_statistics(
     a: Scores, b: Scores
 ) -> tuple[dict[str, tuple[Statistic, Statistic]], list[str]]:
-    """The statistics of both systems by metric, on the captions that have a score in both."""
+    """Returns both systems' statistics by metric, on the captions that have a score in both."""
     pairs = {}
     notes = []
     for name in TITLES:
@@ -199,14 +199,14 @@ def _paired_statistics(
             pairs[name] = (_only(a.statistics[name], both), _only(b.statistics[name], both))
         if not both.all():
             notes.append(
-                f"the difference of {TITLES[name]} is of the {both.sum():,} of {len(both):,} "
-                "sounds that have a score in both"
+                f"the difference of {TITLES[name]} is computed on the {both.sum():,} of "
+                f"{len(both):,} sounds that have a score in both"
             )
     return pairs, notes
 
 
 def _only(statistic: Statistic, kept: NDArray[np.bool_]) -> Statistic:
-    """The statistic with the rows of the other captions set to zero: they add nothing."""
+    """Returns the statistic with zeros for the captions that are not kept."""
     return Statistic(np.where(kept[:, None], statistic.values, 0.0), statistic.score)
 
 
@@ -216,12 +216,12 @@ def _corpus_score(statistic: Statistic) -> float:
 
 def _evaluate(matched: Matched, settings: _Settings) -> Scores:
     if not matched.files:
-        raise CaptionsError("no candidates to score")
+        raise CaptionsError("no candidates to score: expected at least one")
     unknown = sorted(set(settings.leave_out) - set(OPTIONAL))
     if unknown:
-        raise CaptionsError(f"{unknown[0]!r} cannot be left out; {' and '.join(OPTIONAL)} can")
+        raise CaptionsError(f"{unknown[0]!r} cannot be left out: only {' and '.join(OPTIONAL)} can")
     if "meteor" not in settings.leave_out:
-        # METEOR loads its tables while the other metrics are computed.
+        # Starts METEOR now: it loads its tables while the other metrics are computed.
         with contextlib.suppress(MissingJavaError):
             meteor()
     tokenized = _tokenize(matched)
@@ -282,13 +282,13 @@ class _Tokenized:
     candidates: list[str]
     references: list[list[str]]
     tokenizer: str
-    uncertain: str | None  # why the words may differ from those of the PTB tokenizer
+    uncertain: str | None  # the reason if the words may differ from those of the PTB tokenizer
 
 
 def _tokenize(matched: Matched) -> _Tokenized:
-    """Splits captions by PTB where there is Java, else by the regular expression.
+    """Splits captions into words by PTB if there is Java, else by the regular expression.
 
-    Where the two may differ, `uncertain` says so.
+    If the two may differ, `uncertain` gives the reason.
     """
     flat = [reference for references in matched.references for reference in references]
     uncertain = None
@@ -303,11 +303,11 @@ def _tokenize(matched: Matched) -> _Tokenized:
         doubtful = [text for text in (*matched.candidates, *flat) if not is_plain(text)]
         if doubtful:
             uncertain = (
-                f"{len(doubtful)} captions, as {doubtful[0][:60]!r}, may fall into other words "
-                f"without the PTB tokenizer; {error}"
+                f"without the PTB tokenizer, {len(doubtful)} captions may be split differently, "
+                f"such as {doubtful[0][:60]!r}; {error}"
             )
     remaining = iter(tokens)
-    references = [[next(remaining) for _ in its] for its in matched.references]
+    references = [[next(remaining) for _ in texts] for texts in matched.references]
     return _Tokenized(candidates, references, tokenizer, uncertain)
 
 
@@ -324,13 +324,14 @@ def _notes(matched: Matched, tokenized: _Tokenized, task: Task) -> list[str]:
         notes.append(f"{empty} empty captions, which score 0")
     if tokenized.tokenizer == "regex" and tokenized.uncertain is None:
         notes.append(
-            "without Java, captions were split by a regular expression, "
-            "the same on these as the PTB tokenizer"
+            "without Java, a regular expression split the captions; on these it gives the same "
+            "words as the PTB tokenizer"
         )
     numbers = {len(references) for references in matched.references}
     if len(numbers) > 1:
         notes.append(
-            f"files have {min(numbers)} to {max(numbers)} references: more of them score higher"
+            f"files have {min(numbers)} to {max(numbers)} references: more references give higher "
+            "scores"
         )
     for name, result in task.results.items():
         notes += result.notes
@@ -341,7 +342,10 @@ def _notes(matched: Matched, tokenized: _Tokenized, task: Task) -> list[str]:
 
 def _note_on_unscored(title: str, files: Sequence[str], unscored: Mapping[int, str]) -> str:
     named = [f"{files[number]} ({reason})" for number, reason in unscored.items()]
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    more = f" and {len(named) - MOST_NAMES} more" if len(named) > MOST_NAMES else ""
     others = len(files) - len(named)
     counted = "1 other caption" if others == 1 else f"{others:,} other captions"
-    return f"{title} is null for {', '.join(named[:SHOWN])}{more}; its corpus score is of {counted}"
+    return (
+        f"{title} has no score for {', '.join(named[:MOST_NAMES])}{more}; "
+        f"its corpus score is that of {counted}"
+    )

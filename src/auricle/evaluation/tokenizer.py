@@ -1,6 +1,6 @@
 """Splits captions into words.
 
-The Penn Treebank (PTB) tokenizer is the field's; a regular expression serves inner loops.
+The Penn Treebank (PTB) tokenizer is the standard of the field; a regular expression is faster.
 """
 
 import re
@@ -33,12 +33,12 @@ _PUNCTUATION = frozenset(
         ";",
     ]
 )
-# PTB splits "cannot"; no other of its contractions stands in a Clotho caption.
+# PTB splits "cannot"; none of its other contractions occurs in a Clotho caption.
 _WORD = re.compile(r"can(?=not\b)|[a-z0-9]+(?:[-'][a-z0-9]+)*")
 _LINE_BREAKS = re.compile("[\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
 
-# Captions of this form and without these words come out of both tokenizers alike: tried on 89,138
-# captions of Clotho, AudioCaps, WavText5K and SoundBible and on 80,392 words at four places in a
+# Both tokenizers agree on captions of this form without these words. This was tried on 89,138
+# captions of Clotho, AudioCaps, WavText5K and SoundBible, and on 80,392 words at four places in a
 # sentence.
 _PLAIN = re.compile(r"(?:[a-z]+(?:-[a-z]+)*,? )*([a-z]+(?:-[a-z]+)*)(\.?)")
 _SPLIT_BY_PTB = re.compile(r"\b(?:gonna|gotta|lemme|gimme|wanna)\b")
@@ -52,7 +52,7 @@ _ABBREVIATION = re.compile(
 
 
 def regex_tokenize(caption: str) -> str:
-    """Returns lower-case words with a space between, in some microseconds.
+    """Returns lower-case words separated by spaces, within microseconds.
 
     The result equals that of `ptb_tokenize` on all captions of Clotho.
     """
@@ -60,26 +60,27 @@ def regex_tokenize(caption: str) -> str:
 
 
 def is_plain(caption: str) -> bool:
-    """Whether `regex_tokenize` is known to give the words of PTB for this caption.
+    """Returns whether `regex_tokenize` surely gives the same words as PTB for this caption.
 
-    It is for plain words, commas, and a full stop that does not follow an abbreviation.
+    This holds for plain words, commas, and a full stop that does not follow an abbreviation.
     """
     caption = caption.lower().strip()
-    found = _PLAIN.fullmatch(caption)
-    if found is None:
+    plain = _PLAIN.fullmatch(caption)
+    if plain is None:
         return caption == ""
-    abbreviated = found[2] == "." and _ABBREVIATION.fullmatch(found[1])
+    last_word, full_stop = plain.groups()
+    abbreviated = full_stop == "." and _ABBREVIATION.fullmatch(last_word)
     return not abbreviated and not _SPLIT_BY_PTB.search(caption)
 
 
 def ptb_tokenize(*lists: Sequence[str]) -> list[list[str]]:
     """Splits lists of captions by PTB as pycocoevalcap does: lower case, without punctuation.
 
-    Every list is a file of its own to the tokenizer, because pycocoevalcap runs it for references
-    and candidates separately.
+    The tokenizer reads each list as a separate file, because pycocoevalcap runs it separately for
+    references and candidates.
 
     Raises:
-        MissingJavaError: there is no Java.
+        MissingJavaError: Java is missing or too old.
         JavaError: the tokenizer failed.
     """
     jar = toolkit_folder("tokenizer") / "stanford-corenlp-3.4.1.jar"
@@ -103,7 +104,8 @@ def ptb_tokenize(*lists: Sequence[str]) -> list[list[str]]:
             lines = (folder / f"{number}.tok").read_bytes().decode("utf-8").split("\n")[:-1]
             if len(lines) != len(captions):
                 raise JavaError(
-                    f"the PTB tokenizer gave {len(lines)} lines for {len(captions)} captions"
+                    f"the PTB tokenizer gave {len(lines)} lines: expected {len(captions)}, one per "
+                    "caption"
                 )
             tokenized.append([_without_punctuation(line) for line in lines])
     return tokenized

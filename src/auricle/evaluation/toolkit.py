@@ -1,4 +1,4 @@
-"""Finds the programs of pycocoevalcap, whose scorers and jars are the field's reference."""
+"""Finds the programs of pycocoevalcap, the field's reference implementation."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ from auricle.errors import AuricleError
 
 
 class MissingToolkitError(AuricleError):
-    """The package that carries the metrics is not installed."""
+    """Raised if the package with the metrics is not installed."""
 
 
 def toolkit_folder(part: str) -> Path:
@@ -16,7 +16,7 @@ def toolkit_folder(part: str) -> Path:
     Raises:
         MissingToolkitError: pycocoevalcap is not installed.
     """
-    found = importlib.util.find_spec("pycocoevalcap")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("pycocoevalcap")
+    if package is None or not package.submodule_search_locations:
         raise MissingToolkitError("the metrics need pycocoevalcap: pip install 'auricle[metrics]'")
-    return Path(next(iter(found.submodule_search_locations))) / part
+    return Path(next(iter(package.submodule_search_locations))) / part
