@@ -23,7 +23,7 @@ from auricle.checkpoint.folder import Checkpoint
 from auricle.checkpoint.vocabulary import STOP_WORDS, words
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import load_audio
-from auricle.sound.silence import SILENCE_LEVEL, silence
+from auricle.sound.silence import SILENCE_DBFS, silence
 from sounds import chirp, stereo, tone, write_wav
 
 RATE = 32_000
@@ -395,10 +395,10 @@ def test_silence_is_sure_far_below_the_threshold_and_even_at_it():
     sure = [silence(noise(level), RATE) for level in levels]
     assert sure == sorted(sure, reverse=True)
     assert sure[0] == 1
-    assert silence(noise(SILENCE_LEVEL), RATE) == pytest.approx(0.5, abs=1e-3)
+    assert silence(noise(SILENCE_DBFS), RATE) == pytest.approx(0.5, abs=1e-3)
     assert sure[-1] < 1e-7
     for level in (0.1, 1, 10, 20):  # a logistic function is symmetric
-        above, below = (silence(noise(SILENCE_LEVEL + side), RATE) for side in (level, -level))
+        above, below = (silence(noise(SILENCE_DBFS + side), RATE) for side in (level, -level))
         assert above + below == pytest.approx(1, abs=1e-3)
 
 

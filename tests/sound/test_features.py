@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from auricle.errors import AuricleError
 from auricle.sound.decode import load_audio
 from auricle.sound.features import (
-    BLOCK,
+    FRAMES_AT_A_TIME,
     FRONT_ENDS,
-    ON_ONE_THREAD,
+    ONE_THREAD_MULTIPLICATIONS,
     FrontEnd,
     _filter_groups,
     floor_of,
@@ -224,7 +224,7 @@ def test_filters_are_triangles_that_tile_the_band(parameters: FrontEnd):
 def test_groups_of_filters_are_the_filters_and_small(parameters: FrontEnd):
     whole, band = np.zeros_like(mel_filters(parameters)), 0
     for low, high, weights in _filter_groups(parameters):
-        assert BLOCK * weights.size <= ON_ONE_THREAD
+        assert FRAMES_AT_A_TIME * weights.size <= ONE_THREAD_MULTIPLICATIONS
         whole[low:high, band : band + weights.shape[1]] = weights
         band += weights.shape[1]
     np.testing.assert_array_equal(whole, mel_filters(parameters))

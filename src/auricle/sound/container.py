@@ -21,24 +21,14 @@ from auricle.sound.ogg import OggLinks
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
-
-_EDGE = 1 << 16  # bytes kept from both ends of a source; an ogg page is never longer
-
-
+_EDGE_BYTES = 1 << 16  # kept from both ends of a source; an Ogg page is never longer
 # First atoms of QuickTime and MP4 files. Old QuickTime files have no "ftyp".
 _MOV_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
-
-
-_VALID_BITS_AT, _FMT_END = 38, 60  # of a WAV whose first chunk is an extensible "fmt "
-
-
+# Byte offsets in a WAV whose first chunk is an extensible "fmt ".
+_VALID_BITS_AT, _FMT_END = 38, 60
 _WEB_PAGES = (b"<!doctype html", b"<html", b"<head")
-
-
 MOV = "mov,mp4,m4a,3gp,3g2,mj2"  # FFmpeg's name of QuickTime and MP4 files
-
-
-# Containers whose header states the duration. Elsewhere FFmpeg estimates it, often wrongly.
+# Containers whose header states the duration. For others FFmpeg estimates it, often wrongly.
 _STATES_DURATION = {
     "aiff",
     "au",
@@ -53,9 +43,9 @@ _STATES_DURATION = {
 
 
 def declared_seconds(source: Source) -> float | None:
-    """Returns how many seconds a file says it lasts; None where its container does not know.
+    """Returns the duration that a file's header states, in seconds; None if it states none.
 
-    A stream and a pipe give None: they can be read only once.
+    Returns None for streams and pipes too, because they can be read only once.
     """
     if not isinstance(source, bytes) and not (
         isinstance(source, str | os.PathLike) and os.path.isfile(source)
@@ -68,18 +58,18 @@ def declared_seconds(source: Source) -> float | None:
 
 
 class Reader:
-    """The bytes of a source for FFmpeg: without a name to interpret, and with both ends remembered.
+    """Gives FFmpeg the bytes of a source without its name, and remembers both ends.
 
-    `head`, `tail` and `size` reveal a file that ends early. A pipe keeps the bytes that opening
-    consumed, so that it can be opened twice. A piped mp4 goes to a temporary file first, because
-    its index may stand at the end.
+    `head`, `tail` and `size` reveal a file that ends early. For a pipe, the reader keeps the bytes
+    that opening consumed, so that it can be opened twice. A piped MP4 is first copied to a
+    temporary file, because its index may be at the end.
     """
 
     def __init__(self, file: BinaryIO, stack: contextlib.ExitStack) -> None:
         self._file: IO[bytes] = file
         self._at, self._opening = 0, True
-        self._valid_bits = b""  # in place of those of a WAV, where FFmpeg would misread them
-        # read1 gives what a live pipe has; read would wait until a buffer is full.
+        self._valid_bits = b""  # replaces a WAV's field of valid bits if FFmpeg would misread it
+        # read1 returns the bytes that a live pipe has; read would wait for a full buffer.
         self._read = getattr(file, "read1", file.read)
         self._seekable = bool(getattr(file, "seekable", lambda: False)())
         self.head, self.tail, self.size = b"", b"", 0
@@ -100,15 +90,15 @@ class Reader:
             shutil.copyfileobj(file, self._file)
             self._read, self._seekable = self._file.read, True
         self.size = self._file.seek(0, os.SEEK_END)
-        self._file.seek(max(0, self.size - _EDGE))
-        self.tail = self._file.read(_EDGE)
+        self._file.seek(max(0, self.size - _EDGE_BYTES))
+        self.tail = self._file.read(_EDGE_BYTES)
         self._file.seek(0)
-        self.head = self._file.read(_EDGE)
+        self.head = self._file.read(_EDGE_BYTES)
         self._valid_bits = _padded_bits(self.head)
         self._file.seek(0)
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes; none at the end."""
+        """Returns up to `count` bytes; none at the end."""
         if self._seekable:
             at = self._file.tell() if self._valid_bits else 0
             return self._corrected(at, self._read(count))
@@ -116,14 +106,14 @@ class Reader:
         if not data:
             data = self._read(count) or b""
             self.size += len(data)
-            self.tail = (self.tail + data)[-_EDGE:]
+            self.tail = (self.tail + data)[-_EDGE_BYTES:]
             if self._opening:
                 self.head += data
         self._at += len(data)
         return self._corrected(self._at - len(data), data)
 
     def _corrected(self, at: int, data: bytes) -> bytes:
-        """Returns bytes that stand at `at`, with a WAV's valid bits set to its container's."""
+        """Returns the bytes at offset `at`, with the WAV field of valid bits corrected."""
         if not self._valid_bits or not at < _VALID_BITS_AT + 2 <= at + len(data) + 1:
             return data
         corrected = bytearray(data)
@@ -133,40 +123,40 @@ class Reader:
         return bytes(corrected)
 
     def seekable(self) -> bool:
-        """Whether FFmpeg may seek."""
+        """Returns whether FFmpeg may seek."""
         return self._seekable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves as `io.IOBase.seek`; returns -1 where that is impossible."""
+        """Seeks like `io.IOBase.seek`; returns -1 if that is impossible."""
         try:
             return self._file.seek(offset, whence)
         except (OSError, ValueError):
-            # A damaged index points before the beginning. PyAV would print an exception of ours.
+            # A damaged index points before the beginning. PyAV would print an exception.
             return -1
 
     def tell(self) -> int:
-        """The position, in bytes."""
+        """Returns the position, in bytes."""
         return self._file.tell()
 
     def rewind(self) -> None:
-        """Goes back to the start, for another attempt to open it."""
+        """Goes back to the start, for another attempt to open the source."""
         self._at = 0
         if self._seekable:
             self._file.seek(0)
 
     def opened(self) -> None:
-        """Stops keeping the bytes that were read: opening has succeeded."""
+        """Stops keeping the bytes that are read; called when opening has succeeded."""
         self._opening = False
 
     def missing(self, container: str, last_packet: bytes) -> int:
-        """Bytes that the source promises but lacks; see `missing_bytes`."""
+        """Returns the number of bytes that the source lacks; see `missing_bytes`."""
         return missing_bytes(container, self.head, self.tail, self.size, last_packet)
 
 
 def _padded_bits(head: bytes) -> bytes:
-    """Returns the right field of valid bits for a WAV whose samples are padded, else nothing.
+    """Returns the correct field of valid bits for a WAV with padded samples, else no bytes.
 
-    FFmpeg takes 24 valid bits in 32 for floats, and 20 in 32 for samples of three bytes.
+    FFmpeg reads 24 valid bits in 32 as floats, and 20 in 32 as samples of three bytes.
     """
     if head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or len(head) < _FMT_END:
         return b""
@@ -195,7 +185,7 @@ def open_bytes(source: Source, stack: contextlib.ExitStack) -> BinaryIO:
     if not isinstance(source, str | os.PathLike):
         return source
     try:
-        # Opened by us: given a path, FFmpeg would take "http://..." or "concat:..." at their word.
+        # Opens the file here, because FFmpeg would interpret a path such as "concat:...".
         return stack.enter_context(open(source, "rb"))
     except FileNotFoundError:
         if os.path.islink(source):
@@ -212,19 +202,27 @@ def open_sound(
 ) -> tuple[InputContainer, AudioStream]:
     """Finds the demuxer and the audio stream.
 
-    The first 32 KB are tried first: a wav then opens in 2 ms, not 35.
+    Tries the first 32 KB first: a WAV then opens in 2 ms instead of 35.
+
+    Args:
+        reader: the source.
+        stack: closes the container.
+        track: the number of the audio track, counted from 1; the default track if None.
+
+    Raises:
+        AudioError: the source is damaged, no sound, or has no such track.
     """
     problem = (
-        "is damaged or no sound; expected wav, flac, mp3, ogg, m4a or another format that FFmpeg "
-        "reads, or a film with sound"
+        "is damaged or not a sound; expected wav, flac, mp3, ogg, m4a or another format that "
+        "FFmpeg reads, or a film with sound"
     )
     if _without_blanks(reader.head)[:14].lower().startswith(_WEB_PAGES):
-        # FFmpeg takes some of them for AMR.
-        raise AudioError("is a web page; download the sound to which it leads")
+        # FFmpeg reads some web pages as AMR.
+        raise AudioError("is a web page; download the sound to which it links")
     for probe in ({"probesize": "32768"}, {}):
         reader.rewind()
         try:
-            # No protocol is allowed: a playlist must not make us read other files or the network.
+            # Allows no protocol, so that a playlist cannot lead to other files or the network.
             options = {"protocol_whitelist": "none", **probe}
             container = stack.enter_context(
                 av.open(reader, "r", options=options, metadata_errors="replace")
@@ -252,20 +250,20 @@ def open_sound(
 
 
 def kind_of(container: InputContainer) -> str:
-    """Returns the name of a container's format for people."""
+    """Returns the name of a container's format, for messages."""
     return container.format.long_name.removeprefix("raw ")
 
 
 def _without_blanks(head: bytes) -> bytes:
-    """Returns the first bytes of a text without a byte-order mark and blanks before it."""
+    """Returns the first bytes of a text, without its byte-order mark and leading blanks."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def default_track(tracks: Sequence[AudioStream]) -> AudioStream | None:
     """Returns the track that players choose.
 
-    It is the first that is marked as the default; without a mark, as in MPEG-TS, the first. Tracks
-    for people who see or hear badly come last.
+    This is the first track that is marked as the default. Without marks, as in MPEG-TS, it is the
+    first track. Tracks for people with impaired sight or hearing come last.
     """
     impaired = Disposition.hearing_impaired | Disposition.visual_impaired
 
@@ -278,7 +276,7 @@ def default_track(tracks: Sequence[AudioStream]) -> AudioStream | None:
 
 
 def _listed(tracks: Iterable[AudioStream]) -> str:
-    """Audio tracks as people tell them apart."""
+    """Lists audio tracks with number, language and title, for messages."""
     names = (
         " ".join(filter(None, (t.metadata.get("language"), t.metadata.get("title"))))
         for t in tracks
@@ -291,7 +289,7 @@ def _listed(tracks: Iterable[AudioStream]) -> str:
 def demuxed(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
     """Yields the packets of a stream, and an empty one at its end.
 
-    In a damaged MPEG-TS, streams may appear after opening. PyAV then fails behind the last packet.
+    In a damaged MPEG-TS, streams may appear after opening. PyAV then fails after the last packet.
     """
     with contextlib.suppress(IndexError):
         yield from container.demux(stream)
@@ -303,14 +301,13 @@ def start_seconds(container: InputContainer) -> float:
 
 
 def header_seconds(container: InputContainer, stream: AudioStream) -> float:
-    """The duration of the audio by the header, in seconds; 0 where the header does not know."""
+    """Returns the duration of the audio that the header states, in seconds; 0 if it states none."""
     if container.format.name not in _STATES_DURATION:
         seconds = 0.0
     elif stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
-    elif (
-        container.duration and len(container.streams) == 1
-    ):  # pictures may last longer than the sound
+    # With other streams, the container may last longer than its sound.
+    elif container.duration and len(container.streams) == 1:
         seconds = container.duration / av.time_base
     else:
         seconds = 0.0
@@ -318,7 +315,7 @@ def header_seconds(container: InputContainer, stream: AudioStream) -> float:
 
 
 def source_name(source: Source) -> str:
-    """The name of a source in messages."""
+    """Returns the name of a source for messages."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if isinstance(source, bytes):

@@ -1,11 +1,11 @@
-"""Decodes any file, bytes or stream that FFmpeg knows to mono float32, a second at a time.
+"""Decodes any file, bytes or stream that FFmpeg reads to mono float32, a second at a time.
 
     bytes -> demux, decode -> blocks of a second -> mean of the channels -> resampled chunks
     Reader     _decode           _seconds               to_mono            resample_blocks
 
-Channels are averaged by us: FFmpeg's own mono mix makes stereo 3 dB too loud. They are averaged
-before resampling, which then costs half, and in blocks of a second, since Python's price is by the
-call.
+This module averages the channels itself, because FFmpeg's mono mix makes stereo 3 dB too loud.
+Averaging comes before resampling, which halves the cost of resampling. Blocks of a second keep the
+number of Python calls low.
 """
 
 import contextlib
@@ -41,17 +41,18 @@ from auricle.sound.resample import (
     to_mono,
 )
 
-_DEMUXER_ERRORS = 100  # in a row, after which the rest of a file is lost
-_SHORTEST_GAP, _LONGEST_GAP = 0.05, 3600.0  # seconds between timestamps that are filled
+_MOST_DEMUXER_ERRORS = 100  # after this number of errors in a row, decoding gives up
+# Gaps between timestamps of this length are filled with silence.
+_SHORTEST_GAP_SECONDS, _LONGEST_GAP_SECONDS = 0.05, 3600.0
 
 
 @dataclass(frozen=True)
 class DecodedSound:
-    """A sound as it is decoded."""
+    """A sound that is decoded while its chunks are read."""
 
     start: float  # seconds from the beginning of the file to the first sample
-    # About a second each, (samples,) float32, the mean of the channels; none is empty. Taking them
-    # raises the errors of `open_audio`.
+    # About a second each, (samples,) float32, the mean of the channels; never empty. Reading them
+    # may raise the errors of `open_audio`.
     chunks: Iterator[np.ndarray]
 
 
@@ -63,22 +64,23 @@ def open_audio(
     max_duration: float | None = None,
     track: int | None = None,
 ) -> DecodedSound:
-    """Opens a sound, to be decoded as it is read; memory does not grow with its length.
+    """Opens a sound; decodes it while its chunks are read, in constant memory.
 
-    All times follow one clock: it starts where a player starts the file. A film's sound may begin
-    later than its pictures. Where timestamps show a gap in the sound, silence fills it.
+    All times follow one clock, which starts where a player starts the file. A film's sound may
+    begin later than its pictures. Silence fills gaps in the timestamps.
 
     Args:
         source: path of a sound or of a video with sound, the file's bytes, or an open binary
             stream, seekable or not.
         rate: sampling rate of the chunks, in Hz.
         name: the name of the source in errors, if not its path.
-        max_duration: seconds; a longer sound is refused, at once where its header says so.
-        track: which of several audio tracks, counted from 1; the one that players choose if None.
+        max_duration: the longest accepted sound, in seconds. If the header states a longer
+            duration, the error is raised at once.
+        track: the number of the audio track, counted from 1; the track that players choose if None.
 
     Raises:
-        AudioError: the source cannot be opened, is no sound, has no samples, is damaged, ends too
-            early or is too long. Where that shows only at the end, it is raised after the chunks
+        AudioError: the source cannot be opened, is not a sound, has no samples, is damaged, ends
+            too early or is too long. A problem at the end of the sound is raised after the chunks
             before it.
     """
     longest = float("inf") if max_duration is None else max_duration
@@ -98,19 +100,19 @@ def stream_audio(
     track: int | None = None,
     aligned: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Decodes a sound as it is read: the chunks of `open_audio`.
+    """Decodes a sound while it is read; yields the chunks of `open_audio`.
 
     Args:
-        source: as for `open_audio`, and so are the other arguments.
+        source: as for `open_audio`.
         rate: sampling rate of the chunks, in Hz.
         name: the name of the source in errors, if not its path.
-        max_duration: seconds; a longer sound is refused.
-        track: which of several audio tracks, counted from 1.
+        max_duration: the longest accepted sound, in seconds.
+        track: the number of the audio track, counted from 1.
         aligned: whether silence fills the time before a sound that begins late, so that sample n
-            stands n / rate seconds after the beginning of the file.
+            is n / rate seconds after the beginning of the file.
 
     Yields:
-        (samples,) float32, the mean of the channels. Full scale is 1; none is empty.
+        (samples,) float32, the mean of the channels. Full scale is 1. No chunk is empty.
 
     Raises:
         AudioError: as `open_audio`.
@@ -132,13 +134,13 @@ def silence_before(start: float, rate: int) -> Iterator[np.ndarray]:
 def load_audio(
     source: Source, rate: int, *, name: str | None = None, max_seconds: float | None = None
 ) -> np.ndarray:
-    """Decode a whole sound, or its first `max_seconds`: the chunks of `stream_audio`, joined.
+    """Decodes a whole sound, or its first `max_seconds`; joins the chunks of `stream_audio`.
 
     Returns:
         (samples,) float32, mono.
 
     Raises:
-        AudioError: as `stream_audio`. Damage beyond `max_seconds` may go unseen.
+        AudioError: as `stream_audio`. Damage after `max_seconds` may stay unnoticed.
     """
     stop = None if max_seconds is None else max(1, round(max_seconds * rate))
     chunks, samples = [], 0
@@ -153,7 +155,7 @@ def load_audio(
 def _timed_frames(
     source: Source, track: int | None, longest: float
 ) -> Iterator[tuple[float, av.AudioFrame]]:
-    """Yields the frames of a file, link by link where it is a chained Ogg file."""
+    """Yields the frames of a file; reads a chained Ogg file link by link."""
     with contextlib.ExitStack() as stack:
         for reader in readers(open_bytes(source, stack), stack):
             container, stream = open_sound(reader, stack, track)
@@ -179,12 +181,16 @@ def without_gaps(
     now: float | None = None
     for frame in frames:
         time = None if frame.time is None else frame.time - zero
-        if now is None:  # no gap: nothing stands before the first frame
-            now = time if time is not None and _SHORTEST_GAP < time <= _LONGEST_GAP else 0.0
+        if now is None:  # the time before the first frame is not a gap
+            now = (
+                time
+                if time is not None and _SHORTEST_GAP_SECONDS < time <= _LONGEST_GAP_SECONDS
+                else 0.0
+            )
         missing = 0.0 if time is None else time - now
-        if missing > _LONGEST_GAP:
+        if missing > _LONGEST_GAP_SECONDS:
             now, missing = now + missing, 0.0
-        while missing > _SHORTEST_GAP:
+        while missing > _SHORTEST_GAP_SECONDS:
             samples = min(round(missing * frame.sample_rate), frame.sample_rate)
             yield now, _silent_frame(frame, samples)
             now += samples / frame.sample_rate
@@ -199,7 +205,7 @@ def begun(
     """Returns the time of the first frame, in seconds, and all frames.
 
     Raises:
-        AudioError: there is none.
+        AudioError: there are no frames.
     """
     for start, first in timed_frames:
         return start, itertools.chain([first], (frame for _, frame in timed_frames))
@@ -229,7 +235,7 @@ def _resampled(
 
 @contextlib.contextmanager
 def _named_errors(name: str) -> Iterator[None]:
-    """Turns errors of reading into AudioError, and puts the name of the source first."""
+    """Turns errors of reading into AudioError; begins the message with the name of the source."""
     try:
         yield
     except AudioError as error:
@@ -243,7 +249,7 @@ def _decode(
 ) -> Iterator[av.AudioFrame]:
     """Decodes frame by frame.
 
-    A damaged packet is skipped, as by players. Many of them, or a lost end, are an error.
+    Skips a damaged packet, like players. Many damaged packets, or a lost end, are an error.
     """
     packets = lost = samples = 0
     end, ends_lost = 0.0, False
@@ -256,7 +262,7 @@ def _decode(
         last = packet if packet.size else last
         try:
             frames = packet.decode()
-            # the last packet is an empty one, which flushes the decoder
+            # The last packet is empty and flushes the decoder.
             ends_lost = ends_lost and not packet.size
         except FFmpegError:
             lost, ends_lost = lost + 1, True
@@ -265,14 +271,14 @@ def _decode(
             check_rate(frame.sample_rate, "in the file")
             seconds = frame.samples / frame.sample_rate
             samples += frame.samples
-            # a gap in the timestamps is no loss
+            # A gap in the timestamps is not a loss.
             end = max(end + seconds, (frame.time or 0) + seconds)
             yield frame
 
     _check_whole(reader, container, stream, last)
     if not samples:
         raise AudioError("has no samples that decode; expected a sound")
-    # A duration may be stale. It counts only where the last packet is damaged, too.
+    # The header's duration may be stale. It counts only if the last packet is damaged, too.
     declared = header_seconds(container, stream)
     if ends_lost and end < declared - 0.1:
         raise AudioError(
@@ -285,10 +291,7 @@ def _decode(
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet | None]:
-    """Yields packets, and goes on after errors of the demuxer, as FFmpeg's own program does.
-
-    None stands for an error.
-    """
+    """Yields packets, and None for each error of the demuxer; continues like FFmpeg's program."""
     errors = 0
     while True:
         try:
@@ -299,13 +302,13 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Pack
         except FFmpegError as error:
             errors += 1
             yield None
-            if errors == _DEMUXER_ERRORS:
+            if errors == _MOST_DEMUXER_ERRORS:
                 problem = f"is damaged: it cannot be read to its end ({error.strerror or error})"
                 raise AudioError(problem) from None
 
 
 def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-    """The sound in frames of one second; shorter ones before the rate or the format changes."""
+    """Yields the sound in frames of one second; shorter ones before a change of rate or format."""
     fifo, shape = av.AudioFifo(), None
     late_error: AudioError | FFmpegError | OSError | None = None
     frames = iter(frames)
@@ -313,7 +316,7 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
         try:
             frame = next(frames, None)
         except (AudioError, FFmpegError, OSError) as error:
-            late_error, frame = error, None  # what came before it is still given
+            late_error, frame = error, None  # yields the frames before the error first
         if frame is None:
             break
         now = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
@@ -324,7 +327,7 @@ def _seconds(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
                     f"has {frame.layout.nb_channels} channels; expected at most {MAX_CHANNELS}"
                 )
             fifo, shape = av.AudioFifo(), now
-        frame.pts = None  # else the fifo insists on timestamps without gaps
+        frame.pts = None  # otherwise the fifo rejects gaps in the timestamps
         fifo.write(frame)
         yield from fifo.read_many(frame.sample_rate)
     yield from fifo.read_many(MAX_RATE, partial=True)
@@ -340,10 +343,10 @@ def _check_duration(seconds: float, longest: float) -> None:
 def _check_whole(
     reader: Reader, container: InputContainer, stream: AudioStream, last: av.Packet | None
 ) -> None:
-    """Refuses a file that lacks bytes which it promises."""
+    """Raises AudioError if a file lacks bytes that its header promises."""
     kind = container.format.name
     if kind == MOV and len(stream.index_entries):
-        sample = stream.index_entries[-1]  # the index tells where each of them stands
+        sample = stream.index_entries[-1]  # the index holds the position of each sample
         missing = sample.pos + sample.size - reader.size
     else:
         missing = reader.missing(kind, bytes(last) if last is not None else b"")

@@ -1,6 +1,6 @@
-"""Log-mel spectrograms: one code path, one set of parameters for each front end.
+"""Computes log-mel spectrograms, with one set of parameters for each front end.
 
-A network only understands the front end it was trained with, so a checkpoint names its own.
+A network works only with the front end that it was trained with, so a checkpoint names its own.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,16 +12,16 @@ import numpy as np
 
 from auricle.errors import AuricleError
 
-# Shorter sounds are padded with silence, so that every network has at least one frame to give.
+# Shorter sounds are padded with silence, so that every network gives at least one frame.
 MINIMUM_SECONDS = 1.0
-# Counted up with every change of what `log_mel` gives, so that spectrograms kept on disk are made
-# anew.
+# Increases with every change of the output of `log_mel`, so that spectrograms on disk are computed
+# again.
 VERSION = 2
-# Frames transformed at once: their float64 spectra stay in the processor's cache.
-BLOCK = 128
-# Multiplications up to which OpenBLAS, in numpy, keeps a product of matrices on one thread. More
-# wake threads that then wait for work, busily, while other sounds want the processor.
-ON_ONE_THREAD = 1 << 18
+# The float64 spectra of this number of frames fit into the processor's cache.
+FRAMES_AT_A_TIME = 128
+# numpy's OpenBLAS keeps a product of matrices with at most this number of multiplications on one
+# thread. Larger products wake threads, which then wait in a busy loop and slow down other sounds.
+ONE_THREAD_MULTIPLICATIONS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FrontEnd:
     hop: int
     fft: int
     window_shape: Literal["hann", "hann_symmetric", "hamming"]
-    centred: bool  # frame i is centred on sample i * hop, the signal reflected at its ends
+    centred: bool  # frame i is centred on sample i * hop; the signal is reflected at its ends
     power: int  # exponent of the magnitude spectrum: 1 or 2
     mels: int
     low: float
@@ -42,22 +42,22 @@ class FrontEnd:
     mel_scale: Literal["slaney", "htk"]
     logarithm: Literal["decibel", "natural"]
     floor: float  # decibel: log of max(x, floor); natural: log of x + floor
-    pre_emphasis: float = 0.0  # y[t] = x[t + 1] - pre_emphasis * x[t]; 0 leaves x alone
+    pre_emphasis: float = 0.0  # y[t] = x[t + 1] - pre_emphasis * x[t]; 0: y = x
     offset: float = 0.0  # the output is (log-mel + offset) / scale
     scale: float = 1.0
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of log-mel in a second of sound."""
+        """The number of log-mel frames in a second of sound."""
         return self.rate / self.hop
 
     def frames(self, samples: int) -> int:
-        """The number of frames of a sound of `samples` samples."""
+        """Returns the number of frames of a sound of `samples` samples."""
         samples = max(samples, int(MINIMUM_SECONDS * self.rate)) - bool(self.pre_emphasis)
         return 1 + (samples if self.centred else samples - self.window) // self.hop
 
 
-# PANNs (Kong et al. 2020), as Cnn10 was trained.
+# The front end of PANNs (Kong et al. 2020), with which Cnn10 was trained.
 PANNS = FrontEnd(
     name="panns",
     rate=32000,
@@ -75,8 +75,8 @@ PANNS = FrontEnd(
     floor=1e-10,
 )
 # The paper: 44.1 kHz, 1024-point Hamming window, 50 % overlap, 64 mel bands. It gives no band edges
-# and no reference for decibels. Those of PANNs are used, so that the weights of PANNs see bands and
-# levels close to the ones they were trained on.
+# and no reference for decibels. This front end uses those of PANNs, so that the weights of PANNs
+# get bands and levels close to those of their training.
 PAPER = replace(PANNS, name="paper", rate=44100, hop=512, window_shape="hamming")
 # EfficientAT (Schmid et al. 2023), with Kaldi's mel filters.
 MOBILENET = FrontEnd(
@@ -119,10 +119,10 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (PAPER, PANNS, MOBILENE
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of this name.
+    """Returns the front end of a name.
 
     Raises:
-        AuricleError: there is none.
+        AuricleError: the name is unknown.
     """
     if name not in FRONT_ENDS:
         raise AuricleError(f"unknown front end '{name}': choose one of {', '.join(FRONT_ENDS)}")
@@ -130,24 +130,24 @@ def front_end(name: str) -> FrontEnd:
 
 
 def log_mel(samples: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-    """The log-mel spectrogram of a whole sound: (samples,) -> (frames, mels), float32."""
+    """Returns the log-mel spectrogram of a whole sound: (samples,) -> (frames, mels), float32."""
     return np.concatenate(list(log_mel_stream([samples], front_end)))
 
 
 def log_mel_stream(chunks: Iterable[np.ndarray], front_end: FrontEnd) -> Iterator[np.ndarray]:
-    """Log-mel frames of a sound that arrives in chunks of any size.
+    """Yields log-mel frames of a sound that arrives in chunks of any size.
 
     Args:
         chunks: mono samples, (n,) each, in [-1, 1], at `front_end.rate`.
         front_end: the parameters.
 
     Yields:
-        (frames, mels) float32; all together they equal the frames of the whole sound.
+        (frames, mels) float32; together they equal the frames of the whole sound.
     """
     margin = front_end.window // 2 if front_end.centred else 0
-    held = np.zeros(0, np.float32)  # the signal that frames to come still need
-    first = 0  # where in `held` the next frame begins
-    mirrored = margin == 0  # whether the reflection before the sound's beginning stands in `held`
+    held = np.zeros(0, np.float32)  # the signal that later frames need
+    first = 0  # the place in `held` at which the next frame begins
+    mirrored = margin == 0  # whether `held` begins with the reflection before the sound
     for samples in _emphasised(
         _at_least(chunks, int(MINIMUM_SECONDS * front_end.rate)), front_end.pre_emphasis
     ):
@@ -161,7 +161,7 @@ def log_mel_stream(chunks: Iterable[np.ndarray], front_end: FrontEnd) -> Iterato
         if count > 0:
             yield from _spectra(held[first:], count, front_end)
             first += count * front_end.hop
-            # The reflection after the sound's end will need `margin` samples and one more.
+            # The reflection after the sound's end needs the last `margin` + 1 samples.
             spent = max(0, min(first, len(held) - margin - 1))
             held, first = held[spent:], first - spent
     if margin:
@@ -192,14 +192,14 @@ def _emphasised(chunks: Iterable[np.ndarray], coefficient: float) -> Iterator[np
 
 
 def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
-    """`count` frames of log-mel, the first of which begins where the signal does; in blocks."""
+    """Yields `count` log-mel frames in blocks; the first frame begins with the signal."""
     frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][
         :count
     ]
     window, filters = _window(front_end), _filter_groups(front_end)
-    for start in range(0, count, BLOCK):
-        # A float64 transform is both faster and truer than numpy's float32 one.
-        spectrum = np.fft.rfft(frames[start : start + BLOCK] * window, front_end.fft)
+    for start in range(0, count, FRAMES_AT_A_TIME):
+        # numpy's float64 transform is both faster and more accurate than its float32 one.
+        spectrum = np.fft.rfft(frames[start : start + FRAMES_AT_A_TIME] * window, front_end.fft)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         magnitude = power if front_end.power == 2 else np.sqrt(power)
         mel = np.concatenate(
@@ -209,7 +209,7 @@ def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np
 
 
 def to_log(mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-    """Mel bands of the spectrum -> log-mel, of any shape."""
+    """Turns mel bands of the spectrum, of any shape, into log-mel."""
     if front_end.logarithm == "decibel":
         return 10.0 * np.log10(np.maximum(mel, front_end.floor))
     return (np.log(mel + front_end.floor) + front_end.offset) / front_end.scale
@@ -221,7 +221,7 @@ def floor_of(front_end: FrontEnd) -> float:
 
 
 def from_log(log_mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
-    """The inverse of `to_log`, down to the floor."""
+    """Inverts `to_log`, down to the floor."""
     if front_end.logarithm == "decibel":
         return 10.0 ** (log_mel / 10.0)
     return np.maximum(np.exp(log_mel * front_end.scale - front_end.offset) - front_end.floor, 0)
@@ -238,7 +238,7 @@ def pad_with_silence(log_mel: np.ndarray, seconds: float, front_end: FrontEnd) -
 
 @cache
 def _window(front_end: FrontEnd) -> np.ndarray:
-    """(window,) float64; periodic, save for `hann_symmetric`."""
+    """Returns the window, (window,) float64; periodic, except `hann_symmetric`."""
     period = front_end.window - (front_end.window_shape == "hann_symmetric")
     edge = 0.54 if front_end.window_shape == "hamming" else 0.5
     return edge - (1 - edge) * np.cos(2 * np.pi * np.arange(front_end.window) / period)
@@ -246,11 +246,11 @@ def _window(front_end: FrontEnd) -> np.ndarray:
 
 @cache
 def mel_filters(front_end: FrontEnd) -> np.ndarray:
-    """Triangular mel filters: (fft // 2 + 1, mels) float32.
+    """Returns triangular mel filters: (fft // 2 + 1, mels) float32.
 
-    `htk`: mel = 1127 ln(1 + f / 700), triangles straight in mel, height 1, as Kaldi and VGGish have
-    them, which leave out the zeroth bin and the last. `slaney`: linear below 1 kHz and logarithmic
-    above, triangles straight in Hz, area 1 (Auditory Toolbox, 1998; librosa's default).
+    `htk`: mel = 1127 ln(1 + f / 700), triangles straight in mel, height 1, without the first and
+    the last bin, as in Kaldi and VGGish. `slaney`: linear below 1 kHz and logarithmic above,
+    triangles straight in Hz, area 1 (Auditory Toolbox, 1998; librosa's default).
     """
     bins = np.arange(front_end.fft // 2 + 1) * front_end.rate / front_end.fft
     if front_end.mel_scale == "htk":
@@ -276,9 +276,9 @@ def mel_filters(front_end: FrontEnd) -> np.ndarray:
 
 @cache
 def _filter_groups(front_end: FrontEnd) -> list[tuple[int, int, np.ndarray]]:
-    """The mel filters in groups of neighbouring bands: first bin, last bin, (bins, bands).
+    """Returns the mel filters in groups of neighbouring bands: first bin, last bin, (bins, bands).
 
-    Most of the whole matrix is zeros, and each group is small enough for one thread.
+    The whole matrix is mostly zeros. Each group is small enough for one thread.
     """
     filters = mel_filters(front_end)
 
@@ -289,7 +289,10 @@ def _filter_groups(front_end: FrontEnd) -> list[tuple[int, int, np.ndarray]]:
 
     groups, first = [], 0
     for last in range(1, front_end.mels + 1):
-        if last == front_end.mels or BLOCK * group(first, last + 1)[2].size > ON_ONE_THREAD:
+        if (
+            last == front_end.mels
+            or FRAMES_AT_A_TIME * group(first, last + 1)[2].size > ONE_THREAD_MULTIPLICATIONS
+        ):
             groups.append(group(first, last))
             first = last
     return groups

@@ -1,16 +1,17 @@
 """Counts the bytes that a file promises but lacks.
 
-FFmpeg accepts a file that ends early. A header may also promise more than its program ever wrote:
-a recorder died, or an editor cut the file and kept the header. Such a file is whole. It shows by
-an outer length that agrees with the file, or by a last frame that is complete.
+FFmpeg accepts a file that ends early. A header may also promise more than its program wrote, for
+example if a recorder crashed, or an editor cut the file and kept the header. Such a file is whole:
+its outer length agrees with the file, or its last frame is complete.
 """
 
 import struct
 
-_SLACK = 64  # bytes that may lack without a loss of sound
-# A writer into a pipe cannot know its length: sox, arecord and ffmpeg claim this or more.
+_SLACK_BYTES = 64  # these may be missing without a loss of sound
+# Programs that write into a pipe do not know the length. sox, arecord and ffmpeg write at least
+# this number instead.
 PLACEHOLDER = 0x7F00_0000
-_LONG_PLACEHOLDER = 1 << 62  # as `PLACEHOLDER`, where lengths have 64 bits
+_LONG_PLACEHOLDER = 1 << 62  # the same for lengths of 64 bits
 
 # Layer III: kbit/s by index, and Hz by index, of MPEG 1; MPEG 2 and 2.5 divide the rates.
 _BIT_RATES = {
@@ -21,14 +22,14 @@ _RATES = (44_100, 48_000, 32_000)
 
 
 def missing_bytes(container: str, head: bytes, tail: bytes, size: int, last_packet: bytes) -> int:
-    """Returns how many bytes a file lacks; 0 if it is whole or its container does not tell.
+    """Returns the number of bytes that a file lacks; 0 if it is whole or cannot be checked.
 
     Args:
-        container: FFmpeg's name of it.
+        container: FFmpeg's name of the container.
         head: the file's first bytes.
         tail: its last bytes.
         size: bytes of the file.
-        last_packet: the last packet that was read, which tells the end of an MP3; may be empty.
+        last_packet: the last packet that was read, which shows the end of an MP3; may be empty.
     """
     match container:
         case "wav" | "aiff":
@@ -49,11 +50,11 @@ def missing_bytes(container: str, head: bytes, tail: bytes, size: int, last_pack
 
 def _missing_of(promised: int, size: int, placeholder: int) -> int:
     missing = promised - size
-    return missing if missing > _SLACK and promised < placeholder else 0
+    return missing if missing > _SLACK_BYTES and promised < placeholder else 0
 
 
 def _missing_of_chunks(head: bytes, size: int) -> int:
-    """Counts the missing bytes of a WAV or an AIFF, which is one chunk after another."""
+    """Counts the missing bytes of a WAV or an AIFF, which consist of chunks."""
     if head[:4] not in (b"RIFF", b"RF64", b"FORM"):
         return 0
     order = ">" if head[:4] == b"FORM" else "<"
@@ -67,7 +68,7 @@ def _missing_of_chunks(head: bytes, size: int) -> int:
         if kind in (b"data", b"SSND"):
             if long_length is not None:
                 return _missing_of(at + 8 + long_length, size, _LONG_PLACEHOLDER)
-            if abs(whole + 8 - size) <= _SLACK:
+            if abs(whole + 8 - size) <= _SLACK_BYTES:
                 return 0
             return _missing_of(at + 8 + length, size, PLACEHOLDER)
         at += 8 + length + length % 2
@@ -75,7 +76,7 @@ def _missing_of_chunks(head: bytes, size: int) -> int:
 
 
 def _missing_of_mp3(head: bytes, size: int) -> int:
-    """Counts the missing bytes of an MP3 whose first frame, as of most encoders, has the count."""
+    """Counts the missing bytes of an MP3 whose first frame states the number of bytes."""
     at = max(head.find(b"Xing"), head.find(b"Info"))
     if not 36 <= at <= len(head) - 16:
         return 0
@@ -86,7 +87,7 @@ def _missing_of_mp3(head: bytes, size: int) -> int:
 
 
 def _is_whole_frame(packet: bytes) -> bool:
-    """Returns whether a packet begins with a frame of Layer III, and holds all of it."""
+    """Returns whether a packet begins with a complete frame of Layer III."""
     if len(packet) < 4 or packet[0] != 0xFF or packet[1] & 0xE6 != 0xE2:
         return False
     version = packet[1] >> 3 & 3  # 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5
@@ -100,11 +101,11 @@ def _is_whole_frame(packet: bytes) -> bool:
 
 
 def _segment_end(head: bytes) -> int | None:
-    """Returns how many bytes a Matroska file says it has, or None where it does not say."""
+    """Returns the size in bytes that a Matroska file states, or None if it states none."""
     at = 4
     for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # EBML, Segment
         first = head[at] if head[at - 4 : at] == element and at < len(head) else 0
-        width = 9 - first.bit_length()  # of the length that follows, in bytes
+        width = 9 - first.bit_length()  # bytes of the length that follows
         length = int.from_bytes(head[at : at + width]) & (1 << 7 * width) - 1
         if not first or length == (1 << 7 * width) - 1:
             return None
@@ -117,7 +118,7 @@ def _missing_of_page(tail: bytes) -> int:
     at = tail.rfind(b"OggS")
     if at < 0:
         return 0
-    # 27 bytes, the lengths of the page's segments, the segments
+    # A page has a header of 27 bytes, the lengths of its segments, and the segments.
     segments = int.from_bytes(tail[at + 26 : at + 27])
     lengths = tail[at + 27 : at + 27 + segments]
     return max(0, at + 27 + segments + sum(lengths) - len(tail))

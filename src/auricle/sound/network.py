@@ -1,4 +1,4 @@
-"""Sound from the network: http, https, rtsp, rtmp, udp, Icecast, HLS."""
+"""Opens sounds on the network: http, https, rtsp, rtmp, udp, Icecast, HLS."""
 
 import errno
 import re
@@ -21,30 +21,28 @@ from auricle.sound.container import default_track, demuxed, kind_of, start_secon
 from auricle.sound.decode import begun, silence_before, without_gaps
 from auricle.sound.resample import check_rate, frame_samples, resample_blocks, to_mono
 
-# What an address on the network may lead to; "file" is not there.
+# The protocols to which an address may lead; without "file".
 _PROTOCOLS = "crypto,hls,http,https,httpproxy,rtmp,rtmps,rtmpt,rtp,srt,srtp,tcp,tls,udp"
-
-
-_DAMAGED = 100  # packets in a row that do not decode: a stream that is lost
+_MOST_DAMAGED_PACKETS = 100  # in a row, before a stream counts as lost
 
 
 def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Iterator[np.ndarray]]:
-    """Open a sound that FFmpeg finds on the network: http, https, rtsp, rtmp, udp, Icecast, HLS.
+    """Opens a sound on the network: http, https, rtsp, rtmp, udp, Icecast, HLS.
 
     A playlist may name other addresses, but no files.
 
     Args:
         url: the address; errors never repeat its password or query.
         rate: of the chunks, in Hz.
-        timeout: seconds without data after which the stream is given up.
+        timeout: seconds without data after which the stream counts as lost.
 
     Returns:
-        Whether the sound has an end, and its chunks, (samples,) float32, the mean of the channels,
+        Whether the sound has an end; and its chunks, (samples,) float32, the mean of the channels,
         as soon as they arrive.
 
     Raises:
-        AudioError: it cannot be opened or, while chunks are taken, it breaks off, or an endless
-            stream ends.
+        AudioError: the address cannot be opened. While chunks are read: the connection is lost, or
+            an endless stream ends.
     """
     check_rate(rate, "asked for")
     options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp"}
@@ -60,15 +58,15 @@ def open_url(url: str, rate: int, *, timeout: float = 10.0) -> tuple[bool, Itera
 
 
 def _opening_problem(error: FFmpegError | OSError) -> str:
-    """Returns why an address cannot be opened."""
+    """Returns the reason for which an address cannot be opened."""
     match error:
         case InvalidDataError():
-            return "is no sound; expected the address of a sound or of a stream, not of a web page"
+            return "is not a sound; expected the address of a sound or a stream, not of a web page"
         case ProtocolNotFoundError():
             return "has an unknown scheme; expected http, https, rtsp, rtmp, srt or udp"
         case HTTPOtherClientError():
             return "cannot be opened (the server refused the request)"
-    if error.errno == errno.EIO:  # FFmpeg says no more than that
+    if error.errno == errno.EIO:  # FFmpeg gives no more details
         return "cannot be opened; check the name of the host, the network and the address"
     return f"cannot be opened ({error.strerror or error})"
 
@@ -76,7 +74,7 @@ def _opening_problem(error: FFmpegError | OSError) -> str:
 def _resampled_url(
     name: str, container: InputContainer, stream: AudioStream, rate: int
 ) -> Iterator[np.ndarray]:
-    """Yields the chunks of an opened address; those of a file begin where a player starts it."""
+    """Yields the chunks of an opened address; aligns a file with the start of its player."""
     finite = container.duration is not None
 
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
@@ -102,7 +100,7 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
     """Yields the frames of a stream.
 
     Raises:
-        AudioError: it is damaged, or it ends where it should not.
+        AudioError: the stream is damaged, or ends early.
     """
     zero = start_seconds(container)
     damaged, end = 0, 0.0
@@ -112,20 +110,20 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.Audio
             damaged = 0
         except FFmpegError:
             damaged += 1
-            if damaged > _DAMAGED:
+            if damaged > _MOST_DAMAGED_PACKETS:
                 raise AudioError(f"has {damaged} packets in a row that do not decode") from None
             continue
         for frame in frames:
             seconds = frame.samples / frame.sample_rate
             end = max(end, (frame.time or 0) - zero) + seconds
             yield frame
-    # FFmpeg takes a connection that is closed for the end.
+    # FFmpeg treats a closed connection as the end.
     if container.duration is None or end < 0.9 * container.duration / av.time_base - 1:
         raise AudioError("has ended")
 
 
 def shown_url(url: str) -> str:
-    """An address as it may be printed: without user, password and query."""
+    """Returns an address for messages: without user, password and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return printable(f"{parts.scheme}://{host}{parts.path}")
@@ -135,10 +133,10 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 def without_secrets(text: str) -> str:
-    """Returns a message whose addresses have no user, password and query."""
+    """Returns a message after removing user, password and query from its addresses."""
 
     def shown(match: re.Match[str]) -> str:
-        url = match[0].rstrip("),.;:")  # they belong to the sentence
+        url = match[0].rstrip("),.;:")  # these characters belong to the sentence
         return shown_url(url) + match[0][len(url) :]
 
     return _ADDRESS.sub(shown, text)

@@ -1,7 +1,8 @@
 """Splits chained Ogg files into their links.
 
-A chained Ogg file, such as a dump of an Icecast station, is several complete Ogg files in a row.
-FFmpeg stops at a link of another rate or number of channels, so each link is opened by itself.
+A chained Ogg file, such as a recording of an Icecast station, consists of several complete Ogg
+files. FFmpeg stops at a link of another rate or number of channels, so each link is opened
+separately.
 """
 
 from typing import Protocol
@@ -11,7 +12,7 @@ _BEGINS_STREAM = 2  # the flag of a page that begins a logical stream
 
 
 class Readable(Protocol):
-    """Anything that gives bytes."""
+    """A source of bytes."""
 
     def read(self, count: int, /) -> bytes:
         """Returns up to `count` bytes; none at the end."""
@@ -19,14 +20,14 @@ class Readable(Protocol):
 
 
 class OggLinks:
-    """A file-like object that ends at the end of each link, and can go on to the next one."""
+    """A file-like object that ends at the end of each link, and can continue with the next one."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file
-        self._buffer = b""  # read from the file, and not yet part of a page
+        self._buffer = b""  # bytes of the file that are not yet part of a page
         self._page = b""  # the rest of the current page
         self._next_page = self._read_page()
-        self._in_data = False  # whether this link is past the pages that begin its streams
+        self._in_data = False  # whether the pages that begin this link's streams are over
 
     def next_link(self) -> bool:
         """Begins the next link; returns False at the end of the file."""
@@ -47,7 +48,7 @@ class OggLinks:
         return data
 
     def _read_page(self) -> bytes:
-        """Returns the next page, cut short where the file ends; bytes between pages are dropped."""
+        """Returns the next page, cut at the end of the file; drops bytes between pages."""
         while self._fill(4) and not self._buffer.startswith(b"OggS"):
             at = self._buffer.find(b"OggS")
             self._buffer = self._buffer[at if at >= 0 else -3 :]
@@ -63,7 +64,7 @@ class OggLinks:
         return page
 
     def _fill(self, size: int) -> bool:
-        """Reads until the buffer holds `size` bytes; returns False where the file ends before."""
+        """Reads until the buffer holds `size` bytes; returns False if the file ends before."""
         while len(self._buffer) < size:
             data = self._file.read(1 << 16)
             if not data:

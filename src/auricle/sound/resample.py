@@ -1,4 +1,4 @@
-"""Samples of any type and rate to mono float32 at one rate."""
+"""Converts samples of any type and rate to mono float32 at one rate."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,26 +8,20 @@ import numpy as np
 from auricle.errors import AudioError
 
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
-
-
 MAX_CHANNELS = 64
-
-
-# Full scale is 1. Samples beyond this are no sound: their type or byte order was mistaken.
+# Full scale is 1. Larger samples are not sound: they were read with a wrong type or byte order.
 MAX_LEVEL = 2.0**32
-
-
-CANCELLED = 0.01  # the energy that the sum of two channels keeps if they cancel: under a hundredth
+CANCELLED_SHARE = 0.01  # two channels cancel if their sum keeps less than this share of the energy
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Bring an array to mono float32 at `to_rate`, exactly as a file that holds it would be.
+    """Converts an array to mono float32 at `to_rate`, exactly like a file with these samples.
 
     Args:
         samples: (samples,) or (channels, samples); floats with full scale 1, or uint8, int16 or
             int32 PCM.
         from_rate: its sampling rate, in Hz.
-        to_rate: the sampling rate wanted, in Hz.
+        to_rate: the sampling rate of the result, in Hz.
 
     Returns:
         (samples,) float32, the mean of the channels.
@@ -50,7 +44,7 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
                 f"of shape {np.shape(samples)}; expected (samples,) or (channels, samples), "
                 f"not empty, with at most {MAX_CHANNELS} channels"
             )
-        # In blocks of a second, as files are decoded: channels that cancel are found in each.
+        # Uses blocks of a second, like decoding: each block is searched for channels that cancel.
         blocks = (
             (from_rate, to_mono(channels[:, start : start + from_rate]))
             for start in range(0, channels.shape[1], from_rate)
@@ -61,19 +55,20 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def resample_stream(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
-    """Brings samples that arrive in pieces to mono float32 at `rate`.
+    """Converts samples that arrive in pieces to mono float32 at `rate`.
 
-    A sample that is NaN, infinite or absurdly large counts as 0, because a live stream goes on.
+    Replaces samples that are NaN, infinite or implausibly large by 0, because a live stream
+    continues.
 
     Args:
         blocks: sampling rates, in Hz, and samples, (channels, samples), of types as for `resample`.
         rate: the sampling rate of the result, in Hz.
 
     Yields:
-        (samples,) float32, the mean of the channels, as soon as there is something.
+        (samples,) float32, the mean of the channels, as early as possible.
 
     Raises:
-        AudioError: there are no samples at all.
+        AudioError: there are no samples.
     """
     blocks = ((from_rate, to_mono(_plausible(channels))) for from_rate, channels in blocks)
     return resample_blocks(blocks, rate)
@@ -85,7 +80,7 @@ def are_plausible(samples: np.ndarray) -> bool:
 
 
 def _plausible(channels: np.ndarray) -> np.ndarray:
-    """Returns the samples, with 0 in place of those that are no sound."""
+    """Returns the samples, with 0 instead of implausible ones."""
     if are_plausible(channels):
         return channels
     return np.where(np.abs(channels) <= MAX_LEVEL, channels, 0)
@@ -94,8 +89,8 @@ def _plausible(channels: np.ndarray) -> np.ndarray:
 def to_mono(channels: np.ndarray) -> np.ndarray:
     """Returns the mean of the channels, without those that would cancel another.
 
-    Where one channel is nearly the inverse of another, as with swapped wires, their mean is
-    silent; the louder of the two stands for both.
+    If one channel is nearly the inverse of another, as with swapped wires, their mean would be
+    silent. Then only the louder of the two counts.
 
     Args:
         channels: (channels, samples) of any PCM type.
@@ -103,7 +98,7 @@ def to_mono(channels: np.ndarray) -> np.ndarray:
     Returns:
         (samples,) float32, with full scale 1.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # `level_problem` finds infinite samples
         if len(channels) > 1:
             channels = channels[_kept_channels(channels)]
         mono = np.add.reduce(channels, axis=0, dtype=np.float32) / np.float32(len(channels))
@@ -127,20 +122,19 @@ def _kept_channels(channels: np.ndarray) -> np.ndarray:
     for channel in np.argsort(-energies, kind="stable"):  # the loudest first
         both = energies[kept] + energies[channel]
         left = both + 2 * products[kept, channel]
-        if not np.any((left < CANCELLED * both) & (energies[channel] > 0)):
+        if not np.any((left < CANCELLED_SHARE * both) & (energies[channel] > 0)):
             kept.append(int(channel))
     return np.sort(kept)
 
 
 def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iterator[np.ndarray]:
-    """Mono samples with their rates -> the same sound at one rate, equal to that of the whole."""
+    """Resamples blocks of mono samples with their rates; the result equals that of one block."""
 
     def run(frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
         nonlocal heard
         for resampled in resampler.resample(frame):
-            if (
-                resampled is not None and resampled.samples
-            ):  # where the rates agree, None comes back for None
+            # If the rates are equal, the resampler returns None for None.
+            if resampled is not None and resampled.samples:
                 chunk = resampled.to_ndarray()[0]
                 if (problem := level_problem(chunk)) is not None:
                     raise AudioError(problem)
@@ -163,7 +157,7 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
 
 
 def level_problem(samples: np.ndarray) -> str | None:
-    """Returns why samples are no sound; None if they can be one."""
+    """Returns the reason for which samples cannot be sound, or None if they can."""
     if are_plausible(samples):
         return None
     if not np.isfinite(samples).all():
@@ -175,7 +169,7 @@ def level_problem(samples: np.ndarray) -> str | None:
 
 
 def check_rate(rate: int, which: str) -> None:
-    """Refuses a sampling rate outside `MIN_RATE` to `MAX_RATE`, in Hz."""
+    """Raises AudioError for a sampling rate outside `MIN_RATE` to `MAX_RATE`, in Hz."""
     if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(
             f"the sampling rate {which} is {rate} Hz; "
@@ -184,8 +178,8 @@ def check_rate(rate: int, which: str) -> None:
 
 
 def frame_samples(frame: av.AudioFrame) -> np.ndarray:
-    """View a frame as (channels, samples), in the type it was decoded to."""
-    if frame.format.name.startswith("s64"):  # which PyAV does not view
+    """Returns a view of a frame, (channels, samples), in the type to which it was decoded."""
+    if frame.format.name.startswith("s64"):  # PyAV cannot view this type
         raise AudioError("has samples of 64-bit integers; convert it to 16, 24 or 32 bits")
     samples = frame.to_ndarray()
     return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
