@@ -230,5 +230,5 @@ def test_a_call_has_a_row_for_each_hypothesis():
     ids=lambda wrong: " ".join(wrong),
 )
 def test_senseless_options_are_refused(wrong: dict):
-    with pytest.raises(ValueError, match=r"beam is 0|lengths run from"):
+    with pytest.raises(ValueError, match=r"beam is 0|min_length is"):
         BeamOptions(**wrong)

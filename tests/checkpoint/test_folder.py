@@ -96,8 +96,8 @@ def test_swapped_files(folder: Path, tiny_checkpoint: Path):
             "encoder.onnx does not fit: its input tokens is unknown",
         ),
         ("vocabulary.txt", "tags.txt", "not a vocabulary"),
-        ("config.json", "vocabulary.txt", "is no checkpoint"),
-        ("encoder.onnx", "vocabulary.txt", "is no checkpoint"),
+        ("config.json", "vocabulary.txt", "is not a checkpoint"),
+        ("encoder.onnx", "vocabulary.txt", "is not a checkpoint"),
     ):
         swap(first, second)
         refused(folder, why)
@@ -119,7 +119,7 @@ def test_files_of_another_model(folder: Path):
         shutil.copy(EMBEDDED / name, folder / name)
         refused(
             folder,
-            r"\.onnx does not fit: " if "onnx" in name else "vocabulary.txt is not the list",
+            r"\.onnx does not fit: " if "onnx" in name else "vocabulary.txt differs from the list",
         )
         shutil.copy(folder / "aside", folder / name)
     load(folder)
@@ -128,8 +128,11 @@ def test_files_of_another_model(folder: Path):
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"format": 3}, "format 3, and this auricle reads up to 2: install the auricle"),
-        ({"format": "1"}, "format is '1': int is wanted"),
+        (
+            {"format": 3},
+            "format is 3, this version of auricle reads up to 2: install a newer version",
+        ),
+        ({"format": "1"}, "format is '1': expected int"),
         ({"front_end": "../../etc/passwd"}, "unknown front end"),
         (
             {"front_end": "mobilenet"},
@@ -137,10 +140,10 @@ def test_files_of_another_model(folder: Path):
         ),
         (
             {"decoder__heads": 0},
-            "decoder: width, layers, heads and feedforward are to be 1 at least",
+            "decoder: heads is 0: expected at least 1",
         ),
-        ({"decoder__width": -4}, "decoder: width"),
-        ({"decoding__beam": 10**9}, "decoding.beam is 1000000000: from 1 to 64 is wanted"),
+        ({"decoder__width": -4}, "decoder: width is -4: expected at least 1"),
+        ({"decoding__beam": 10**9}, "decoding.beam is 1000000000: expected 1 to 64"),
         ({"decoding__max_length": 10**9}, "decoding.max_length"),
         ({"decoding__length_penalty": float("nan")}, "decoding.length_penalty is nan"),
         ({"space": 10**9}, "space is 1000000000"),
@@ -149,7 +152,7 @@ def test_files_of_another_model(folder: Path):
         ({"maximum_seconds": 1e9}, "maximum_seconds"),
         ({"maximum_seconds": -1.0}, "maximum_seconds"),
         ({"padded_frames": 10**12}, "padded_frames"),
-        ({"licence": "free\x1b[2J"}, "cannot be printed"),
+        ({"licence": "free\x1b[2J"}, "unprintable characters"),
         ({"weights": "https://example.org"}, "no field 'weights'"),
     ],
     ids=str,
@@ -161,14 +164,14 @@ def test_what_config_says(folder: Path, values: dict[str, Any], why: str):
 
 def test_texts_that_are_none(folder: Path):
     for name, content, why in (
-        ("config.json", b"", "no checkpoint"),
-        ("config.json", b"[]", "an object is wanted"),
-        ("config.json", b"[" * 500_000, "no checkpoint"),
-        ("config.json", b'{"format": ' + b"9" * 10_000 + b"}", "no checkpoint"),
-        ("config.json", b"\xff\xfe\x00", "no checkpoint"),
-        ("vocabulary.txt", b"\x80", "no checkpoint"),
+        ("config.json", b"", "not a checkpoint"),
+        ("config.json", b"[]", "expected a JSON object"),
+        ("config.json", b"[" * 500_000, "not a checkpoint"),
+        ("config.json", b'{"format": ' + b"9" * 10_000 + b"}", "not a checkpoint"),
+        ("config.json", b"\xff\xfe\x00", "not a checkpoint"),
+        ("vocabulary.txt", b"\x80", "not a checkpoint"),
         ("vocabulary.txt", b"dog\ncat\n", "not a vocabulary"),
-        ("tags.txt", b"\x80", "no checkpoint"),
+        ("tags.txt", b"\x80", "not a checkpoint"),
     ):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
@@ -177,7 +180,7 @@ def test_texts_that_are_none(folder: Path):
     text = (folder / "vocabulary.txt").read_text()
     for word in ("\x1b]0;title\x07", "dog\x0bcat", "‮god"):
         (folder / "vocabulary.txt").write_text(text.replace("siren", word))
-        refused(folder, "cannot be printed")
+        refused(folder, "unprintable characters")
     (folder / "vocabulary.txt").write_text(text.replace("siren", "dog"))
     refused(folder, "holds a word twice")
 
@@ -221,10 +224,10 @@ def test_links_that_leave_the_folder(folder: Path, tmp_path: Path):
         refused(folder, f"{name} is a link that leaves the folder")
         (folder / name).unlink()
         (folder / name).symlink_to("/proc/self/environ")
-        refused(folder, f"{name} is (a link|no file)|cannot be read")
+        refused(folder, f"{name} is (a link|not a file)|cannot be read")
         (folder / name).unlink()
         (folder / name).symlink_to("nowhere")
-        refused(folder, f"{name} is a link to what is not there")
+        refused(folder, f"{name} is a broken link: its target does not exist")
         (folder / name).unlink()
         (tmp_path / "elsewhere").rename(folder / name)
     (folder / "model.safetensors").symlink_to("/etc/passwd")
@@ -258,7 +261,7 @@ def test_the_hubs_cache_links_to_its_own_blobs_only(folder: Path, tmp_path: Path
 def test_what_is_no_file_is_not_waited_for(folder: Path):
     (folder / "tags.txt").unlink()
     os.mkfifo(folder / "tags.txt")
-    refused(folder, "tags.txt is no file")
+    refused(folder, "tags.txt is not a file")
 
 
 def test_absurd_sizes(folder: Path):
@@ -266,7 +269,7 @@ def test_absurd_sizes(folder: Path):
         whole = (folder / name).read_bytes()
         with (folder / name).open("r+b") as file:
             file.truncate(FILES[name] + 1)  # sparse
-        refused(folder, rf"{name} has {FILES[name] + 1} bytes, and at most {FILES[name]} are read")
+        refused(folder, rf"{name} has {FILES[name] + 1} bytes: expected at most {FILES[name]}")
         (folder / name).write_bytes(whole)
     check_files(folder)
 
@@ -378,7 +381,7 @@ def test_errors_are_a_line_on_the_command_line_too(folder: Path):
     assert (result.returncode, result.stdout) == (1, "")
     assert (
         result.stderr == f"auricle: {folder}/tags.txt is a link that leaves the folder: "
-        "put the file itself there\n"
+        "replace it by the file\n"
     )
 
 

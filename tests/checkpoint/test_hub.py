@@ -223,7 +223,7 @@ def test_a_folder_comes_before_a_name(stored: Hub, tiny_checkpoint: Path):
     ["one", "a/b/c", "/owner/name", "../name", "owner/..", "owner/na me", "./name", "-o/name"],
 )
 def test_what_is_no_name_is_not_looked_for(stored: Hub, name: str):
-    with pytest.raises(AuricleError, match="is no checkpoint"):
+    with pytest.raises(AuricleError, match="is not a checkpoint"):
         load(name)
     assert not stored.asked
 
@@ -232,14 +232,15 @@ def test_what_cannot_be_had_is_a_line(stored: Hub, auricle: Run):
     code, out, errors = auricle("info", "owner/other")
     assert (code, out) == (1, "")
     assert errors == (
-        f"auricle: owner/other is no folder, and no repository on {stored.url} that you may see: "
-        f"`hf auth login` logs you in\n"
+        f"auricle: no folder owner/other, and no such repository on {stored.url} that you may "
+        f"read: check the name, or log in with `hf auth login`\n"
     )
     stored.repositories["owner/other"] = {"config.json": b"{}", "model.bin": b"x"}
-    assert "is no checkpoint: vocabulary.txt is not there" in auricle("info", "owner/other")[2]
+    assert "is not a checkpoint: vocabulary.txt is missing" in auricle("info", "owner/other")[2]
     stored.gone = True
     assert auricle("info", "owner/third")[2] == (
-        f"auricle: owner/third is no folder, not in the cache, and {stored.url} cannot be reached\n"
+        f"auricle: no folder owner/third, it is not in the cache, and {stored.url} cannot be "
+        f"reached: check the name and the network\n"
     )
 
 
@@ -247,7 +248,7 @@ def test_too_much_is_not_fetched(stored: Hub):
     stored.sizes["decoder.onnx"] = 1 << 40
     with pytest.raises(
         AuricleError,
-        match=f"owner/name: decoder.onnx has {1 << 40} bytes, and at most {FILES['decoder.onnx']}",
+        match=f"owner/name: decoder.onnx has {1 << 40} bytes: expected at most {FILES['decoder.onnx']}",
     ):
         load("owner/name")
     assert not any("resolve" in asked and asked.startswith("GET") for asked in stored.asked)
@@ -308,6 +309,6 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         AuricleError,
-        match=r"runs/mine is no folder; to look for it .*: pip install 'auricle\[hub\]'",
+        match=r"no folder runs/mine: to look for it .*, pip install 'auricle\[hub\]'",
     ):
         load_checkpoint(Path("runs/mine"))

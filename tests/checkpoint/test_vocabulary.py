@@ -247,8 +247,8 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path):
         dict(zip(SPECIAL, range(4), strict=True)),
     ):
         (tmp_path / "vocab.json").write_text(json.dumps(wrong))
-        with pytest.raises(AuricleError, match="not BART's"):
+        with pytest.raises(AuricleError, match="not BART's vocabulary"):
             Subwords.read_published(tmp_path)
     (tmp_path / "merges.txt").write_text("a b c\n")
-    with pytest.raises(AuricleError, match="two pieces a line"):
+    with pytest.raises(AuricleError, match="expected two pieces per line"):
         Subwords.read_published(tmp_path)

@@ -425,7 +425,7 @@ def test_a_folder_that_is_no_checkpoint(auricle: Run, sounds: Path, tmp_path: Pa
         result = auricle(*command)
         assert result.code == 1
         assert re.fullmatch(
-            r"auricle: .* is no checkpoint: config\.json is not there\n", result.err
+            r"auricle: .* is not a checkpoint: config\.json is missing\n", result.err
         )
 
 

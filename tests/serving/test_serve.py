@@ -74,7 +74,7 @@ def test_it_serves_the_network_with_a_token_and_tls_and_stops_when_asked(tmp_pat
     [
         ({"token": "short"}, "5 characters can be guessed"),
         ({"cert": Path("cert.pem")}, "--cert and --key belong together"),
-        ({"checkpoint": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"checkpoint": Path("nowhere")}, "nowhere is not a checkpoint"),
         ({"host": "203.0.113.1"}, "cannot serve at 203.0.113.1:8000"),
     ],
 )

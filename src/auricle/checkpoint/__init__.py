@@ -1,1 +1,1 @@
-"""Checkpoint folders: how a captioner describes itself, its vocabulary, and the embedded model."""
+"""Reads and writes checkpoint folders; holds the embedded model."""

@@ -1,17 +1,17 @@
-"""The typed contents of `config.json`."""
+"""Defines the contents of `config.json`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from auricle.checkpoint.fingerprints import Fingerprints
 
-FORMAT = 2  # of the folders that this version writes
+FORMAT = 2  # the format of the folders that this version writes
 READABLE_FORMATS = (1, 2)
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which network hears."""
+    """The network that encodes the sound."""
 
     architecture: Literal["cnn10", "mobilenet", "vggish", "gru"] = "cnn10"
     width: float = 1.0  # multiplies the channels: 1 is CNN10, VGGish or mn10, 0.4 is mn04
@@ -19,53 +19,50 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Which network speaks, and its sizes."""
+    """The network that writes the caption, and its sizes."""
 
     width: int = 128
     layers: int = 4
     heads: int = 4
     feedforward: int = 2048
     dropout: float = 0.2
-    tags: int = (
-        0  # how many of the likeliest AudioSet tags stand in the memory beside the sound's frames
-    )
+    tags: int = 0  # the most probable AudioSet tags that the memory holds after the sound's frames
     # Whether the decoder words a plan: the memory holds the plan's events, and no frames.
     plan: bool = False
     tied: bool = False  # whether a Transformer's output layer is the word embedding
-    # transformer: the paper's. gru: recurrent. bart: its layers as in BART, with learnt positions,
-    # GELU and tied output.
+    # transformer: the paper's. gru: recurrent. bart: layers as in BART, with learnt positions, GELU
+    # and tied output.
     architecture: Literal["transformer", "bart", "gru"] = "transformer"
-    encoder_layers: int = (
-        0  # of BART's Transformer encoder between the sound's frames and the decoder
-    )
+    encoder_layers: int = 0  # of BART's encoder between the sound's frames and the decoder
 
     def __post_init__(self) -> None:
-        if min(self.width, self.layers, self.heads, self.feedforward) < 1:
-            raise ValueError("width, layers, heads and feedforward are to be 1 at least")
+        for name in ("width", "layers", "heads", "feedforward"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 1")
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} cannot be shared among {self.heads} heads")
+            raise ValueError(f"width is {self.width}: expected a multiple of heads, {self.heads}")
         if self.architecture == "gru" and self.heads != 1:
-            raise ValueError(f"heads is {self.heads}: the attention of a recurrent decoder has one")
+            raise ValueError(f"heads is {self.heads}: expected 1 for a recurrent decoder")
 
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """How to search. Lengths are in tokens, without beginning and end."""
+    """The options of beam search. Lengths are in tokens, without <sos> and <eos>."""
 
-    beam: int = 4  # hypotheses kept alive
+    beam: int = 4  # hypotheses kept at each step
     length_penalty: float = 0.6  # score = log-probability / (length + 1) ** length_penalty
     min_length: int = 3
     max_length: int = 30
-    no_repeat_ngram: int = 0  # n-grams of this size occur once; 0 allows all
-    no_repeat_words: bool = True  # no token occurs twice but the repeatable ones (stop words)
+    no_repeat_ngram: int = 0  # n-grams of this size occur at most once; 0 allows all
+    no_repeat_words: bool = True  # only repeatable tokens (stop words) occur more than once
 
     def __post_init__(self) -> None:
         if self.beam < 1:
-            raise ValueError(f"beam is {self.beam}: it must be at least 1")
+            raise ValueError(f"beam is {self.beam}: expected at least 1")
         if not 0 <= self.min_length <= self.max_length:
             raise ValueError(
-                f"lengths run from {self.min_length} to {self.max_length}: 0 <= min <= max is "
-                f"wanted"
+                f"min_length is {self.min_length} and max_length is {self.max_length}: "
+                "expected 0 <= min_length <= max_length"
             )
 
 
@@ -74,10 +71,10 @@ class Confidence:
     """Logistic regression for the probability that a caption is right: a bias and weights."""
 
     bias: float
-    score: float  # of the caption's score
-    tag: float  # of the probability of the first event, or else of the likeliest tag
-    similarity: float  # of the caption's similarity to the sound
-    margin: float = 0.0  # of the natural logarithm of the margin of the first event
+    score: float  # weight of the caption's score
+    tag: float  # weight of the probability of the first event, or else of the most probable tag
+    similarity: float  # weight of the caption's similarity to the sound
+    margin: float = 0.0  # weight of the natural logarithm of the margin of the first event
 
 
 @dataclass(frozen=True)
@@ -100,46 +97,47 @@ class SelectionConfig:
 
 @dataclass(frozen=True)
 class SecondEvent:
-    """When a caption tells of a second event, which is searched for without the first's words."""
+    """When a caption mentions a second event, found by a search without the first event's words."""
 
-    below: float  # only captions less similar to the sound are gone on with
-    gain: float  # how much more similar the sentence of both must be
+    below: float  # only captions of a lower similarity to the sound are extended
+    gain: float  # the least increase of the similarity by the second event
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What `config.json` says."""
+    """The contents of `config.json`."""
 
     format: int
     front_end: str
     encoder: EncoderConfig
     decoder: DecoderConfig
     decoding: BeamOptions = field(default_factory=BeamOptions)
-    # Size of the space in which sounds and sentences can be compared; 0: they cannot.
+    # Dimensions of the embeddings that compare sounds with sentences; 0: the model has none.
     space: int = 0
-    # Times the similarity to the sound, added to the score of a sentence to choose by.
+    # The weight of the similarity to the sound in the choice among sentences.
     rerank: float = 0.0
-    selection: SelectionConfig | None = None  # of a captioner that words a plan
-    probe_targets: int = 0  # of the probe that corrects the tags, where there is a selection
-    second_event: SecondEvent | None = None  # None: a caption is one sentence of the decoder's
+    selection: SelectionConfig | None = None  # for a captioner that words a plan
+    probe_targets: int = 0  # outputs of the probe that corrects the tags, if there is a selection
+    second_event: SecondEvent | None = None  # None: a caption mentions no second event
     confidence: Confidence | None = None  # of captions; None: not calibrated
-    maximum_seconds: float = 30.0  # the longest sound that it was trained on
-    # Log-mel frames to which training padded every sound with zeros, as captioning must; 0: none.
+    maximum_seconds: float = 30.0  # the longest sound that the model was trained on
+    # Training padded every sound with zeros to this number of log-mel frames, so captioning does
+    # too; 0: no padding.
     padded_frames: int = 0
     minimum_seconds: float = 0.0  # shorter sounds are padded with silence
     licence: str = "unknown"  # of the weights
-    # Of what the weights were trained with; `save_checkpoint` adds those of words and tags.
+    # Of the training's inputs; `save_checkpoint` adds those of words and tags.
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def __post_init__(self) -> None:
         if self.format not in READABLE_FORMATS:
             raise ValueError(
-                f"format {self.format}, and this auricle reads up to {FORMAT}: "
-                "install the auricle that wrote it, or a newer one"
+                f"format is {self.format}, this version of auricle reads up to {FORMAT}: "
+                "install a newer version"
             )
         if self.decoder.plan != (self.selection is not None):
-            raise ValueError("decoder.plan and selection belong together: one is missing")
-        # What a search may cost is not for whoever made the folder to say.
+            raise ValueError("expected both decoder.plan and selection, or neither")
+        # A checkpoint must not set its own resource limits.
         limits = {
             "decoding.beam": (self.decoding.beam, 1, 64),
             "decoding.max_length": (self.decoding.max_length, 1, 1000),
@@ -153,4 +151,4 @@ class CheckpointConfig:
         }
         for name, (value, least, most) in limits.items():
             if not least <= value <= most:
-                raise ValueError(f"{name} is {value}: from {least} to {most} is wanted")
+                raise ValueError(f"{name} is {value}: expected {least} to {most}")

@@ -1,7 +1,7 @@
-"""Fingerprints bind weights to the words, tags, data and recipe that they were trained with.
+"""Binds weights to the words, tags, data and recipe that they were trained with.
 
 Networks know words by their numbers. A word list of the same length in another order fits every
-tensor, and the captioner then says wrong words.
+tensor, but leads to captions with wrong words.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from auricle.errors import AuricleError
 from auricle.storage.tables import read
 
 METADATA = "fingerprints"  # the key in the metadata of safetensors and ONNX files
-ONE_CAPTIONER = "put all files of one captioner into the folder"  # advice
+ONE_CAPTIONER = "put all files of one captioner into the folder"  # the advice in error messages
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """SHA-256 digests in hexadecimal; an empty one is unknown, as all are in files of auricle 0.1.
+    """SHA-256 digests in hexadecimal; an empty string means unknown, as in files of auricle 0.1.
 
-    Two sets of fingerprints differ where both know a digest.
+    Two sets of fingerprints are compared by the digests that both know.
     """
 
     vocabulary: str = ""  # of the words in the order of their numbers
@@ -28,7 +28,7 @@ class Fingerprints:
     manifest: str = ""  # of the captions, splits, labels and groups of all sounds in order
     sounds: str = ""  # of the content of the sound files in order
     features: str = ""  # of the front end
-    recipe: str = ""  # of all settings but the output folder
+    recipe: str = ""  # of all settings except the output folder
 
     def differing(self, other: "Fingerprints") -> list[str]:
         """Returns the names of the digests that both know and that differ."""
@@ -39,12 +39,12 @@ class Fingerprints:
         return [name for name, one, another in pairs if one and another and one != another]
 
     def of_networks(self) -> "Fingerprints":
-        """Returns the fingerprints on which the meaning of a network's inputs and outputs rests."""
+        """Returns the fingerprints that determine the meaning of a network's inputs and outputs."""
         return Fingerprints(vocabulary=self.vocabulary, tags=self.tags, features=self.features)
 
     def metadata(self) -> dict[str, str]:
         """Returns the fingerprints as metadata of a file of weights."""
-        # One entry: safetensors writes several in random order.
+        # A single entry, because safetensors writes several in random order.
         return {METADATA: json.dumps(asdict(self))}
 
     @classmethod
@@ -52,7 +52,7 @@ class Fingerprints:
         """Reads the fingerprints from the metadata of a file of weights.
 
         Args:
-            metadata: the metadata, if there are any.
+            metadata: the metadata, or None.
             where: the file, for messages.
 
         Raises:
@@ -64,7 +64,7 @@ class Fingerprints:
         except (ValueError, RecursionError):
             table = None
         if not isinstance(table, dict):
-            raise AuricleError(f"{where}: its metadata '{METADATA}' are no JSON object")
+            raise AuricleError(f"{where}: its metadata '{METADATA}' are not a JSON object")
         return read(cls, table, f"{where}: metadata '{METADATA}'")
 
 

@@ -1,10 +1,11 @@
-"""Checkpoint folders: the seam between training and captioning.
+"""Reads, checks and writes checkpoint folders: training writes them, captioning reads them.
 
-A folder describes itself: `config.json` (how it hears, what it is, how it decodes, its licence),
-`vocabulary.txt`, `tags.txt` (names of the classes that it hears, if it does), `encoder.onnx` and
-`decoder.onnx` to caption with, `text.onnx` to compare sentences with sounds, `model.safetensors` to
-train on from, `README.md` for people. A captioner that words a plan has `classes.json` (our English
-for the classes), `language.npz` (the words that its captions may use) and `plan.onnx` as well.
+A folder describes itself: `config.json` (front end, architecture, decoding options, licence),
+`vocabulary.txt`, `tags.txt` (names of the classes that the encoder knows, if any), `encoder.onnx`
+and `decoder.onnx` for captioning, `text.onnx` for comparing sentences with sounds,
+`model.safetensors` for further training, `README.md` for people. A captioner that words a plan also
+has `classes.json` (our English for the classes), `language.npz` (the words that its captions may
+use) and `plan.onnx`.
 """
 
 import hashlib
@@ -22,8 +23,8 @@ from auricle.storage.files import written_whole
 from auricle.storage.tables import read
 
 EMBEDDED = Path(__file__).parent / "embedded"
-# What a folder captions with, as far as it is there, and how many bytes each may have. BART's
-# decoder has 400 MB.
+# The files for captioning, each with its maximum size in bytes. Some may be missing. BART's decoder
+# has 400 MB.
 FILES = {
     "config.json": 1 << 20,
     "vocabulary.txt": 1 << 24,
@@ -32,18 +33,18 @@ FILES = {
     "classes.json": 1 << 24,
     "language.npz": 1 << 24,
     "plan.onnx": (1 << 31) - 1,
-    "encoder.onnx": (1 << 31) - 1,  # more no ONNX file can have
+    "encoder.onnx": (1 << 31) - 1,  # the maximum size of an ONNX file
     "decoder.onnx": (1 << 31) - 1,
     "text.onnx": (1 << 31) - 1,
 }
-TRAINED = "captioner"  # the checkpoint in the folder of a training
-# owner/name, and after an at sign a revision
+TRAINED = "captioner"  # the name of the checkpoint in the folder of a training
+# owner/name or owner/name@revision
 HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 # Files of captioners that word a plan. Folders of format 1 have none of them.
 PLAN_FILES = ("classes.json", "language.npz", "plan.onnx")
 MORE_FILES = {"model.safetensors": 1 << 34, "README.md": 1 << 20}
 
-# What the Hub reads of a card, and a card for a folder without one.
+# The part of a card that the Hub reads, and the card of a folder without README.md.
 FRONT_MATTER = """\
 ---
 library_name: auricle
@@ -71,7 +72,7 @@ Licence of the weights: {licence}.
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that can be captioned with."""
+    """A checkpoint folder, without its weights."""
 
     folder: Path
     config: CheckpointConfig
@@ -79,7 +80,7 @@ class Checkpoint:
     tags: tuple[str, ...] = ()  # names of the classes whose probabilities the encoder gives
 
     def fingerprints(self) -> Fingerprints:
-        """Returns the fingerprints that the configuration names, with those of words and tags."""
+        """Returns the fingerprints of the configuration, with those of words and tags."""
         return replace(
             self.config.fingerprints,
             vocabulary=self.vocabulary.fingerprint(),
@@ -88,18 +89,18 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Reads what a folder says of itself; weights are left alone.
+    """Reads a checkpoint folder, without its weights.
 
-    The folder may be a stranger's: what is not as `save_checkpoint` and `auricle export` write it
-    is refused.
+    Does not trust the folder: accepts only contents that `save_checkpoint` and `auricle export`
+    write.
 
     Args:
-        folder: the folder of a checkpoint, or of a training that has one in `captioner`. Where
-            there is none, and its name is owner/name or owner/name@revision, it is fetched from the
-            Hugging Face Hub.
+        folder: the folder of a checkpoint, or of a training that has one in `captioner`. If there
+            is no such folder, and the name is owner/name or owner/name@revision, it is downloaded
+            from the Hugging Face Hub.
 
     Raises:
-        AuricleError: the folder, or a file in it, is missing or not what it should be.
+        AuricleError: the folder or a file in it is missing or invalid.
     """
     if not folder.exists() and (on_hub := HUB_NAME.fullmatch(folder.as_posix())):
         folder = _fetched(*on_hub.groups())
@@ -117,21 +118,21 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         )
     except FileNotFoundError as error:
         raise AuricleError(
-            f"{folder} is no checkpoint: {Path(error.filename).name} is not there"
+            f"{folder} is not a checkpoint: {Path(error.filename).name} is missing"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise AuricleError(f"{folder} is no checkpoint: {error}") from None
+        raise AuricleError(f"{folder} is not a checkpoint: {error}") from None
     if not isinstance(table, dict):
-        raise AuricleError(f"{folder / 'config.json'}: an object is wanted")
+        raise AuricleError(f"{folder / 'config.json'}: expected a JSON object")
     config = read(CheckpointConfig, table, str(folder / "config.json"))
     if config.decoder.tags and not tags:
         raise AuricleError(
-            f"{folder} is no checkpoint: its decoder is guided by tags, and tags.txt is not there"
+            f"{folder} is not a checkpoint: its decoder needs tags, but tags.txt is missing"
         )
-    # Words are printed on terminals, which obey some characters.
+    # Words are printed on terminals, which take some characters as commands.
     if not all(text.isprintable() for text in (*vocabulary.words, *tags, config.licence)):
         raise AuricleError(
-            f"{folder} is no checkpoint: its words, tags or licence hold what cannot be printed"
+            f"{folder} is not a checkpoint: its words, tags or licence hold unprintable characters"
         )
     checkpoint = Checkpoint(folder, config, vocabulary, tuple(tags))
     _check_lists(checkpoint)
@@ -139,13 +140,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _check_lists(checkpoint: Checkpoint) -> None:
-    """Refuses lists of words or tags that differ from those of the weights."""
+    """Raises AuricleError if the words or tags differ from those of the weights."""
     files = {"vocabulary": "vocabulary.txt", "tags": "tags.txt"}
     if differing := checkpoint.config.fingerprints.differing(checkpoint.fingerprints()):
         raise AuricleError(
-            f"{checkpoint.folder / files[differing[0]]} is not the list that the weights were "
-            "trained with: lines are other ones, or in another order; restore the file, or train "
-            "and export the captioner again"
+            f"{checkpoint.folder / files[differing[0]]} differs from the list that the weights "
+            "were trained with, in its lines or their order: restore the file, or train and export "
+            "the captioner again"
         )
 
 
@@ -154,17 +155,16 @@ def _fetched(name: str, revision: str | None) -> Path:
         from auricle.checkpoint.hub import fetch
     except ModuleNotFoundError:
         raise AuricleError(
-            f"{name} is no folder; to look for it on the Hugging Face Hub: pip install "
-            f"'auricle[hub]'"
+            f"no folder {name}: to look for it on the Hugging Face Hub, pip install 'auricle[hub]'"
         ) from None
     return fetch(name, revision, FILES | MORE_FILES)
 
 
 def check_files(folder: Path) -> None:
-    """Refuses a folder with files that lie elsewhere, are not regular, or are too large.
+    """Checks that a folder's files are regular, not too large, and not links out of the folder.
 
     Raises:
-        AuricleError: the first of them.
+        AuricleError: names the first file that is not.
     """
     for name, most in (FILES | MORE_FILES).items():
         path = folder / name
@@ -172,24 +172,22 @@ def check_files(folder: Path) -> None:
             status = path.stat()
         except FileNotFoundError:
             if path.is_symlink():
-                raise AuricleError(f"{path} is a link to what is not there") from None
+                raise AuricleError(f"{path} is a broken link: its target does not exist") from None
             continue
         except OSError as error:
             raise AuricleError(f"{path} cannot be read: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode):
-            raise AuricleError(f"{path} is no file")
+            raise AuricleError(f"{path} is not a file")
         if status.st_size > most:
-            raise AuricleError(f"{path} has {status.st_size} bytes, and at most {most} are read")
+            raise AuricleError(f"{path} has {status.st_size} bytes: expected at most {most}")
         if not _is_within(path, folder):
-            raise AuricleError(
-                f"{path} is a link that leaves the folder: put the file itself there"
-            )
+            raise AuricleError(f"{path} is a link that leaves the folder: replace it by the file")
 
 
 def _is_within(path: Path, folder: Path) -> bool:
-    """Whether a file really lies in the folder.
+    """Returns whether a file is in the folder, after following links.
 
-    An installer may link the package's own files, and the Hub's cache links to its blobs.
+    Installers may link the package's own files, and the Hub's cache links to its blobs.
     """
     if folder == EMBEDDED:
         return True
@@ -201,16 +199,16 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 
 def card(checkpoint: Checkpoint, name: str) -> str:
-    """The card for people and the Hub: the folder's README.md, or one made from its configuration.
+    """Returns the card for people and the Hub: README.md, or a text from the configuration.
 
     Args:
         checkpoint: the folder.
-        name: owner/name, under which it is to be had.
+        name: owner/name on the Hub.
     """
-    config, own = checkpoint.config, checkpoint.folder / "README.md"
+    config, readme = checkpoint.config, checkpoint.folder / "README.md"
     front = FRONT_MATTER.format(licence=json.dumps(config.licence, ensure_ascii=False))
-    if own.exists():
-        text = own.read_text("utf-8")
+    if readme.exists():
+        text = readme.read_text("utf-8")
         return text if text.startswith("---\n") else f"{front}\n{text}"
     facts = {
         "front end": config.front_end,
@@ -241,12 +239,12 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """The SHA-256, in hexadecimal, of all files that affect captions."""
+    """Returns the SHA-256, in hexadecimal, of all files that affect captions."""
     whole = hashlib.sha256()
     for name in FILES:
         path = folder / name
         if name in PLAN_FILES and not path.exists():
-            continue  # so that a folder of format 1 keeps the fingerprint that indexes know
+            continue  # a folder of format 1 keeps the fingerprint that existing indexes hold
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
         whole.update(f"{name} {digest}\n".encode())
     return whole.hexdigest()

@@ -1,4 +1,4 @@
-"""Folders on the Hugging Face Hub: fetched by name, and pushed."""
+"""Downloads folders from the Hugging Face Hub by name, and uploads them."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ from auricle.errors import AuricleError
 
 
 def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
-    """The folder of a repository; from the Hub's cache if it is there, even without a network.
+    """Returns the folder of a repository, from the Hub's cache if possible, even without a network.
 
     Args:
         name: owner/name.
         revision: a branch, tag or commit; the newest state if None.
-        files: those that are fetched if they are there, and how many bytes each may have; nothing
-            is fetched if one has more.
+        files: the files to download, by name, with the maximum size of each in bytes. Files that
+            the repository lacks are skipped. If a file is larger, nothing is downloaded.
 
     Raises:
         AuricleError: there is no such repository or revision, a file is too large, or the Hub
@@ -34,7 +34,7 @@ def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
     """
     api = _api()
     with _problems(api, name, revision):
-        # The very state that is looked at is fetched, also if somebody pushes meanwhile.
+        # Resolves the revision once, so that a push in between cannot change the checked files.
         state = api.resolve_revision(name, revision=revision)
         snapshot = partial(api.snapshot_download, name, revision=state, allow_patterns=[*files])
         try:
@@ -43,26 +43,26 @@ def fetch(name: str, revision: str | None, files: Mapping[str, int]) -> Path:
             for file in snapshot(dry_run=True):
                 if (file.file_size or 0) > files[file.filename]:
                     raise AuricleError(
-                        f"{name}: {file.filename} has {file.file_size} bytes, and at most "
-                        f"{files[file.filename]} are read"
+                        f"{name}: {file.filename} has {file.file_size} bytes: expected at most "
+                        f"{files[file.filename]}"
                     ) from None
         return Path(snapshot())
 
 
 def push(name: str, files: Mapping[str, Path | bytes], *, private: bool, message: str) -> str:
-    """Puts files into a repository, in one commit; the repository is made if there is none.
+    """Uploads files into a repository in one commit; creates a missing repository.
 
     Args:
         name: owner/name.
-        files: by their names there.
-        private: whether a repository that is made is one's own only.
+        files: by their names in the repository.
+        private: whether a new repository is private.
         message: of the commit.
 
     Returns:
         The repository's address.
 
     Raises:
-        AuricleError: one may not, or the Hub cannot be reached.
+        AuricleError: the user may not do this, or the Hub cannot be reached.
     """
     api = _api()
     with _problems(api, name, None):
@@ -77,24 +77,25 @@ def _api() -> HfApi:
 
 @contextlib.contextmanager
 def _problems(api: HfApi, name: str, revision: str | None) -> Iterator[None]:
-    """The Hub's errors as ours."""
-    wanted = name if revision is None else f"{name}@{revision}"
+    """Turns errors of the Hub into AuricleError."""
+    requested = name if revision is None else f"{name}@{revision}"
     try:
         yield
     except GatedRepoError:
         raise AuricleError(
-            f"{wanted}: its owner wants to be asked first: see {api.endpoint}/{name}"
+            f"{requested} needs its owner's permission: ask for it at {api.endpoint}/{name}"
         ) from None
     except RepositoryNotFoundError:
         raise AuricleError(
-            f"{wanted} is no folder, and no repository on {api.endpoint} that you may see: `hf "
-            f"auth login` logs you in"
+            f"no folder {requested}, and no such repository on {api.endpoint} that you may read: "
+            "check the name, or log in with `hf auth login`"
         ) from None
     except RevisionNotFoundError:
         raise AuricleError(f"{name} on {api.endpoint} has no revision {revision}") from None
     except (LocalEntryNotFoundError, RevisionResolutionError):
         raise AuricleError(
-            f"{wanted} is no folder, not in the cache, and {api.endpoint} cannot be reached"
+            f"no folder {requested}, it is not in the cache, and {api.endpoint} cannot be reached: "
+            "check the name and the network"
         ) from None
     except (HTTPError, OSError, ValueError) as error:
-        raise AuricleError(f"{wanted} on {api.endpoint}: {str(error).splitlines()[0]}") from None
+        raise AuricleError(f"{requested} on {api.endpoint}: {str(error).splitlines()[0]}") from None

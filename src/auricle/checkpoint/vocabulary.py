@@ -1,4 +1,4 @@
-"""Captions as words, and words as numbers."""
+"""Splits captions into words, and turns words into numbers and back."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 
-WORD = re.compile(r"[^\s'-]+(?:[-'][^\s'-]+)*")  # in text of letters, digits, - ' and blanks
-NOT_IN_WORDS = re.compile(r"[^a-z0-9'-]+")  # of ASCII text in lower case
+WORD = re.compile(r"[^\s'-]+(?:[-'][^\s'-]+)*")  # for text of letters, digits, - ' and blanks
+NOT_IN_WORDS = re.compile(r"[^a-z0-9'-]+")  # for ASCII text in lower case
 # Chinese, Japanese, Thai, Lao, Burmese and Khmer have no blanks between words.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
@@ -23,12 +23,12 @@ UNSPACED = re.compile(
 EAST_ASIAN = re.compile("[\u3005-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 PAD, SOS, EOS, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<sos>", "<eos>", "<unk>")
-TASK = "<task {}>"  # stands before captions of a further data set, which are told apart by it
-# BART's special tokens in the order of their numbers, and what they are here.
+TASK = "<task {}>"  # replaces <sos> before the captions of each further data set
+# BART's special tokens in the order of their numbers, with our numbers.
 BART_SPECIAL = {"<s>": SOS, "<pad>": PAD, "</s>": EOS, "<unk>": UNKNOWN}
-# How BART's tokenizer, which is GPT-2's, divides text of `words` before it looks for pieces.
+# BART's tokenizer, which is GPT-2's, divides text of `words` like this before it looks for pieces.
 PRE_TOKEN = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?[^\s\w]+")
-# Words that a good caption may well use twice.
+# Words that a good caption may use twice.
 STOP_WORDS = frozenset(
     "a an the and or but then while as with without of in on at by to into onto from for over "
     "under near is are was were be "
@@ -49,7 +49,7 @@ def words(caption: str) -> list[str]:
 
 
 def _spaced(text: str) -> str:
-    """Replaces what belongs to no word by blanks, and puts blanks around unspaced characters."""
+    """Replaces characters outside of words by blanks, and puts blanks around unspaced ones."""
     parts: list[str] = []
     unspaced = False
     for letter in text:
@@ -66,9 +66,9 @@ def _spaced(text: str) -> str:
 
 
 def sentence(caption_words: Sequence[str]) -> str:
-    """Returns words as people write them: a capital first, a full stop at the end.
+    """Returns words as a sentence: with a capital at the start and a full stop at the end.
 
-    There are no blanks between characters of scripts without blanks.
+    Puts no blanks between characters of scripts without blanks.
     """
     if not caption_words:
         return ""
@@ -91,11 +91,11 @@ class Vocabulary:
         self.words = (*SPECIAL, *known)
         self._numbers = {word: number for number, word in enumerate(self.words)}
         if len(self._numbers) != len(self.words):
-            raise AuricleError("a vocabulary holds a word twice")
+            raise AuricleError("the vocabulary holds a word twice: expected each word once")
 
     @classmethod
     def build(cls, captions: Iterable[str], minimum_count: int = 1) -> "Vocabulary":
-        """The words that occur at least `minimum_count` times, the most frequent first."""
+        """Returns the words that occur at least `minimum_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in words(caption))
         ordered = sorted(counts, key=lambda word: (-counts[word], word))
         return cls(word for word in ordered if counts[word] >= minimum_count)
@@ -104,24 +104,27 @@ class Vocabulary:
     def load(cls, path: Path) -> "Vocabulary":
         """Reads `vocabulary.txt`, one word per line, special ones first.
 
-        Where `merges.txt` stands next to it, the words are pieces of words.
+        If `merges.txt` is next to it, the words are pieces of words.
+
+        Raises:
+            AuricleError: the file is not a vocabulary.
         """
         lines = path.read_text("utf-8").split("\n")[:-1]
         if tuple(lines[: len(SPECIAL)]) != SPECIAL:
             raise AuricleError(
-                f"{path}: not a vocabulary: the first lines are not {' '.join(SPECIAL)}"
+                f"{path}: not a vocabulary: expected the first lines {' '.join(SPECIAL)}"
             )
         known, merges = lines[len(SPECIAL) :], path.with_name("merges.txt")
         return Subwords(known, _read_merges(merges)) if merges.exists() else cls(known)
 
     def with_tasks(self, count: int) -> "Vocabulary":
-        """The vocabulary with tokens that replace `<sos>` before captions of further data sets."""
+        """Returns a copy with tokens that replace `<sos>` before captions of further data sets."""
         return Vocabulary(
             [*self.words[len(SPECIAL) :], *(TASK.format(task) for task in range(1, count + 1))]
         )
 
     def with_words(self, more: Iterable[str]) -> "Vocabulary":
-        """The same, and after them those of the words that are not known yet."""
+        """Returns a copy with the unknown ones of some words at its end."""
         return Vocabulary(
             [*self.words[len(SPECIAL) :], *(word for word in more if word not in self)]
         )
@@ -143,7 +146,7 @@ class Vocabulary:
 
     @cached_property
     def repeatable_numbers(self) -> list[int]:
-        """The numbers of what a good caption may hold twice.
+        """The numbers of words that a good caption may hold twice.
 
         These are stop words, and the characters of scripts without blanks.
         """
@@ -151,19 +154,19 @@ class Vocabulary:
         return [*self.numbers(STOP_WORDS), *characters]
 
     def encode(self, caption: str, task: int = 0) -> list[int]:
-        """The numbers of a caption: `<sos>` or the task's token, the words, `<eos>`.
+        """Returns the numbers of a caption: `<sos>` or the task's token, the words, `<eos>`.
 
-        Unknown words are `<unk>`.
+        Unknown words become `<unk>`.
         """
         beginning = self._numbers[TASK.format(task)] if task else SOS
         return [beginning, *(self._numbers.get(word, UNKNOWN) for word in words(caption)), EOS]
 
     def numbers(self, some: Iterable[str]) -> list[int]:
-        """The numbers of the known words."""
+        """Returns the numbers of the known words."""
         return [self._numbers[word] for word in some if word in self._numbers]
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
-        """The words behind the numbers, up to `<eos>`, without the special ones."""
+        """Returns the words of the numbers, up to `<eos>`, without the special ones."""
         caption: list[str] = []
         for number in numbers:
             if number == EOS:
@@ -179,41 +182,42 @@ class Subwords(Vocabulary):
     Args:
         known: the pieces, in the order of their numbers, without the special ones; a piece that
             begins a word begins with "Ġ".
-        merges: which two pieces become one, the first rule first.
+        merges: pairs of pieces that become one piece, the first rule first.
     """
 
     def __init__(self, known: Iterable[str], merges: Sequence[tuple[str, str]]) -> None:
         super().__init__(known)
         self.merges = merges
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._pieces: dict[str, list[int]] = {}  # of what has been divided before
+        self._pieces: dict[str, list[int]] = {}  # the results of `_divide`
 
     @classmethod
     def read_published(cls, folder: Path) -> "Subwords":
-        """Reads `vocab.json` and `merges.txt`, which `auricle data weights bart-tokenizer` fetches.
+        """Reads `vocab.json` and `merges.txt`, the files of `auricle data weights bart-tokenizer`.
 
         Raises:
-            AuricleError: they are missing or not what they should be.
+            AuricleError: the files are missing or invalid.
         """
         try:
             numbers = json.loads((folder / "vocab.json").read_text("utf-8"))
             merges = _read_merges(folder / "merges.txt")
         except (OSError, ValueError) as error:
             raise AuricleError(
-                f"{folder}: no tokenizer: {error}: `auricle data weights bart-tokenizer` fetches it"
+                f"{folder}: no tokenizer ({error}): download it with `auricle data weights "
+                "bart-tokenizer`"
             ) from None
         ordered = sorted(numbers, key=lambda piece: numbers[piece])
         if [*ordered[: len(SPECIAL)]] != [*BART_SPECIAL] or [*map(numbers.get, ordered)] != [
             *range(len(ordered))
         ]:
             raise AuricleError(
-                f"{folder / 'vocab.json'}: not BART's: its first pieces are not "
+                f"{folder / 'vocab.json'}: not BART's vocabulary: expected the first pieces "
                 f"{' '.join(BART_SPECIAL)}"
             )
         return cls(ordered[len(SPECIAL) :], merges)
 
     def save(self, path: Path) -> None:
-        """Writes `vocabulary.txt`, and `merges.txt` beside it."""
+        """Writes `vocabulary.txt`, and `merges.txt` next to it."""
         super().save(path)
         with written_whole(path.with_name("merges.txt")) as part:
             part.write_text("".join(f"{a} {b}\n" for a, b in self.merges), "utf-8")
@@ -222,26 +226,26 @@ class Subwords(Vocabulary):
         """Returns a digest of the pieces in the order of their numbers, and of the rules."""
         return fingerprint_of([self.words, self.merges])
 
-    def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002 - whatever they are
-        """Itself: every word can be made of pieces."""
+    def with_words(self, more: Iterable[str]) -> "Vocabulary":  # noqa: ARG002
+        """Returns this vocabulary: pieces can make up every word."""
         return self
 
     def __contains__(self, word: str) -> bool:
         return UNKNOWN not in self._divide(f" {word}")
 
     def encode(self, caption: str, task: int = 0) -> list[int]:
-        """`<sos>`, the numbers of the pieces of the words, `<eos>`; there are no tasks."""
+        """Returns `<sos>`, the numbers of the pieces, and `<eos>`; there are no tasks."""
         assert not task
         parts = PRE_TOKEN.findall(" ".join(words(caption)))
         return [SOS, *(number for part in parts for number in self._divide(part)), EOS]
 
     def numbers(self, some: Iterable[str]) -> list[int]:
-        """The numbers of the words that are a single piece, at a caption's start or within it."""
+        """Returns the numbers of words that are a single piece, at a caption's start or later."""
         divided = [self._divide(text) for word in some for text in (word, f" {word}")]
         return [pieces[0] for pieces in divided if len(pieces) == 1 and pieces[0] != UNKNOWN]
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
-        """The words behind the numbers, up to `<eos>`, without the special tokens."""
+        """Returns the words of the numbers, up to `<eos>`, without the special tokens."""
         letters = "".join(super().decode(numbers))
         text = bytes(BYTES[letter] for letter in letters if letter in BYTES).decode(
             "utf-8", "replace"
@@ -249,7 +253,7 @@ class Subwords(Vocabulary):
         return "".join(letter if letter.isprintable() else " " for letter in text).split()
 
     def _divide(self, text: str) -> list[int]:
-        """The numbers of the pieces of a word, or of a part of one."""
+        """Returns the numbers of the pieces of a word or a part of a word."""
         if text not in self._pieces:
             pieces = [LETTERS[byte] for byte in text.encode("utf-8")]
             while len(pieces) > 1:
@@ -270,9 +274,9 @@ class Subwords(Vocabulary):
 
 
 def _byte_letters() -> dict[str, int]:
-    """The byte of each letter of a piece.
+    """Returns the byte that each letter of a piece means.
 
-    Printable bytes stand for themselves; the others follow all letters.
+    A printable byte has its own letter. The other bytes have the letters from 256 on.
     """
     themselves = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in themselves]
@@ -289,5 +293,5 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     lines = path.read_text("utf-8").split("\n")
     pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
     if not all(len(pair) == 2 for pair in pairs):
-        raise AuricleError(f"{path}: two pieces a line are wanted")
+        raise AuricleError(f"{path}: expected two pieces per line")
     return [(first, second) for first, second in pairs]

@@ -1,1 +1,1 @@
-"""Captions as text, tables, subtitles and pictures."""
+"""Writes captions as text, tables, subtitles and pictures."""

@@ -1,8 +1,8 @@
-"""The output formats: their names, and how subtitles write cues and read times.
+"""Names the output formats, writes cues of subtitles, and reads their times.
 
-Programs disagree about sloppy times. To FFmpeg the fraction is a count of milliseconds (of
-hundredths in ASS), so that `6,5` is 6.005 s; to others it is a decimal fraction, 6.5 s. FFmpeg and
-pysubs2 drop the sign of a negative time that others obey. A span covers all readings.
+Programs read sloppy times differently. FFmpeg takes the fraction as a count of milliseconds (of
+hundredths in ASS), so `6,5` is 6.005 s. Others take it as a decimal fraction, 6.5 s. FFmpeg and
+pysubs2 ignore the sign of a negative time; others use it. A span covers all readings.
 """
 
 import math
@@ -27,8 +27,8 @@ SUFFIXES: dict[CaptionFormat, str] = {
     "raven": "selections.txt",
 }
 # The characters that begin markup in subtitles, and their replacements. Only WebVTT can escape
-# them. Players of SubRip take HTML and ASS for markup, and in ASS a backslash before a word joiner
-# has no meaning.
+# them. Players of SubRip read HTML and ASS as markup. In ASS, a backslash before a word joiner has
+# no meaning.
 MARKUP: dict[SubtitleFormat, dict[str, str]] = {
     "srt": {"<": "‹", ">": "›", "{": "(", "}": ")"},
     "vtt": {"&": "&amp;", "<": "&lt;", "-->": "--&gt;"},
@@ -40,7 +40,7 @@ SUBTITLE_HEADS: dict[SubtitleFormat, str] = {"srt": "", "vtt": "WEBVTT\n\n"}
 def cue_block(
     start: float, end: float, text: str, form: Literal["srt", "vtt"], number: int | None = None
 ) -> str:
-    """A cue of SubRip or WebVTT, with the empty line that ends it.
+    """Returns a cue of SubRip or WebVTT, with the empty line that ends it.
 
     Args:
         start: seconds.
@@ -55,25 +55,25 @@ def cue_block(
 
 
 def timestamp(seconds: float, form: SubtitleFormat) -> str:
-    """A time as a subtitle format writes it: H:MM:SS and a fraction."""
+    """Returns a time in a subtitle format: H:MM:SS and a fraction."""
     from pysubs2.time import ms_to_times
 
     hours, minutes, whole, milliseconds = ms_to_times(round(seconds * 1000))
-    if form == "ass":  # truncated, so that no cue starts after its sound
+    if form == "ass":  # truncates, so that no cue starts after its sound
         return f"{hours}:{minutes:02d}:{whole:02d}.{milliseconds // 10:02d}"
     mark = "," if form == "srt" else "."
     return f"{hours:02d}:{minutes:02d}:{whole:02d}{mark}{milliseconds:03d}"
 
 
 def clock(seconds: float) -> str:
-    """A time for people: HH:MM:SS.mmm."""
+    """Returns a time for people: HH:MM:SS.mmm."""
     return timestamp(seconds, "vtt")
 
 
 def without_markup(text: str, form: SubtitleFormat) -> str:
-    """Text in which nothing is markup and nothing ends a cue."""
-    for mark, instead in MARKUP[form].items():
-        text = text.replace(mark, instead)
+    """Returns text without markup and without empty lines, which would end a cue."""
+    for mark, replacement in MARKUP[form].items():
+        text = text.replace(mark, replacement)
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 
@@ -82,11 +82,11 @@ _NUMBER = rf"{_BLANKS}(\d{{1,9}}){_BLANKS}"
 
 
 def _clock(marks: str) -> str:
-    """A pattern of sign, hours, minutes, seconds and fraction, which follows one of the marks."""
+    """Returns a pattern of sign, hours, minutes, seconds, and a fraction after one of the marks."""
     return rf"{_BLANKS}([-+]?)(?:{_NUMBER}:)?{_NUMBER}:{_NUMBER}(?:[{marks}]{_NUMBER})?"
 
 
-# What follows the times may be a position, but no part of a number.
+# A position may follow the times, but not a further digit.
 _LINE_OF_TIMES = re.compile(rf"{_clock('.,')}-->{_clock('.,')}(?![.,:]?\d)")
 _ASS_TIME = re.compile(_clock(".,:;"))
 _GROUPS = 5
@@ -94,14 +94,14 @@ _GROUPS = 5
 
 @dataclass(frozen=True)
 class Span:
-    """The seconds in which a cue may be shown, by any reading of its times."""
+    """The seconds in which a cue may be shown, covering all readings of its times."""
 
     start: float
     end: float  # infinite if a reading does not end after its start
 
 
 def span_of_line(line: str) -> Span | None:
-    """The span of a line `time --> time` of SubRip or WebVTT; None if it is no such line."""
+    """Returns the span of a line `time --> time` of SubRip or WebVTT; None for other lines."""
     match = _LINE_OF_TIMES.match(line)
     if match is None:
         return None
@@ -111,7 +111,7 @@ def span_of_line(line: str) -> Span | None:
 
 
 def span_of_fields(start: str, end: str) -> Span | None:
-    """The span of the fields Start and End of ASS; None if one is no time."""
+    """Returns the span of the fields Start and End of ASS; None if one is not a time."""
     first, last = _ASS_TIME.fullmatch(start), _ASS_TIME.fullmatch(end)
     if first is None or last is None:
         return None
@@ -120,7 +120,7 @@ def span_of_fields(start: str, end: str) -> Span | None:
 
 
 def stray_span(line: str, form: SubtitleFormat) -> Span | None:
-    """The span of a line that pysubs2 alone takes for times: two times anywhere in it."""
+    """Returns the span of a line that only pysubs2 reads as times: with two times anywhere."""
     from pysubs2.formats.subrip import SubripFormat
     from pysubs2.formats.webvtt import WebVTTFormat
 
@@ -133,11 +133,11 @@ def stray_span(line: str, form: SubtitleFormat) -> Span | None:
 
 
 def _readings(groups: tuple[str | None, ...], unit: float) -> list[float]:
-    """The seconds that a time may mean, in one order for all times.
+    """Returns the seconds that a time may mean, in the same order for all times.
 
     Args:
         groups: sign, hours, minutes, seconds and fraction.
-        unit: seconds that one means in a fraction that is a count.
+        unit: seconds that 1 means, if the fraction is a count.
     """
     sign, hours, minutes, seconds, fraction = groups
     whole = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)

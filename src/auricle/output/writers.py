@@ -1,4 +1,4 @@
-"""Captions as text, JSON lines, tables, subtitles and label tracks; ranked sounds."""
+"""Writes captions as text, JSON lines, tables, subtitles and label tracks; writes matches."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
 
 def row_fields(row: Row, n_best: int) -> dict[str, object]:
-    """A caption as a JSON object; with its alternatives where `n_best` is over 1."""
+    """Returns a caption as a JSON object, with its alternatives if `n_best` is over 1."""
     caption = _caption(row)
     fields: dict[str, object] = {
         "file": row.file,
@@ -42,7 +42,7 @@ def row_fields(row: Row, n_best: int) -> dict[str, object]:
 
 
 def event_fields(event: Event) -> dict[str, object]:
-    """An event as a JSON object."""
+    """Returns an event as a JSON object."""
     fields: dict[str, object] = {
         "id": event.id,
         "state": event.state,
@@ -60,7 +60,7 @@ def event_fields(event: Event) -> dict[str, object]:
 
 
 def mentioned_fields(events: Sequence[CaptionEvent]) -> list[dict[str, object]]:
-    """The events that a caption mentions as JSON objects: class, probability, times and marks."""
+    """Returns mentioned events as JSON objects: class, probability, times and marks."""
     return [
         {
             "name": event.name,
@@ -78,12 +78,12 @@ def mentioned_fields(events: Sequence[CaptionEvent]) -> list[dict[str, object]]:
 def write_rows(
     rows: Iterable[Row], file: TextIO, form: CaptionFormat, *, n_best: int = 1, named: bool = True
 ) -> None:
-    """Writes captions as they come, each line whole.
+    """Writes captions when they arrive, each line whole.
 
     Args:
-        rows: those with a caption.
+        rows: rows with a caption.
         file: open for text.
-        form: the format; subtitles and label tracks are those of one sound.
+        form: the format; subtitles and label tracks hold the captions of one sound.
         n_best: captions per sound. Text and tables get a line for each; only the first one has a
             confidence.
         named: whether lines of text begin with the file.
@@ -97,7 +97,7 @@ def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> 
     """Writes the similarity of sounds to a sentence, one line each.
 
     Args:
-        matches: those with a similarity.
+        matches: matches with a similarity.
         file: open for text.
         form: the format.
     """
@@ -127,8 +127,8 @@ def write_table(
         file: open for text.
         form: the format.
         columns: the fields that tables hold.
-        fields: a result as an object of JSON, whose lines hold all fields.
-        line: a result as text.
+        fields: returns a result as a JSON object; JSON lines hold all its fields.
+        line: returns a result as text.
     """
     if form in DIALECTS:
         writer = csv.DictWriter(
@@ -206,5 +206,5 @@ def _rounded(value: float | None) -> float | None:
 
 
 def stretch(start: float, end: float) -> str:
-    """A stretch of time for people: [start - end]."""
+    """Returns a stretch of time for people: [start - end]."""
     return f"[{clock(start)} - {clock(end)}]"
