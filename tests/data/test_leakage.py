@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from auricle.data.leakage import (
-    HOP,
+    FEWEST_FRAMES,
+    HOP_SAMPLES,
     RATE,
-    SHORTEST,
-    Heard,
+    FileFingerprint,
     Index,
     compare,
     find_leaks,
     fingerprint,
-    hear,
+    fingerprint_files,
 )
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AudioError
@@ -81,12 +81,12 @@ def test_alike_is_not_the_same():
 def test_too_short_to_tell():
     sound = fingerprint(noise(3, 4.0, RATE))
     assert compare(sound, sound, 0) is not None
-    assert compare(sound[: SHORTEST - 1], sound, 0) is None
-    assert compare(sound, sound, len(sound) - SHORTEST + 1) is None
+    assert compare(sound[: FEWEST_FRAMES - 1], sound, 0) is None
+    assert compare(sound, sound, len(sound) - FEWEST_FRAMES + 1) is None
     assert compare(np.zeros(500, np.uint32), np.zeros(500, np.uint32), 0) is None
     assert Index([]).search(sound) == {}
     assert len(fingerprint(np.zeros(0, np.float32))) >= 1
-    assert len(sound) == (4 * RATE - 2_048) // HOP + 1
+    assert len(sound) == (4 * RATE - 2_048) // HOP_SAMPLES + 1
 
 
 @pytest.fixture
@@ -179,14 +179,14 @@ def test_what_cannot_be_heard_is_counted_and_the_rest_is_compared(
 
 def test_a_fingerprint_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = write_wav(tmp_path / "a.wav", noise(0), SOURCE)
-    (first,) = hear([file], folder=tmp_path / "cache")
+    (first,) = fingerprint_files([file], folder=tmp_path / "cache")
     monkeypatch.setattr("auricle.data.leakage.load_audio", lambda *_: pytest.fail("heard again"))
-    (second,) = hear([file.rename(tmp_path / "b.wav")], folder=tmp_path / "cache")
-    assert isinstance(first, Heard)
-    assert isinstance(second, Heard)
+    (second,) = fingerprint_files([file.rename(tmp_path / "b.wav")], folder=tmp_path / "cache")
+    assert isinstance(first, FileFingerprint)
+    assert isinstance(second, FileFingerprint)
     assert first.digest == second.digest
     np.testing.assert_array_equal(first.fingerprint, second.fingerprint)
-    (error,) = hear([tmp_path / "gone.wav"], folder=tmp_path / "cache")
+    (error,) = fingerprint_files([tmp_path / "gone.wav"], folder=tmp_path / "cache")
     assert isinstance(error, AudioError)
 
 

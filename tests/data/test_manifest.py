@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.data.manifest import SHOWN, Item, read_manifest
+from auricle.data.manifest import MOST_LISTED, Item, read_manifest
 from auricle.errors import AuricleError
 
 
@@ -90,7 +90,7 @@ def test_only_the_splits_wanted_are_read_and_checked(tmp_path: Path):
 def test_files_need_not_be_there_where_they_are_not_asked_for(tmp_path: Path):
     path = write(tmp_path, [["file", "split", "caption"], ["missing", "x", "1"]])
     assert len(read_manifest(path, check_files=False)) == 1
-    with pytest.raises(AuricleError, match="missing is not there"):
+    with pytest.raises(AuricleError, match="missing does not exist"):
         read_manifest(path)
 
 
@@ -112,23 +112,23 @@ def test_every_problem_is_listed_with_its_line(tmp_path: Path):
     first, *problems = str(caught.value).split("\n  ")
     assert first == f"{path}: 6 problems:"
     assert problems == [
-        f"line 2: {tmp_path / 'gone'} is not there",
+        f"line 2: {tmp_path / 'gone'} does not exist",
         "line 6: b has no caption",
-        "line 7: no file",
-        "line 8: a stood before with another split, label or group",
-        "line 9: not as many fields as the header has",
-        "line 10: not as many fields as the header has",
+        "line 7: the 'file' field is empty",
+        "line 8: a has another split, label or group in an earlier row",
+        "line 9: 5 fields, expected 4 as in the header",
+        "line 10: 2 fields, expected 4 as in the header",
     ]
 
 
 def test_many_problems_are_counted(tmp_path: Path):
-    rows = [["file", "split", "caption"], *([f"{i}", "x", "1"] for i in range(SHOWN + 7))]
+    rows = [["file", "split", "caption"], *([f"{i}", "x", "1"] for i in range(MOST_LISTED + 7))]
     with pytest.raises(AuricleError) as caught:
         read_manifest(write(tmp_path, rows))
     lines = str(caught.value).splitlines()
-    assert lines[0].endswith(f"{SHOWN + 7} problems:")
+    assert lines[0].endswith(f"{MOST_LISTED + 7} problems:")
     assert lines[-1].strip() == "and 7 more"
-    assert len(lines) == SHOWN + 2
+    assert len(lines) == MOST_LISTED + 2
 
 
 def test_every_problem_of_the_header_is_listed(tmp_path: Path):
@@ -178,7 +178,7 @@ HEADER = "file,split,caption\n"
     ],
 )
 def test_an_unclosed_quote_is_refused_at_its_line(tmp_path: Path, rows: str, line: int):
-    with pytest.raises(AuricleError, match=rf"manifest\.csv, line {line}: no CSV"):
+    with pytest.raises(AuricleError, match=rf"manifest\.csv, line {line}: not CSV"):
         read_manifest(raw(tmp_path, HEADER + rows), check_files=False)
 
 
@@ -186,7 +186,7 @@ def test_the_manifest_of_a_bug_report_is_refused_at_its_line():
     path = Path(__file__).parents[3] / "shared/faults/research/manifest_unclosed_quote.csv"
     if not path.exists():
         pytest.skip("no faults in ../shared: it is not part of the project")
-    with pytest.raises(AuricleError, match="line 6: no CSV: the quote that opens here"):
+    with pytest.raises(AuricleError, match="line 6: not CSV: the quote that opens here"):
         read_manifest(path, check_files=False)
 
 
@@ -208,7 +208,7 @@ def test_one_sound_under_two_names_is_one_sound(tmp_path: Path, other: str):
     text = f"{HEADER}a.wav,x,One.\n{other},x,Two.\n"
     (item,) = read_manifest(raw(tmp_path, text), check_files=False)
     assert item.captions == ("One.", "Two.")
-    with pytest.raises(AuricleError, match=r"line 3: .* stood before with another split"):
+    with pytest.raises(AuricleError, match=r"line 3: .* has another split"):
         read_manifest(raw(tmp_path, f"{HEADER}a.wav,x,One.\n{other},y,Two.\n"), check_files=False)
 
 
@@ -259,7 +259,7 @@ def test_clips_that_are_not_there_may_be_left_out_and_listed(tmp_path: Path):
     bad_clips: list[str] = []
     items = read_manifest(write(tmp_path, rows, files=("a",)), bad_clips=bad_clips)
     assert [item.file.name for item in items] == ["a"]
-    assert bad_clips == [f"line 3: {tmp_path / 'gone'} is not there"]
+    assert bad_clips == [f"line 3: {tmp_path / 'gone'} does not exist"]
 
 
 def test_another_encoding_is_refused_by_line(tmp_path: Path):

@@ -65,7 +65,7 @@ def test_a_caption_file_is_read(tmp_path: Path):
     [
         ("caption\nrain falls\n", "expected the columns caption and source"),
         ("caption,source\nrain falls,nobody\n", "line 2: unknown source 'nobody'"),
-        ("caption,source\nrain falls\n", "line 2: expected 2 cells"),
+        ("caption,source\nrain falls\n", "line 2: 1 fields, expected 2"),
     ],
 )
 def test_wrong_caption_files_are_refused(tmp_path: Path, text: str, message: str):

@@ -229,7 +229,7 @@ def test_clothos_sounds_may_be_there_already(
     with pytest.raises(AuricleError, match="no split 'eval'"):
         prepare_clotho(tmp_path / "clotho", splits=["eval"], remotes=clotho_remotes)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AuricleError, match="no files are there"):
+    with pytest.raises(AuricleError, match="no files: expected the sounds of Clotho"):
         prepare_clotho(tmp_path / "clotho", audio=tmp_path / "empty", remotes=clotho_remotes)
 
 
@@ -263,7 +263,7 @@ def test_audiocaps_counts_what_is_missing(server: Server, tmp_path: Path):
     remotes = {split: remote(server, f"{split}.csv") for split in audiocaps.SPLITS}
     audio = tmp_path / "audio" / "deep"
     audio.mkdir(parents=True)
-    with pytest.raises(AuricleError, match=r"names such as -aA_9_30\.wav, Y-aA_9_30\.wav"):
+    with pytest.raises(AuricleError, match=r"name them -aA_9_30\.wav, Y-aA_9_30\.wav"):
         prepare_audiocaps(tmp_path / "caps", audio, remotes=remotes)
     for name in ("-aA_9_30.flac", "-b_B0_0.m4a", "other.wav"):
         (audio / name).touch()

@@ -172,5 +172,5 @@ def test_positions_are_vaswanis():
 
 
 def test_a_width_that_heads_cannot_share_is_refused():
-    with pytest.raises(ValueError, match="width 10 cannot be shared among 4 heads"):
+    with pytest.raises(ValueError, match="width is 10: expected a multiple of heads, 4"):
         Attention(10, 4, 0.0)

@@ -63,7 +63,7 @@ def test_bad_clips_are_left_out_if_asked(auricle: Run, recipe: Path, tmp_path: P
     (tmp_path / "data" / "1.wav").unlink()
     refused = auricle("train", recipe)
     assert refused.code == 1
-    assert "1.wav is not there" in refused.err
+    assert "1.wav does not exist" in refused.err
     result = auricle("train", recipe, "--skip-bad")
     assert result.code == 0, result.err
     assert "auricle: 2 clips left out:\n  " in result.err
@@ -108,10 +108,13 @@ def test_without_a_terminal_a_minute_has_a_line(
     ("content", "said"),
     [
         ("words\nA dog barks\n", r"line 1: expected one column 'caption' \(.*'words'\)"),
-        ("caption\nA dog barks, then stops\n", "line 2: not as many fields as the header has"),
-        ('caption\n"A dog barks\nRain falls\n', "line 2: no CSV: the quote that opens here is not"),
+        ("caption\nA dog barks, then stops\n", "line 2: 2 fields, expected 1 as in the header"),
+        (
+            'caption\n"A dog barks\nRain falls\n',
+            "line 2: not CSV: the quote that opens here is not",
+        ),
         ("caption,caption\na,b\n", "line 1: expected one column 'caption'"),
-        ("id,caption\n1,\n", "line 2: no caption"),
+        ("id,caption\n1,\n", "line 2: the 'caption' field is empty"),
         ("caption\n", "no captions"),
     ],
 )
@@ -128,7 +131,7 @@ def test_lone_captions_are_read_as_spreadsheets_write_them(tmp_path: Path):
 
 def test_a_damaged_list_of_classes_is_refused_by_line(tmp_path: Path):
     (tmp_path / "names.csv").write_text("index,mid,display_name\n0,/m/0,Speech, male\n", "utf-8")
-    with pytest.raises(AuricleError, match=r"line 2: not as many fields .*class_labels_indices"):
+    with pytest.raises(AuricleError, match=r"line 2: 4 fields, expected 3 .*class_labels_indices"):
         read_class_names(tmp_path / "names.csv")
 
 
@@ -174,7 +177,7 @@ def test_the_folder_of_a_training_stands_for_its_captioner(
 ):
     use(training)
     (training / "captioner" / "config.json").unlink()
-    with pytest.raises(AuricleError, match=r"run is no checkpoint: config\.json is not there"):
+    with pytest.raises(AuricleError, match=r"run is not a checkpoint: config\.json is missing"):
         use(training)
 
 
@@ -184,5 +187,5 @@ def test_a_folder_without_networks_names_the_command_that_makes_them(training: P
     with pytest.raises(AuricleError, match=r"missing: `auricle export .*captioner` makes it"):
         load(training)
     (training / "captioner" / "vocabulary.txt").unlink()
-    with pytest.raises(AuricleError, match=r"vocabulary\.txt is not there"):
+    with pytest.raises(AuricleError, match=r"vocabulary\.txt is missing"):
         export_onnx(training)

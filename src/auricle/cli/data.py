@@ -14,7 +14,7 @@ from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
     from auricle.data.labelled import LabelledSet
-    from auricle.data.leakage import Heard, Leak
+    from auricle.data.leakage import FileFingerprint, Leak
     from auricle.data.manifest import Item
     from auricle.data.prepared import Prepared
     from auricle.storage.download import Progress
@@ -245,17 +245,17 @@ def _print_leaks(leaks: "Sequence[Leak]", *, sounds_to_score_on: int) -> None:
     )
 
 
-def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, Heard], int]":
+def _heard(items: "Sequence[Item]", jobs: int | None) -> "tuple[dict[Path, FileFingerprint], int]":
     """Returns the fingerprints by file, and the number of files without one."""
-    from auricle.data.leakage import Heard, hear
+    from auricle.data.leakage import FileFingerprint, fingerprint_files
 
     files = list(dict.fromkeys(item.file for item in items))
-    heard: dict[Path, Heard] = {}
+    heard: dict[Path, FileFingerprint] = {}
     with shown_progress("sounds") as progress:
         progress("Listening", 0, len(files))
-        results = zip(files, hear(files, jobs=jobs), strict=True)
+        results = zip(files, fingerprint_files(files, jobs=jobs), strict=True)
         for done, (file, result) in enumerate(results, start=1):
-            if isinstance(result, Heard):
+            if isinstance(result, FileFingerprint):
                 heard[file] = result
             else:
                 print(f"auricle: {result}", file=sys.stderr)

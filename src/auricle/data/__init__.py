@@ -1,1 +1,1 @@
-"""From a CSV manifest to batches of log-mel spectrograms and captions."""
+"""Reads manifests and makes batches of log-mel spectrograms and captions."""

@@ -1,6 +1,6 @@
-"""AudioCaps (Kim et al. 2019): captions of ten seconds of videos.
+"""Prepares AudioCaps (Kim et al. 2019): captions of ten seconds of videos.
 
-The sounds are the user's own copies.
+The user provides the sounds.
 """
 
 import csv
@@ -34,20 +34,20 @@ class Clip:
     """Ten seconds of a video, with their captions."""
 
     youtube_id: str
-    start_time: str  # seconds, as the CSV has it: "130"
+    start_time: str  # seconds, in the form of the CSV: "130"
     audiocap_ids: list[str] = field(default_factory=list)  # one for each caption
     captions: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The name that the CSV's columns give."""
+        """The clip's name, from the columns of the CSV."""
         return f"{self.youtube_id}_{self.start_time}"
 
     def names(self) -> Iterator[str]:
-        """The names that copies of the clip have, without ending, the most exact first.
+        """Yields the names of copies of the clip, without suffix, the most exact first.
 
-        Tools that fetch clips write a Y before the video, the end after the start, three decimals,
-        or milliseconds; others name clips by `audiocap_id`.
+        Some download tools add a Y before the video, the end after the start, three decimals, or
+        milliseconds. Others name clips by `audiocap_id`.
         """
         yield self.name
         times = [self.start_time]
@@ -68,7 +68,7 @@ def fetch_captions(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> dict[str, Path]:
-    """Returns the CSV of each split; fetches those that are not there."""
+    """Returns the CSV of each split; downloads missing ones."""
     paths = {}
     for split in SPLITS:
         with monitor(f"AudioCaps {split}: captions") as progress:
@@ -80,7 +80,7 @@ def read_clips(path: Path) -> list[Clip]:
     """Reads a CSV's clips with their captions.
 
     Raises:
-        AuricleError: it cannot be read.
+        AuricleError: the file cannot be read.
     """
     clips: dict[str, Clip] = {}
     try:
@@ -91,7 +91,7 @@ def read_clips(path: Path) -> list[Clip]:
                 clip.audiocap_ids.append(row["audiocap_id"])
                 clip.captions.append(row["caption"].strip())
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise AuricleError(f"{path}: cannot be read as AudioCaps' captions: {error!r}") from None
+        raise AuricleError(f"{path}: cannot be read as captions of AudioCaps: {error!r}") from None
     return list(clips.values())
 
 
@@ -103,36 +103,36 @@ def prepare_audiocaps(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> Prepared:
-    """Fetches the three CSVs and writes `manifest.csv` with the clips that are there.
+    """Downloads the three CSVs and writes `manifest.csv` with the clips that exist.
 
     Args:
-        folder: for the CSVs and the manifest.
+        folder: receives the CSVs and the manifest.
         audio: the clips, at any depth and in any format, with one of the names of `Clip.names`.
-        remotes: the files to fetch, by split.
+        remotes: the files to download, by split.
         mirror: an address with the same files.
         monitor: shows the progress.
 
     Raises:
-        AuricleError: a CSV cannot be fetched or read, or no clip is there.
+        AuricleError: a CSV cannot be downloaded or read, or no clip exists.
     """
-    there = _files_by_name(audio)
+    files = _files_by_name(audio)
     items: list[Item] = []
     missing: dict[str, list[str]] = {}
     paths = fetch_captions(folder, remotes=remotes, mirror=mirror, monitor=monitor)
     for split, path in paths.items():
         missing[split] = []
         for clip in read_clips(path):
-            name = next((name for name in clip.names() if name in there), None)
+            name = next((name for name in clip.names() if name in files), None)
             if name is None:
                 missing[split].append(clip.name)
             else:
                 captions = tuple(clip.captions)
-                items.append(Item(there[name], split, captions, group=clip.youtube_id))
+                items.append(Item(files[name], split, captions, group=clip.youtube_id))
     if not items:
         example = next(iter(missing["train"]), "youtube-id_30")
         raise AuricleError(
-            f"{audio}: none of AudioCaps' clips are there: give them names such as {example}.wav, "
-            f"Y{example}.wav, or their audiocap_id"
+            f"{audio}: it holds no clips of AudioCaps: name them {example}.wav, Y{example}.wav, "
+            f"or by their audiocap_id"
         )
     manifest = folder / "manifest.csv"
     write_manifest(manifest, items)
@@ -140,7 +140,7 @@ def prepare_audiocaps(
 
 
 def _files_by_name(audio: Path) -> dict[str, Path]:
-    """The files below a folder by their names, with and without ending."""
+    """Returns the files below a folder by their names, with and without suffix."""
     files = [file for file in sorted(audio.rglob("*")) if file.is_file()]
-    # "Yabc_30.000" has no ending, though ".000" looks like one.
+    # "Yabc_30.000" has no suffix, although ".000" looks like one.
     return {file.name: file for file in files} | {file.stem: file for file in files}

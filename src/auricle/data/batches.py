@@ -1,4 +1,4 @@
-"""The batches of each epoch: a sampler plans them, and workers make them ahead of time."""
+"""Makes the batches of each epoch: a sampler plans them, and workers make them in advance."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from auricle.data.sampler import BatchSampler, LabelGroups, Visit
 from auricle.data.texts import SoundTags, Texts
 from auricle.errors import AuricleError
 
-MOST_WORKERS = 8  # more are no faster: they wait for the machine's memory
-PREFETCHED_BATCHES = 2  # for each worker
+MOST_WORKERS = 8  # more workers are not faster, because they wait for the memory
+PREFETCHED_BATCHES = 2  # batches that each worker makes in advance
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BatchOptions:
 
     size: int  # sounds in a batch, over all processes
     rounds: int = 0  # captions of each sound in an epoch; 0: all
-    # How often an epoch visits each label, however many sounds it has; 0: visit sounds, not labels.
+    # Visits of each label in an epoch, for any number of sounds; 0: visit sounds, not labels.
     visits_per_label: int = 0
     padded_frames: int = 0  # frames of every sound, all counted as sound; 0: the batch's longest
     mixtures: Mixtures | None = None  # None: no mixtures
@@ -54,10 +54,10 @@ def default_workers(processes: int) -> int:
 
 
 class Batches:
-    """The batches of each epoch, a function of the seed and the epoch alone.
+    """Makes the batches of each epoch; they depend on the seed and the epoch only.
 
-    They do not depend on the number of processes that share them. Only sounds of similar length
-    share a batch, so that little is padded.
+    The batches do not depend on the number of processes that share them. Only sounds of similar
+    length share a batch, which keeps the padding short.
 
     Args:
         items: the sounds.
@@ -69,7 +69,7 @@ class Batches:
         share: the part of every batch that this process gets.
 
     Raises:
-        AuricleError: there are fewer sounds in a batch than processes.
+        AuricleError: a batch has fewer sounds than there are processes.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Batches:
         if min(options.size, len(items)) < ranks:
             raise AuricleError(
                 f"{len(items)} sounds in batches of {options.size} cannot be shared among "
-                f"{ranks} processes"
+                f"{ranks} processes: use more sounds, larger batches or fewer processes"
             )
         most_captions = max(len(item.captions) for item in items)
         groups = LabelGroups.of(items, by_label=options.visits_per_label > 0)
@@ -100,7 +100,7 @@ class Batches:
             size=options.size // ranks * ranks,
             rounds=min(options.rounds, most_captions) if options.rounds else most_captions,
             visits_per_label=options.visits_per_label,
-            # Where every sound gets the same padding, lengths do not matter.
+            # If every sound is padded to the same length, its own length does not matter.
             mixed_lengths=options.padded_frames > 0,
             ranks=ranks,
         )
@@ -123,7 +123,7 @@ class Batches:
         return self.sampler.plan(seed, epoch)
 
     def epoch(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yields this process's share of the epoch's batches. Workers prepare them ahead."""
+        """Yields this process's share of the epoch's batches; workers make them in advance."""
         plans = self.plan(seed, epoch)
         texts = np.zeros((len(plans), 0), int)
         if self.collator.texts is not None:
@@ -132,7 +132,7 @@ class Batches:
             BatchPlan(visits, texts[number], (seed, epoch, number))
             for number, visits in enumerate(plans)
         ]
-        # Threads suffice: copies of spectrograms run side by side, because numpy lets others work.
+        # Threads suffice, because numpy releases the lock while it copies spectrograms.
         ahead = PREFETCHED_BATCHES * self.workers
         with ThreadPoolExecutor(self.workers) as pool:
             waiting = [pool.submit(self.collator, plan) for plan in work[:ahead]]

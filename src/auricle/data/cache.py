@@ -1,4 +1,4 @@
-"""Log-mel spectrograms on disk, computed once and memory-mapped."""
+"""Keeps log-mel spectrograms on disk; computes each once and reads it by a memory map."""
 
 import hashlib
 import os
@@ -17,33 +17,33 @@ from auricle.sound.features import VERSION, FrontEnd, log_mel
 from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder
 
-SOUNDS_PER_COMMIT = 64  # sounds whose spectrograms are stored together; a stop loses at most these
+SOUNDS_PER_COMMIT = 64  # their spectrograms are stored together; a crash loses at most these
 
 
 @dataclass(frozen=True)
 class Features:
     """The spectrograms of sound files."""
 
-    files: list[Path]  # those that could be read, in their order
+    files: list[Path]  # the readable files, in their order
     spectrograms: list[np.ndarray]  # (frames, mels) float32 of each file, read-only
     fingerprint: str  # of the content of the files
 
 
 def front_end_fingerprint(front_end: FrontEnd) -> str:
-    """Returns a digest of all that turns samples into a spectrogram."""
+    """Returns a digest of the computation of a spectrogram from samples."""
     return fingerprint_of(repr((VERSION, front_end)))
 
 
 class FeatureCache:
-    """The log-mel spectrograms of sound files.
+    """A cache of the log-mel spectrograms of sound files.
 
-    Entries are keyed by the front end's parameters and the file's content, so a changed file or
-    front end is a new entry.
+    The keys are made from the front end's parameters and the file's content, so a changed file or
+    front end gets a new entry.
 
     Args:
-        front_end: which spectrogram.
+        front_end: the parameters of the spectrogram.
         maximum_seconds: longer sounds are cut.
-        folder: where to keep them; in the user's cache if None.
+        folder: holds the spectrograms; in the user's cache if None.
     """
 
     def __init__(
@@ -63,26 +63,24 @@ class FeatureCache:
         bad_clips: list[str] | None = None,
         report: Report = SILENT,
     ) -> Features:
-        """Returns the spectrograms of the files.
-
-        Missing ones are computed, several at a time, and stored.
+        """Returns the spectrograms of the files; computes and stores missing ones.
 
         Args:
             files: the sound files.
             jobs: sounds at a time; one per processor if None.
-            bad_clips: if given, files that cannot be read are left out, and their errors added
-                here.
-            report: takes the progress.
+            bad_clips: if given, unreadable files are left out, and their errors are added here.
+            report: receives the progress.
 
         Raises:
-            AuricleError: lists every file that cannot be read, one per line, or none can be read.
+            AuricleError: a file cannot be read, without `bad_clips`; or no file can be read. The
+                message lists the unreadable files, one per line.
         """
         store = ArrayStore(self.folder, np.float32, self.front_end.mels)
         keys: dict[Path, str] = {}
         problems: dict[Path, AudioError] = {}
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
-            read = zip(files, pool.map(content_key, files), strict=True)
-            for number, (file, key) in enumerate(read, start=1):
+            keyed = zip(files, pool.map(content_key, files), strict=True)
+            for number, (file, key) in enumerate(keyed, start=1):
                 report("Reading sounds", number, len(files))
                 if isinstance(key, AudioError):
                     problems[file] = key
@@ -129,7 +127,7 @@ class FeatureCache:
 
 
 def content_key(file: Path) -> str | AudioError:
-    """A hash of the file's content, in hexadecimal."""
+    """Returns a hash of the file's content, in hexadecimal, or the error of reading it."""
     try:
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "blake2b").hexdigest()[:32]

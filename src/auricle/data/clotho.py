@@ -1,7 +1,7 @@
-"""Clotho v2.1 (Drossos et al. 2020): fetches and unpacks its files, and writes its manifest.
+"""Prepares Clotho v2.1 (Drossos et al. 2020): downloads it, unpacks it, and writes its manifest.
 
-The paper learns from `development` and `validation` together and is scored on `evaluation`; `test`
-has no captions.
+The paper trains on `development` and `validation` together and scores on `evaluation`. `test` has
+no captions.
 """
 
 import csv
@@ -23,7 +23,7 @@ from auricle.storage.download import Remote
 T = TypeVar("T")
 
 SPLITS = ("development", "validation", "evaluation", "test")
-CAPTIONS = tuple(f"caption_{n}" for n in range(1, 6))
+CAPTION_COLUMNS = tuple(f"caption_{n}" for n in range(1, 6))
 LICENCE = (
     "Tampere University's non-commercial licence; "
     "each sound its own Creative Commons licence (metadata CSV)"
@@ -66,22 +66,22 @@ def prepare_clotho(
     mirror: str | None = None,
     monitor: Monitor = silent,
 ) -> Prepared:
-    """Fetches the missing files of Clotho and writes `manifest.csv`; goes on after a stop.
+    """Downloads the missing files of Clotho and writes `manifest.csv`; resumes after a stop.
 
     Args:
-        folder: for `<split>/*.wav`, the CSVs and the manifest.
+        folder: receives `<split>/*.wav`, the CSVs and the manifest.
         splits: some of `SPLITS`.
-        audio: a folder with the sounds, at any depth; then none is fetched. Several splits are in
-            folders named after them. `test` is taken if there is such a folder.
-        remotes: the files to fetch, by name.
+        audio: a folder with the sounds, at any depth; if given, no sounds are downloaded. Several
+            splits must be in folders named after them. `test` is used if it has such a folder.
+        remotes: the files to download, by name.
         mirror: an address with the same files.
         monitor: shows the progress.
 
     Raises:
-        AuricleError: a split is unknown, a file cannot be fetched or read, or there is no sound.
+        AuricleError: a split is unknown, a file cannot be downloaded or read, or there is no sound.
     """
     if unknown := sorted(set(splits) - set(SPLITS)):
-        raise AuricleError(f"Clotho has no split '{unknown[0]}': choose of {', '.join(SPLITS)}")
+        raise AuricleError(f"Clotho has no split '{unknown[0]}': choose one of {', '.join(SPLITS)}")
     items: list[Item] = []
     missing: dict[str, list[str]] = {}
     for split in [name for name in SPLITS if name in splits]:
@@ -103,7 +103,7 @@ def prepare_clotho(
         found, missing[split] = _items(split, tables["captions"], tables["metadata"], files)
         items += found
     if not items:
-        raise AuricleError(f"{audio or folder}: none of Clotho's sounds are there")
+        raise AuricleError(f"{audio or folder}: it holds no sounds of Clotho")
     manifest = folder / "manifest.csv"
     write_manifest(manifest, items)
     return Prepared("Clotho", manifest, items, missing, LICENCE)
@@ -112,9 +112,9 @@ def prepare_clotho(
 def _fetch_sounds(
     folder: Path, split: str, remote: Remote, mirror: str | None, monitor: Monitor
 ) -> None:
-    """Fetches the sounds of a split; its folder appears when all are unpacked."""
+    """Downloads the sounds of a split; its folder appears when all are unpacked."""
     if (folder / split).is_dir():
-        (folder / remote.name).unlink(missing_ok=True)  # after a stop between the two steps
+        (folder / remote.name).unlink(missing_ok=True)  # left by a stop after unpacking
         return
     with monitor(f"Clotho {split}: sounds") as progress:
         archive = remote.fetch(folder, mirror=mirror, progress=progress)
@@ -137,18 +137,19 @@ def _table(path: Path) -> list[dict[str, str]]:
         text = content.decode("latin-1")
     rows = list(csv.DictReader(io.StringIO(text, newline=""), restval=""))
     if not rows or "file_name" not in rows[0]:
-        raise AuricleError(f"{path}: no column 'file_name': not one of Clotho's CSVs")
+        raise AuricleError(f"{path}: no column 'file_name': expected a CSV of Clotho")
     return rows
 
 
 def _sounds(audio: Path, split: str) -> list[Path]:
     """Returns the files of a split.
 
-    They are below a folder named after it, or, if no folder is, below none named after a split.
+    These are the files below a folder named after the split. Without such a folder, they are the
+    files that are below no folder of another split.
     """
     files = sorted(file for file in audio.rglob("*") if file.is_file())
     if not files:
-        raise AuricleError(f"{audio}: no files are there")
+        raise AuricleError(f"{audio}: no files: expected the sounds of Clotho")
     by_split: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         folders = "/".join(file.relative_to(audio).parts[:-1]).lower()
@@ -164,7 +165,7 @@ def _items(
     metadata: Sequence[dict[str, str]],
     files: Sequence[Path],
 ) -> tuple[list[Item], list[str]]:
-    """Returns the sounds that are there, and the names of the others."""
+    """Returns the sounds that exist, and the names of the others."""
     names = [row["file_name"] for row in captions]
     sounds = match_names(names, {file.name: file for file in files})
     recordings = match_names(
@@ -173,49 +174,51 @@ def _items(
     items = []
     for row in captions:
         name = row["file_name"]
-        texts = tuple(text for text in (row.get(column, "").strip() for column in CAPTIONS) if text)
+        texts = tuple(
+            text for text in (row.get(column, "").strip() for column in CAPTION_COLUMNS) if text
+        )
         recording = recordings.get(name, "")
         if name in sounds:
-            # The number of a recording that has left Freesound reads "Not found".
+            # A recording that was removed from Freesound has the number "Not found".
             items.append(
                 Item(sounds[name], split, texts, group=recording if recording.isdigit() else "")
             )
     return items, [name for name in names if name not in sounds]
 
 
-def match_names(names: Iterable[str], there: Mapping[str, T]) -> dict[str, T]:
-    """Finds the entry of each name, also where an archive, a disk or a shell has changed the name.
+def match_names(names: Iterable[str], entries: Mapping[str, T]) -> dict[str, T]:
+    """Finds the entry of each name, even if an archive, a disk or a shell has changed the name.
 
-    Clotho has names with spaces at their ends, names with `&amp;` in them, and names that differ
-    only in a space, a capital or an underscore. So names are first compared exactly. The names that
-    are left over are compared less and less exactly, as long as one name and one file are alike.
+    Clotho has names that end in spaces, names with `&amp;`, and names that differ only in a space,
+    a capital or an underscore. Therefore names are first compared exactly. The remaining names are
+    then compared less and less exactly; a match needs exactly one name and one entry.
     """
     matched: dict[str, T] = {}
-    names, rest = set(names), dict(there)
+    names, rest = set(names), dict(entries)
     forms: tuple[Callable[[str], str], ...] = (str, _stem, _plain, _loose)
     for form in forms:
-        sought, present = defaultdict(list), defaultdict(list)
+        names_by_form, entries_by_form = defaultdict(list), defaultdict(list)
         for name in names:
-            sought[form(name)].append(name)
+            names_by_form[form(name)].append(name)
         for name in rest:
-            present[form(name)].append(name)
-        for key, (name, *others) in sought.items():
-            if not others and len(present.get(key, ())) == 1:
-                matched[name] = rest.pop(present[key][0])
+            entries_by_form[form(name)].append(name)
+        for key, (name, *others) in names_by_form.items():
+            if not others and len(entries_by_form.get(key, ())) == 1:
+                matched[name] = rest.pop(entries_by_form[key][0])
                 names.remove(name)
     return matched
 
 
 def _stem(name: str) -> str:
-    """The name without the ending of its format."""
+    """Returns the name without suffix."""
     return unicodedata.normalize("NFC", name.rpartition(".")[0] or name)
 
 
 def _plain(name: str) -> str:
-    """The stem without spaces at its ends, and with entities replaced by their characters."""
+    """Returns the stem without spaces at its ends, with HTML entities decoded."""
     return unicodedata.normalize("NFC", html.unescape(_stem(name))).strip()
 
 
 def _loose(name: str) -> str:
-    """The letters and digits of the name."""
+    """Returns the letters and digits of the name, in lower case."""
     return re.sub(r"[\W_]+", " ", _plain(name).casefold()).strip()

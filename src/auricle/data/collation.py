@@ -37,7 +37,7 @@ class Batch:
         """
         special = (self.tokens == SOS) | (self.tokens == EOS) | (self.tokens == UNKNOWN)
         words = self.tokens.masked_fill(special, PAD)
-        # The first place holds <sos> or the token of a task.
+        # The first column holds <sos> or the token of a task.
         words[:, 0] = torch.where((words[:, 1:] != PAD).any(1), PAD, UNKNOWN)
         return words
 
@@ -82,7 +82,7 @@ class Collator:
         """Returns this process's rows of a batch."""
         examples = [
             self.source.example(plan.visits[row], np.random.default_rng((*plan.seed, 0, row)))
-            for row in self._own_rows(len(plan.visits))
+            for row in self._rows_of_process(len(plan.visits))
         ]
         tokens = [self.vocabulary.encode(each.caption, each.item.task) for each in examples]
         captions = [each.caption for each in examples]
@@ -102,14 +102,14 @@ class Collator:
             self._tags_of(examples),
         )
 
-    def _own_rows(self, count: int) -> range:
+    def _rows_of_process(self, count: int) -> range:
         return range(count)[self.rank :: self.ranks]
 
     def _draw_texts(self, texts: Texts, plan: BatchPlan) -> tuple[list[int], Tensor]:
         """Returns numbers of captions without sound, and their tags (texts, 527)."""
         numbers: list[int] = []
         tags: list[np.ndarray] = []
-        for row in self._own_rows(len(plan.texts)):
+        for row in self._rows_of_process(len(plan.texts)):
             numbers.append(int(plan.texts[row]))
             tags.append(texts.draw_tags(numbers[-1], np.random.default_rng((*plan.seed, 1, row))))
         return numbers, torch.from_numpy(np.stack(tags))

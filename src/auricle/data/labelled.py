@@ -1,8 +1,8 @@
-"""ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014): sounds with labels, no captions.
+"""Prepares ESC-50 (Piczak 2015) and UrbanSound8K (Salamon et al. 2014), which have no captions.
 
-Both are cut from Freesound's recordings, as Clotho is. `group` names the recording, and
-`auricle data audit` finds shared ones. Their folds keep a recording together, so they become the
-splits `fold1`, `fold2`, ...
+Like Clotho, both consist of parts of recordings on Freesound. `group` names the recording, and
+`auricle data audit` finds recordings that data sets share. Their folds keep a recording together,
+so the folds become the splits `fold1`, `fold2`, ...
 """
 
 import csv
@@ -23,15 +23,15 @@ class LabelledSet:
     name: str
     remote: Remote
     table: str  # its path in the unpacked folder
-    file: str  # a sound's path in the unpacked folder, from its row
-    label: str  # columns
-    group: str
+    file: str  # the pattern of a sound's path in the unpacked folder, from its row
+    label: str  # the column of labels
+    group: str  # the column of recordings
     licence: str
 
 
 ESC50 = LabelledSet(
     "ESC-50",
-    # The archive of this commit is the same as long as its host packs it alike.
+    # The checksum of this commit's archive may change if its host packs it differently.
     Remote(
         "ESC-50.zip",
         "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
@@ -63,20 +63,20 @@ URBANSOUND8K = LabelledSet(
 def prepare_labelled(
     folder: Path, data_set: LabelledSet, *, mirror: str | None = None, monitor: Monitor = silent
 ) -> Prepared:
-    """Fetches and unpacks a data set and writes `manifest.csv`, whose captions are empty.
+    """Downloads and unpacks a data set and writes `manifest.csv`, with empty captions.
 
     Args:
-        folder: for the sounds, in a folder named after the data set, and the manifest.
+        folder: receives the manifest, and the sounds in a folder named after the data set.
         data_set: the set to prepare.
         mirror: an address with the same archive.
         monitor: shows the progress.
 
     Raises:
-        AuricleError: it cannot be fetched, unpacked or read.
+        AuricleError: the data set cannot be downloaded, unpacked or read.
     """
     unpacked = folder / data_set.name
     if not unpacked.is_dir():
-        with monitor(f"{data_set.name}: fetching") as progress:
+        with monitor(f"{data_set.name}: downloading") as progress:
             archive = data_set.remote.fetch(folder, mirror=mirror, progress=progress)
         with monitor(f"{data_set.name}: unpacking") as progress:
             unpack(archive, unpacked, _below_top, progress)
@@ -97,25 +97,24 @@ def prepare_labelled(
         ]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
         raise AuricleError(
-            f"{table}: cannot be read as {data_set.name}'s table: {error!r}"
+            f"{table}: cannot be read as the table of {data_set.name}: {error!r}"
         ) from None
     missing: dict[str, list[str]] = {}
     for item in items:
         if not item.file.is_file():
             missing.setdefault(item.split, []).append(item.file.name)
-    there = [item for item in items if item.file.is_file()]
-    if not there:
+    existing = [item for item in items if item.file.is_file()]
+    if not existing:
         raise AuricleError(
-            f"{unpacked}: none of {data_set.name}'s sounds are there: "
-            "remove the folder and try again"
+            f"{unpacked}: it holds no sounds of {data_set.name}: remove the folder and try again"
         )
     manifest = folder / "manifest.csv"
-    write_manifest(manifest, there)
-    return Prepared(data_set.name, manifest, there, missing, data_set.licence)
+    write_manifest(manifest, existing)
+    return Prepared(data_set.name, manifest, existing, missing, data_set.licence)
 
 
 def _below_top(member: str) -> str | None:
-    """Removes the top folder; leaves out hidden files, which a Mac or git adds."""
+    """Removes the top folder from a path; returns None for hidden files, which macOS or git add."""
     path = member.replace("\\", "/").partition("/")[2]
     hidden = any(part.startswith(".") for part in path.split("/"))
     return None if not path or hidden else path

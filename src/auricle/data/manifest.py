@@ -1,4 +1,4 @@
-"""The data as a CSV: one sound a row, with its split and captions."""
+"""Reads and writes manifests: CSV files with one sound per row, its split and its captions."""
 
 import csv
 import functools
@@ -13,7 +13,7 @@ from auricle.storage.csv_table import EncodingError, Table, TableError, parse_ta
 from auricle.storage.files import written_whole
 
 COLUMNS = ("file", "split", "caption", "label", "group")
-SHOWN = 20  # problems that an error lists; it counts the others
+MOST_LISTED = 20  # problems that an error lists; it counts the others
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Item:
     file: Path
     split: str
     captions: tuple[str, ...]
-    label: str = ""  # the kind of sound, where the data set says it
-    group: str = ""  # the recording it was cut from
-    task: int = 0  # the number of the data set in whose manner it is captioned
+    label: str = ""  # the kind of sound, if the data set states it
+    group: str = ""  # the recording that contains the sound
+    task: int = 0  # the number of the data set that determines the style of its captions
 
 
 @functools.cache
@@ -45,21 +45,21 @@ def read_manifest(
 ) -> list[Item]:
     """Reads a manifest and checks all of it.
 
-    Columns: `file` (relative to the manifest's folder) or `file_name`, `split`, `caption` or
-        `caption_1`, `caption_2`, ...; optional `label` and `group`. Others are ignored. A file may
-        stand in several rows: their captions are joined. Blanks around cells are removed.
+    The columns are `file` (relative to the manifest's folder) or `file_name`, `split`, `caption` or
+    `caption_1`, `caption_2`, ..., and optionally `label` and `group`. Other columns are ignored. If
+    several rows name the same file, their captions are joined. Blanks around cells are removed.
 
     Args:
-        path: a CSV, UTF-8, or UTF-16 with a byte-order mark; with commas, semicolons or tabs.
+        path: a CSV in UTF-8, or UTF-16 with a byte-order mark; with commas, semicolons or tabs.
         splits: the splits to read; all if None.
-        check_files: whether the sounds must be there.
+        check_files: whether the sounds must exist.
         captioned: whether each row must have a caption.
-        bad_clips: if given, sounds that are not there are left out, and added here by line.
-        say: is called with one line if the file is read in another way than as written above, or
+        bad_clips: if given, missing sounds are left out, and listed here with their lines.
+        say: receives one line if the file differs from UTF-8, commas or the column names above, or
             has columns that are ignored.
 
     Raises:
-        AuricleError: with every problem, a line each.
+        AuricleError: lists all problems, one per line.
     """
     table = _read_table(path)
     texts = _caption_columns(table)
@@ -74,7 +74,9 @@ def read_manifest(
     sounds = _Sounds(check_files, captioned, bad_clips)
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
-            sounds.problems.append(f"line {line}: not as many fields as the header has")
+            sounds.problems.append(
+                f"line {line}: {len(cells)} fields, expected {len(table.columns)} as in the header"
+            )
             continue
         row = dict(zip(table.columns, cells, strict=True))
         if splits is None or row["split"].strip() in splits:
@@ -92,30 +94,30 @@ class _Sounds:
     """The sounds of the rows so far, and the problems of the rows."""
 
     def __init__(self, check_files: bool, captioned: bool, bad_clips: list[str] | None) -> None:
-        self.items: dict[str, Item] = {}  # by absolute path: `./x.ogg` is the sound of `x.ogg`
+        self.items: dict[str, Item] = {}  # by absolute path: `./x.ogg` equals `x.ogg`
         self.problems: list[str] = []
         self._check_files = check_files
         self._captioned = captioned
         self._bad_clips = bad_clips
 
     def add(self, line: int, name: str, item: Item) -> None:
-        """Takes the sound of a row, or notes why not."""
+        """Adds the sound of a row, or the problem of the row."""
         if self._captioned and not item.captions:
             self.problems.append(f"line {line}: {name or 'the row'} has no caption")
         if not name:
-            self.problems.append(f"line {line}: no file")
+            self.problems.append(f"line {line}: the 'file' field is empty")
             return
         key = os.path.abspath(item.file)
         before = self.items.get(key)
         if before is None and self._check_files and not item.file.is_file():
-            absent = f"line {line}: {item.file} is not there"
+            absent = f"line {line}: {item.file} does not exist"
             if self._bad_clips is not None:
                 self._bad_clips.append(absent)
                 return
             self.problems.append(absent)
         if before is not None and not _is_same_sound(before, item):
             self.problems.append(
-                f"line {line}: {name} stood before with another split, label or group"
+                f"line {line}: {name} has another split, label or group in an earlier row"
             )
         self.items[key] = item if before is None else _joined(before, item)
 
@@ -126,11 +128,11 @@ def _read_table(path: Path) -> Table:
     except EncodingError as error:
         raise AuricleError(f"{error}: save the manifest as UTF-8") from None
     except TableError as error:
-        raise AuricleError(f"{error}; {path.name} cannot be read as a manifest") from None
+        raise AuricleError(f"{error}: {path.name} cannot be read as a manifest") from None
 
 
 def _caption_columns(table: Table) -> list[str]:
-    """The columns of captions, in the order of their numbers."""
+    """Returns the columns of captions, in the order of their numbers."""
     numbered = [
         name for name in table.columns if name.startswith("caption_") and name[8:].isdecimal()
     ]
@@ -146,7 +148,9 @@ def _check_columns(path: Path, table: Table, texts: Sequence[str]) -> None:
         if name not in table.columns
     ]
     if not texts:
-        problems.append("line 1: no caption column: 'caption', or 'caption_1', 'caption_2', ...")
+        problems.append(
+            "line 1: no caption column: expected 'caption', or 'caption_1', 'caption_2', ..."
+        )
     problems += [
         f"line 1: two columns are called '{name}'"
         for name in table.repeated()
@@ -198,6 +202,6 @@ def write_manifest(path: Path, items: Sequence[Item]) -> None:
 
 
 def _invalid(path: Path, problems: Sequence[str]) -> AuricleError:
-    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    more = [f"and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return AuricleError("\n  ".join([f"{path}: {count}:", *problems[:SHOWN], *more]))
+    return AuricleError("\n  ".join([f"{path}: {count}:", *problems[:MOST_LISTED], *more]))

@@ -9,9 +9,10 @@ from auricle.data.manifest import Item
 from auricle.data.sampler import LabelGroups, Visit
 from auricle.sound.features import FrontEnd, from_log, to_log
 
-LEVEL_DB = 6.0  # greatest difference of level
-ONE_AFTER_THE_OTHER = 0.25  # share of mixtures that are not at once
-TURN = (0.4, 0.6)  # where in the one, as a share of its length, the other comes after it
+LEVEL_DB = 6.0  # the greatest difference of level
+SEQUENCE_SHARE = 0.25  # the share of mixtures in which one sound follows the other
+# In a sequence, the second sound replaces the first after this share of its length.
+TURN_SHARES = (0.4, 0.6)
 AT_ONCE = (" while ", " as ", " and ", " with ", " over ")  # links of two captions
 LATER = (" followed by ", " and then ", " then ", ", followed by ")
 
@@ -29,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Mixtures:
-    """How often a sound is mixed with another one."""
+    """The options of mixtures."""
 
     share: float  # of all sounds
     front_end: FrontEnd  # of the spectrograms
@@ -54,7 +55,7 @@ class ExampleSource:
             return alone
         partner = self.groups.draw(rng)
         other = self.items[partner]
-        # Do not mix a sound with itself or its like. An empty label or group is unknown.
+        # Does not mix sounds of the same label or recording. An empty label or group is unknown.
         if partner == sound or item.label == other.label != "" or item.group == other.group != "":
             return alone
         caption, other_caption = shorter_caption(item, rng), shorter_caption(other, rng)
@@ -71,7 +72,7 @@ class ExampleSource:
 
 
 def shorter_caption(item: Item, rng: np.random.Generator) -> str:
-    """Returns the shorter of two random captions of a sound, to be joined with another caption."""
+    """Returns the shorter of two random captions of a sound, for a mixture."""
     return min(rng.choice(item.captions, 2), key=len)
 
 
@@ -97,8 +98,8 @@ def mix(
     first, second = from_log(np.asarray(one), front_end), from_log(np.asarray(other), front_end)
     level = rng.uniform(-LEVEL_DB, LEVEL_DB)
     second = second * (first.mean() / max(second.mean(), 1e-12) * 10 ** (level / 10))
-    if rng.random() < ONE_AFTER_THE_OTHER:
-        turn = round(len(first) * rng.uniform(*TURN))
+    if rng.random() < SEQUENCE_SHARE:
+        turn = round(len(first) * rng.uniform(*TURN_SHARES))
         parts = [first[:turn], second[: len(first) - turn]]
         return to_log(np.concatenate(parts), front_end).astype(np.float32), False, True
     both = first.copy()

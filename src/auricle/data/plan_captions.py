@@ -1,4 +1,4 @@
-"""The captions by people that the plan decoder learns from."""
+"""Selects captions by people for the training of the plan decoder."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from auricle.planning.language import SOURCES
 from auricle.storage.csv_table import parse_table, read_text
 
 FEWEST_WORDS, MOST_WORDS = 5, 16
-SUPPORTING_CAPTIONS = 4  # captions of a class that must hold a word before it counts as the class's
-COMMON_WORDS = 60  # the most frequent words may stand in a caption of any class
-# Details that a plan does not tell.
+SUPPORTING_CAPTIONS = 4  # a word of this number of captions of a class belongs to the class
+COMMON_WORDS = 60  # the most frequent words may occur in a caption of any class
+# Details that a plan does not contain.
 _DETAILS = frozenset(
     "room street kitchen house park restaurant beach forest woods garage station office church "
     "hallway city town school home building yard field jungle bathroom indoors outdoors video "
@@ -24,14 +24,14 @@ _DETAILS = frozenset(
     "tiny angry happy sad angrily happily morning evening day afternoon summer winter sunny movie "
     "tv television game foreign language english spanish french german".split()
 )
-# Words of annotators: a horn is "triggered", a noise "occurs".
+# Words that only annotators use: a horn is "triggered", a noise "occurs".
 _STIFF = frozenset("triggered present occur occurs occurring ongoing audible".split())
-# Words that point to something said before.
+# Words that refer to something mentioned before.
 _POINTING = frozenset("it they them it's i we you this that which who".split())
 _REFUSED = _DETAILS | _STIFF | _POINTING
-# Words of a second clause, which no class explains if the caption has one event.
+# Words of a second clause. In a caption of one event, no class explains this clause.
 _SECOND_CLAUSE = frozenset("while as followed between along".split())
-# Words after which a noun phrase stands instead of a clause.
+# Words that a noun phrase follows instead of a clause.
 BEFORE_NOUN = ("with", "followed", "over")
 # Stop words that may end a caption.
 _LAST_WORDS = frozenset("by down up off out through over other it".split())
@@ -67,7 +67,10 @@ def read_caption_file(path: Path) -> list[SourcedCaption]:
     captions = []
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
-            raise AuricleError(f"{path}, line {line}: expected {len(table.columns)} cells")
+            raise AuricleError(
+                f"{path}, line {line}: {len(cells)} fields, expected {len(table.columns)} as in "
+                "the header"
+            )
         if cells[source_column] not in SOURCES:
             raise AuricleError(
                 f"{path}, line {line}: unknown source {cells[source_column]!r}: use one of "
@@ -82,7 +85,7 @@ def read_caption_file(path: Path) -> list[SourcedCaption]:
 def read_captions(
     captions: Sequence[SourcedCaption], classes: SoundClasses
 ) -> list[SourcedReading]:
-    """Returns the readings of the captions that are good English and tell no more than a plan.
+    """Returns the readings of captions in good English that contain no more than a plan.
 
     Args:
         captions: captions by people.
@@ -123,7 +126,7 @@ def _without_foreign_words(
     captions_with = Counter[str]()
     captions_of = Counter[tuple[int, str]]()  # by class and word
     for sourced in readings:
-        # Not a set, whose order would change which of equally frequent words are common.
+        # Uses a dict, because a set's random order would change the choice among equal counts.
         different_words = list(dict.fromkeys(sourced.reading.caption_words))
         captions_with.update(different_words)
         for index in _classes_of(sourced.reading):
@@ -141,7 +144,9 @@ def _without_foreign_words(
     for sourced in readings:
         reading = sourced.reading
         mentioning = classes.mentioning_places(reading.caption_words)
-        others = [word for at, word in enumerate(reading.caption_words) if at not in mentioning]
+        others = [
+            word for place, word in enumerate(reading.caption_words) if place not in mentioning
+        ]
         if all(is_known(word, reading) for word in others):
             kept.append(sourced)
     return kept

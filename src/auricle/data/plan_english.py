@@ -1,14 +1,14 @@
-"""Rough checks of a caption's English."""
+"""Checks a caption's English roughly."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from auricle.data.plan_reading import JOINING
 
-PARTICIPLES = 15  # times that a form in -ing occurs, from which on its base is taken for a verb
-SINGULARS = 5  # times that a word without its -s occurs, from which on it is taken for a plural
-WITH_ARTICLE = 3  # times that a countable noun follows "a" at least
-# Nouns that never follow "a", and nouns that do so only in compounds ("a water pump").
+FEWEST_PARTICIPLES = 15  # a word is a verb if its form in -ing occurs this number of times
+FEWEST_SINGULARS = 5  # a word is a plural if it occurs this number of times without its -s
+FEWEST_WITH_ARTICLE = 3  # a noun is countable if it follows "a" this number of times
+# Nouns that never follow "a", and nouns that follow it only in compounds ("a water pump").
 NEVER_COUNTED = frozenset("music thunder applause laughter traffic".split())
 MASS_NOUNS = NEVER_COUNTED | {"percussion", "static", "rain", "water"}
 _PLURALS = frozenset("people men women children cattle geese mice kids".split())
@@ -27,15 +27,15 @@ _THIRD_PERSON_ENDINGS = {"s": "", "es": "", "ies": "y"}
 
 
 class English:
-    """Checks of a caption's English, by counts of words in a body of captions.
+    """Checks captions by the counts of words in a corpus of captions.
 
     Args:
-        captions: the body, each caption as its words.
+        captions: the corpus, each caption as its words.
     """
 
     def __init__(self, captions: Iterable[Sequence[str]]) -> None:
         self._counts = Counter[str]()
-        self._without_article = Counter[str]()  # where a noun phrase begins
+        self._without_article = Counter[str]()  # counts at the beginning of a noun phrase
         self._with_article = Counter[str]()
         for caption_words in captions:
             self._counts.update(caption_words)
@@ -52,7 +52,7 @@ class English:
         self._after_nouns = self._verbs | self._third_persons | _FINITE_VERBS | JOINING
 
     def is_clause(self, phrase: Sequence[str]) -> bool:
-        """Returns whether the words hold a finite verb."""
+        """Returns whether the words contain a finite verb."""
         for place, word in enumerate(phrase):
             if word in _FINITE_VERBS:
                 return True
@@ -69,7 +69,7 @@ class English:
         return False
 
     def is_right(self, caption_words: Sequence[str]) -> bool:
-        """Returns whether articles and verbs fit their nouns, as far as counts tell."""
+        """Returns whether articles and verbs fit their nouns, judged by counts."""
         followed = [*caption_words, "", ""]
         for place, word in enumerate(caption_words):
             after, beyond = followed[place + 1 : place + 3]
@@ -86,7 +86,7 @@ class English:
 
     def _needs_article(self, word: str) -> bool:
         with_article = self._with_article[word]
-        return with_article >= WITH_ARTICLE and with_article > self._without_article[word]
+        return with_article >= FEWEST_WITH_ARTICLE and with_article > self._without_article[word]
 
     def _fits_article(self, article: str, noun: str, beyond: str) -> bool:
         """Returns whether a noun fits "a" or "an"; `beyond` is the word after it, if any."""
@@ -102,18 +102,20 @@ class English:
             return True
         is_regular = word.endswith("s") and not word.endswith("ss")
         return (
-            is_regular and word not in self._third_persons and self._counts[word[:-1]] >= SINGULARS
+            is_regular
+            and word not in self._third_persons
+            and self._counts[word[:-1]] >= FEWEST_SINGULARS
         )
 
     def _has_participle(self, base: str) -> bool:
         forms = [f"{base}ing", f"{base}{base[-1]}ing"]
         if base.endswith("e"):
             forms.append(f"{base[:-1]}ing")
-        return any(self._counts[form] >= PARTICIPLES for form in forms)
+        return any(self._counts[form] >= FEWEST_PARTICIPLES for form in forms)
 
 
 def _bases(word: str) -> list[str]:
-    """Returns the verbs whose third person the word may be."""
+    """Returns the possible base forms of a verb in the third person."""
     bases = [
         word.removesuffix(ending) + base_ending
         for ending, base_ending in _THIRD_PERSON_ENDINGS.items()

@@ -8,9 +8,9 @@ from auricle.planning.plans import PEOPLE
 
 # The weight of an ancestor that the caption mentions too, relative to the more specific class.
 ANCESTOR_WEIGHT = 0.4
-LEAST_WEIGHT = 0.2  # relative to the likeliest class of an event
+LEAST_WEIGHT = 0.2  # relative to the most probable class of an event
 MOST_MENTIONS = 10
-# Words that may stand between a subject and its verb.
+# Words that may occur between a subject and its verb.
 _BETWEEN = frozenset(
     "is are was be being of the a an 's and's loud loudly softly can has have sound sounds noise "
     "noises to".split()
@@ -19,7 +19,7 @@ _BETWEEN = frozenset(
 
 @dataclass(frozen=True)
 class FoundEvent:
-    """A stretch of words in a caption that tells of one event."""
+    """A stretch of words in a caption that describes one event."""
 
     start: int  # the place of its first word
     end: int  # the place after its last word
@@ -31,7 +31,7 @@ class _Group:
     """Mentions that one class explains."""
 
     mentions: tuple[Mention, ...]
-    classes: dict[int, float]  # empty for people as long as no verb tells what they do
+    classes: dict[int, float]  # empty for people until a verb describes their action
 
     @property
     def start(self) -> int:
@@ -43,7 +43,7 @@ class _Group:
 
 
 def find_events(caption_words: Sequence[str], classes: SoundClasses) -> list[FoundEvent]:
-    """Returns the events in order; an empty list where a mention fits no event."""
+    """Returns the events in order; an empty list if a mention fits no event."""
     groups: list[_Group] = []
     for mentions in _fewest_groups(classes.mentions(caption_words), classes):
         group = _Group(tuple(mentions), _weigh(mentions, classes))
@@ -88,9 +88,9 @@ def _join(
 
 
 def _fewest_groups(mentions: Sequence[Mention], classes: SoundClasses) -> list[list[Mention]]:
-    """Divides mentions into the fewest groups of neighbours that one class explains each.
+    """Divides mentions into the fewest groups of neighbours; one class explains each group.
 
-    Captions with many mentions have no groups.
+    Returns no groups for captions with many mentions.
     """
     if len(mentions) > MOST_MENTIONS:
         return []
@@ -121,8 +121,8 @@ def _explaining_classes(mentions: Sequence[Mention], classes: SoundClasses) -> s
 def _weigh(mentions: Sequence[Mention], classes: SoundClasses) -> dict[int, float]:
     """Returns the explaining classes with weights.
 
-    A class weighs more if the words stand early in its list, or if most mentions name the class
-    itself.
+    A class gets a higher weight if the words are early in its list, or if most mentions name the
+    class itself.
     """
     weights: dict[int, float] = {}
     for index in _explaining_classes(mentions, classes):

@@ -1,4 +1,4 @@
-"""Learns the limits of the plan decoder's language from the captions that it is trained on."""
+"""Learns the words that the plan decoder may use from its training captions."""
 
 import random
 from collections import Counter
@@ -18,17 +18,20 @@ from auricle.planning.grammar import FILLER_WORDS, filler_words, plain, plain_se
 from auricle.planning.language import MOST_WORDS, OURS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
-WORD_CAPTIONS = 3  # captions by people of a class that must hold a word
-PAIR_CAPTIONS = 2  # captions by people with a plan that must hold a pair of words
-TRIPLE_CAPTIONS = 3  # captions by people, with a plan or not, that must hold a triple of words
-GENERAL_CLASSES = 60  # a word of at least so many classes may stand for any
-OTHER_CLASS_SHARE = 0.08  # share of a class's captions that must hold a word of other classes
-COMPOSED = 16_000  # captions by grammar whose sequences of words are learnt
-ENOUGH_CAPTIONS = 10  # captions by people of a class, from which on it is worded as they do
-SURE_WEIGHT = 0.3  # of a class in a reading, to count as a caption of the class
-# Words that bring in a further source.
+WORD_CAPTIONS = 3  # a word belongs to a class if this number of its captions by people hold it
+# A pair of words is allowed if this number of captions by people with a plan hold it.
+PAIR_CAPTIONS = 2
+# A triple of words is allowed if this number of captions by people, with a plan or not, hold it.
+TRIPLE_CAPTIONS = 3
+GENERAL_CLASSES = 60  # a word of this number of classes belongs to all classes
+# A word of other classes belongs to a class if this share of the class's captions hold it.
+OTHER_CLASS_SHARE = 0.08
+COMPOSED_CAPTIONS = 16_000  # the number of captions by grammar
+ENOUGH_CAPTIONS = 10  # a class with this number of captions by people is worded in their style
+SURE_WEIGHT = 0.3  # a caption counts for a class of at least this weight in its reading
+# Words that introduce a further source.
 _OTHERS = frozenset("another other others each else".split())
-# Words for scenes, which a plan does not tell although they stand in many captions.
+# Words for scenes. Many captions have them, but a plan does not contain them.
 _SCENES = frozenset(
     "background foreground distance nearby outside inside outdoors indoors ground surface "
     "recording".split()
@@ -43,7 +46,7 @@ def learn_language(
     learnt: Sequence[str],
     *,
     seed: int = 0,
-    composed: int = COMPOSED,
+    composed: int = COMPOSED_CAPTIONS,
 ) -> Language:
     """Learns from captions by people, our sentences, and captions by grammar.
 
@@ -92,7 +95,7 @@ def learn_language(
 def learn_class_words(
     readings: Sequence[Reading], classes: SoundClasses, vocabulary: Vocabulary, known: set[str]
 ) -> np.ndarray:
-    """Returns (classes, words) bool, true where captions of the class use the word.
+    """Returns (classes, words) bool, true if captions of the class use the word.
 
     Args:
         readings: captions by people.
@@ -111,15 +114,15 @@ def learn_class_words(
         _words_of_class(index, counts, captions_of[index], classes)
         for index, counts in enumerate(word_counts)
     ]
-    class_counts = Counter(word for its_words in used for word in its_words)
+    class_counts = Counter(word for class_words in used for word in class_words)
     general = {word for word, number in class_counts.items() if number >= GENERAL_CLASSES}
     general -= {word for entry in classes.classes for text in entry.words for word in words(text)}
     general -= PEOPLE | _SCENES
-    general |= (STOP_WORDS - _OTHERS) | TIME_WORDS  # the plan decides on words of time
+    general |= (STOP_WORDS - _OTHERS) | TIME_WORDS  # the plan decides about words of time
     general -= FILLER_WORDS
     table = np.zeros((len(classes), len(vocabulary)), bool)
-    for index, its_words in enumerate(used):
-        table[index, vocabulary.numbers((its_words | general) & known)] = True
+    for index, class_words in enumerate(used):
+        table[index, vocabulary.numbers((class_words | general) & known)] = True
     table[:, : len(SPECIAL)] = True
     return table
 
@@ -137,11 +140,11 @@ def _words_of_class(
     """
     entry = classes.classes[index]
     used = {word for word, number in counts.items() if number >= WORD_CAPTIONS} - MANY_PEOPLE_WORDS
-    # Captions of a dog seldom say that it howls; captions of a bird often say that it chirps.
-    own = {index} | classes.ancestors[index]
+    # Keeps "chirps" for birds, whose captions often hold it, but drops the rare "howls" for dogs.
+    lineage = {index} | classes.ancestors[index]
     for word in list(used):
         named = classes.named_by(word)
-        if named and own.isdisjoint(named) and counts[word] < OTHER_CLASS_SHARE * captions:
+        if named and lineage.isdisjoint(named) and counts[word] < OTHER_CLASS_SHARE * captions:
             used.remove(word)
     if PEOPLE.isdisjoint(entry.own_words):
         used -= PEOPLE
@@ -151,16 +154,16 @@ def _words_of_class(
 def learn_followers(
     ours: Sequence[str], by_people: Sequence[str], others: Sequence[str], vocabulary: Vocabulary
 ) -> Followers:
-    """Takes sequences of words from captions.
+    """Returns the allowed sequences of words, from captions.
 
-    Pairs of words come from our captions, and from at least two captions by people that tell a
-    plan. Mass nouns follow "a" only where our captions say so ("a water pump"), and "music" never
-    does. Triples are made of these pairs. They come from our captions, from captions by people that
-    tell a plan, and from at least three other captions.
+    Pairs of words come from our captions, and from at least two captions by people with a plan.
+    Mass nouns follow "a" only if they do in our captions ("a water pump"); "music" never does.
+    Triples consist of these pairs. They come from our captions, from captions by people with a
+    plan, and from at least three other captions.
 
     Args:
         ours: our captions.
-        by_people: captions by people that tell a plan.
+        by_people: captions by people with a plan.
         others: all captions by people.
         vocabulary: the words.
     """

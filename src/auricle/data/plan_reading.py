@@ -1,6 +1,6 @@
-"""Reads plans off captions that people wrote.
+"""Reads plans from captions that people wrote.
 
-Reading goes by exact words, never by similarity. A caption whose plan is unsure has none.
+Reading uses exact words, never similarity. A caption with an uncertain plan gets no plan.
 """
 
 import re
@@ -16,9 +16,9 @@ from auricle.planning.plans import COUNTS, ORDER, TIME_WORDS, TRENDS, Relation, 
 
 # Words that join two events.
 JOINING = frozenset("while as with and over then before followed".split())
-# A word of these between an event and its mark begins a new clause.
+# Between an event and its mark, one of these words begins a new clause.
 _NEW_CLAUSE = frozenset("and while as with then".split())
-# Remarks on how far a sound is away. A plan does not tell it.
+# Remarks on the distance of a sound. A plan does not contain it.
 _DISTANCE = re.compile(
     r",? (?:(?:off |far )?(?:in|into|from|at) (?:the |a )?"
     r"(?:far |near |nearby |immediate )?(?:off )?(?:distance|foreground|vicinity)|far away|"
@@ -26,7 +26,7 @@ _DISTANCE = re.compile(
 )
 _BACKGROUND = re.compile(r",? (?:in|on) the (?:far )?background(?= |$)")
 
-# Words that tell the number, gender and age of people.
+# Words for the number, gender and age of people.
 MANY_PEOPLE_WORDS = frozenset(
     "people men women children kids boys girls crowd crowds group groups others each both two "
     "three four several couple conversation conversations conversing audience ladies guys males "
@@ -66,7 +66,7 @@ _CROWD_CLASSES = ("Chatter", "Crowd", "Hubbub, speech noise, speech babble")
 
 @dataclass(frozen=True)
 class ReadEvent:
-    """An event read off a caption."""
+    """An event of a caption."""
 
     classes: Mapping[int, float]  # classes that its words may mean, with weights
     repetition: Repetition = Repetition.NONE
@@ -85,13 +85,13 @@ class Reading:
 
     @property
     def parts(self) -> tuple[tuple[str, ...], ...]:
-        """The words that tell of each event."""
+        """The words that describe each event."""
         parts = (self.caption_words[: self.cut], self.caption_words[self.cut :])
         return parts[: len(self.events)]
 
 
 def read_plan(caption: str, classes: SoundClasses) -> Reading | None:
-    """Returns the plan of a caption; None where it is unsure."""
+    """Returns the plan of a caption; None if it is uncertain."""
     text = _DISTANCE.sub("", " ".join(words(caption)))
     found = find_events(text.split(), classes)
     if len(found) == 1:
@@ -111,7 +111,7 @@ def read_plan(caption: str, classes: SoundClasses) -> Reading | None:
 
 
 def _read_relation(caption_words: Sequence[str], found: Sequence[FoundEvent]) -> Relation | None:
-    """Returns how the events follow each other; None where that is unsure."""
+    """Returns the relation of the events; None if it is uncertain."""
     text = f" {' '.join(caption_words)} "
     phrases = [phrase for phrase in ORDER if f" {phrase} " in text]
     if len(found) == 1:
@@ -136,9 +136,9 @@ def _find_cut(caption_words: Sequence[str], found: Sequence[FoundEvent]) -> int:
 def _read_marks(
     caption_words: Sequence[str], found: Sequence[FoundEvent], classes: SoundClasses
 ) -> list[ReadEvent] | None:
-    """Returns the events with repetition and trend; None where a word of time is not understood.
+    """Returns the events with repetition and trend; None if a word of time is not understood.
 
-    Classes that do not repeat or move are no candidates of an event that does.
+    An event that repeats or moves has only candidate classes that can do so.
     """
     understood = classes.mentioning_places(caption_words)
     for event in found:
@@ -170,9 +170,9 @@ def _assign_marks(
     phrases: Mapping[str, IntEnum],
     understood: set[int],
 ) -> dict[int, IntEnum] | None:
-    """Returns the marks by the index of their event; None where that is unsure.
+    """Returns the marks by the index of their event; None if an event is uncertain.
 
-    A mark belongs to the event before it. The places of its words are added to `understood`.
+    A mark belongs to the event before it. Adds the places of its words to `understood`.
     """
     marks: dict[int, IntEnum] = {}
     text = f" {' '.join(caption_words)} "
@@ -211,9 +211,9 @@ def _understands_time(caption_words: Sequence[str], understood: set[int]) -> boo
 
 
 def _limit_people(reading: Reading, classes: SoundClasses) -> Reading | None:
-    """Returns a reading that tells no more of people than its classes: number, gender, age.
+    """Returns a reading without a number, gender or age of people that its classes do not have.
 
-    Speech of several people is a conversation or a crowd, whatever words tell it.
+    Speech of several people always becomes a conversation or a crowd.
     """
     caption_words: list[str] = []
     events = []
@@ -237,7 +237,7 @@ def _limit_people(reading: Reading, classes: SoundClasses) -> Reading | None:
 
 
 def _speakers(event: ReadEvent, told: set[str], classes: SoundClasses) -> ReadEvent:
-    """Replaces the speech of one person by a conversation or crowd where the words tell of many."""
+    """Replaces the speech of one person by a conversation or crowd if the words mean several."""
     one_person = {classes.indices[name] for name in _ONE_PERSON_CLASSES}
     if MANY_PEOPLE_WORDS.isdisjoint(told) or one_person.isdisjoint(event.classes):
         return event

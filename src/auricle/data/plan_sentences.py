@@ -1,4 +1,4 @@
-"""Random plans, and varied captions of them by grammar, for the plan decoder to learn from."""
+"""Draws random plans, and varied captions of them by grammar, to train the plan decoder."""
 
 import random
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from auricle.planning.language import LENGTHS
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
 
 MOST_WORDS = LENGTHS[-1]
-MOST_WORDS_IN_PAIR = 9  # of our sentences that stand in a caption of two events
-DRAWS = 6  # of captions, until one is short enough
-COMPANION_DRAWS = 50  # of companions, until one is compatible
-# No form says that a sound can be heard: a caption tells that by itself.
+MOST_WORDS_IN_PAIR = 9  # the longest sentence of ours in a caption of two events
+MOST_DRAWS = 6  # tries to draw a caption that is short enough
+MOST_COMPANION_DRAWS = 50  # tries to draw compatible companions
+# No form says that a sound can be heard, because every caption implies it.
 # {first} and {second} are clauses or sentences; {first_noun} and {second_noun} are noun phrases.
 _WHILE = ("{first} while {second}", "{first} as {second}", "{first} and {second}")
 _WITH = (
@@ -48,7 +48,7 @@ _COUNTED = (
     "{clause}",
     "{noun} is heard {phrase}",
 )
-# Sentences that begin with or hold such words do not stand in a longer caption.
+# Sentences that begin with or contain such words are not used in a longer caption.
 _NOT_FIRST = frozenset("in from with there on as at while".split())
 _NOT_WITHIN = frozenset("while as and with".split())
 
@@ -63,7 +63,7 @@ def draw_plan(classes: SoundClasses, common: Sequence[int], rng: random.Random) 
     """
     count = rng.choices((1, 2, 3), (0.4, 0.55, 0.05))[0]
     chosen = [rng.choice(classes.usable)]
-    for _ in range(COMPANION_DRAWS):
+    for _ in range(MOST_COMPANION_DRAWS):
         if len(chosen) == count:
             break
         other = rng.choice(common if common and rng.random() < 0.5 else classes.usable)
@@ -90,8 +90,8 @@ def draw_event(class_index: int, classes: SoundClasses, rng: random.Random) -> P
 
 
 def compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
-    """Returns one of many captions of a plan, of at most 16 words if its clauses allow it."""
-    for _ in range(DRAWS):
+    """Returns a random caption of a plan, with at most 16 words if its clauses allow it."""
+    for _ in range(MOST_DRAWS):
         text = plain(_compose(plan, classes, rng))
         if len(text.split()) <= MOST_WORDS:
             return text
@@ -99,12 +99,12 @@ def compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
 
 
 def class_words(classes: SoundClasses) -> set[str]:
-    """Returns all words of our captions: of our texts for the classes, and of the grammar."""
+    """Returns all words of our captions: those of the texts for the classes and of the grammar."""
     return _grammar_words().union(*(entry.own_words for entry in classes.classes))
 
 
 def _grammar_words() -> set[str]:
-    """Returns the words that the grammar itself adds to our texts."""
+    """Returns the words that the grammar adds to our texts."""
     phrases = [
         phrase
         for table in (COUNT_PHRASES, TREND_PHRASES)
@@ -168,12 +168,12 @@ def _clauses(event: PlannedEvent, classes: SoundClasses, rng: random.Random) -> 
 
 @cache
 def _short_sentences(entry: SoundClass) -> tuple[str, ...]:
-    """Returns the sentences of a class that can stand in a longer caption."""
+    """Returns the sentences of a class that fit into a longer caption."""
     return tuple(text for text in plain_sentences(entry) if _fits_pair(words(text)))
 
 
 def _fits_pair(sentence_words: Sequence[str]) -> bool:
-    """Returns whether a sentence can stand in a longer caption."""
+    """Returns whether a sentence fits into a longer caption."""
     return (
         len(sentence_words) <= MOST_WORDS_IN_PAIR
         and sentence_words[0] not in _NOT_FIRST

@@ -1,4 +1,4 @@
-"""Batches of captions and their plans, without end, for the plan decoder to learn from."""
+"""Makes endless batches of captions and their plans, to train the plan decoder."""
 
 import hashlib
 import random
@@ -24,11 +24,11 @@ from auricle.planning.language import LENGTHS, OURS, manner_index
 from auricle.planning.plans import Plan, PlannedEvent, Relation
 
 MOST_WORDS = LENGTHS[-1] + 1  # marks make captions longer than those of people
-POOL_BATCHES = 20  # drawn together, so that captions of like length share a batch
+POOL_BATCHES = 20  # drawn together, so that captions of similar length share a batch
 COMMON_CLASSES = 60
 FEWEST_CLAUSE_WORDS = 3
-CLAUSE_COUNT = 2  # captions that must hold a clause before it is recombined
-# A clause with one of these does not tell of its class alone.
+CLAUSE_COUNT = 2  # a clause of this number of captions may be recombined
+# A clause with one of these words refers to other classes too.
 _NOT_ALONE = frozenset("background another other then".split())
 _THEN_JOINTS = ("and then", "and then", "then", "before")
 _WHILE_JOINTS = ("while", "as", "and")
@@ -45,7 +45,7 @@ class PlanText:
 
 @dataclass(frozen=True)
 class PlanBatch:
-    """Captions and their plans as the network takes them, padded at the end; int64."""
+    """Captions and their plans as arrays for the network, int64, padded at the end."""
 
     events: np.ndarray  # (rows, events, 3): class, repetition, trend
     mask: np.ndarray  # (rows, events) bool, true where there is an event
@@ -55,15 +55,15 @@ class PlanBatch:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shares of texts by their making; the rest are captions by people."""
+    """The shares of texts by origin; the rest are captions by people."""
 
     ours: float = 0.45  # captions by grammar
-    recombined: float = 0.15  # clauses by people, put together anew
+    recombined: float = 0.15  # new combinations of clauses by people
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause by people that tells of one class alone."""
+    """A clause by people that describes one class only."""
 
     text: str
     source: int  # an index of SOURCES
@@ -88,14 +88,14 @@ def learnt_words(
 
 
 class PlanTexts:
-    """Draws captions and plans. Each batch is a function of the seed and its number alone.
+    """Draws captions and plans. Each batch depends on the seed and its number only.
 
     Args:
-        readings: captions by people. Those with words that are not learnt are left out.
+        readings: captions by people. Captions with words that are not learnt are left out.
         classes: all classes.
         vocabulary: holds at least the learnt words.
         learnt: the words to learn, from `learnt_words`.
-        shares: of texts by their making.
+        shares: of texts by origin.
 
     Raises:
         AuricleError: a learnt word is not in the vocabulary, or all captions are left out.
@@ -118,7 +118,7 @@ class PlanTexts:
             sourced for sourced in readings if known.issuperset(sourced.reading.caption_words)
         ]
         if not self._readings:
-            raise AuricleError("no caption by people tells a plan: add captions")
+            raise AuricleError("no caption by people has a plan: add captions")
         captions_of = Counter(
             index
             for sourced in self._readings
@@ -223,10 +223,10 @@ class PlanTexts:
 
 
 def _reading_weight(sourced: SourcedReading, captions_of: Counter[int]) -> float:
-    """Returns how often a caption is drawn.
+    """Returns the weight of a caption in the draw.
 
-    Captions of rare classes are drawn more often. So are captions of one event, and of these the
-    long ones: people wrote few of them.
+    Captions of rare classes have a higher weight. So have captions of one event, in particular long
+    ones, because people wrote few of them.
     """
     reading = sourced.reading
     indices = [index for event in reading.events for index in event.classes]
@@ -237,7 +237,7 @@ def _reading_weight(sourced: SourcedReading, captions_of: Counter[int]) -> float
 
 
 def _clause_bank(readings: Iterable[SourcedReading]) -> dict[int, Counter[Clause]]:
-    """Returns clauses for each class alone, cut from captions of two events, with their counts."""
+    """Returns clauses of each class with their counts, taken from captions of two events."""
     bank: dict[int, Counter[Clause]] = {}
     for sourced in readings:
         reading = sourced.reading

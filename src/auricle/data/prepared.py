@@ -1,4 +1,4 @@
-"""The result of preparing a public data set, and the monitor of its progress."""
+"""Describes a prepared public data set, and monitors of the progress."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from auricle.data.manifest import Item
 from auricle.storage.download import Progress
 
-# Takes the title of a step; its context yields the function to call with the bytes done.
+# Receives the title of a step; its context yields a function that receives the bytes done.
 Monitor = Callable[[str], AbstractContextManager[Progress | None]]
 
 
@@ -24,7 +24,7 @@ class Prepared:
     licence: str
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Returns for each split the numbers of sounds, captions, and missing sounds."""
+        """Returns the numbers of sounds, captions and missing sounds by split."""
         sounds = Counter(item.split for item in self.items)
         captions = Counter[str]()
         for item in self.items:
@@ -38,5 +38,5 @@ class Prepared:
 
 @contextmanager
 def silent(title: str) -> Iterator[None]:  # noqa: ARG001 - shows nothing
-    """A monitor that shows nothing."""
+    """Monitors a step without showing its progress."""
     yield None

@@ -1,4 +1,4 @@
-"""How long work reports its progress; the command line shows it."""
+"""Defines reports of progress, which the command line shows."""
 
 from typing import Protocol
 
@@ -7,16 +7,16 @@ class Report(Protocol):
     """Receives the progress of long work."""
 
     def __call__(self, title: str, done: int, total: int | None, text: str = "") -> None:
-        """Takes a step's title, the units done, all units if known, and a remark."""
+        """Receives a step's title, the units done, all units if known, and a remark."""
         ...
 
     def result(self, line: str) -> None:
-        """Takes a result, such as that of an epoch, which gets a line of its own."""
+        """Receives a result, such as that of an epoch, to print on a separate line."""
         ...
 
 
 class Silence:
-    """A report that nobody sees."""
+    """A report that shows nothing."""
 
     def __call__(self, title: str, done: int, total: int | None, text: str = "") -> None:
         """Does nothing."""

@@ -1,4 +1,4 @@
-"""Decides which sounds, with which captions, make up each batch of an epoch."""
+"""Chooses the sounds and captions of each batch of an epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from auricle.data.manifest import Item
 
 # A sampler sorts the sounds of this number of batches by length.
 BUCKET_BATCHES = 16
-# The longest sound of a batch may have at most this multiple of the frames of the shortest:
-# networks that pool over time hear the padding too.
+# The longest sound of a batch has at most this multiple of the frames of the shortest, because
+# networks that pool over time also pool the padding.
 LONGEST_BY_SHORTEST = 1.5
 
 Visit = tuple[int, int]  # the number of a sound, and the number of one of its captions
@@ -18,7 +18,7 @@ Visit = tuple[int, int]  # the number of a sound, and the number of one of its c
 
 @dataclass(frozen=True)
 class LabelGroups:
-    """Sounds whose label counts once, however many sounds it has, and all other sounds."""
+    """Sounds by label, so that each label counts once, and sounds that count singly."""
 
     single: list[int]  # sounds that count by themselves
     labelled: list[list[int]]  # the sounds of each label
@@ -46,13 +46,13 @@ class LabelGroups:
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """Plans the batches of an epoch as a function of the seed and the epoch alone."""
+    """Plans the batches of an epoch; they depend on the seed and the epoch only."""
 
     captions: Sequence[int]  # the number of captions of each sound
     frames: Sequence[int]  # the length of each sound
     groups: LabelGroups
     size: int  # sounds in a batch, over all processes; a multiple of `ranks`
-    rounds: int  # captions of a sound that an epoch visits at most
+    rounds: int  # the largest number of captions of a sound in an epoch
     visits_per_label: int  # visits of each label in `groups`
     mixed_lengths: bool  # whether sounds of any lengths share a batch
     ranks: int = 1  # processes that share a batch in equal parts
@@ -61,8 +61,8 @@ class BatchSampler:
         """Returns the batches of an epoch. The last batch of a round may be smaller."""
         rng = np.random.default_rng((seed, epoch))
         batches = [batch for visits in self._rounds(rng) for batch in self._batches(visits)]
-        # Every process gets the same number of sounds. The remainder of a batch waits for another
-        # epoch, whose order puts it elsewhere.
+        # Every process gets the same number of sounds. Sounds that remain from a batch are left out
+        # of this epoch; other epochs have another order.
         batches = [batch[: len(batch) // self.ranks * self.ranks] for batch in batches]
         return [batches[i] for i in rng.permutation(len(batches)) if batches[i]]
 

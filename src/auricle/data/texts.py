@@ -1,4 +1,4 @@
-"""Captions without sound, with made tags; and the target tags of sounds."""
+"""Draws captions without sound with made-up tags, and gives the target tags of sounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,21 @@ import numpy as np
 
 from auricle.checkpoint.vocabulary import Vocabulary
 
-NEIGHBOURS = 12  # classes that are taken for a class, at most
-NEIGHBOUR_TEMPERATURE = 0.1  # of the cosines by which one of them is drawn
-ELSEWHERE = 0.15  # share of noise tags that have nothing to do with what is told
+NEIGHBOURS = 12  # classes that a tagger may confuse with a class
+NEIGHBOUR_TEMPERATURE = 0.1  # of the cosines that weight the draw among neighbours
+UNRELATED_SHARE = 0.15  # the share of noise tags without relation to the caption
 
 
 @dataclass(frozen=True)
 class SoundTags:
-    """The target tags of sounds: from a tagger, or from the words of a caption."""
+    """The target tags of sounds: from a tagger, and from the words of captions."""
 
-    heard: np.ndarray  # (sounds, 527), probabilities
-    told: Mapping[
-        str, Mapping[int, float]
-    ]  # caption -> the classes that its words are near to, with their similarities
+    heard: np.ndarray  # (sounds, 527), probabilities from a tagger
+    # For each caption, the classes that are similar to its words, with their similarities.
+    told: Mapping[str, Mapping[int, float]]
 
     def of(self, sounds: Sequence[int], captions: Sequence[str]) -> np.ndarray:
-        """(527,) probabilities for sounds heard together; a tag of one is a tag of all."""
+        """Returns (527,) probabilities for a mixture of sounds; a tag of one is a tag of all."""
         tags = self.heard[list(sounds)].max(0)
         for caption in captions:
             for number, similarity in self.told.get(caption, {}).items():
@@ -31,18 +30,19 @@ class SoundTags:
 
 
 class Texts:
-    """Captions and tag probabilities, drawn by the seed, the epoch and the position alone.
+    """Draws captions without sound and their tag probabilities.
 
-    A tagger is never sure: the probabilities of a real sound's likeliest tags are dealt out, the
-    tags read off the caption get the higher of them, and the rest go to classes that the tagger
-    takes for those, or to any.
+    Draws depend on the seed, the epoch and the position only. A tagger is never sure. Therefore the
+    tags of a caption get the probabilities of a real sound's most probable tags. The tags that the
+    caption mentions get the higher probabilities. The others go to classes that the tagger may
+    confuse with these, or to random classes.
 
     Args:
-        captions: without sound.
-        tags: for each caption the classes that its words are near to, with their similarities.
-        profiles: (sounds, tags), probabilities of the likeliest tags of real sounds, falling.
-        classes: (527, size), a vector for each class: those of like vectors are taken for one
-            another.
+        captions: captions without sound.
+        tags: for each caption, the classes that are similar to its words, with their similarities.
+        profiles: (sounds, tags), probabilities of the most probable tags of real sounds, in
+            decreasing order.
+        classes: (527, size), a vector for each class; classes of similar vectors are confused.
         vocabulary: the words.
     """
 
@@ -55,7 +55,9 @@ class Texts:
         vocabulary: Vocabulary,
     ) -> None:
         self.captions = captions
-        self._told = [sorted(found, key=lambda number: -found[number]) for found in tags]
+        self._told = [
+            sorted(similarities, key=lambda number: -similarities[number]) for similarities in tags
+        ]
         self.profiles = profiles
         self.tokens = [vocabulary.encode(caption) for caption in captions]
         self._classes = len(classes)
@@ -67,9 +69,9 @@ class Texts:
         self._cumulative = np.cumsum(weights, 1) / weights.sum(1, keepdims=True)
 
     def order(self, seed: int, epoch: int, batches: int, size: int) -> np.ndarray:
-        """The captions that an epoch visits, (batches, size); sorted by length, to pad little.
+        """Returns the captions of an epoch, (batches, size); those of a batch have similar lengths.
 
-        All are visited before any is again, but for the order within an epoch.
+        All captions are visited before one is visited again, except for the order in an epoch.
         """
         count = batches * size
         first = epoch * count
@@ -85,12 +87,12 @@ class Texts:
         return by_length[np.random.default_rng((seed, 2, epoch)).permutation(batches)]
 
     def draw_tags(self, caption: int, rng: np.random.Generator) -> np.ndarray:
-        """(527,) probabilities for a caption; zero but for as many tags as the profiles have."""
+        """Returns (527,) probabilities for a caption; as many are above zero as in a profile."""
         profile = self.profiles[rng.integers(len(self.profiles))]
         told = self._told[caption]
         chosen = told[: len(profile)]
         while len(chosen) < len(profile):
-            if rng.random() < ELSEWHERE:
+            if rng.random() < UNRELATED_SHARE:
                 drawn = int(rng.integers(self._classes))
             else:
                 of = told[rng.integers(len(told))]
@@ -98,7 +100,7 @@ class Texts:
                 drawn = int(self._neighbours[of, min(place, NEIGHBOURS - 1)])
             if drawn not in chosen:
                 chosen.append(drawn)
-        # What is told comes early among the likeliest, and its order is nearly that of the
+        # Mentioned classes come early among the most probable ones, nearly in the order of their
         # similarities.
         ranks = np.arange(len(chosen)) * 0.7 + rng.exponential(1.0, len(chosen))
         ranks[len(told) :] += 1.5

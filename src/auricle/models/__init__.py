@@ -1,1 +1,1 @@
-"""Networks and losses in torch: towers, contrastive learning, decoder, captioner."""
+"""Defines the networks and losses in torch: towers, contrastive learning, decoder, captioner."""

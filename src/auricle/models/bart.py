@@ -1,6 +1,6 @@
 """The Transformer encoder of the DCASE 2022 baseline.
 
-It is BART's (Lewis et al. 2020), with frames of sound in the place of words.
+It is BART's encoder (Lewis et al. 2020), with frames of sound instead of words.
 """
 
 import torch
@@ -10,7 +10,7 @@ from auricle.models.decoder import Attention, LearnedPositions, draw_as_bart
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward; each added to its input and normalised."""
+    """Self-attention and a feed-forward network; each is added to its input and normalised."""
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from auricle.models.decoder import TransformerDecoder
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
 from auricle.models.gru import GRUDecoder
 
-# A tag gets another level at each of these probabilities.
+# A tag's level is the number of these probabilities that it reaches.
 TAG_LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 
@@ -32,7 +32,7 @@ class Augment(Protocol):
 
 
 class TagTokens(nn.Module):
-    """The likeliest tags of a sound as tokens of memory, with their classes and probabilities.
+    """Turns the most probable tags of a sound into tokens of memory, by class and probability.
 
     Args:
         count: the number of tags.
@@ -46,7 +46,7 @@ class TagTokens(nn.Module):
         self.levels = nn.Embedding(len(TAG_LEVELS) + 1, width)
 
     def forward(self, probabilities: Tensor) -> Tensor:
-        """(batch, 527) -> (batch, count, width), the likeliest first."""
+        """(batch, 527) -> (batch, count, width), the most probable first."""
         likeliest, classes = probabilities.topk(self.count, dim=1)
         level = torch.zeros_like(classes)
         for threshold in TAG_LEVELS:
@@ -58,7 +58,7 @@ Decoder = TransformerDecoder | GRUDecoder
 
 
 def build_decoder(config: DecoderConfig, words: int) -> Decoder:
-    """Builds a decoder at random weights."""
+    """Builds a decoder with random weights."""
     if config.architecture == "gru":
         return GRUDecoder(words, config.width, config.layers, config.dropout)
     sizes = (config.width, config.layers, config.heads, config.feedforward, config.dropout)
@@ -74,7 +74,7 @@ class CaptioningModel(nn.Module):
 
     Args:
         encoder: the encoder.
-        decoder: sizes. `tags` is the number of the likeliest tags in the memory.
+        decoder: sizes. `tags` is the number of the most probable tags in the memory.
         words: size of the vocabulary.
         space: size of the pre-encoder's space of sounds and sentences; 0: no space.
     """
@@ -106,7 +106,7 @@ class CaptioningModel(nn.Module):
         self.frozen_encoder = False
 
     def freeze_encoder(self) -> None:
-        """Keeps the encoder as it is from now on, with the statistics of its batch norms."""
+        """Excludes the encoder from training, with the statistics of its batch norms."""
         self.frozen_encoder = True
         self.encoder.requires_grad_(False)
         self.encoder.eval()
@@ -150,7 +150,7 @@ class CaptioningModel(nn.Module):
         Returns:
             Memory (batch, positions, width) and its mask (batch, positions).
         """
-        if self.memory_encoder is not None:  # It has its own dropout, after its positions.
+        if self.memory_encoder is not None:  # applies its own dropout after its positions
             memory = self.memory_encoder(self.bridge(features), mask)
         else:
             memory = self.bridge(self.dropout(features))

@@ -28,7 +28,7 @@ class ConvBlock(nn.Module):
 
 
 class CNN10(nn.Module):
-    """Four convolution blocks over a log-mel spectrogram, and PANNs' two layers that tag a clip.
+    """Four convolution blocks over a log-mel spectrogram, and PANNs' two layers for clip tags.
 
     Args:
         width: multiplies the 64, 128, 256 and 512 channels of the blocks; PANNs' weights need 1.
@@ -63,7 +63,7 @@ class CNN10(nn.Module):
 
         Needs at least 16 frames.
         """
-        # bands as channels: (batch, mels, frames, 1)
+        # (batch, mels, frames, 1), because the batch norm works on mel bands
         x = self.bn0(log_mel.transpose(1, 2).unsqueeze(3))
         x = x.permute(0, 3, 2, 1)  # (batch, 1, frames, mels)
         for block in (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4):

@@ -13,13 +13,13 @@ from auricle.checkpoint.vocabulary import PAD
 from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
 from auricle.models.encoder import Tagger, build_encoder, frame_mask
 
-HEARD_TAGS = 8  # tags of a sound that are used in addition to its clip embedding
+HEARD_TAGS = 8  # the most probable tags of a sound, used in addition to its clip embedding
 
 
 class TextTower(nn.Module):
     """Embeds a caption as the mean of its words' vectors.
 
-    The vectors begin as Word2Vec's and are trained further.
+    The vectors are initialised by Word2Vec and trained further.
     """
 
     def __init__(self, words: int, size: int) -> None:
@@ -42,8 +42,8 @@ class SharedSpace(nn.Module):
         words: size of the vocabulary.
         word_size: size of the word vectors.
         size: size of the space.
-        tags: whether the tags of a sound are used too. Captions with tags, but without sound, are
-            useful then.
+        tags: whether the tags of a sound are used too. Then captions with tags, but without sound,
+            are useful.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class SharedSpace(nn.Module):
         """Returns embeddings of sounds.
 
         Args:
-            clips: (batch, audio_size), clip embeddings; zeros where only tags are known.
+            clips: (batch, audio_size), clip embeddings; zeros if only tags are known.
             tags: (batch, 527), probabilities, if they are used.
 
         Returns:
@@ -80,7 +80,7 @@ class SharedSpace(nn.Module):
 
 
 def tag_features(probabilities: Tensor) -> Tensor:
-    """Returns the square roots of the likeliest tags, and zeros for the rest: (batch, 527).
+    """Returns the square roots of the most probable tags, and zeros for the rest: (batch, 527).
 
     Captions without sound have such tags too.
     """
@@ -89,7 +89,7 @@ def tag_features(probabilities: Tensor) -> Tensor:
 
 
 class PreEncoder(nn.Module):
-    """Audio tower and text tower, each with a linear layer into the space that they share.
+    """Audio tower and text tower, each with a linear layer into their shared space.
 
     Args:
         encoder: the audio tower.
@@ -127,7 +127,7 @@ class PreEncoder(nn.Module):
             log_mel: (batch, frames, mels), padded at the end.
             frames: (batch,), the number of frames with sound.
             tokens: (batch + texts, length) words of captions. Captions without sound come last.
-            text_tags: (texts, 527), the tags of captions without sound, in the place of sounds.
+            text_tags: (texts, 527), the tags of captions without sound, used instead of sounds.
 
         Returns:
             Embeddings of sounds and captions, (batch + texts, projection) each, tau, and the logits
@@ -139,7 +139,7 @@ class PreEncoder(nn.Module):
             assert tags is not None
             clips = torch.cat([clips, clips.new_zeros(len(text_tags), clips.shape[1])])
             tags = torch.cat([tags, text_tags])
-        # As in CLIP (Radford et al. 2021), a learned tau does not fall under a hundredth.
+        # As in CLIP (Radford et al. 2021), a learned tau is at least 0.01.
         temperature = self.log_temperature.clamp(min=math.log(0.01)).exp()
         return (
             self.space.embed_sound(clips, tags),
@@ -151,7 +151,9 @@ class PreEncoder(nn.Module):
     def hear(self, log_mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns clip embeddings (batch, audio_size), and logits of tags (batch, 527) if used.
 
-        (batch, frames, mels) and the number of frames with sound (batch,) go in.
+        Args:
+            log_mel: (batch, frames, mels), padded at the end.
+            frames: (batch,), the number of frames with sound.
         """
         features = self.audio(log_mel)
         mask = frame_mask(self.audio.output_frames(frames), features.shape[1])
@@ -164,7 +166,9 @@ class PreEncoder(nn.Module):
     def embed_audio(self, log_mel: Tensor, frames: Tensor) -> Tensor:
         """Returns embeddings of sounds, of length 1: (batch, projection).
 
-        (batch, frames, mels) and the number of frames with sound (batch,) go in.
+        Args:
+            log_mel: (batch, frames, mels), padded at the end.
+            frames: (batch,), the number of frames with sound.
         """
         clips, logits = self.hear(log_mel, frames)
         return self.space.embed_sound(clips, None if logits is None else logits.sigmoid())
@@ -183,8 +187,8 @@ def contrastive_loss(
         audio: a, (N, size), of length 1.
         captions: c, (N, size), of length 1; caption i belongs to sound i.
         temperature: tau.
-        also_fit: (N, N), true where caption j fits sound i although it is not its own. Such pairs
-            are left out of the sums.
+        also_fit: (N, N), true if caption j of another sound also fits sound i. The sums omit such
+            pairs.
 
     Returns:
         L, a scalar.
@@ -192,9 +196,9 @@ def contrastive_loss(
     s = audio @ captions.T / temperature  # s(i, j) / tau
     if also_fit is not None:
         s = s.masked_fill(also_fit, -torch.inf)
-    own = s.diagonal()
-    audio_loss = s.logsumexp(dim=1) - own  # La_i: sound i against all captions
-    caption_loss = s.logsumexp(dim=0) - own  # Lc_j: caption j against all sounds
+    matching = s.diagonal()  # (N,), each sound with its own caption
+    audio_loss = s.logsumexp(dim=1) - matching  # La_i: sound i against all captions
+    caption_loss = s.logsumexp(dim=0) - matching  # Lc_j: caption j against all sounds
     return (audio_loss + caption_loss).mean()
 
 
@@ -202,11 +206,11 @@ def fitting_pairs(*keys: Sequence[str]) -> np.ndarray:
     """Finds the captions that fit the sound of another item.
 
     Args:
-        keys: for each property (recording, caption, label) its value for each of N items; empty
-            where unknown.
+        keys: for each property (recording, caption, label), the value of each of N items; an empty
+            string if it is unknown.
 
     Returns:
-        (N, N) bool: true where two items have a property in common, and on the diagonal.
+        (N, N) bool: true if two items have the same value of a property, and on the diagonal.
     """
     fit = np.eye(len(keys[0]), dtype=bool)
     for key in keys:
@@ -216,17 +220,17 @@ def fitting_pairs(*keys: Sequence[str]) -> np.ndarray:
 
 
 def retrieval(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
-    """Measures how well sounds find captions, and captions find sounds.
+    """Measures the retrieval of captions by sounds, and of sounds by captions.
 
     Args:
         similarity: (sounds, captions).
-        relevant: (sounds, captions), true where the two belong together.
+        relevant: (sounds, captions), true if the caption fits the sound.
 
     Returns:
         `audio_to_text_recall_1`, `_5`, `_10`: the share of sounds with a relevant caption among the
-        first k; `audio_to_text_map_10`: mean over sounds of the average precision among the first
-        10, divided by the number of relevant captions there could be, min(10, relevant);
-        `text_to_audio_...` the other way round.
+        first k. `audio_to_text_map_10`: the mean over sounds of the average precision among the
+        first 10, divided by the largest possible number of relevant captions, min(10, relevant).
+        `text_to_audio_...`: the same for the retrieval of sounds by captions.
     """
     scores: dict[str, float] = {}
     for name, s, r in (

@@ -1,8 +1,8 @@
-"""The paper's decoder, and BART's for the baseline.
+"""The paper's decoder, and BART's decoder for the baseline.
 
-The paper uses a standard Transformer decoder (Vaswani et al. 2017) over word embeddings. One
-`DecoderLayer.forward` serves training, the step with a cache of keys and values, and the export to
-ONNX; attention is written out by hand for that.
+The paper uses a standard Transformer decoder (Vaswani et al. 2017) over word embeddings. Training,
+the step with a cache of keys and values, and the export to ONNX all use `DecoderLayer.forward`, so
+this module implements attention itself.
 """
 
 import math
@@ -22,13 +22,13 @@ KeysValues = tuple[Tensor, Tensor]
 class Attention(nn.Module):
     """Multi-head attention.
 
-    `keys_values` makes keys and values, and `forward` applies them, so that a caller can keep them.
+    `keys_values` makes keys and values, and `forward` applies them, so that callers can cache them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} cannot be shared among {heads} heads")
+            raise ValueError(f"width is {width}: expected a multiple of heads, {heads}")
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(width, width)
@@ -60,7 +60,7 @@ class Attention(nn.Module):
         """
         scores = self.split(self.query(x)) @ keys.transpose(2, 3) / math.sqrt(keys.shape[3])
         if mask is not None:
-            # not -inf: a row that is all masked stays finite
+            # Uses no -inf, so that a row of masked scores only stays finite.
             scores = scores.float().masked_fill(~mask, -1e9)
         weights = scores.softmax(3)
         mixed = F.dropout(weights, self.dropout, self.training) @ values
@@ -70,7 +70,7 @@ class Attention(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the sound, and a feed-forward network.
 
-    The result of each is added to its input, and the sum is normalised.
+    Each result is added to its input, and the sum is normalised.
     """
 
     def __init__(
@@ -97,15 +97,16 @@ class DecoderLayer(nn.Module):
         causal_mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues, Tensor]:
-        """Passes words through the layer: all words of a caption, or the latest word alone.
+        """Passes words through the layer: all words of a caption, or only the latest word.
 
         Args:
             x: (rows, length, width), the words.
-            past: keys and values of the words before them, (rows, heads, words, size of a head)
-                each; None if there are none.
+            past: keys and values of earlier words, (rows, heads, words, size of a head) each; None
+                if there are none.
             memory: keys and values of the sound, (batch, heads, frames, size of a head) each. Each
                 item of the batch has the same number of rows.
-            causal_mask: (length, length), true where a word may attend to a word; None: everywhere.
+            causal_mask: (length, length), true where a word may attend to another; None:
+                everywhere.
             memory_mask: (batch, 1, 1, frames), true where there is sound; None: everywhere.
 
         Returns:
@@ -147,7 +148,7 @@ class LearnedPositions(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """Word embedding, Transformer decoder, and an output layer of its own.
+    """Word embedding, Transformer decoder, and a separate output layer.
 
     BART's variant learns its positions, uses GELU instead of ReLU, and uses the word embedding as
     the output layer (tied, no bias).
@@ -161,7 +162,7 @@ class TransformerDecoder(nn.Module):
         dropout: rate, everywhere.
         bart: build BART's variant.
         tied: use the word embedding as the output layer, and scale it as the input (Vaswani et al.
-            2017, section 3.4). BART's variant is tied in its own way.
+            2017, section 3.4). BART's variant is always tied, without scaling.
     """
 
     def __init__(
@@ -212,8 +213,8 @@ class TransformerDecoder(nn.Module):
         """Returns the logits of the word after each word (teacher forcing).
 
         Args:
-            embedded: (batch, length, width), from `embed`. Padding stands at the end, where no
-                earlier word can see it.
+            embedded: (batch, length, width), from `embed`. Padding is at the end, so earlier words
+                do not attend to it.
             memory: (batch, frames, width).
             memory_mask: (batch, frames), true where there is sound.
 
@@ -279,7 +280,7 @@ class TransformerDecoder(nn.Module):
         return log_probs, state, torch.stack(all_weights).mean(0)
 
     def _typed_layers(self) -> list[DecoderLayer]:
-        """Returns the layers with their type, which a ModuleList does not keep."""
+        """Returns the layers with their type, which ModuleList loses."""
         return cast("list[DecoderLayer]", list(self.layers))
 
 
@@ -301,7 +302,7 @@ def draw_as_bart(module: nn.Module) -> None:
 def sinusoids(positions: Tensor, width: int) -> Tensor:
     """Returns positional encodings: (length,) -> (length, width).
 
-    Even places hold sines, odd places cosines.
+    Even columns hold sines, odd columns cosines.
     """
     rates = torch.exp(
         torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width)

@@ -10,7 +10,7 @@ class DecoderState:
     """Keys and values of the words so far and of the sound.
 
     Rows are hypotheses, ordered by item. Every item of the batch has the same number of rows. The
-    fields have the names that the tensors have in `decoder.onnx`.
+    tensors of `decoder.onnx` have the names of the fields.
     """
 
     past_keys: Tensor  # (layers, rows, heads, words so far, size of a head)

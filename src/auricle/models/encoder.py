@@ -1,4 +1,4 @@
-"""The encoders, with one interface.
+"""Builds encoders, which share an interface.
 
 They turn log-mel spectrograms into frame features and a clip embedding. Some also give tags.
 """
@@ -12,7 +12,7 @@ from auricle.models.gru import GRUEncoder
 from auricle.models.mobilenet import MobileNet
 from auricle.models.vggish import VGGish
 
-Tagger = CNN10 | MobileNet  # those that also give AudioSet tags
+Tagger = CNN10 | MobileNet  # encoders that also give AudioSet tags
 Encoder = Tagger | VGGish | GRUEncoder
 ENCODERS: dict[str, type[Encoder]] = {
     "cnn10": CNN10,
@@ -23,7 +23,7 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
-    """Builds an encoder at random weights."""
+    """Builds an encoder with random weights."""
     encoder = ENCODERS[config.architecture](config.width)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # trains in half the time on a CPU
 

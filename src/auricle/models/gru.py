@@ -1,10 +1,10 @@
 """A small version of the recurrent captioner of Drossos, Adavanne and Virtanen (2017).
 
 The encoder has three bidirectional GRU layers, and a residual connection around the third. The
-decoder has an alignment model and GRU layers. The published decoder receives the context alone.
-Ours also receives the word before, as in Bahdanau et al. (2015): a beam search needs it to tell
-hypotheses apart. The encoder averages every eight frames, so that half a minute takes a few hundred
-steps.
+decoder has an alignment model and GRU layers. The published decoder receives the context only. Ours
+also receives the previous word, as in Bahdanau et al. (2015), because beam search needs it to
+distinguish hypotheses. The encoder averages every eight frames, so half a minute takes a few
+hundred steps.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from auricle.models.decoder_state import DecoderState
 class GRUEncoder(nn.Module):
     """Bidirectional GRU layers over a log-mel spectrogram.
 
-    In a batch the backward direction begins in the padding. Therefore batches hold sounds of
+    In a batch, the backward direction begins in the padding. Therefore batches hold sounds of
     similar length, and captioning does not pad.
 
     Args:
@@ -68,8 +68,8 @@ def _run(layer: nn.GRU, x: Tensor) -> Tensor:
     """Runs a bidirectional layer: (batch, frames, inputs) -> (batch, frames, 2 * units)."""
     if not torch.onnx.is_in_onnx_export():
         return layer(x)[0]
-    # The exporter would unroll the layer over the frames of its example. ONNX has the operator
-    # itself, with its gates in another order: update, reset, new.
+    # The exporter would unroll the layer over the frames of its example. Therefore this uses the
+    # operator of ONNX, which has its gates in another order: update, reset, new.
     directions = ("", "_reverse")
     weights = [
         torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions])
@@ -79,7 +79,7 @@ def _run(layer: nn.GRU, x: Tensor) -> Tensor:
         torch.stack([_gates(layer, f"{kind}_l0{way}") for way in directions])
         for kind in ("bias_ih", "bias_hh")
     ]
-    found = torch.onnx.ops.symbolic(
+    outputs = torch.onnx.ops.symbolic(
         "GRU",
         (x.transpose(0, 1), *weights, torch.cat(biases, 1)),
         {"hidden_size": layer.hidden_size, "direction": "bidirectional", "linear_before_reset": 1},
@@ -87,7 +87,7 @@ def _run(layer: nn.GRU, x: Tensor) -> Tensor:
         shape=(x.shape[1], 2, x.shape[0], layer.hidden_size),
         version=14,
     )  # (frames, directions, batch, units)
-    return found.permute(2, 0, 1, 3).flatten(2)
+    return outputs.permute(2, 0, 1, 3).flatten(2)
 
 
 def _gates(layer: nn.GRU, name: str) -> Tensor:
@@ -137,13 +137,13 @@ class GRUDecoder(nn.Module):
         """
         keys, x = self.key(memory).unsqueeze(1), self.dropout(embedded)
         states = embedded.new_zeros(len(self.layers), len(embedded), embedded.shape[2])
-        spoken = []
+        last_states = []
         for position in range(x.shape[1]):
             states, _, _ = self._next(
                 x[:, position], states, keys, memory.unsqueeze(1), memory_mask[:, None]
             )
-            spoken.append(states[-1])
-        return self.output(self.dropout(torch.stack(spoken, 1)))
+            last_states.append(states[-1])
+        return self.output(self.dropout(torch.stack(last_states, 1)))
 
     def begin(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
         """Returns the state before the first word; see `TransformerDecoder.begin`."""
@@ -158,7 +158,7 @@ class GRUDecoder(nn.Module):
         state = state.continued_from(parents)
         x = self.embedding(tokens)
         nothing = x.new_zeros(len(self.layers), *x.shape)[:, :, None, None]
-        # Zeros stand before the first word.
+        # The hidden states are zero before the first word.
         hidden = torch.cat([nothing, state.past_keys], 3)[:, :, 0, -1]
         mask = None if state.memory_mask is None else state.memory_mask[:, None]
         hidden, context, weights = self._next(

@@ -68,7 +68,7 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = _divisible(channels / 4)
-        # The published weights keep these two layers in a list of one, for other variants.
+        # The names of the published weights need this list of one element.
         self.conc_se_layers = nn.ModuleList(
             [
                 nn.ModuleDict(
@@ -111,7 +111,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """EfficientAT's MobileNetV3: a tagger of AudioSet at a fiftieth of CNN10's arithmetic.
+    """EfficientAT's MobileNetV3, which tags AudioSet with a fiftieth of CNN10's arithmetic.
 
     Args:
         width: multiplies all channels: 0.4 is mn04, 1 is mn10, 4 is mn40.
@@ -185,7 +185,7 @@ class MobileNet(nn.Module):
 def _divisible(channels: float, divisor: int = 8) -> int:
     """Rounds channels to a multiple of the divisor, as MobileNetV2 does.
 
-    It never rounds down by more than a tenth.
+    Never rounds down by more than a tenth.
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

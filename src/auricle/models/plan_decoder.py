@@ -1,4 +1,4 @@
-"""The plan decoder: a Transformer decoder whose memory is a plan, and nothing else."""
+"""The plan decoder: a Transformer decoder whose memory holds only a plan."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from auricle.planning.plans import MOST_EVENTS, Relation, Repetition, Trend
 
 
 class PlanTokens(nn.Module):
-    """A plan as tokens of memory: one for the whole plan, and one for each event.
+    """Turns a plan into tokens of memory: one for the whole plan, and one for each event.
 
-    Training tells the author and the length of each caption (its manner), so that captioning can
-    choose both.
+    In training, the memory also holds the source and length of each caption (its manner), so that
+    captioning can choose both.
 
     Args:
         classes: the number of classes of sounds.

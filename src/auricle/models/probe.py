@@ -6,21 +6,21 @@ from torch.nn import functional as F
 
 from auricle.models.cnn10 import AUDIOSET_CLASSES
 
-ABSENT_LOGIT = -50.0  # of a class without a tag that the probe does not hear
-DECAY = 1.0  # weight of the squared weights of a fit
+ABSENT_LOGIT = -50.0  # the logit of a class without a tag that the probe does not detect
+DECAY = 1.0  # the weight of the squared weights in the loss of a fit
 BALANCE = 0.5  # a target of n sounds counts as n ** (1 - BALANCE) sounds
 MOST_ITERATIONS = 300  # of a fit
-UNTAGGED_BELOW_SUPPORT = 1.0  # an untagged class lies this far under its likeliest support
+UNTAGGED_BELOW_SUPPORT = 1.0  # an untagged class is this far below its most probable support
 
 
 class Probe(nn.Module):
-    """Raises the logits of classes that a linear probe hears, and adds classes without a tag.
+    """Raises the logits of classes that a linear probe detects, and adds classes without a tag.
 
     The tag head knows all classes of AudioSet. The probe knows its targets better. A target of
     probability p raises its class by `boost * max(0, 1 + log(p) / floor)`, so that the probe
     cannot name a class that the tags exclude: a product of experts with a limited expert. A linear
-    probe is sure of sounds that are unlike all that it learnt from, so the boost of a gated target
-    also shrinks with the distance of the clip from the target's own sounds.
+    probe is also sure about sounds that differ from all its training sounds. Therefore the boost of
+    a gated target shrinks with the distance of the clip from the target's training sounds.
 
     Args:
         size: of a clip embedding.
@@ -33,10 +33,10 @@ class Probe(nn.Module):
     support: Tensor  # (untagged, 527), 1 where a tag may back an untagged class
     floor: Tensor  # (1,), a target of probability exp(-floor) or less adds nothing
     mean: Tensor  # (size,), of clip embeddings
-    deviation: Tensor  # (size,), likewise
+    deviation: Tensor  # (size,), of clip embeddings
     centroids: Tensor  # (targets, size), of standardised clips of unit length, of unit length
     gated: Tensor  # (targets,), 1 where the distance counts
-    gate: Tensor  # (2,), the cosines to the centroid that give none and all of the boost
+    gate: Tensor  # (2,), the cosines to the centroid at which the boost is zero and full
 
     def __init__(self, size: int, targets: int, untagged: int) -> None:
         super().__init__()
@@ -72,16 +72,16 @@ class Probe(nn.Module):
         logits = tags
         if self.untagged:
             backed = tags[:, None].masked_fill(self.support == 0, -torch.inf).amax(2)
-            # No tag stands for these classes, so the probe must be fairly sure of them.
-            own = raised @ self.targets[:, AUDIOSET_CLASSES:]
-            sure = own >= self.boost.amax(0) / 2
+            # These classes have no tag, so the probe must be fairly sure of them.
+            untagged_raised = raised @ self.targets[:, AUDIOSET_CLASSES:]
+            sure = untagged_raised >= self.boost.amax(0) / 2
             absent = torch.full_like(backed, ABSENT_LOGIT)
             untagged = torch.where(sure, backed - UNTAGGED_BELOW_SUPPORT, absent)
             logits = torch.cat([tags, untagged], 1)
         return logits + raised @ self.targets
 
     def _nearness(self, clips: Tensor) -> Tensor:
-        """Returns the share of the boost that a clip's distance from each target leaves."""
+        """Returns the share of the boost for each target, by its distance from the clip."""
         cosines = self._directions(clips) @ self.centroids.T
         low, high = self.gate
         return torch.where(self.gated > 0, ((cosines - low) / (high - low)).clamp(0, 1), 1.0)
@@ -115,7 +115,7 @@ def fit_logistic(inputs: Tensor, targets: Tensor, count: int) -> tuple[Tensor, T
     Args:
         inputs: (sounds, size), standardised.
         targets: (sounds,), the number of the target of each sound.
-        count: of targets.
+        count: the number of targets.
 
     Returns:
         Weights (count, size) and biases (count,).

@@ -9,16 +9,16 @@ from auricle.models.cnn10 import masked_mean
 
 
 class VGGish(nn.Module):
-    """Six 3x3 convolutions and three linear layers, which make a vector of 128 from each 0.96 s.
+    """Six 3x3 convolutions and three linear layers; gives a vector of size 128 for each 0.96 s.
 
-    The last ReLU is left out, as in the baseline. Nothing is quantised or whitened afterwards.
+    As in the baseline, the last ReLU is left out, and vectors are not quantised or whitened.
 
     Args:
         width: multiplies the 64 to 512 channels and the 4,096 units of the two hidden layers; the
             published weights need 1.
     """
 
-    reduction = 96  # log-mel frames to an example, which becomes a frame of features
+    reduction = 96  # log-mel frames to a frame of features
     size = 128
 
     def __init__(self, width: float = 1.0) -> None:
@@ -50,7 +50,7 @@ class VGGish(nn.Module):
     def output_frames(self, frames: Tensor) -> Tensor:
         """Returns the number of vectors for a number of log-mel frames.
 
-        The remainder at the end is not used.
+        Ignores the remainder at the end.
         """
         return frames // self.reduction
 
@@ -64,7 +64,7 @@ class VGGish(nn.Module):
             log_mel[:, : count * self.reduction].unflatten(1, (count, self.reduction)).flatten(0, 1)
         )
         x = self.features(examples.unsqueeze(1))  # (batch * count, channels, 6, 4)
-        # Channels come last, because the weights were trained in TensorFlow.
+        # Puts the channels last, because the weights were trained in TensorFlow.
         x = x.permute(0, 2, 3, 1).flatten(1)
         return self.embeddings(x).unflatten(0, (-1, count))
 
