@@ -110,7 +110,8 @@ def build(name: str) -> nn.Module:
         return Tower(ConvNextModel(ConvNextConfig(num_channels=1)), 3, 224, 100.0)
     if name == "htsat":  # Chen et al. 2022, as in CLAP: a Swin transformer over 10 s
         return Tower(ClapAudioModel(ClapAudioConfig()), 2, 64, 100.1, fixed=10.0)
-    sys.exit(f"{name}: one of {', '.join((*WHISPER, 'convnext-tiny', 'htsat'))} is wanted")
+    choices = ", ".join((*WHISPER, "convnext-tiny", "htsat"))
+    sys.exit(f"unknown model {name}: choose one of {choices}")
 
 
 def peak_megabytes() -> float:

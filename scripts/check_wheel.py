@@ -58,9 +58,7 @@ def check_content(wheel: Path) -> Message:
     }:
         sys.exit(f"{wheel.name} holds {', '.join(sorted(unwanted)[:5])}")
     if wheel.stat().st_size > MOST_BYTES:
-        sys.exit(
-            f"{wheel.name} has {wheel.stat().st_size} bytes, and at most {MOST_BYTES} are wanted"
-        )
+        sys.exit(f"{wheel.name} has {wheel.stat().st_size} bytes: expected at most {MOST_BYTES}")
     return declared
 
 

@@ -47,7 +47,7 @@ class Ear:
 
 
 def ear() -> Captioner:
-    """One of them, where a captioner is wanted."""
+    """Makes one of them, for code that expects a captioner."""
     return cast("Captioner", Ear())
 
 

@@ -51,7 +51,7 @@ NOT_RUN = {
     r"auricle (listen|serve).*( --host | https?://|rtsp://|--rate)|auricle serve$": "it does not "
     r"end: tests/live, tests/serving",
     r"auricle token": "it changes the user's settings: tests/serving/test_serve.py",
-    r"auricle listen( --|$)": "it wants a microphone: tests/live",
+    r"auricle listen( --|$)": "it needs a microphone: tests/live",
     r"auricle (subtitle|listen) .*--alert": "its film is there, and what it tells is in "
     r"tests/alerts",
     r"auricle listen scene.wav": "it is played in real time: tests/live",
@@ -62,14 +62,14 @@ NOT_RUN = {
     r"auricle metrics install": "it fetches half a gigabyte: tests/evaluation/test_install.py",
     r"auricle (evaluate|compare)": "METEOR takes long to start: "
     r"tests/evaluation/test_evaluate_command.py",
-    r"auricle (pretrain|train|reproduce|export)": "it trains, or wants what was trained: "
+    r"auricle (pretrain|train|reproduce|export)": "it trains, or needs a trained model: "
     r"tests/training, tests/reproduction",
     r"auricle push|(--checkpoint|info) (owner|me)/": "it asks the Hugging Face Hub: "
     r"tests/checkpoint/test_hub.py",
-    r"--checkpoint runs/": "it wants what was trained: tests/training/test_end_to_end.py",
-    r"auricle alert-test .*--positives shots/": "it wants recordings that are not part of the "
+    r"--checkpoint runs/": "it needs a trained model: tests/training/test_end_to_end.py",
+    r"auricle alert-test .*--positives shots/": "it needs recordings that are not part of the "
     r"repository",
-    r"ffmpeg .*\| auricle": "it wants FFmpeg's program",
+    r"ffmpeg .*\| auricle": "it needs FFmpeg's program",
 }
 # Programs that are not ours, and not run.
 OTHERS = {
@@ -88,8 +88,8 @@ OTHERS = {
     ".ci/run",
 }
 PYTHON_NOT_RUN = {
-    "requests.post": "it wants a running server: tests/serving/test_api.py",
-    "websockets": "it wants a running server: tests/serving/test_listening.py",
+    "requests.post": "it needs a running server: tests/serving/test_api.py",
+    "websockets": "it needs a running server: tests/serving/test_listening.py",
     "write_report": "METEOR takes long to start: tests/evaluation",
     "pyarrow": "it reads what `auricle bulk` wrote: tests/bulk/test_bulk.py",
 }

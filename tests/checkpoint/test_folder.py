@@ -309,7 +309,7 @@ def test_tensors_in_other_files(folder: Path, place: str | None, monkeypatch: py
 
 @pytest.mark.parametrize(("layers", "value"), [(3, 0.0), (2, float("nan")), (2, float("inf"))])
 def test_a_network_that_is_none_fails_in_a_line(folder: Path, layers: int, value: float):
-    """It says that it gives what is wanted, and what it gives shows only when it is run."""
+    """The network states the expected outputs; the real ones show only when it runs."""
     onnx = pytest.importorskip(
         "onnx", reason="files are made with onnx: pip install 'auricle[train]'"
     )

@@ -248,7 +248,8 @@ def test_too_much_is_not_fetched(stored: Hub):
     stored.sizes["decoder.onnx"] = 1 << 40
     with pytest.raises(
         AuricleError,
-        match=f"owner/name: decoder.onnx has {1 << 40} bytes: expected at most {FILES['decoder.onnx']}",
+        match=f"owner/name: decoder.onnx has {1 << 40} bytes: expected at most "
+        f"{FILES['decoder.onnx']}",
     ):
         load("owner/name")
     assert not any("resolve" in asked and asked.startswith("GET") for asked in stored.asked)

@@ -39,7 +39,7 @@ def clotho(shared: Path, *splits: str) -> list[str]:
 
 
 def test_clotho_has_as_many_words_as_table_1_assumes(shared: Path):
-    parameters = pytest.importorskip("auricle.training.parameters", reason="wants the extra train")
+    parameters = pytest.importorskip("auricle.training.parameters", reason="needs the extra train")
     vocabulary = Vocabulary.build(clotho(shared, "development", "validation"))
     assert len(vocabulary) - len(SPECIAL) == parameters.CLOTHO_WORDS
 

@@ -284,10 +284,10 @@ def pieces(
     # Failed or new sounds of pieces whose other sounds have captions.
     rest: list[tuple[str, str]] = []
     for begin in range(0, len(files), size):
-        whole = files[begin : begin + size]
-        missing = [sound for sound in whole if text(sound[0]) not in captioned]
-        if len(missing) == len(whole):
-            to_caption.append(_piece(whole))
+        chunk = files[begin : begin + size]
+        missing = [sound for sound in chunk if text(sound[0]) not in captioned]
+        if len(missing) == len(chunk):
+            to_caption.append(_piece(chunk))
         else:
             rest += missing
     return to_caption + [_piece(rest[begin : begin + size]) for begin in range(0, len(rest), size)]

@@ -42,7 +42,7 @@ ESC50 = LabelledSet(
     file="audio/{filename}",
     label="category",
     group="src_file",
-    licence="CC BY-NC 3.0; each sound as the LICENSE of ESC-50 says",
+    licence="CC BY-NC 3.0; the LICENSE of ESC-50 has the licence of each sound",
 )
 
 URBANSOUND8K = LabelledSet(

@@ -38,7 +38,7 @@ class Keeper:
     def __init__(self, folder: Path, limit: int, rate: int) -> None:
         if limit < SMALLEST_LIMIT:
             raise AuricleError(
-                f"a limit of {limit / 1e6:g} MB: at least {SMALLEST_LIMIT / 1e6:g} MB are wanted"
+                f"the limit is {limit / 1e6:g} MB: expected at least {SMALLEST_LIMIT / 1e6:g} MB"
             )
         self._folder, self._limit, self._rate = folder, limit, rate
         self._file: _File | None = None

@@ -49,7 +49,7 @@ class Indexed:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _CaptionedFile:
     """The result of captioning one file."""
 
     path: str
@@ -152,7 +152,9 @@ class SoundIndex:
             known = {digest for (digest,) in self._database.execute("SELECT digest FROM sounds")}
         files = {file.path: file for file in changes.new}
         captions: list[Caption] = []
-        results = side_by_side(partial(self._hear, known), ((path, path) for path in files), jobs)
+        results = side_by_side(
+            partial(self._caption_file, known), ((path, path) for path in files), jobs
+        )
         with contextlib.closing(results):  # type: ignore[type-var]
             for result in results:
                 if isinstance(result, Caption):
@@ -291,16 +293,18 @@ class SoundIndex:
             reason = PROBLEMS.get(type(error), f"failed: {error}")
             raise AuricleError(f"the index {self.path} {reason}") from None
 
-    def _hear(self, known: set[bytes], path: str, source: Source) -> Iterator[Caption | _Heard]:
+    def _caption_file(
+        self, known: set[bytes], path: str, source: Source
+    ) -> Iterator[Caption | _CaptionedFile]:
         """Yields captions of a file's windows, unless its content is known, and then the result."""
         digest = b""
         try:
             digest = digest_of(path)
             if digest not in known:
                 yield from self.captioner.captions(source, merge=False)
-            yield _Heard(path, digest)
+            yield _CaptionedFile(path, digest)
         except AudioError as error:
-            yield _Heard(path, digest, error)
+            yield _CaptionedFile(path, digest, error)
 
     def _put_window(self, sound: int, caption: Caption) -> None:
         run = self._database.execute

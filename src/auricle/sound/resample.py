@@ -131,17 +131,17 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
     """Resamples blocks of mono samples with their rates; the result equals that of one block."""
 
     def run(frame: av.AudioFrame | None) -> Iterator[np.ndarray]:
-        nonlocal heard
+        nonlocal has_samples
         for resampled in resampler.resample(frame):
             # If the rates are equal, the resampler returns None for None.
             if resampled is not None and resampled.samples:
                 chunk = resampled.to_ndarray()[0]
                 if (problem := level_problem(chunk)) is not None:
                     raise AudioError(problem)
-                heard = True
+                has_samples = True
                 yield chunk
 
-    heard, current = False, 0
+    has_samples, current = False, 0
     resampler = av.AudioResampler("fltp", "mono", rate)
     for from_rate, mono in blocks:
         if current not in (0, from_rate):
@@ -152,7 +152,7 @@ def resample_blocks(blocks: Iterable[tuple[int, np.ndarray]], rate: int) -> Iter
         frame.sample_rate = from_rate
         yield from run(frame)
     yield from run(None)  # the filter's tail
-    if not heard:
+    if not has_samples:
         raise AudioError("is too short; expected a few milliseconds at least")
 
 

@@ -78,8 +78,8 @@ def require_space(folder: Path, size: int, what: str) -> None:
     Raises:
         AuricleError: fewer than `size` bytes are free.
     """
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
     if size > free:
         raise AuricleError(
             f"{folder}: {what} takes {size / 1e9:,.1f} GB, but its disk has only "
