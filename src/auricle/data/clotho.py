@@ -25,8 +25,8 @@ T = TypeVar("T")
 SPLITS = ("development", "validation", "evaluation", "test")
 CAPTION_COLUMNS = tuple(f"caption_{n}" for n in range(1, 6))
 LICENCE = (
-    "captions: Tampere University's non-commercial licence; "
-    "sounds: a Creative Commons licence each (metadata CSV)"
+    "Tampere University's non-commercial licence; "
+    "each sound has its own Creative Commons licence (metadata CSV)"
 )
 
 
