@@ -14,7 +14,9 @@ from auricle.errors import AuricleError
 from auricle.storage.download import Remote
 
 SPLITS = ("train", "val", "test")
-LICENCE = "captions: MIT, the authors ask for academic use only; sounds: the terms of their makers"
+LICENCE = (
+    "MIT for the captions, whose authors ask for academic use only; each sound has its own terms"
+)
 _COMMIT = "80fb3ade6d400d4311354a360db25da051a48cc1"
 _BASE = f"https://raw.githubusercontent.com/cdjkim/audiocaps/{_COMMIT}/dataset"
 _CLIP_SECONDS = 10
