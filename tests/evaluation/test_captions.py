@@ -50,7 +50,7 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, delimiter: str) -> No
 
 def test_another_encoding_is_refused_until_it_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "file,caption\na.wav,rain\nb.wav,Café noise\n".encode("latin-1"))
-    with pytest.raises(CaptionsError, match=r"line 3: not utf-8 \(byte 0xe9\): name the encoding"):
+    with pytest.raises(CaptionsError, match=r"line 3: not utf-8 \(byte 0xe9\): give its encoding"):
         read_candidates(path)
     assert read_candidates(path, "latin-1")["b.wav"] == "Café noise"
     with pytest.raises(CaptionsError, match="no encoding 'latin-99'"):
@@ -73,7 +73,7 @@ def test_references_in_columns_and_in_rows(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "the first line must name the columns 'file' and 'caption'"),
-        ("name;text\na.wav;rain\n", "the columns name;text; the first line"),
+        ("name;text\na.wav;rain\n", "the columns name;text: the first line"),
         ("file,text\na.wav,rain\n", "line 2: no caption"),
         ("file,caption\n", "no captions"),
         ("file,caption,caption\na.wav,rain,rain\n", "the column 'caption' twice"),
@@ -107,7 +107,7 @@ def test_what_is_no_table_of_captions_is_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file,text\na.wav,rain\n", "no 'caption' and no 'caption_1'"),
+        ("file,text\na.wav,rain\n", "no caption: expected the column 'caption', or 'caption_1'"),
         (
             "file,caption_1,caption_2\na.wav,rain,\nb.wav,, \n",
             "no caption of b.wav: expected one or more",
