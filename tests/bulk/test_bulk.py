@@ -176,7 +176,7 @@ def test_inputs_that_are_none_are_refused_in_a_line(tmp_path: Path):
         "open_quote.csv": "line 2: not CSV: the quote that opens here is not closed",
         "twice.csv": "two columns are called 'url'",
         "broken.parquet": "cannot be read as a manifest",
-        "a.txt": "no folder, manifest",
+        "a.txt": "is not a folder, a manifest",
         "empty": "no sounds",
         "none": "does not exist",
     }.items():
