@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import auricle
-from auricle.cli.main import app
+from auricle.cli.main import COMMANDS, app
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "auricle"
@@ -82,6 +82,17 @@ def test_commands_options_and_names_are_those_on_record():
     recorded = json.loads((ROOT / "tests" / "surface.json").read_text("utf-8"))
     assert surface() == recorded["commands"]
     assert sorted(auricle.__all__) == recorded["names"]
+
+
+def test_help_groups_all_commands_by_purpose():
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    purposes = {name: command.rich_help_panel for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    assert list(dict.fromkeys(purposes.values())) == list(COMMANDS)
+    assert purposes["alert-test"] == purposes["token"] == "Caption, listen, search and serve"
+    assert purposes["train"] == "Train"
+    assert purposes["metrics"] == "Score"
+    assert purposes["data"] == "Data"
 
 
 @pytest.mark.parametrize(

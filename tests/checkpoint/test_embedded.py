@@ -1,6 +1,9 @@
 """The model in the package: small, described, the same in torch, and it names what is heard in our
 examples."""
 
+import contextlib
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import auricle
 from auricle.checkpoint.folder import EMBEDDED
 from auricle.checkpoint.vocabulary import SOS
+from auricle.cli.main import main
 from auricle.planning.plans import plan_arrays
 from auricle.sound.decode import load_audio
 from sounds import tone
@@ -129,8 +133,19 @@ def test_torch_hears_and_words_the_same_of_200_real_sounds(shared: Path):
         assert np.allclose(step(tokens, parents), ours, atol=2e-2), file
 
 
-def test_card_configuration_and_documents_name_the_same_licence():
+def test_card_configuration_documents_and_info_name_the_same_licence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     licence = auricle.load().checkpoint.config.licence.split(" (")[0]
+    assert licence == "non-commercial research use with attribution"
     root = Path(__file__).parents[2]
-    for file in (EMBEDDED / "README.md", root / "README.md", root / "pyproject.toml"):
-        assert licence in file.read_text("utf-8"), file
+    for file in ("README.md", "pyproject.toml", "docs/index.md", EMBEDDED / "README.md"):
+        assert licence in (root / file).read_text("utf-8"), file
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["license"] == "MIT AND LicenseRef-auricle-weights"
+    assert (root / "LICENSE").read_text("utf-8").startswith("MIT License")
+    assert "The code is MIT." in (root / "README.md").read_text("utf-8")
+    monkeypatch.setattr(sys, "argv", ["auricle", "info"])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert f"licence     {licence}" in capsys.readouterr().out

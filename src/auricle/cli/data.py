@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auricle.storage.download import Progress
 
 data_app = typer.Typer(
+    name="data",
     help="Fetch public data sets and weights, write their manifests, and find shared recordings.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

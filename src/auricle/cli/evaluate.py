@@ -15,7 +15,9 @@ from auricle.errors import AuricleError
 if TYPE_CHECKING:
     from auricle.evaluation.scores import Comparison, Scores
 
-metrics_app = typer.Typer(help="Install the programs that metrics need.", no_args_is_help=True)
+metrics_app = typer.Typer(
+    name="metrics", help="Install the programs that metrics need.", no_args_is_help=True
+)
 
 CaptionsOption = Annotated[
     Path | None, typer.Option(help="CSV or JSON Lines with the columns file and caption.")

@@ -81,31 +81,33 @@ def auricle(
     """Automated audio captioning: a sound goes in, a sentence comes out."""
 
 
-# The order in which `auricle --help` lists them.
-COMMANDS = (
-    caption,
-    rank,
-    pretrain,
-    train,
-    export,
-    push,
-    info,
-    listen,
-    subtitle,
-    bulk,
-    index,
-    search,
-    serve,
-    alert_test,
-    evaluate,
-    compare,
-    reproduce,
-)
-for command in COMMANDS:
-    app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(metrics_app, name="metrics")
-app.add_typer(data_app, name="data")
-app.add_typer(token_app, name="token")
+# The commands by purpose, in the order of `auricle --help`.
+COMMANDS = {
+    "Caption, listen, search and serve": (
+        caption,
+        subtitle,
+        bulk,
+        listen,
+        alert_test,
+        rank,
+        index,
+        search,
+        serve,
+        token_app,
+    ),
+    "Train": (pretrain, train, export, info, push, reproduce),
+    "Score": (evaluate, compare, metrics_app),
+    "Data": (data_app,),
+}
+
+
+for purpose, commands in COMMANDS.items():
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=purpose)
+        else:
+            name = command.__name__.replace("_", "-")
+            app.command(name, rich_help_panel=purpose)(command)
 
 
 def _open_missing_streams() -> None:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from auricle.serving.tokens import DeviceTokens
 
 token_app = typer.Typer(
-    no_args_is_help=True, help="Tokens of the devices that may use `auricle serve`."
+    name="token",
+    no_args_is_help=True,
+    help="Tokens of the devices that may use `auricle serve`.",
 )
 Name = Annotated[str, typer.Argument(help="A name for the device, for example 'kitchen tablet'.")]
 
