@@ -51,9 +51,11 @@ function tick() {
 }
 
 function moved(at, follow = false) {
-  $("now").textContent = clock(at);
-  if (document.activeElement !== $("seek") || player.paused) $("seek").value = at;
-  $("seek").setAttribute("aria-valuetext", `${clock(at)} of ${$("total").textContent}`);
+  if ($("now").textContent !== clock(at)) {
+    $("now").textContent = clock(at);
+    if (document.activeElement !== $("seek") || player.paused) $("seek").value = at;
+    $("seek").setAttribute("aria-valuetext", `${clock(at)} of ${$("total").textContent}`);
+  }
   on.moved(at, follow);
 }
 
