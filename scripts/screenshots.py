@@ -107,7 +107,7 @@ def captioned(page: Page, scene: Path) -> None:
     page.locator("#said", has_text="Done").wait_for(state="attached")
     page.locator("#list").focus()
     page.keyboard.press("ArrowDown")
-    page.evaluate("document.activeElement.blur()")
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(500)
 
 
@@ -138,7 +138,7 @@ def listed(page: Page) -> None:
     page.fill("#rank-sentence", "rain falls on a roof")
     page.press("#rank-sentence", "Enter")
     page.locator("#files-note", has_text="Sorted by").wait_for()
-    page.locator("#files").scroll_into_view_if_needed()
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
 class Wire:

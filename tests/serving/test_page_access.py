@@ -135,3 +135,100 @@ def test_axe_finds_nothing_at_any_width_in_light_and_dark(opened: Any, captions:
             page.emulate_media(color_scheme=scheme)
             assert violations(page) == [], f"{name}, {scheme}"
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+LIVE_IN_ORDER = """
+- link "Skip to the content"
+- banner:
+  - link "auricle, to the beginning"
+  - navigation "Pages":
+    - link "Files"
+    - link "Live"
+- alert:
+  - text: ⚠ a dog barks
+  - button "OK"
+- main:
+  - region "What is heard now":
+    - heading "What is heard now" [level=1]
+    - status: Listening
+    - paragraph: Rain falls.
+    - button "Stop"
+    - meter "Level"
+    - button "Large text"
+    - heading "History" [level=2]
+    - list "History":
+      - listitem
+      - listitem
+    - complementary "Tell me when there is":
+      - combobox "A sound to wait for"
+      - alert
+      - list "Sounds that are waited for":
+        - listitem:
+          - combobox "Sensitivity for “a dog barks”"
+          - button "Test the alert “a dog barks”"
+          - button "Remove the alert “a dog barks”"
+- contentinfo
+"""
+FILE_IN_ORDER = """
+- alert:
+  - text: ⚠ a dog barks
+- status:
+  - text: The microphone is open. The page listens.
+  - link "Show"
+  - button "Stop listening"
+- main:
+  - region "dog.wav":
+    - link "All files"
+    - heading "dog.wav" [level=1]
+    - combobox "One caption for"
+    - combobox "Format"
+    - button "Download"
+    - button "Play"
+    - slider "Position"
+    - combobox "Speed"
+    - group "Timeline"
+    - heading "Captions" [level=2]
+    - searchbox "Find in the captions"
+    - listbox "Captions":
+      - group "From 0:00":
+        - option "0:00.5 – 0:02.0 A dog barks." [selected]
+        - option "0:02.5 – 0:04.0 Rain falls."
+    - complementary "The chosen caption":
+      - textbox "Caption"
+      - textbox "From"
+      - textbox "to"
+      - alert
+      - button "Play it"
+    - status: 2 captions.
+- contentinfo
+"""
+# Selectors of live regions, and whether they interrupt what a screen reader says.
+LIVE_REGIONS = {
+    "#alarm": "assertive",
+    "#live-banner": "polite",
+    "#live-state": "polite",
+    "#current": "polite",
+    "#said": "polite",
+    "#hint": "polite",
+    "#trouble": "assertive",
+    "#bounds-trouble": "assertive",
+    "#wish-trouble": "assertive",
+    "#big-alarm": "assertive",
+    "#big-state": "polite",
+}
+MANNER = """
+(selector) => {
+  const element = document.querySelector(selector);
+  return element.ariaLive ?? { alert: "assertive", status: "polite" }[element.getAttribute("role")];
+}
+"""
+
+
+def test_a_screen_reader_hears_roles_and_live_regions_in_this_order(opened: Any, captions: Given):
+    page = staged(opened)
+    an_alarm(page, captions)
+    expect(page.locator("body")).to_match_aria_snapshot(LIVE_IN_ORDER)
+    page.click("nav >> text=Files")
+    a_file(page, captions)
+    expect(page.locator("body")).to_match_aria_snapshot(FILE_IN_ORDER)
+    assert {name: page.evaluate(MANNER, name) for name in LIVE_REGIONS} == LIVE_REGIONS

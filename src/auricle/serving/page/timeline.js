@@ -7,6 +7,7 @@ const RULER = 22;
 const LANE = 44;
 const CAPTION = LANE - 9; // the height of a caption
 const WAVE = 40;
+const PADDING = 8; // around the words of a caption
 const EDGE = 6; // pixels around a bound in which it can be taken
 const SHORTEST = 0.5; // seconds of the closest view
 const CALM = 250; // milliseconds between two pictures while more comes
@@ -207,11 +208,9 @@ export class Timeline {
         context.stroke();
       }
       if (wide > 34) {
-        context.save();
-        context.clip();
+        const left = Math.max(x, 0) + PADDING;
         context.fillStyle = css(chosen ? onAccent : ink);
-        context.fillText(caption.caption, Math.max(x, 0) + 8, top + CAPTION / 2 + 0.5);
-        context.restore();
+        context.fillText(fitting(context, caption.caption, x + wide - PADDING - left), left, top + CAPTION / 2 + 0.5);
       }
       if (chosen) {
         context.fillStyle = css(accent, 0.16);
@@ -295,4 +294,16 @@ export class Timeline {
       this.#show(start + (delta / this.canvas.clientWidth) * (end - start), end - start);
     }
   }
+}
+
+/** As much of a text as fits into a width, with an ellipsis where it is cut. */
+function fitting(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let [low, high] = [0, text.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (context.measureText(`${text.slice(0, middle)}…`).width <= width) low = middle;
+    else high = middle - 1;
+  }
+  return low ? `${text.slice(0, low).trimEnd()}…` : "";
 }
