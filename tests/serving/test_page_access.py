@@ -90,28 +90,21 @@ def an_alarm(page: Any, captions: Given) -> None:
     expect(page.locator("#alarm")).to_be_visible()
 
 
-def an_alarm_in_large_text(page: Any, captions: Given) -> None:
-    an_alarm(page, captions)
-    page.click("#large")
-    expect(page.locator("#big-alarm")).to_be_visible()
-
-
 def a_lost_connection(page: Any, captions: Given) -> None:
     live(page, captions)
     page.stage.lose()
     expect(page.locator("#live-state")).to_contain_text("Connection lost")
 
 
-def a_lost_connection_in_large_text(page: Any, captions: Given) -> None:
-    a_lost_connection(page, captions)
+def large_text(page: Any, captions: Given) -> None:
+    an_alarm(page, captions)
     page.click("#large")
+    expect(page.locator("#big-alarm")).to_be_visible()
+    page.stage.lose()
     expect(page.locator("#big-state")).to_be_visible()
 
 
-VIEWS = [
-    *(start, a_file, a_film, many_files, live, an_alarm, a_lost_connection),
-    *(an_alarm_in_large_text, a_lost_connection_in_large_text),
-]
+VIEWS = [start, a_file, a_film, many_files, live, an_alarm, a_lost_connection, large_text]
 
 
 def staged(opened: Any) -> Any:
