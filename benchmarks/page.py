@@ -40,6 +40,7 @@ ENDINGS = (".wav", ".flac", ".ogg")
 RATE = 48_000
 PICTURES_PER_SECOND = 2
 NICENESS = 10  # of the server: a person's browser often has a processor of its own
+TASK = "ThreadControllerImpl::RunTask"  # as Chromium calls one in its traces
 PATIENCE = 120_000  # milliseconds until the page shows something
 OBSERVER = """
     window.longTasks = [];
@@ -192,7 +193,7 @@ def tell_processor(trace: bytes) -> None:
     of_thread: dict[tuple[int, int], list[float]] = {}
     for event in events:
         thread = event["pid"], event["tid"]
-        if event["name"] == "RunTask" and thread in pages:
+        if event["name"] == TASK and thread in pages:
             of_thread.setdefault(thread, []).append(event.get("tdur", 0) / 1000)
     tasks = max(of_thread.values(), key=len)  # other renderers do next to nothing
     typer.echo(
