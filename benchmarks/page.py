@@ -314,33 +314,34 @@ def live(
     """Listen for hours in the page."""
     context = multiprocessing.get_context("spawn")
     port, heard = context.Value("i", 0), context.Value("d", 0.0)
-    server = context.Process(target=serve_sounds, args=(sounds, port, heard), daemon=True)
+    server = context.Process(target=serve_sounds, args=(sounds, port, heard))
     server.start()
     while not port.value:
         time.sleep(0.1)
     assert server.pid is not None
-    time.sleep(2)
-    with opened(port.value, "#live") as page:
-        page.select_option("#source", "server")
-        page.check("#keep-history")
-        page.fill("#alert-sentence", "a dog barks")
-        page.click("#wish button")
-        page.click("#listen")
-        began, told, shown = time.monotonic(), 0.0, 0
-        while heard.value < 3600 * hours:
-            page.wait_for_timeout(1_000)
-            if heard.value >= told:
-                told += 150 * hours
-                shown = page.locator("#history li").count()
-                typer.echo(
-                    f"{heard.value / 3600:5.2f} h  server {memory(server.pid):6.0f} MB  "
-                    f"tab {tab_memory():5.0f} MB  scripts {script_memory(page):5.1f} MB  "
-                    f"{shown} rows  {page.inner_text('#live-state')}"
-                )
-        took = time.monotonic() - began
-        typer.echo(f"{heard.value / took:.0f} x real time, load {os.getloadavg()[0]:.1f}")
-        tell_tasks(page)
-    server.terminate()
+    try:
+        with opened(port.value, "#live") as page:
+            page.select_option("#source", "server")
+            page.check("#keep-history")
+            page.fill("#alert-sentence", "a dog barks")
+            page.click("#wish button")
+            page.click("#listen")
+            began, told, shown = time.monotonic(), 0.0, 0
+            while heard.value < 3600 * hours:
+                page.wait_for_timeout(1_000)
+                if heard.value >= told:
+                    told += 150 * hours
+                    shown = page.locator("#history li").count()
+                    typer.echo(
+                        f"{heard.value / 3600:5.2f} h  server {memory(server.pid):6.0f} MB  "
+                        f"tab {tab_memory():5.0f} MB  scripts {script_memory(page):5.1f} MB  "
+                        f"{shown} rows  {page.inner_text('#live-state')}"
+                    )
+            took = time.monotonic() - began
+            typer.echo(f"{heard.value / took:.0f} x real time, load {os.getloadavg()[0]:.1f}")
+            tell_tasks(page)
+    finally:
+        server.terminate()
 
 
 if __name__ == "__main__":

@@ -163,8 +163,6 @@ LIVE_IN_ORDER = """
 - contentinfo
 """
 FILE_IN_ORDER = """
-- alert:
-  - text: ⚠ a dog barks
 - status:
   - text: The microphone is open. The page listens.
   - link "Show"
