@@ -111,11 +111,11 @@ export class List {
     const end = performance.now() + SLICE_MS;
     for (const group of this.#groups.values()) {
       if (!group.stale) continue;
+      this.#fillGroup(group);
       if (performance.now() > end) {
         this.#filling = setTimeout(() => this.#fill());
         return;
       }
-      this.#fillGroup(group);
     }
   }
 
