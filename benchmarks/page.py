@@ -41,6 +41,7 @@ RATE = 48_000
 PICTURES_PER_SECOND = 2
 NICENESS = 10  # of the server: a person's browser often has a processor of its own
 TASK = "ThreadControllerImpl::RunTask"  # as Chromium calls one in its traces
+TRACED_SECONDS = 600  # from the beginning; a trace of hours does not fit into memory
 PATIENCE = 120_000  # milliseconds until the page shows something
 OBSERVER = """
     window.longTasks = [];
@@ -227,15 +228,18 @@ def file(
         began = page.evaluate("performance.now()")
         page.set_input_files("#chooser", path)
         told = time.monotonic()
+        traced_until, trace = told + TRACED_SECONDS, b""
         while page.locator("#said", has_text=re.compile("Done|partial|Failed")).count() == 0:
             page.wait_for_timeout(1_000)
+            if not trace and time.monotonic() > traced_until:
+                trace = browser.stop_tracing()
             if time.monotonic() > told:
                 told += max(20, 60 * minutes / 90)
                 typer.echo(
                     f"{page.inner_text('#doing'):40} server {memory(server):6.0f} MB  "
                     f"tab {tab_memory():5.0f} MB"
                 )
-        trace = browser.stop_tracing()
+        trace = trace or browser.stop_tracing()
         took = (page.evaluate("performance.now()") - began) / 1000
         first = (page.evaluate("firstCaption") - began) / 1000
         typer.echo(f"{page.inner_text('#summary')}")

@@ -169,7 +169,8 @@ FILE_IN_ORDER = """
   - button "Stop listening"
 - main:
   - region "dog.wav":
-    - link "All files"
+    - paragraph:
+      - link "All files"
     - heading "dog.wav" [level=1]
     - combobox "One caption for"
     - combobox "Format"
