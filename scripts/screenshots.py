@@ -1,32 +1,51 @@
-"""Takes the pictures of docs/serve.md with Chromium: wide and narrow, light and dark.
+"""Takes all pictures of docs/serve.md with Chromium: wide and narrow, light and dark.
 
-    auricle serve &
-    python scripts/screenshots.py --url http://127.0.0.1:8000 docs/
+    python scripts/screenshots.py docs/
 
-The sound is the examples, one after another; the microphone and the film have the same.
+It starts a server of its own. The sound is the examples, one after another; the microphone and the
+film have the same.
 """
 
+import contextlib
 import io
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import av
 import numpy as np
 import typer
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, Playwright, ViewportSize, WebSocketRoute, sync_playwright
 
 from auricle.sound.decode import load_audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 32_000
-WIDE, NARROW = {"width": 1180, "height": 860}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1180, "height": 860}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 PATIENCE = 120_000  # milliseconds
 FILM_RATE = 5  # pictures a second
 COLOURS = 128  # of a picture
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """Runs `auricle serve`; returns its address."""
+    command = [sys.executable, "-m", "auricle", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            found = re.search(r"http://\S+:\d+", server.stdout.readline())
+            assert found, "the server did not start"
+            yield found[0]
+        finally:
+            server.terminate()
 
 
 def write_scene(path: Path) -> None:
@@ -58,12 +77,12 @@ def write_film(path: Path, sound: Path) -> None:
         container.mux([*audio.encode(frame), *audio.encode(None)])
 
 
-def picture(page: Any) -> Image.Image:
+def picture(page: Page) -> Image.Image:
     """What is in sight."""
     return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 
-def beside(pictures: list[Image.Image]) -> Image.Image:
+def in_a_row(pictures: list[Image.Image]) -> Image.Image:
     """Pictures of one height in a row."""
     gap = 24
     row = Image.new(
@@ -82,29 +101,29 @@ def save(image: Image.Image, path: Path) -> None:
     print(path)
 
 
-def captioned(page: Any, scene: Path) -> None:
+def captioned(page: Page, scene: Path) -> None:
     """A file's captions, the second of them chosen."""
     page.set_input_files("#chooser", scene)
-    page.locator("#said", has_text="Done").wait_for(state="attached", timeout=PATIENCE)
+    page.locator("#said", has_text="Done").wait_for(state="attached")
     page.locator("#list").focus()
     page.keyboard.press("ArrowDown")
-    page.evaluate("document.activeElement.blur()")
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(500)
 
 
-def listened(page: Any) -> None:
+def listened(page: Page) -> None:
     """A while of live captions, until an alert."""
-    page.fill("#wanted", "a church bell rings")
+    page.fill("#alert-sentence", "a church bell rings")
     page.click("#wish button")
     page.click("#listen")
-    page.locator("#alarm").wait_for(timeout=PATIENCE)
+    page.locator("#alarm").wait_for()
     page.wait_for_timeout(2_500)
 
 
-def watched(page: Any, film: Path) -> None:
+def watched(page: Page, film: Path) -> None:
     """A film that plays, with a caption over it."""
     page.set_input_files("#chooser", film)
-    page.locator("#said", has_text="Done").wait_for(state="attached", timeout=PATIENCE)
+    page.locator("#said", has_text="Done").wait_for(state="attached")
     page.select_option("#speed", "0.5")
     page.locator(".option").nth(1).click()
     page.wait_for_timeout(1_000)
@@ -112,25 +131,25 @@ def watched(page: Any, film: Path) -> None:
     page.wait_for_timeout(500)
 
 
-def listed(page: Any) -> None:
+def listed(page: Page) -> None:
     """All examples in a table, sorted by a sentence."""
     page.set_input_files("#chooser", sorted(EXAMPLES.glob("*.wav")))
-    page.locator("#stop-all").wait_for(state="hidden", timeout=PATIENCE)
+    page.locator("#stop-all").wait_for(state="hidden")
     page.fill("#rank-sentence", "rain falls on a roof")
     page.press("#rank-sentence", "Enter")
-    page.locator("#files-note", has_text="Sorted by").wait_for(timeout=PATIENCE)
-    page.locator("#files").scroll_into_view_if_needed()
+    page.locator("#files-note", has_text="Sorted by").wait_for()
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
 class Wire:
     """The connection of live sound, until it is cut."""
 
-    def __init__(self, page: Any) -> None:
-        self._sockets: list[Any] = []
+    def __init__(self, page: Page) -> None:
+        self._sockets: list[WebSocketRoute] = []
         self._cut = False
         page.route_web_socket(re.compile("/v1/listen"), self._connected)
 
-    def _connected(self, socket: Any) -> None:
+    def _connected(self, socket: WebSocketRoute) -> None:
         self._sockets.append(socket)
         if self._cut:
             socket.close()
@@ -144,66 +163,89 @@ class Wire:
             socket.close()
 
 
-def main(
-    folder: Annotated[Path, typer.Argument(help="Where pictures go.")],
-    url: Annotated[str, typer.Option(help="Of the server.")] = "http://127.0.0.1:8000",
-) -> None:
-    """Takes the pictures."""
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        scene = Path(temporary) / "scene.wav"
-        write_scene(scene)
-        arguments = [
-            "--no-sandbox",
-            "--use-fake-ui-for-media-stream",
-            "--use-fake-device-for-media-stream",
-        ]
-        browser = playwright.chromium.launch(
+class Studio:
+    """Pages of one browser, whose microphone hears the scene."""
+
+    def __init__(self, playwright: Playwright, url: str, scene: Path) -> None:
+        self._url = url
+        self._browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
-            args=[*arguments, f"--use-file-for-fake-audio-capture={scene}"],
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={scene}",
+            ],
         )
 
-        wires: list[Wire] = []
+    def opened(self, path: str, size: ViewportSize, scheme: Literal["light", "dark"]) -> Page:
+        """Open the page with nothing kept."""
+        context = self._browser.new_context(
+            viewport=size, color_scheme=scheme, permissions=["microphone"]
+        )
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{self._url}/{path}")
+        page.locator("body[data-ready]").wait_for()
+        return page
 
-        def opened(path: str, size: dict[str, int], scheme: str) -> Any:
-            context = browser.new_context(
-                viewport=size,  # type: ignore[arg-type]
-                color_scheme=scheme,  # type: ignore[arg-type]
-                permissions=["microphone"],
-            )
-            page = context.new_page()
-            wires.append(Wire(page))
-            page.goto(f"{url}/{path}")
-            page.locator("body[data-ready]").wait_for(timeout=PATIENCE)
-            return page
 
-        page = opened("", WIDE, "light")
-        captioned(page, scene)
-        save(picture(page), folder / "serve-file.png")
-        page = opened("#live", WIDE, "dark")
-        listened(page)
-        save(picture(page), folder / "serve-live.png")
-        page.click("#large")
-        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-        page.wait_for_timeout(500)
-        large = picture(page)
-        wires[-1].cut()
-        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
-        page.locator("#big-alarm").wait_for(state="hidden", timeout=PATIENCE)
-        page.locator("#big-state").wait_for(timeout=PATIENCE)
-        save(picture(page), folder / "serve-lost.png")
-        page = opened("", WIDE, "light")
-        listed(page)
-        save(picture(page), folder / "serve-batch.png")
-        film = Path(temporary) / "film.webm"
+def file_pictures(studio: Studio, folder: Path, scene: Path, film: Path) -> None:
+    """Takes the pictures of a file, many files and a film."""
+    page = studio.opened("", WIDE, "light")
+    captioned(page, scene)
+    save(picture(page), folder / "serve-file.png")
+    page = studio.opened("", WIDE, "light")
+    listed(page)
+    save(picture(page), folder / "serve-batch.png")
+    page = studio.opened("", {"width": 1280, "height": 900}, "dark")
+    watched(page, film)
+    save(picture(page), folder / "serve-film.png")
+
+
+def live_pictures(studio: Studio, folder: Path) -> Image.Image:
+    """Takes the pictures of live sound; returns that of large text on a phone."""
+    page = studio.opened("", WIDE, "dark")
+    wire = Wire(page)
+    page.click("nav >> text=Live")
+    listened(page)
+    save(picture(page), folder / "serve-live.png")
+    page.click("#large")
+    page.set_viewport_size(NARROW)
+    page.wait_for_timeout(500)
+    large = picture(page)
+    wire.cut()
+    page.set_viewport_size(WIDE)
+    page.locator("#big-alarm").wait_for(state="hidden")
+    page.locator("#big-state").wait_for()
+    save(picture(page), folder / "serve-lost.png")
+    return large
+
+
+def phone_picture(studio: Studio, folder: Path, scene: Path, large: Image.Image) -> None:
+    """Takes the picture of three views on a phone."""
+    start = picture(studio.opened("", NARROW, "light"))
+    page = studio.opened("", NARROW, "dark")
+    captioned(page, scene)
+    save(in_a_row([start, picture(page), large]), folder / "serve-phone.png")
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where pictures go.")],
+) -> None:
+    """Takes the pictures."""
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        serving() as url,
+        sync_playwright() as playwright,
+    ):
+        scene, film = Path(temporary) / "scene.wav", Path(temporary) / "film.webm"
+        write_scene(scene)
         write_film(film, scene)
-        page = opened("", {"width": 1280, "height": 900}, "dark")
-        watched(page, film)
-        save(picture(page), folder / "serve-film.png")
-        start = picture(opened("", NARROW, "light"))
-        page = opened("", NARROW, "dark")
-        captioned(page, scene)
-        save(beside([start, picture(page), large]), folder / "serve-phone.png")
-        browser.close()
+        studio = Studio(playwright, url, scene)
+        large = live_pictures(studio, folder)
+        file_pictures(studio, folder, scene, film)
+        phone_picture(studio, folder, scene, large)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """What tests of the page do with it."""
 
+import datetime
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,48 @@ def downloaded(page: Any, form: str) -> str:
     with page.expect_download() as download:
         page.click("#download")
     return Path(download.value.path()).read_text("utf-8")
+
+
+class Stage:
+    """A server of live sound that says what a test tells it to."""
+
+    def __init__(self, page: Any) -> None:
+        self.sockets: list[Any] = []
+        self.starts: list[dict[str, Any]] = []
+        self.refuses = False
+        page.route_web_socket(re.compile("/v1/listen"), self._connected)
+        self._page = page
+
+    def _connected(self, socket: Any) -> None:
+        if self.refuses:
+            socket.close()
+            return
+        self.sockets.append(socket)
+
+        def received(message: str | bytes) -> None:
+            if isinstance(message, str):
+                self.starts.append(json.loads(message))
+                socket.send(json.dumps({"state": "ready"}))
+
+        socket.on_message(received)
+
+    def say(self, caption: str, state: str = "end", tag: str = "Dog") -> None:
+        """Send a caption."""
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        tags = [{"name": tag, "probability": 0.9}]
+        row = {"time": now, "state": state, "start": 0, "end": 1, "confidence": 0.5, "tags": tags}
+        self.sockets[-1].send(json.dumps({**row, "caption": caption}))
+
+    def alert(self, sentence: str) -> None:
+        """Send an alert."""
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        row = {"time": now, "state": "alert", "alert": sentence, "caption": None}
+        self.sockets[-1].send(json.dumps(row))
+
+    def lose(self) -> None:
+        """Close the connection, and refuse others."""
+        self.refuses = True
+        self.sockets[-1].close()
 
 
 def violations(page: Any) -> list[str]:

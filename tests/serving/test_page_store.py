@@ -22,7 +22,7 @@ async (steps) => {
     if (name === "receive") store.receive(values[0]);
     else if (name === "undo" || name === "redo") store[name]();
     else if (name === "close" || name === "dropOpen") store[name]();
-    else if (name === "restore") store = new CaptionStore(JSON.parse(JSON.stringify(store)));
+    else if (name === "restore") store = CaptionStore.restored(JSON.parse(JSON.stringify(store)));
     else if (name === "add")
       store.add({ start: values[0], end: values[0] + 1, caption: values[1] });
     else if (!target) ;

@@ -230,6 +230,10 @@ def test_a_caption_is_dragged_on_the_timeline_and_copied(opened: Any, bells: Pat
     page.locator("#list").focus()
     page.keyboard.press("Control+z")
     assert (page.input_value("#from"), page.input_value("#to")) == before
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#copy")
+    expect(page.locator("#said")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == page.input_value("#text")
 
 
 def test_the_service_worker_keeps_every_file_of_the_page():

@@ -77,7 +77,7 @@ function draw() {
       text.textContent = usable ? sentence : `${sentence} (this server does not know the words)`;
       const select = document.createElement("select");
       select.ariaLabel = `Sensitivity for “${sentence}”`;
-      for (const level of Object.keys(THRESHOLDS)) select.add(new Option(level, level, false, level === sensitivity));
+      for (const level of Object.keys(THRESHOLDS)) select.add(new Option(`Sensitivity: ${level}`, level, false, level === sensitivity));
       select.addEventListener("change", () => {
         change(alerts.map((other) => (other === alert ? { ...alert, sensitivity: select.value } : other)));
         $("wishlist").children[at].querySelector("select").focus();

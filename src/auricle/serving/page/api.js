@@ -98,55 +98,26 @@ function tokenGiven() {
  * Returns the promise of its end, and a function that stops it.
  */
 export function captions(file, query, on) {
-  const request = new XMLHttpRequest(); // fetch cannot tell how much was sent
-  let read = 0;
+  const worker = new Worker("events.js");
+  let stop;
   const finished = new Promise((resolve, reject) => {
-    let problem = null;
-    let done = false;
-    const parse = () => {
-      if (request.status !== 200) return;
-      const text = request.responseText;
-      for (;;) {
-        const end = text.indexOf("\n\n", read);
-        if (end < 0) return;
-        const message = { event: "", data: "" };
-        for (const line of text.slice(read, end).split("\n")) {
-          const colon = line.indexOf(": ");
-          if (colon > 0) message[line.slice(0, colon)] += line.slice(colon + 2);
-        }
-        read = end + 2;
-        const data = JSON.parse(message.data);
-        if (message.event === "error") problem = data.error;
-        else if (message.event === "done") done = true;
-        else on[message.event]?.(data);
-      }
+    stop = () => reject(new DOMException("stopped", "AbortError"));
+    worker.onmessage = ({ data }) => {
+      if ("upload" in data) on.upload?.(data.upload);
+      for (const [name, value] of data.events ?? []) on[name]?.(value);
+      if (data.end === "done") resolve();
+      else if (data.end === "lost") reject(new Failure(LOST));
+      else if (data.end === "refused") reject(failure(data.status, data.said, data.retryAfter));
     };
-    request.upload.onprogress = (event) => event.lengthComputable && on.upload?.(event.loaded / event.total);
-    request.onprogress = parse;
-    request.onload = () => {
-      parse();
-      if (request.status !== 200) {
-        reject(failure(request.status, errorOf(request), request.getResponseHeader("retry-after")));
-      } else if (problem) reject(failure(422, problem));
-      else if (!done) reject(new Failure(LOST)); // the answer broke off
-      else resolve();
-    };
-    request.onerror = () => reject(new Failure(LOST));
-    request.onabort = () => reject(new DOMException("stopped", "AbortError"));
+    worker.onerror = () => reject(new Failure(LOST));
+  }).finally(() => {
+    worker.onmessage = null;
+    worker.terminate(); // breaks off the request, too
   });
-  request.open("POST", `v1/captions?${new URLSearchParams({ ...query, name: file.name, format: "sse" })}`);
-  request.setRequestHeader("content-type", "application/octet-stream");
-  for (const [name, value] of Object.entries(authorised())) request.setRequestHeader(name, value);
-  request.send(file);
-  return { finished, stop: () => request.abort() };
-}
-
-function errorOf(request) {
-  try {
-    return JSON.parse(request.responseText).error;
-  } catch {
-    return undefined;
-  }
+  const address = `v1/captions?${new URLSearchParams({ ...query, name: file.name, format: "sse" })}`;
+  const headers = { "content-type": "application/octet-stream", ...authorised() };
+  worker.postMessage({ address, headers, file });
+  return { finished, stop };
 }
 
 /** One caption of a stretch, with other wordings and where each word was heard. */

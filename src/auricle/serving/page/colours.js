@@ -28,14 +28,15 @@ export function ramp() {
   return bytes;
 }
 
-/** Sets a canvas to its size on the screen; returns its context in CSS pixels, its width and its height. */
+/** Clears a canvas at its size on the screen; returns its context in CSS pixels, its width and its height. */
 export function prepared(canvas, height = canvas.clientHeight) {
   const scale = window.devicePixelRatio || 1;
   const width = canvas.clientWidth;
-  canvas.width = Math.max(1, Math.round(width * scale));
-  canvas.height = Math.max(1, Math.round(height * scale));
+  const size = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+  if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
   const context = canvas.getContext("2d");
   context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
   return [context, width, height];
 }
 

@@ -16,11 +16,13 @@ import { write } from "./subtitles.js";
 const $ = (id) => document.getElementById(id);
 const FILM_ENDINGS = { "video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm" };
 const NEW_SECONDS = 2; // of a caption that is added by hand
+const DRAW_MS = 200; // between captions that come in
 
 let work = null;
 let loaded = null; // the file in the player
 let chosen = null; // the id of a caption
 let drawing = 0;
+let drawn = -Infinity; // when the captions were shown last, in milliseconds
 let drags = 0; // so that all moves of one drag are one step
 
 const list = new List($("list"));
@@ -109,7 +111,7 @@ export async function open(next) {
 export const leave = () => player.pause();
 
 const receivers = [
-  ["captions", () => (drawing ||= requestAnimationFrame(shown))],
+  ["captions", later],
   ["state", stateChanged],
   ["overview", () => {
     player.fallBack();
@@ -118,9 +120,16 @@ const receivers = [
   }],
 ];
 
+/** Shows captions of the server, a few times a second: people read no faster. */
+function later() {
+  drawing ||= setTimeout(shown, Math.max(0, drawn + DRAW_MS - performance.now()));
+}
+
 /** After the captions changed. */
 function shown() {
+  clearTimeout(drawing);
   drawing = 0;
+  drawn = performance.now();
   const { captions, canUndo, canRedo } = work.store;
   if (chosen !== null && !work.store.get(chosen)) choose(null);
   list.show(captions, chosen);
@@ -314,8 +323,7 @@ function again() {
 }
 
 function listKey(event) {
-  const { captions } = work.store;
-  const visible = captions.filter((caption) => !document.getElementById(`option-${caption.id}`)?.hidden);
+  const visible = list.found;
   const place = visible.findIndex((c) => c.id === chosen);
   const next = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: visible.length - 1 }[event.key];
   if (next !== undefined) {

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import * as keep from "./keep.js";
 import { all, find, keepAll, Work } from "./work.js";
+import { CaptionStore } from "./store.js";
 import { attempt, button } from "./elements.js";
 import { likelyTags, rows as dataRows, save, stem, table, TYPES } from "./formats.js";
 import { read, READABLE } from "./subtitles.js";
@@ -132,14 +133,14 @@ function soundGiven(file) {
 function openedCaptions(name, text, sounds) {
   const at = sounds.findIndex((sound) => stem(sound.name) === stem(name));
   const [sound] = at < 0 ? [] : sounds.splice(at, 1);
-  const rows = read(name, text).map((row, number) => [`0-${number + 1}`, { confidence: null, tags: [], ...row, id: `0-${number + 1}`, state: "end" }]);
+  const heard = read(name, text).map((row, number) => ({ confidence: null, tags: [], ...row, id: `0-${number + 1}`, state: "end" }));
   const work = new Work({
     name: sound?.name ?? name,
     size: sound?.size,
     segments: $("segments").value,
-    seconds: Math.max(...rows.map(([, row]) => row.end)),
+    seconds: Math.max(...heard.map((row) => row.end)),
     state: "opened",
-    captions: { heard: rows },
+    store: new CaptionStore({ heard }),
     order: all().length,
   });
   work.file = sound ?? null;
@@ -176,8 +177,11 @@ function later() {
   drawing ||= setTimeout(draw, 100);
 }
 
-function draw() {
+/** Draws the table, if it is in sight. */
+export function draw() {
+  clearTimeout(drawing);
   drawing = 0;
+  if ($("home-view").hidden) return;
   const works = all();
   if (sentence) works.sort((a, b) => (b.similarity ?? -2) - (a.similarity ?? -2));
   $("files").hidden = !works.length;

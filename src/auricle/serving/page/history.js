@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const KEY = "auricle-keep-history";
 const MOST_ROWS = 5000; // more than a day's
 const SHOWN_ROWS = 500; // in the page; the download has all
+const EARLIER_ROWS = 3; // below the large text
 
 let rows = []; // {key, kind, time, seconds, caption, confidence}, the oldest first
 
@@ -22,46 +23,50 @@ export async function begin() {
     rows = [];
     keep.clear("live");
     $("history").replaceChildren();
-    known();
+    update();
   });
   $("save-history").addEventListener("click", download);
   if ($("keep-history").checked) rows = await keep.all("live");
   for (const row of rows.slice(-SHOWN_ROWS)) show(row);
-  known();
+  update();
 }
 
-/** The words of the latest rows, the latest first. */
-export const latest = (count) => rows.slice(-count).map((row) => row.caption).reverse();
+const words = (row) => (row.kind === "alert" ? `⚠ ${row.caption}` : row.caption);
 
 let number = 0;
 
 /** Adds a row: `kind` is sound, alert or gap. */
 export function add(row) {
   const kept = { ...row, key: `${row.time.toISOString()} ${String(++number).padStart(6, "0")}` };
-  rows.push(kept);
-  show(kept);
+  // An alert comes while its sound lasts, and the caption of the sound after it.
+  const later = rows.findLastIndex((other) => other.time <= kept.time) + 1;
+  rows.splice(later, 0, kept);
+  show(kept, rows.length - 1 - later);
   if ($("keep-history").checked) keep.put("live", kept.key, kept);
   if (rows.length > MOST_ROWS) keep.drop("live", rows.shift().key);
-  known();
+  update();
 }
 
-function show(row) {
+/** Shows a row below the `place` latest ones. */
+function show(row, place = 0) {
   const item = document.createElement("li");
   const time = document.createElement("time");
   time.dateTime = row.time.toISOString();
   time.textContent = row.time.toLocaleTimeString();
   const text = document.createElement("p");
-  text.textContent = row.kind === "alert" ? `⚠ ${row.caption}` : row.caption;
+  text.textContent = words(row);
   item.className = row.kind;
   item.append(time, text);
-  $("history").prepend(item);
+  $("history").insertBefore(item, $("history").children[place] ?? null);
   if ($("history").children.length > SHOWN_ROWS) $("history").lastElementChild.remove();
 }
 
-function known() {
+/** Shows what can be done with the history, and its latest rows below the large sentence, which is not one of them. */
+export function update() {
   $("clear").disabled = $("save-history").disabled = !rows.length;
   $("no-history").hidden = rows.length > 0;
-  $("big-before").textContent = latest(3).join("  ·  ");
+  const earlier = rows.slice(-EARLIER_ROWS - 1).filter((row) => row.caption !== $("big-sentence").textContent);
+  $("big-before").textContent = earlier.slice(-EARLIER_ROWS).reverse().map(words).join("  ·  ");
 }
 
 function download() {

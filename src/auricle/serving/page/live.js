@@ -234,6 +234,7 @@ function say(sentence, past) {
   for (const id of ["sentence", "big-sentence"]) {
     if ($(id).textContent !== sentence) $(id).textContent = sentence;
   }
+  history.update();
   $("sentence").classList.toggle("past", past);
 }
 

@@ -23,6 +23,7 @@ function show() {
   status.name(work ? `${work.name} · auricle` : view === "live" ? "Live · auricle" : "auricle");
   if (work) editor.open(work);
   else editor.leave();
+  files.draw();
 }
 
 function open(work) {

@@ -6,6 +6,8 @@ import { clock } from "./formats.js";
 const $ = (id) => document.getElementById(id);
 const player = $("player");
 
+const APART_SECONDS = 0.001;
+
 let on = {}; // functions: `moved(seconds, follow)`, `hint(text)`
 let work = null;
 let unplayable = false; // by the browser, as far as that is known
@@ -51,9 +53,11 @@ function tick() {
 }
 
 function moved(at, follow = false) {
-  $("now").textContent = clock(at);
-  if (document.activeElement !== $("seek") || player.paused) $("seek").value = at;
-  $("seek").setAttribute("aria-valuetext", `${clock(at)} of ${$("total").textContent}`);
+  if ($("now").textContent !== clock(at)) {
+    $("now").textContent = clock(at);
+    if (document.activeElement !== $("seek") || player.paused) $("seek").value = at;
+    $("seek").setAttribute("aria-valuetext", `${clock(at)} of ${$("total").textContent}`);
+  }
   on.moved(at, follow);
 }
 
@@ -116,11 +120,13 @@ export function subtitle(captions) {
     if (shown.caption === caption) continue;
     shown.caption = caption;
     const text = caption.caption.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+    // At the time at which two captions touch, a browser shows both of them.
+    const end = Math.max(caption.start, caption.end - APART_SECONDS);
     if (shown.cue) {
       // A cue that is removed while it is on the picture can stay there, so it is changed instead.
-      Object.assign(shown.cue, { startTime: caption.start, endTime: caption.end, text });
+      Object.assign(shown.cue, { startTime: caption.start, endTime: end, text });
     } else {
-      shown.cue = new VTTCue(caption.start, caption.end, text);
+      shown.cue = new VTTCue(caption.start, end, text);
       track.addCue(shown.cue);
       cues.set(caption.id, shown);
     }

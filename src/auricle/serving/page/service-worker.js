@@ -11,6 +11,7 @@ const FILES = [
   "detail.js",
   "editor.js",
   "elements.js",
+  "events.js",
   "explanation.js",
   "files.js",
   "formats.js",

@@ -9,7 +9,7 @@
 
 const MOST_STEPS = 500; // that can be undone
 
-/** Captions as data: `heard` and `edits` are arrays of [id, fields]. */
+/** Captions: `heard` is an array of the server's rows, and `edits` one of [id, fields]. */
 export class CaptionStore {
   #heard = new Map();
   #edits = new Map();
@@ -17,13 +17,21 @@ export class CaptionStore {
   #future = [];
   #joined = ""; // the key of the latest step, if more of the same may join it
   #made = new Map(); // captions as they are shown, by id, until they change
-  #shown = null; // as `captions` returns them, until something changes
+  #shown = []; // as `captions` returned them last
+  #stale = new Set(); // ids of captions that changed since then
+  #texts = new WeakMap(); // rows as JSON, to keep them
   #own = 0; // captions that the person added
 
   constructor({ heard = [], edits = [] } = {}) {
-    this.#heard = new Map(heard);
+    this.#heard = new Map(heard.map((row) => [row.id, row]));
     this.#edits = new Map(edits);
+    this.#stale = new Set([...this.#heard.keys(), ...this.#edits.keys()]);
     for (const [id] of edits) if (id.startsWith("own-")) this.#own = Math.max(this.#own, Number(id.slice(4)));
+  }
+
+  /** The captions that `toJSON` returned. */
+  static restored({ heard, edits }) {
+    return new CaptionStore({ heard: heard.map((text) => JSON.parse(text)), edits });
   }
 
   /** A row of the server: a new caption, or the latest state of one. */
@@ -139,14 +147,14 @@ export class CaptionStore {
 
   /** The captions as they are shown, by their start. An object is another one only if its caption changed. */
   get captions() {
-    if (this.#shown) return this.#shown;
-    const ids = new Set([...this.#heard.keys(), ...this.#edits.keys()]);
-    const shown = [];
-    for (const id of ids) {
+    if (!this.#stale.size) return this.#shown;
+    const shown = this.#shown.filter(({ id }) => !this.#stale.has(id));
+    for (const id of this.#stale) {
       const caption = this.get(id);
-      if (caption) shown.push(caption);
+      if (caption) shown.splice(placeOf(caption, shown), 0, caption);
     }
-    return (this.#shown = shown.sort((a, b) => a.start - b.start || a.end - b.end || order(a.id, b.id)));
+    this.#stale.clear();
+    return (this.#shown = shown);
   }
 
   /** Where the final rows of the server end, in seconds. */
@@ -156,9 +164,14 @@ export class CaptionStore {
     return reached;
   }
 
-  /** All of it but the steps, to keep and to restore. */
+  /** All of it but the steps, to keep and to restore. Rows are texts: the browser copies those faster than objects. */
   toJSON() {
-    return { heard: [...this.#heard], edits: [...this.#edits] };
+    const heard = [];
+    for (const row of this.#heard.values()) {
+      if (!this.#texts.has(row)) this.#texts.set(row, JSON.stringify(row));
+      heard.push(this.#texts.get(row));
+    }
+    return { heard, edits: [...this.#edits] };
   }
 
   #caption(id) {
@@ -179,7 +192,7 @@ export class CaptionStore {
 
   #changed(id) {
     this.#made.delete(id);
-    this.#shown = null;
+    this.#stale.add(id);
   }
 
   #move(from, to, chosen) {
@@ -193,4 +206,15 @@ export class CaptionStore {
 }
 
 const sameCaptions = (a, b) => a.length === b.length && a.every(([id], at) => id === b[at][0]);
-const order = (a, b) => a.localeCompare(b, "en", { numeric: true });
+const order = (a, b) => a.start - b.start || a.end - b.end || a.id.localeCompare(b.id, "en", { numeric: true });
+
+/** Where a caption belongs among sorted ones. */
+function placeOf(caption, sorted) {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (order(sorted[middle], caption) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -5,7 +5,9 @@ import { colour, css, prepared, ramp, schemeChanged } from "./colours.js";
 
 const RULER = 22;
 const LANE = 44;
+const CAPTION = LANE - 9; // the height of a caption
 const WAVE = 40;
+const PADDING = 8; // around the words of a caption
 const EDGE = 6; // pixels around a bound in which it can be taken
 const SHORTEST = 0.5; // seconds of the closest view
 const CALM = 250; // milliseconds between two pictures while more comes
@@ -18,11 +20,12 @@ export class Timeline {
     this.canvas = element.querySelector("canvas");
     this.head = element.querySelector(".playhead");
     this.on = on;
+    this.width = element.clientWidth; // in CSS pixels, as it was drawn last
     this.reset(null);
     this.redraw = this.redraw.bind(this);
     new ResizeObserver(() => this.changed()).observe(element);
     schemeChanged(() => {
-      this.colours = null;
+      this.style = null;
       this.changed();
     });
     this.canvas.addEventListener("pointerdown", (event) => this.#pressed(event));
@@ -87,8 +90,9 @@ export class Timeline {
   redraw() {
     this.pending = 0;
     const [context, width, height] = prepared(this.canvas);
+    this.width = width;
     if (!width) return;
-    this.colours ??= {
+    this.style ??= {
       ramp: ramp(),
       ink: colour("ink"),
       quiet: colour("quiet"),
@@ -97,6 +101,8 @@ export class Timeline {
       onAccent: colour("on-accent"),
       wash: colour("wash"),
       card: colour("card"),
+      sans: getComputedStyle(this.element).fontFamily,
+      serif: getComputedStyle(document.querySelector("h1")).fontFamily,
     };
     this.#drawSound(context, width, height);
     this.#drawRuler(context, width);
@@ -125,8 +131,8 @@ export class Timeline {
   }
 
   #placeHead() {
-    const x = this.#x(this.now, this.element.clientWidth);
-    this.head.hidden = x < 0 || x > this.element.clientWidth;
+    const x = this.#x(this.now, this.width);
+    this.head.hidden = x < 0 || x > this.width;
     this.head.style.transform = `translateX(${x}px)`;
   }
 
@@ -141,7 +147,7 @@ export class Timeline {
       const from = this.#x(drawn.start, width);
       context.drawImage(drawn.picture, from, RULER, this.#x(drawn.end, width) - from, bottom - RULER);
     }
-    context.fillStyle = css(this.colours.quiet, 0.85);
+    context.fillStyle = css(this.style.quiet, 0.85);
     const middle = bottom + wave / 2;
     const known = Math.min(width, this.#x(overview.seconds, width));
     for (let x = 0; x < known; x += 2) {
@@ -152,10 +158,10 @@ export class Timeline {
   }
 
   #spectrogram(start, end, width) {
-    const { overview, colours } = this;
-    const of = [overview, overview.columns, colours, start, end, width];
+    const { overview, style } = this;
+    const of = [overview, overview.columns, style, start, end, width];
     if (!this.drawn || of.some((value, i) => value !== this.drawn.of[i])) {
-      const found = overview.image(start, end, width, colours.ramp);
+      const found = overview.image(start, end, width, style.ramp);
       const picture = new OffscreenCanvas(found.image.width, found.image.height);
       picture.getContext("2d").putImageData(found.image, 0, 0);
       this.drawn = { of, picture, start: found.start, end: found.end };
@@ -166,13 +172,13 @@ export class Timeline {
   #drawRuler(context, width) {
     const [start, end] = this.span;
     const step = STEPS.find((s) => (s / (end - start)) * width > 70) ?? 7200;
-    context.font = `11px ${getComputedStyle(this.element).fontFamily}`;
+    context.font = `11px ${this.style.sans}`;
     context.textBaseline = "middle";
     for (let tick = Math.ceil(start / step) * step; tick <= end; tick += step) {
       const x = Math.round(this.#x(tick, width)) + 0.5;
-      context.fillStyle = css(this.colours.line);
+      context.fillStyle = css(this.style.line);
       context.fillRect(x, RULER - 6, 1, 6);
-      context.fillStyle = css(this.colours.quiet);
+      context.fillStyle = css(this.style.quiet);
       context.fillText(clock(tick, step < 1 ? 1 : 0), x + 4, RULER / 2);
     }
   }
@@ -180,31 +186,34 @@ export class Timeline {
   #drawCaptions(context, width, height) {
     const [start, end] = this.span;
     const top = height - LANE + 4;
-    const tall = LANE - 9;
-    context.font = `13px ${getComputedStyle(document.querySelector("h1")).fontFamily}`;
+    const { ink, accent, onAccent, wash } = this.style;
+    const [quietFill, quietLine] = [css(wash), css(accent, 0.35)];
+    context.font = `13px ${this.style.serif}`;
     let free = -Infinity; // where one sees all of three hours, what a pixel holds is drawn once
     for (const caption of this.captions) {
       if (caption.end < start || caption.start > end) continue;
       const chosen = caption.id === this.chosen;
       const x = Math.max(-8, this.#x(caption.start, width));
       const wide = Math.max(2, Math.min(width + 8, this.#x(caption.end, width)) - x - 1.5);
-      if (x + wide < free && !chosen) continue;
+      if (x + wide < free + 1 && !chosen) continue;
       free = x + wide;
-      context.fillStyle = css(chosen ? this.colours.accent : this.colours.wash);
-      context.beginPath();
-      context.roundRect(x, top, wide, tall, Math.min(5, wide / 2));
-      context.fill();
-      context.strokeStyle = css(this.colours.accent, chosen ? 1 : 0.35);
-      if (wide > 4) context.stroke();
+      context.fillStyle = chosen ? css(accent) : quietFill;
+      if (wide < 4) {
+        context.fillRect(x, top, wide, CAPTION);
+      } else {
+        context.beginPath();
+        context.roundRect(x, top, wide, CAPTION, Math.min(5, wide / 2));
+        context.fill();
+        context.strokeStyle = chosen ? css(accent) : quietLine;
+        context.stroke();
+      }
       if (wide > 34) {
-        context.save();
-        context.clip();
-        context.fillStyle = css(chosen ? this.colours.onAccent : this.colours.ink);
-        context.fillText(caption.caption, Math.max(x, 0) + 8, top + tall / 2 + 0.5);
-        context.restore();
+        const left = Math.max(x, 0) + PADDING;
+        context.fillStyle = css(chosen ? onAccent : ink);
+        context.fillText(fitting(context, caption.caption, x + wide - PADDING - left), left, top + CAPTION / 2 + 0.5);
       }
       if (chosen) {
-        context.fillStyle = css(this.colours.accent, 0.16);
+        context.fillStyle = css(accent, 0.16);
         context.fillRect(x, RULER, wide, top - RULER);
       }
     }
@@ -285,4 +294,16 @@ export class Timeline {
       this.#show(start + (delta / this.canvas.clientWidth) * (end - start), end - start);
     }
   }
+}
+
+/** As much of a text as fits into a width, with an ellipsis where it is cut. */
+function fitting(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let [low, high] = [0, text.length];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (context.measureText(`${text.slice(0, middle)}…`).width <= width) low = middle;
+    else high = middle - 1;
+  }
+  return low ? `${text.slice(0, low).trimEnd()}…` : "";
 }

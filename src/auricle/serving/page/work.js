@@ -8,7 +8,7 @@ import { clock } from "./formats.js";
 
 const COLUMNS = 60_000; // of a whole overview, about
 const TRIES = 5; // at a server that is busy
-const KEEP_AFTER = 400; // milliseconds
+const KEEP_MS = 400; // until a change is kept, and one more for each caption: all are written each time
 const WINDOW_SECONDS = 10; // a continued run of windows begins at a whole one
 
 const works = new Map();
@@ -24,14 +24,14 @@ export const find = (id) => works.get(id);
  * reload), failed (it cannot be captioned), opened (captions of a subtitle file).
  */
 export class Work extends EventTarget {
-  constructor({ id, name, size, segments, seconds = 0, state = "waiting", message = "", runs = 0, made, order = 0, captions }) {
+  constructor({ id, name, size, segments, seconds = 0, state = "waiting", message = "", runs = 0, made, order = 0, store }) {
     super();
     Object.assign(this, { name, size, segments, seconds, state, message, runs, order });
     this.id = id ?? crypto.getRandomValues(new Uint32Array(2)).join("");
     this.made = made ?? Date.now();
     this.file = null; // the sound itself; never kept
     this.share = null; // of what is under way
-    this.store = new CaptionStore(captions);
+    this.store = store ?? new CaptionStore();
     this.overview = null;
     this.saved = true; // whether the person has downloaded all edits
     this.similarity = null;
@@ -139,7 +139,7 @@ export class Work extends EventTarget {
 
   /** Keeps its text in the browser, a moment later. */
   keep() {
-    this.keeping ??= setTimeout(() => this.keepNow(), KEEP_AFTER);
+    this.keeping ??= setTimeout(() => this.keepNow(), KEEP_MS + this.store.captions.length);
   }
 
   keepNow() {
@@ -208,7 +208,7 @@ export const columnsPerSecond = (seconds) => Math.max(5, Math.min(100, Math.roun
 export async function restore() {
   for (const kept of await keep.all("works")) {
     if (works.has(kept.id)) continue;
-    const work = new Work(kept);
+    const work = new Work({ ...kept, store: CaptionStore.restored(kept.captions) });
     if (work.busy) Object.assign(work, { state: "interrupted", message: "" });
     work.store.dropOpen();
   }
