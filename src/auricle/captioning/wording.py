@@ -96,7 +96,7 @@ def only_followers(next_log_probs: NextLogProbs, followers: Followers) -> NextLo
             if last_tokens is None:
                 allowed = followers.of(token)
             else:
-                allowed = followers.of_pair(last_tokens[parent], token)
+                allowed = followers.of_pair(int(last_tokens[parent]), int(token))
             result[row, allowed] = log_probs[row, allowed]
         last_tokens = tokens
         return result
