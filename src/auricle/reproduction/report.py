@@ -332,7 +332,7 @@ def draw_systems(plan: Plan, path: Path) -> None:
         by_system[run.system].append(run)
     panels = zip(
         figure.subplots(1, 2),
-        (("pretrain", "contrastive loss"), ("train", "loss of a word")),
+        (("pretrain", "loss of captions, or of labels"), ("train", "loss of a word")),
         strict=True,
     )
     for axes, (stage, title) in panels:
