@@ -114,9 +114,11 @@ def _cost(
     ):
         outputs = model(*inputs)
     forward = counter.get_total_flops()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(inputs[0])
-    learnt = forward - counter.get_total_flops() if frozen else forward
+    learnt = forward
+    if frozen:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(inputs[0])
+        learnt -= counter.get_total_flops()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
