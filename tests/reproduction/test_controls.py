@@ -7,9 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="costs are counted with torch: pip install 'auricle[train]'")
 
-from auricle.reproduction.estimates import _costs
 from auricle.training.config import load_recipe
-from auricle.training.costs import stage_costs
+from auricle.training.costs import estimated_costs, stage_costs
 
 WORDS, SECONDS = 3000, 5.0  # about those of the development corpus
 
@@ -30,7 +29,7 @@ def test_controls_take_as_many_operations_as_experiment_2(control: str):
 def test_costs_of_long_sounds_follow_from_those_of_short_ones():
     recipe = load_recipe(Path("small") / "exp2")
     for stage, cost in stage_costs(recipe, WORDS, 20.0).items():
-        estimated = _costs(recipe, WORDS, 20.0)[stage]
+        estimated = estimated_costs(recipe, WORDS, 20.0)[stage]
         for name, value in asdict(cost).items():
             assert getattr(estimated, name) == pytest.approx(value, rel=0.05), (stage, name)
 

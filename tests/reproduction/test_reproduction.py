@@ -22,7 +22,7 @@ from auricle.cli import reproduce as cli
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
 from auricle.reproduction import captions, corpus, plan, stages
-from auricle.reproduction.comparison import compare_systems
+from auricle.reproduction.comparison import compare_systems, draw_recordings
 from auricle.reproduction.report import Results, _comparisons, _order, _table_2, compared
 from auricle.sound.container import Source
 from auricle.training import run as run_module
@@ -144,7 +144,7 @@ def test_from_nothing_to_the_tables_and_nothing_twice(
         assert told in report, told
     scores = json.loads((folder / "scores.json").read_text("utf-8"))["evaluation"]
     assert scores.keys() == {"scratch-0", "scratch-1", "exp2-0", "exp2-1"}
-    assert all(its["cider_d"] >= 0 for its in scores.values())
+    assert all(of_run["cider_d"] >= 0 for of_run in scores.values())
     with (folder / "captions_evaluation.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["12.wav", "13.wav", "14.wav", "15.wav"]
@@ -192,7 +192,7 @@ def test_captions_are_made_again_when_their_makers_change(
 
     def loads() -> int:
         Counted.loads = 0
-        captions.caption_run(run, made.sets[0])
+        captions.caption_run(run, made.sets[0], captions.sounds_fingerprint(made.sets[0]))
         return Counted.loads
 
     assert loads() == 0
@@ -257,18 +257,20 @@ def test_differences_are_of_the_same_sounds_drawn_by_recording(clotho: Path):
     by_set = {}
     for name, some in (("once", items), ("halves", halves)):
         scored = corpus.ScoredSet(name, some)
-        found = {}
+        scores = {}
         for run in made.runs:
             texts = dict(zip("abcd", said[run.system], strict=True))
-            found[run.name] = stages.score_run(
+            scores[run.name] = stages.score_run(
                 run, scored, {str(item.file): texts[item.group] for item in some}
             )
+        drawn = draw_recordings(made.runs, scored, scores)
         by_set[name] = {
-            its.metric: its for its in compare_systems(made, scored, found, "scratch", "gru")
+            comparison.metric: comparison
+            for comparison in compare_systems(made, scores, drawn, "scratch", "gru")
         }
-        for its in compare_systems(made, scored, found, "gru", "gru"):
-            assert its.difference == its.interval.low == its.interval.high == 0
-            assert its.p == 1
+        for same in compare_systems(made, scores, drawn, "gru", "gru"):
+            assert same.difference == same.interval.low == same.interval.high == 0
+            assert same.p == 1
     for metric in ("bleu_1", "rouge_l"):
         once, halved = by_set["once"][metric], by_set["halves"][metric]
         assert once.difference > 0
@@ -295,12 +297,13 @@ def test_collapsed_systems_are_called_so_and_not_compared(clotho: Path):
             }
             for run in made.runs
         }
-        found = {run.name: stages.score_run(run, scored, said[run.name]) for run in made.runs}
-        return compared(made, [Results(scored, said, found)])[0]
+        scores = {run.name: stages.score_run(run, scored, said[run.name]) for run in made.runs}
+        return compared(made, [Results(scored, said, scores)])[0]
 
     different = results([*CAPTIONS[::-1]] * 2)
-    assert {its.metric for its in different.comparisons} >= {"bleu_1", "bleu_4", "rouge_l"}
-    assert all(its.corrected_p >= its.p for its in different.comparisons)
+    metrics = {comparison.metric for comparison in different.comparisons}
+    assert metrics >= {"bleu_1", "bleu_4", "rouge_l"}
+    assert all(comparison.corrected_p >= comparison.p for comparison in different.comparisons)
     assert "4 of 8" in "\n".join(_table_2(made, different))
     assert "p, corrected" in "\n".join(_comparisons(made, different))
     collapsed = results([CAPTIONS[0]] * 7 + [CAPTIONS[1]])
@@ -314,12 +317,12 @@ def test_the_order_of_systems_is_told_for_all_columns(clotho: Path):
     high, low = dict.fromkeys(plan.COLUMNS, 0.5), dict.fromkeys(plan.COLUMNS, 0.5)
     high |= {"cider_d": 0.6}
     low |= {"bleu_4": 0.6}
-    found = {
-        run.name: stages.Scored(scores, {}, {})
-        for run, scores in zip(runs, (low, high), strict=True)
+    scores = {
+        run.name: stages.Scored(of_run, {}, {})
+        for run, of_run in zip(runs, (low, high), strict=True)
     }
-    its = Results(corpus.ScoredSet("evaluation", ()), {}, found)
-    told = "\n".join(_order(replace(made, runs=tuple(runs)), its))
+    results = Results(corpus.ScoredSet("evaluation", ()), {}, scores)
+    told = "\n".join(_order(replace(made, runs=tuple(runs)), results))
     higher, _, lower = told.partition("; not higher in ")
     assert "CIDEr-D" in higher
     assert "BLEU-4" in lower

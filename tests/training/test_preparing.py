@@ -11,16 +11,19 @@ import pytest
 from tiny import made_tags, tiny_recipe
 
 from auricle.captioning.captioner import load
+from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.folder import load_checkpoint
+from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.cli import progress
 from auricle.errors import AuricleError
+from auricle.sound.features import floor_of, front_end
 from auricle.storage.tables import read
 from auricle.training import prepare as prepare_module
 from auricle.training import run as run_module
 from auricle.training import train as train_module
-from auricle.training.config import PretrainConfig, load_recipe
+from auricle.training.config import DataConfig, PretrainConfig, load_recipe
 from auricle.training.export import export_onnx
-from auricle.training.prepare import read_captions
+from auricle.training.prepare import Data, read_captions
 from auricle.training.pretrain import pretrain
 from auricle.training.tags import read_class_names
 from commands import Run
@@ -189,3 +192,14 @@ def test_a_folder_without_networks_names_the_command_that_makes_them(training: P
     (training / "captioner" / "vocabulary.txt").unlink()
     with pytest.raises(AuricleError, match=r"vocabulary\.txt is missing"):
         export_onnx(training)
+
+
+@pytest.mark.parametrize("name", ["paper", "panns", "mobilenet", "vggish"])
+def test_masked_padding_is_silence_and_the_papers_is_zero(name: str):
+    def padding(**changes: object) -> float:
+        config = read(DataConfig, {"manifest": "", "front_end": name, **changes}, "test")
+        vocabulary = Vocabulary.build(["a"])
+        return Data(config, [], [], [], [], vocabulary, Fingerprints()).padding
+
+    assert padding(pad="batch") == floor_of(front_end(name)) != 0
+    assert padding(pad="longest") == 0

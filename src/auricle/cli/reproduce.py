@@ -113,14 +113,14 @@ def print_plan(plan: "Plan") -> None:
     table = Table("training", "stage", box=None)
     for heading in ("minutes", "memory, GB"):
         table.add_column(heading, justify="right")
-    found = estimates(plan)
-    for its in found:
-        minutes = "done" if its.done else f"{its.seconds / 60:.1f}"
-        table.add_row(its.run, its.stage, minutes, f"{its.memory / 1e9:.1f}")
+    of_stages = estimates(plan)
+    for stage in of_stages:
+        minutes = "done" if stage.done else f"{stage.seconds / 60:.1f}"
+        table.add_row(stage.run, stage.stage, minutes, f"{stage.memory / 1e9:.1f}")
     console = Console()
     console.print(table)
     sounds = ", ".join(f"{len(scored.items)} sounds of {scored.name}" for scored in plan.sets)
-    total = sum(its.seconds for its in found)
+    total = sum(stage.seconds for stage in of_stages)
     console.print(
         f"about {total / 60:.0f} minutes of training, by operations counted and this machine's "
         f"speed."
@@ -142,7 +142,7 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
     from rich.console import Console
     from rich.progress import track
 
-    from auricle.reproduction.captions import caption_run
+    from auricle.reproduction.captions import caption_run, sounds_fingerprint
     from auricle.reproduction.report import Results, compared, write_report
     from auricle.reproduction.stages import score_run, train_run
     from auricle.training.loop import is_main_process
@@ -156,11 +156,12 @@ def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
         return None
     results = []
     for scored in plan.sets:
-        captions, found = {}, {}
+        captions, scores = {}, {}
+        sounds = sounds_fingerprint(scored)
         for run in track(
             plan.runs, f"Scoring on {scored.name}", console=console, disable=not sys.stderr.isatty()
         ):
-            captions[run.name] = caption_run(run, scored)
-            found[run.name] = score_run(run, scored, captions[run.name])
-        results.append(Results(scored, captions, found))
+            captions[run.name] = caption_run(run, scored, sounds)
+            scores[run.name] = score_run(run, scored, captions[run.name])
+        results.append(Results(scored, captions, scores))
     return write_report(plan, compared(plan, results), output, command)

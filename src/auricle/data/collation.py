@@ -81,7 +81,7 @@ class Collator:
     def __call__(self, plan: BatchPlan) -> Batch:
         """Returns this process's rows of a batch."""
         examples = [
-            self.source.example(plan.visits[row], np.random.default_rng((*plan.seed, 0, row)))
+            self.source.example(plan.visits[row], (*plan.seed, 0, row))
             for row in self._rows_of_process(len(plan.visits))
         ]
         tokens = [self.vocabulary.encode(each.caption, each.item.task) for each in examples]

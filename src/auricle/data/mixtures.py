@@ -45,13 +45,21 @@ class ExampleSource:
     groups: LabelGroups  # the other sound of a mixture is drawn from these
     mixtures: Mixtures | None = None  # None: no mixtures
 
-    def example(self, visit: Visit, rng: np.random.Generator) -> Example:
-        """Returns a sound with a caption, alone or mixed with another sound."""
+    def example(self, visit: Visit, seed: Sequence[int]) -> Example:
+        """Returns a sound with a caption, alone or mixed with another sound.
+
+        Args:
+            visit: the sound and the caption.
+            seed: of the random numbers.
+        """
         sound, caption_number = visit
         item = self.items[sound]
         caption, spectrogram = item.captions[caption_number], self.spectrograms[sound]
         alone = Example(item, caption, spectrogram, (sound,), (caption,))
-        if self.mixtures is None or rng.random() >= self.mixtures.share:
+        if self.mixtures is None:
+            return alone  # A generator takes as long as the rest of this function.
+        rng = np.random.default_rng(seed)
+        if rng.random() >= self.mixtures.share:
             return alone
         partner = self.groups.draw(rng)
         other = self.items[partner]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,46 +16,55 @@ from auricle.storage.files import written_whole
 Captions = dict[str, str]  # by file
 
 
-def caption_run(run: PlannedRun, scored: ScoredSet) -> Captions:
+def caption_run(run: PlannedRun, scored: ScoredSet, sounds: str) -> Captions:
     """Returns a run's captions of a set.
 
     The captions are kept as `SET.json` in the run's folder. They are made again if the checkpoint
     with its decoding, the sounds or auricle have changed.
 
+    Args:
+        run: its captioner is trained.
+        scored: the set.
+        sounds: the set's fingerprint, from `sounds_fingerprint`.
+
     Raises:
         AuricleError: a sound cannot be read.
     """
     path = run.folder / f"{scored.name}.json"
-    names = [str(item.file) for item in scored.items]
-    made_by = _makers(run.recipe.captioner_folder, names)
+    made_by = {
+        "checkpoint": fingerprint(run.recipe.captioner_folder),
+        "sounds": sounds,
+        "auricle": version("auricle"),
+    }
     kept = _read(path)
     if kept.get("made_by") == made_by:
         return kept["captions"]
+    names = [str(item.file) for item in scored.items]
     texts: dict[str, list[str]] = {}
     for row in load(run.recipe.captioner_folder).caption_files((name, name) for name in names):
         if row.caption is None:
             raise row.error or AuricleError(f"{row.file}: no caption")
         texts.setdefault(row.file, []).append(row.caption.text)
-    captions = {file: " ".join(its_texts) for file, its_texts in texts.items()}
+    captions = {file: " ".join(of_file) for file, of_file in texts.items()}
     with written_whole(path) as part:
         content = {"made_by": made_by, "captions": captions}
         part.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
     return captions
 
 
-def _makers(checkpoint: Path, sounds: Sequence[str]) -> dict[str, str]:
-    """Returns the fingerprints of all that captions depend on."""
+def sounds_fingerprint(scored: ScoredSet) -> str:
+    """Returns a digest of the names and contents of a set's sound files.
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
     content = hashlib.sha256()
-    for name in sounds:
-        key = content_key(Path(name))
+    for item in scored.items:
+        key = content_key(item.file)
         if isinstance(key, AudioError):
             raise key
-        content.update(f"{name} {key}\n".encode())
-    return {
-        "checkpoint": fingerprint(checkpoint),
-        "sounds": content.hexdigest(),
-        "auricle": version("auricle"),
-    }
+        content.update(f"{item.file} {key}\n".encode())
+    return content.hexdigest()
 
 
 def _read(path: Path) -> dict:

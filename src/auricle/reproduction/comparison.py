@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from auricle.evaluation.bootstrap import Interval, grouped, interval, resample
 from auricle.reproduction.captions import Captions
 from auricle.reproduction.corpus import ScoredSet
-from auricle.reproduction.plan import Plan
+from auricle.reproduction.plan import Plan, PlannedRun
 from auricle.reproduction.stages import Scored
 
 RESAMPLES = 10_000  # few draws could not give a small p after the correction
 COLLAPSED_SHARE = 0.5  # of a run's captions: if more are one and the same, the run is collapsed
 FEWEST_SEEDS = 2  # for a comparison: one seed does not tell how much seeds differ
+DrawnScores = dict[str, NDArray[np.float64]]  # by metric: (RESAMPLES,) scores of a run
 
 
 @dataclass(frozen=True)
@@ -51,48 +52,85 @@ def diversity(captions: Captions) -> Diversity:
     return Diversity(len(captions), len(counts), max(counts.values(), default=0))
 
 
+def draw_recordings(
+    runs: Sequence[PlannedRun], scored: ScoredSet, scores: Mapping[str, Scored]
+) -> dict[str, DrawnScores]:
+    """Draws recordings of a set, with all their sounds, and returns the scores of each run.
+
+    All runs get the same draws.
+
+    Args:
+        runs: the runs to compare.
+        scored: the set.
+        scores: of each run on the set, by the run's name.
+
+    Returns:
+        The drawn scores by the run's name.
+    """
+    recordings = [item.group or str(item.file) for item in scored.items]
+    drawn: dict[str, DrawnScores] = {}
+    for run in runs:
+        statistics = {
+            metric: grouped(statistic, recordings)
+            for metric, statistic in scores[run.name].statistics.items()
+        }
+        drawn[run.name] = resample(statistics, RESAMPLES, seed=0)
+    return drawn
+
+
 def compare_systems(
-    plan: Plan, scored: ScoredSet, found: Mapping[str, Scored], first: str, second: str
+    plan: Plan,
+    scores: Mapping[str, Scored],
+    drawn: Mapping[str, DrawnScores],
+    first: str,
+    second: str,
 ) -> list[Comparison]:
     """Compares two systems by every metric, before the correction.
 
-    Each draw of the bootstrap draws recordings, with all their sounds and the same for both
-    systems, and seeds, for each system by itself.
+    Each draw of the bootstrap has the same recordings for both systems, and seeds that are drawn
+    for each system by itself.
+
+    Args:
+        plan: holds the runs of both systems.
+        scores: of each run, by the run's name.
+        drawn: the result of `draw_recordings`.
+        first: the name of a system.
+        second: the name of the system that may be better.
 
     Returns:
         Nothing if a system has fewer than `FEWEST_SEEDS` seeds.
     """
-    runs = [
-        [found[run.name] for run in plan.runs if run.system == system] for system in (first, second)
-    ]
-    if min(map(len, runs)) < FEWEST_SEEDS:
+    names = [[run.name for run in plan.runs if run.system == system] for system in (first, second)]
+    if min(map(len, names)) < FEWEST_SEEDS:
         return []
-    together = [item.group or str(item.file) for item in scored.items]
-    drawn = [_draw_seeds(its_runs, together, number) for number, its_runs in enumerate(runs)]
+    means = [
+        _draw_seeds([drawn[name] for name in of_system], number)
+        for number, of_system in enumerate(names)
+    ]
     comparisons = []
-    for metric in [name for name in drawn[0] if name in drawn[1]]:
-        one, other = (np.mean([its.scores[metric] for its in its_runs]) for its_runs in runs)
-        gained = drawn[1][metric] - drawn[0][metric]
+    for metric in [name for name in means[0] if name in means[1]]:
+        one, other = (
+            np.mean([scores[name].scores[metric] for name in of_system]) for of_system in names
+        )
+        gained = means[1][metric] - means[0][metric]
         p = _two_sided_p(gained)
         difference = float(other - one)
         comparisons.append(Comparison(first, second, metric, difference, interval(gained), p, p))
     return comparisons
 
 
-def _draw_seeds(
-    runs: Sequence[Scored], together: Sequence[str], number: int
-) -> dict[str, NDArray[np.float64]]:
-    """Returns the mean scores of seeds drawn with replacement, (draws,) by metric."""
-    of_seeds = [
-        # The same generator for all runs, and so the same recordings.
-        resample({n: grouped(s, together) for n, s in run.statistics.items()}, RESAMPLES, seed=0)
-        for run in runs
-    ]
+def _draw_seeds(runs: Sequence[DrawnScores], number: int) -> DrawnScores:
+    """Returns the mean scores of runs that are drawn with replacement.
+
+    Args:
+        runs: the drawn scores of a system's seeds.
+        number: sets the random numbers.
+    """
     generator = np.random.default_rng((1, number))
     chosen = generator.integers(len(runs), size=(len(runs), RESAMPLES))
     return {
-        metric: np.take_along_axis(np.stack([its[metric] for its in of_seeds]), chosen, 0).mean(0)
-        for metric in of_seeds[0]
+        metric: np.take_along_axis(np.stack([run[metric] for run in runs]), chosen, 0).mean(0)
+        for metric in runs[0]
     }
 
 

@@ -4,7 +4,7 @@ import contextlib
 import random
 import timeit
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from auricle.models.captioning import CaptioningModel
 from auricle.reproduction.plan import Plan
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
-from auricle.training.costs import CAPTION_WORDS, Cost, stage_costs
+from auricle.training.costs import CAPTION_WORDS, Cost, estimated_costs
 from auricle.training.parameters import vocabulary_size
 
-COUNTED_SECONDS = (2.0, 4.0)  # two lengths of sounds whose costs are counted
 TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
 TIMED_SOUNDS = {"cpu": 1, "cuda": 16}  # as many as keep the device busy
 
@@ -62,32 +61,13 @@ def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
     longest = recipe.data.maximum_seconds
     seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
     words = vocabulary_size(recipe)[0]
-    costs = _costs(recipe, words, seconds)
+    costs = estimated_costs(recipe, words, seconds)
     speed = _speed(recipe.encoder, recipe.decoder, recipe.data.front_end, words)
     stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
     return [
         (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
         for name, cost in costs.items()
     ]
-
-
-def _costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
-    """Returns the costs of stages for sounds of a length, from those of two short ones.
-
-    Costs grow evenly with the length, and counting a recurrent network's for half a minute takes
-    longer than everything else.
-    """
-    short, long = (stage_costs(recipe, words, counted) for counted in COUNTED_SECONDS)
-    steps = (seconds - COUNTED_SECONDS[0]) / (COUNTED_SECONDS[1] - COUNTED_SECONDS[0])
-    return {
-        stage: Cost(
-            **{
-                name: round(one + steps * (getattr(long[stage], name) - one))
-                for name, one in asdict(cost).items()
-            }
-        )
-        for stage, cost in short.items()
-    }
 
 
 def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> float:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from auricle.reproduction.captions import Captions
 from auricle.reproduction.comparison import (
     RESAMPLES,
     Comparison,
-    Diversity,
     compare_systems,
     correct,
     diversity,
+    draw_recordings,
 )
 from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.machine import describe_machine, table
@@ -67,13 +67,8 @@ class Results:
 
     scored: ScoredSet
     captions: Mapping[str, Captions]  # by run
-    found: Mapping[str, Scored]  # by run
+    scores: Mapping[str, Scored]  # by run
     comparisons: Sequence[Comparison] = ()  # corrected for the number of all in the report
-
-    def collapsed(self, runs: Iterable[PlannedRun]) -> list[Diversity]:
-        """Returns the diversity of those runs that mostly repeat one caption."""
-        found = [diversity(self.captions[run.name]) for run in runs]
-        return [its for its in found if its.collapsed]
 
 
 def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
@@ -81,27 +76,29 @@ def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
 
     Systems that collapsed on a set are not compared on it.
     """
-    found: list[Comparison] = []
-    sets: list[int] = []  # of each comparison
-    for number, its in enumerate(results):
-        sound = {run.system for run in plan.runs} - {
-            run.system for run in plan.runs if its.collapsed([run])
-        }
-        for pair in PAIRS:
-            if set(pair) <= sound and not its.scored.for_selection:
-                of_pair = compare_systems(plan, its.scored, its.found, *pair)
-                own = [one for one in of_pair if one.metric in COMPARED]
-                found += own
-                sets += [number for _ in own]
-    corrected = correct(found)
+    of_sets = [_compare_pairs(plan, on_set) for on_set in results]
+    # The correction counts the comparisons of all sets.
+    corrected = iter(correct([comparison for of_set in of_sets for comparison in of_set]))
     return [
-        replace(
-            its,
-            comparisons=[
-                one for one, place in zip(corrected, sets, strict=True) if place == number
-            ],
-        )
-        for number, its in enumerate(results)
+        replace(on_set, comparisons=[next(corrected) for _ in of_set])
+        for on_set, of_set in zip(results, of_sets, strict=True)
+    ]
+
+
+def _compare_pairs(plan: Plan, results: Results) -> list[Comparison]:
+    """Returns the comparisons of a set, before the correction."""
+    if results.scored.for_selection:
+        return []
+    collapsed = {run.system for run in plan.runs if diversity(results.captions[run.name]).collapsed}
+    diverse = [run for run in plan.runs if run.system not in collapsed]
+    drawn = draw_recordings(diverse, results.scored, results.scores)
+    systems = {run.system for run in diverse}
+    return [
+        comparison
+        for pair in PAIRS
+        if set(pair) <= systems
+        for comparison in compare_systems(plan, results.scores, drawn, *pair)
+        if comparison.metric in COMPARED
     ]
 
 
@@ -121,23 +118,22 @@ def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     draw_systems(plan, folder / "curves.png")
-    for found in results:
-        _write_captions(found, folder / f"captions_{found.scored.name}.csv")
-    scores = {
-        its.scored.name: {name: of_run.scores for name, of_run in its.found.items()}
-        for its in results
-    }
+    scores = {}
+    for on_set in results:
+        name = on_set.scored.name
+        _write_captions(on_set, folder / f"captions_{name}.csv")
+        scores[name] = {run: of_run.scores for run, of_run in on_set.scores.items()}
     _write(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
     titles = {"full": "Clotho", "small": "the development corpus"}
     parts = [
         [f"# Reproduction on {titles[plan.scale]}", "", f"    {command}", "", WHAT[plan.scale]],
         _table_1(plan),
     ]
-    shown = [found for found in results if not found.scored.for_selection]
-    for found in shown:
-        parts += [_table_2(plan, found), _order(plan, found), _comparisons(plan, found)]
+    shown = [on_set for on_set in results if not on_set.scored.for_selection]
+    for on_set in shown:
+        parts += [_table_2(plan, on_set), _order(plan, on_set), _comparisons(plan, on_set)]
     parts += [["## Curves", "", "![Loss of each epoch](curves.png)"]]
-    parts += [_side_by_side(plan, found) for found in shown]
+    parts += [_side_by_side(plan, on_set) for on_set in shown]
     parts += [describe_machine(plan)]
     _write(folder / "README.md", "\n\n".join("\n".join(part) for part in parts if part) + "\n")
     return folder / "README.md"
@@ -173,20 +169,22 @@ def _table_1(plan: Plan) -> list[str]:
     ]
 
 
-def _table_2(plan: Plan, found: Results) -> list[str]:
-    there = {name for its in found.found.values() for name in its.scores}
-    lacking = {name: why for its in found.found.values() for name, why in its.missing.items()}
+def _table_2(plan: Plan, results: Results) -> list[str]:
+    of_runs = results.scores.values()
+    there = {name for of_run in of_runs for name in of_run.scores}
+    lacking = {name: why for of_run in of_runs for name, why in of_run.missing.items()}
     if plan.scale == "full":
         there |= set(COLUMNS)
     columns = [name for name in (*COLUMNS, *MORE_TITLES) if name in there]
     rows = []
     for name, system in plan.systems.items():
-        own = [found.found[run.name].scores for run in plan.runs if run.system == name]
-        cells = [
-            spread([its[column] for its in own]) if column in own[0] else "-" for column in columns
-        ]
         runs = [run for run in plan.runs if run.system == name]
-        rows.append([system.title, str(len(own)), *cells, _diversity(found, runs)])
+        own = [results.scores[run.name].scores for run in runs]
+        cells = [
+            spread([of_run[column] for of_run in own]) if column in own[0] else "-"
+            for column in columns
+        ]
+        rows.append([system.title, str(len(own)), *cells, _diversity(results, runs)])
         if system.table_2 is not None and plan.scale == "full":
             paper = dict(zip(COLUMNS, system.table_2, strict=True))
             rows.append(
@@ -198,16 +196,16 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
                 ]
             )
     heading = (
-        "## Table 2" if plan.scale == "full" else f"## Table 2's columns on `{found.scored.name}`"
+        "## Table 2" if plan.scale == "full" else f"## Table 2's columns on `{results.scored.name}`"
     )
-    if found.scored.label_words is not None:
+    if results.scored.label_words is not None:
         heading += ", against *pseudo-references*"
-    recordings = len({item.group or item.file for item in found.scored.items})
+    recordings = len({item.group or item.file for item in results.scored.items})
     about = (
-        f"{len(found.scored.items)} sounds of {recordings} recordings. "
+        f"{len(results.scored.items)} sounds of {recordings} recordings. "
         "Mean and standard deviation over seeds."
     )
-    lines = [heading, "", f"{about} {found.scored.note}".strip(), ""]
+    lines = [heading, "", f"{about} {results.scored.note}".strip(), ""]
     titles = [{**TITLES, **MORE_TITLES}[column] for column in columns]
     lines += table(("system", "seeds", *titles, "different captions"), rows)
     home = os.path.expanduser("~")
@@ -219,22 +217,23 @@ def _table_2(plan: Plan, found: Results) -> list[str]:
     return [*lines, *([""] if missing else []), *missing]
 
 
-def _diversity(found: Results, runs: Sequence[PlannedRun]) -> str:
+def _diversity(results: Results, runs: Sequence[PlannedRun]) -> str:
     """Returns the mean number of different captions of some runs, or that they are collapsed."""
-    own = [diversity(found.captions[run.name]) for run in runs]
-    if collapsed := found.collapsed(runs):
-        worst = max(collapsed, key=lambda its: its.most_frequent)
+    of_runs = [diversity(results.captions[run.name]) for run in runs]
+    collapsed = [of_run for of_run in of_runs if of_run.collapsed]
+    if collapsed:
+        worst = max(collapsed, key=lambda of_run: of_run.most_frequent)
         return f"collapsed: {worst.most_frequent} of {worst.captions} captions are equal"
-    return f"{np.mean([its.distinct for its in own]):.0f} of {own[0].captions}"
+    return f"{np.mean([of_run.distinct for of_run in of_runs]):.0f} of {of_runs[0].captions}"
 
 
-def _order(plan: Plan, found: Results) -> list[str]:
+def _order(plan: Plan, results: Results) -> list[str]:
     """Tells for all columns of Table 2 whether the systems stand in the paper's order."""
     lines = []
     for first, second in ORDER:
         if not {first, second} <= plan.systems.keys():
             continue
-        means = [_means(plan, found, system) for system in (first, second)]
+        means = [_means(plan, results, system) for system in (first, second)]
         columns = [name for name in COLUMNS if name in means[0] and name in means[1]]
         higher = [TITLES[name] for name in columns if means[1][name] > means[0][name]]
         reversed_ = [TITLES[name] for name in columns if means[1][name] <= means[0][name]]
@@ -248,54 +247,55 @@ def _order(plan: Plan, found: Results) -> list[str]:
     return ["The paper has the higher means in all columns but one tie:", "", *lines]
 
 
-def _means(plan: Plan, found: Results, system: str) -> dict[str, float]:
-    own = [found.found[run.name].scores for run in plan.runs if run.system == system]
-    return {name: float(np.mean([its[name] for its in own])) for name in own[0]}
+def _means(plan: Plan, results: Results, system: str) -> dict[str, float]:
+    own = [results.scores[run.name].scores for run in plan.runs if run.system == system]
+    return {name: float(np.mean([of_run[name] for of_run in own])) for name in own[0]}
 
 
-def _comparisons(plan: Plan, found: Results) -> list[str]:
-    if not found.comparisons:
+def _comparisons(plan: Plan, results: Results) -> list[str]:
+    if not results.comparisons:
         return []
-    rows = []
-    for its in found.comparisons:
-        p = f"{its.p:.4f}", f"{its.corrected_p:.3f}"
-        between = f"{its.interval.low:+.3f} to {its.interval.high:+.3f}"
-        rows.append(
-            [
-                f"{plan.systems[its.second].title} - {plan.systems[its.first].title}",
-                {**TITLES, **MORE_TITLES}[its.metric],
-                f"{its.difference:+.3f}",
-                between,
-                *p,
-            ]
-        )
+    titles = {**TITLES, **MORE_TITLES}
+    rows = [
+        [
+            f"{plan.systems[comparison.second].title} - {plan.systems[comparison.first].title}",
+            titles[comparison.metric],
+            f"{comparison.difference:+.3f}",
+            f"{comparison.interval.low:+.3f} to {comparison.interval.high:+.3f}",
+            f"{comparison.p:.4f}",
+            f"{comparison.corrected_p:.3f}",
+        ]
+        for comparison in results.comparisons
+    ]
     about = (
         f"Bootstrap of {RESAMPLES:,} draws, each of whole recordings with all their sounds and of "
         "seeds: an interval (95 %) tells of other sounds and other seeds. p is two-sided; the last "
         "column is corrected for the number of all comparisons in this report (Holm). Collapsed "
         "systems and systems of one seed are not compared."
     )
-    heading = f"### Differences on `{found.scored.name}`"
+    heading = f"### Differences on `{results.scored.name}`"
     header = ("systems", "metric", "difference", "95 %", "p", "p, corrected")
     return [heading, "", about, "", *table(header, rows)]
 
 
-def _side_by_side(plan: Plan, found: Results) -> list[str]:
+def _side_by_side(plan: Plan, results: Results) -> list[str]:
     runs = [next(run for run in plan.runs if run.system == name) for name in plan.systems]
-    chosen = random.Random(0).sample(list(found.scored.items), min(SHOWN, len(found.scored.items)))
+    chosen = random.Random(0).sample(
+        list(results.scored.items), min(SHOWN, len(results.scored.items))
+    )
     rows = [
         [
             item.file.name,
             item.label or "-",
-            *(found.captions[run.name][str(item.file)] for run in runs),
+            *(results.captions[run.name][str(item.file)] for run in runs),
         ]
         for item in chosen
     ]
-    file = f"captions_{found.scored.name}.csv"
+    file = f"captions_{results.scored.name}.csv"
     about = f"Drawn once, not chosen; all are in [{file}]({file}). Seed 0."
     header = ("sound", "label", *(run.system for run in runs))
     return [
-        f"## Captions on `{found.scored.name}` side by side",
+        f"## Captions on `{results.scored.name}` side by side",
         "",
         about,
         "",
@@ -303,12 +303,12 @@ def _side_by_side(plan: Plan, found: Results) -> list[str]:
     ]
 
 
-def _write_captions(found: Results, path: Path) -> None:
+def _write_captions(results: Results, path: Path) -> None:
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "label", *found.captions])
-        for item in found.scored.items:
-            own = [captions[str(item.file)] for captions in found.captions.values()]
+        writer.writerow(["file", "label", *results.captions])
+        for item in results.scored.items:
+            own = [captions[str(item.file)] for captions in results.captions.values()]
             writer.writerow([item.file.name, item.label, *own])
 
 
@@ -332,7 +332,7 @@ def draw_systems(plan: Plan, path: Path) -> None:
         by_system[run.system].append(run)
     panels = zip(
         figure.subplots(1, 2),
-        (("pretrain", "contrastive loss"), ("train", "loss of a word")),
+        (("pretrain", "loss of captions, or of labels"), ("train", "loss of a word")),
         strict=True,
     )
     for axes, (stage, title) in panels:

@@ -3,7 +3,7 @@
 It runs the networks on tensors without numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from auricle.training.train import build_captioner
 CAPTION_WORDS = 13  # with beginning and end
 LIBRARY_WORKSPACE = 1 << 28  # bytes that convolutions and matrix products may use at a time
 BACKWARD = 2  # operations of the backward pass, as a multiple of the forward pass
+COUNTED_SECONDS = (2.0, 4.0)  # two lengths of sounds whose costs are counted
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,25 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
     return costs
 
 
+def estimated_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
+    """Returns the costs of stages for sounds of a length, from those of two short ones.
+
+    Costs grow evenly with the length, and counting a recurrent network's for half a minute takes
+    longer than everything else.
+    """
+    short, long = (stage_costs(recipe, words, counted) for counted in COUNTED_SECONDS)
+    steps = (seconds - COUNTED_SECONDS[0]) / (COUNTED_SECONDS[1] - COUNTED_SECONDS[0])
+    return {
+        stage: Cost(
+            **{
+                name: round(one + steps * (getattr(long[stage], name) - one))
+                for name, one in asdict(cost).items()
+            }
+        )
+        for stage, cost in short.items()
+    }
+
+
 def _cost(
     model: nn.Module,
     encoder: nn.Module,
@@ -94,9 +114,11 @@ def _cost(
     ):
         outputs = model(*inputs)
     forward = counter.get_total_flops()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(inputs[0])
-    learnt = forward - counter.get_total_flops() if frozen else forward
+    learnt = forward
+    if frozen:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(inputs[0])
+        learnt -= counter.get_total_flops()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]

@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxscript.optimizer import remove_unused_nodes
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -276,6 +275,8 @@ def _without_zero_biases(model: onnx.ModelProto) -> onnx.ModelProto:
     Nodes compute these zeros. ONNX Runtime folds batch norms and lays out channels only for weights
     that are constants in the file, so MobileNet would take twice as long with them.
     """
+    from onnxscript.optimizer import remove_unused_nodes  # a second to import
+
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in constants:

@@ -33,13 +33,14 @@ class Labeller(nn.Module):
 
     Args:
         encoder: the audio tower.
-        labels: the number of labels.
+        labels: the labels, in the order of the logits.
     """
 
-    def __init__(self, encoder: EncoderConfig, labels: int) -> None:
+    def __init__(self, encoder: EncoderConfig, labels: Sequence[str]) -> None:
         super().__init__()
         self.audio = build_encoder(encoder)
-        self.labels = nn.Linear(self.audio.size, labels)
+        self.labels = nn.Linear(self.audio.size, len(labels))
+        self.numbers = {label: number for number, label in enumerate(labels)}
 
     def forward(self, log_mel: Tensor, frames: Tensor) -> Tensor:
         """(batch, frames, mels) and the frames with sound (batch,) -> logits (batch, labels)."""
@@ -81,7 +82,7 @@ class LabelStage(TowerStage):
     ) -> Learner[Labeller]:
         """Builds the audio tower with its initial weights, Adam and the batches."""
         config = self.config
-        model = Labeller(self.encoder, len(labels_of(data.train)))
+        model = Labeller(self.encoder, labels_of(data.train))
         if config.initial == "weights":
             load_encoder(model.audio, config.weights)
         optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
@@ -96,7 +97,7 @@ class LabelStage(TowerStage):
         hears = front_end(training.data.config.front_end)
         log_mel = spec_augment(batch.log_mel, self.config.augmentation, hears)
         logits = training.prepared(log_mel, batch.frames)
-        numbers = {label: number for number, label in enumerate(labels_of(training.data.train))}
+        numbers = training.model.numbers
         targets = torch.tensor([numbers[item.label] for item in batch.items], device=logits.device)
         right = (logits.argmax(1) == targets).float().mean()
         return F.cross_entropy(logits, targets), {"labels_right": float(right)}

@@ -23,7 +23,6 @@ from auricle.data.manifest import Item
 from auricle.data.progress import SILENT, Report
 from auricle.errors import AuricleError
 from auricle.models.contrastive import HEARD_TAGS, PreEncoder, contrastive_loss, fitting_pairs
-from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import spec_augment
 from auricle.training.config import PretrainConfig, Recipe, TagsConfig, Word2VecConfig
@@ -156,24 +155,26 @@ def _check_inputs(path: Path, recipe: Recipe, words: str = "") -> None:
     check_fingerprints(path, expected, "run `auricle pretrain` again, or restore the old files")
 
 
-def load_audio_tower(recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Item]) -> Encoder:
-    """Loads the best audio tower of a recipe's stage before the captioner.
+def load_pretrained(
+    recipe: Recipe, vocabulary: Vocabulary, items: Sequence[Item]
+) -> PreEncoder | Labeller:
+    """Loads the best network of the stage before the captioner.
 
     Args:
-        recipe: its `pretrain.objective` tells what the tower learnt.
-        vocabulary: the words of a contrastive stage.
-        items: the sounds whose labels the tower learnt otherwise.
+        recipe: its `pretrain.objective` selects the network.
+        vocabulary: the words that a contrastive stage learnt.
+        items: the sounds to learn from, with the labels that the other stage learnt.
 
     Raises:
         AuricleError: as for `load_pre_encoder`.
     """
     if recipe.pretrain.objective == "contrastive":
-        return load_pre_encoder(recipe, vocabulary).audio
+        return load_pre_encoder(recipe, vocabulary)
     path = _trained_pre_encoder(recipe)
     _check_inputs(path, recipe)
-    model = Labeller(recipe.encoder, len(labels_of(items)))
+    model = Labeller(recipe.encoder, labels_of(items))
     load_strictly(model, load_weights(path), str(path))
-    return model.audio
+    return model
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from auricle.data.manifest import Item
 from auricle.data.progress import SILENT, Report
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder
-from auricle.models.encoder import Encoder
 from auricle.sound.features import front_end
 from auricle.training.augment import decoder_augment, spec_augment
 from auricle.training.config import (
@@ -36,9 +35,10 @@ from auricle.training.initial import (
     name_vectors,
     standardise_bridge,
 )
+from auricle.training.labeller import Labeller
 from auricle.training.loop import Learner, Training, run_stage
 from auricle.training.prepare import Data, share_batch
-from auricle.training.pretrain import load_audio_tower, load_pre_encoder
+from auricle.training.pretrain import load_pretrained
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions, validation_loss, word_loss
 from auricle.training.word2vec import train_word2vec
@@ -66,8 +66,7 @@ def train(
         recipe.train,
         initial_files=captioner_sources(recipe),
         build_network=partial(build_captioner, recipe),
-        load_audio_tower=partial(load_audio_tower, recipe),
-        load_pre_encoder=partial(load_pre_encoder, recipe),
+        load_pretrained=partial(load_pretrained, recipe),
         describe=partial(describe_checkpoint, recipe.captioner_folder, recipe),
         word2vec=recipe.word2vec,
         tags=recipe.tags,
@@ -132,8 +131,7 @@ class CaptionStage:
     config: TrainConfig
     initial_files: Sequence[Path]
     build_network: Callable[[int], CaptioningModel]  # for a number of words
-    load_audio_tower: Callable[[Vocabulary, Sequence[Item]], Encoder]
-    load_pre_encoder: Callable[[Vocabulary], PreEncoder]
+    load_pretrained: Callable[[Vocabulary, Sequence[Item]], PreEncoder | Labeller]
     describe: Callable[[Data], None]  # writes the checkpoint's configuration
     word2vec: Word2VecConfig
     tags: TagsConfig
@@ -162,7 +160,8 @@ class CaptionStage:
         """Builds the captioner at its initial weights, AdamW and the batches."""
         config = self.config
         model = self.build_network(len(data.vocabulary))
-        self._load_initial_weights(model, data)
+        checkpoint = initial_checkpoint(config) if config.initial == "checkpoint" else None
+        self._load_initial_weights(model, data, checkpoint)
         if accelerator.is_main_process:
             self.describe(data)
         if self.word2vec.epochs:
@@ -172,9 +171,7 @@ class CaptionStage:
         if config.texts_per_batch:
             guiding_tags = 0 if model.tags is None else model.tags.count
             data = data.with_texts(self.tags, guiding_tags, model.encoder, accelerator, report)
-        has_bridge = (
-            config.initial == "checkpoint" and not initial_checkpoint(config).config.decoder.plan
-        )
+        has_bridge = checkpoint is not None and not checkpoint.config.decoder.plan
         if not has_bridge and model.memory_encoder is None:
             standardise_bridge(model, data.spectrograms[: len(data.train)])
         groups = parameter_groups(model, config.encoder_rate, config.weight_decay)
@@ -196,19 +193,20 @@ class CaptionStage:
             average_decay=config.ema,
         )
 
-    def _load_initial_weights(self, model: CaptioningModel, data: Data) -> None:
+    def _load_initial_weights(
+        self, model: CaptioningModel, data: Data, checkpoint: Checkpoint | None
+    ) -> None:
         config = self.config
-        if config.initial == "weights":
+        if checkpoint is not None:
+            load_checkpoint_tensors(model, checkpoint, data.vocabulary, data.captions)
+        elif config.initial == "weights":
             load_encoder(model.encoder, config.weights)
         elif config.initial == "pre-encoder":
-            tower = self.load_audio_tower(data.vocabulary, data.train)
-            model.encoder.load_state_dict(tower.state_dict())
+            pretrained = self.load_pretrained(data.vocabulary, data.train)
+            model.encoder.load_state_dict(pretrained.audio.state_dict())
             if model.space is not None:
-                pre_encoder = self.load_pre_encoder(data.vocabulary)
-                model.space.load_state_dict(pre_encoder.space.state_dict())
-        elif config.initial == "checkpoint":
-            checkpoint = initial_checkpoint(config)
-            load_checkpoint_tensors(model, checkpoint, data.vocabulary, data.captions)
+                assert isinstance(pretrained, PreEncoder)  # see `space_size`
+                model.space.load_state_dict(pretrained.space.state_dict())
 
     def _load_word_vectors(self, model: CaptioningModel, data: Data) -> None:
         vectors = train_word2vec(data.captions, data.vocabulary, self.word2vec, self.seed)
