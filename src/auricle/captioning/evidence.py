@@ -22,6 +22,7 @@ LOUD_PERCENTILE = 90  # the level of a part is this percentile of its steps
 SMOOTHING_SECONDS = 0.05
 BURST_DECIBELS = 15.0  # a burst lies within this of the loudest moment
 CLEAR_DECIBELS = 20.0  # the quiet moments between bursts lie this far below the loudest one
+QUIET_PERCENTILE = 10  # the level of the quiet moments is this percentile
 SHORTEST_GAP_SECONDS = 0.15  # shorter gaps do not divide a burst
 LONGEST_BURST_SECONDS = 1.5  # a longer burst is not one countable sound
 CONTINUOUS_SHARE = 0.8  # a sound that lasts for this share of the clip is continuous
@@ -101,7 +102,7 @@ def find_repetition(power: Floats, frames_per_second: float) -> Repetition:
     loud = level > level.max() - BURST_DECIBELS
     if loud.mean() >= CONTINUOUS_SHARE:
         return Repetition.CONTINUOUS
-    if np.percentile(level, 10) > level.max() - CLEAR_DECIBELS:
+    if np.percentile(level, QUIET_PERCENTILE) > level.max() - CLEAR_DECIBELS:
         return Repetition.NONE
     edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(int)))
     starts, ends = edges[::2], edges[1::2]

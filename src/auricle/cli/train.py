@@ -115,14 +115,35 @@ def train(
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="A checkpoint folder with model.safetensors.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A checkpoint folder with model.safetensors; with --portable, any checkpoint, or "
+            "embedded.",
+            metavar="CHECKPOINT",
+        ),
+    ],
+    portable: Annotated[
+        Path | None,
+        typer.Option(help="Write a folder for programs in other languages instead.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Write a checkpoint's ONNX files from its weights, as `auricle train` does at its end.
 
-    Example:
+    With --portable, write its networks, data, rules and test vectors in open formats: ONNX, JSON
+    and raw arrays.
+
+    Examples:
 
         auricle export runs/paper/captioner
+
+        auricle export embedded --portable portable
     """
+    if portable is not None:
+        from auricle.portable.folder import export_portable
+
+        print(export_portable(folder, portable))
+        return
     from auricle.checkpoint.folder import load_checkpoint
     from auricle.training.export import export_onnx
     from auricle.training.export_planned import export_planned

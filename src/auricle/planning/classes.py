@@ -19,6 +19,8 @@ MOST_CLASSES = 10_000
 MOST_FILE_BYTES = 1 << 24
 MOST_TEXT_CHARACTERS = 300
 MOST_TEXTS = 200  # in one list of a class
+STEM_ENDINGS = ("ing", "ed", "es", "s", "e")
+SHORTEST_STEM = 3  # characters
 
 
 @dataclass(frozen=True)
@@ -243,11 +245,11 @@ class SoundClasses:
 
 def stem(word: str) -> str:
     """Returns a word roughly without its ending: "barks", "barking" and "barked" become equal."""
-    for ending in ("ing", "ed", "es", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
+    for ending in STEM_ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
             word = word[: -len(ending)]
             break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+    return word[:-1] if len(word) > SHORTEST_STEM and word[-1] == word[-2] else word
 
 
 _KEYS = tuple(each.name for each in fields(SoundClass))

@@ -29,8 +29,12 @@ TREND_PHRASES = {
         "moving away into the distance",
     ),
 }
-_TREND = "|".join(phrase for phrases in TREND_PHRASES.values() for phrase in phrases)
-_PAUSE = re.compile(rf"(?<=\w) (?=(?:{_TREND})(?: |$)|followed by )")
+# A comma stands before these phrases.
+LOOSE_PHRASES = (
+    *(phrase for phrases in TREND_PHRASES.values() for phrase in phrases),
+    "followed by",
+)
+_PAUSE = re.compile(rf"(?<=\w) (?=(?:{'|'.join(LOOSE_PHRASES)})(?: |$))")
 
 
 # That a sound can be heard goes without saying, and a plan does not tell its distance. These words

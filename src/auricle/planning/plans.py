@@ -79,6 +79,7 @@ def plan_arrays(plan: Plan, manner: int) -> tuple[np.ndarray, np.ndarray]:
 
 # Words of order, count and trend. A caption may hold them only if its plan says so.
 ORDER = {"then": Relation.THEN, "followed by": Relation.THEN, "before": Relation.THEN}
+ORDER_WORDS = frozenset({"then", "followed", "before"})
 COUNTS = {
     "once": Repetition.ONCE,
     "one time": Repetition.ONCE,
@@ -163,7 +164,7 @@ def plan_words(plan: Plan) -> frozenset[str]:
     """Returns the words of order, count and trend that a caption of this plan may hold."""
     allowed: set[str] = set()
     if plan.relation is Relation.THEN:
-        allowed |= {"then", "followed", "before"}
+        allowed |= ORDER_WORDS
     for event in plan.events:
         counts = [phrase for phrase, value in COUNTS.items() if value == event.repetition]
         trends = [phrase for phrase, value in TRENDS.items() if value == event.trend]

@@ -196,7 +196,7 @@ def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np
     frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][
         :count
     ]
-    window, filters = _window(front_end), _filter_groups(front_end)
+    window, filters = window_weights(front_end), _filter_groups(front_end)
     for start in range(0, count, FRAMES_AT_A_TIME):
         # numpy's float64 transform is both faster and more accurate than its float32 one.
         spectrum = np.fft.rfft(frames[start : start + FRAMES_AT_A_TIME] * window, front_end.fft)
@@ -237,7 +237,7 @@ def pad_with_silence(log_mel: np.ndarray, seconds: float, front_end: FrontEnd) -
 
 
 @cache
-def _window(front_end: FrontEnd) -> np.ndarray:
+def window_weights(front_end: FrontEnd) -> np.ndarray:
     """Returns the window, (window,) float64; periodic, except `hann_symmetric`."""
     period = front_end.window - (front_end.window_shape == "hann_symmetric")
     edge = 0.54 if front_end.window_shape == "hamming" else 0.5

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 import stat
 import time
 import zlib
@@ -63,6 +64,33 @@ def written_whole(
         if isinstance(error, OSError) and error.errno:
             ours = part is not None and error.filename == str(part)
             error.filename = str(path) if ours or not error.filename else error.filename
+        raise
+
+
+@contextlib.contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder; it gets its name `folder` when the block ends well.
+
+    Creates missing folders above it. Where the block fails, nothing is left behind.
+
+    Args:
+        folder: must be missing or empty.
+
+    Raises:
+        AuricleError: the folder is a file or not empty.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AuricleError(f"{folder} is not empty: name a new folder")
+    target = folder.resolve()
+    part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if target.is_dir():
+            target.rmdir()
+        part.replace(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise
 
 
