@@ -37,6 +37,7 @@ from auricle.captioning.segmenter import (
 from auricle.data.manifest import Item
 from auricle.evaluation.bootstrap import Statistic
 from auricle.sound.decode import load_audio
+from auricle.sound.features import log_mel
 from embedded_scores import LABELLED, SEED, estimates, named, read_label_words, read_labelled, table
 
 LENGTHS = (3, 6)  # sounds in a sequence, at least and at most
@@ -440,8 +441,9 @@ def heard(captioner: Captioner, scene: Scene) -> Looks:
     """The looks at a sequence."""
     hop = round(HOP_SECONDS * captioner.rate)
     ends = range(hop, len(scene.samples) + 1, hop)
+    seconds = [scene.samples[max(0, end - HOPS_PER_LOOK * hop) : end] for end in ends]
     looks = [
-        look(captioner, scene.samples[max(0, end - HOPS_PER_LOOK * hop) : end]) for end in ends
+        look(captioner, log_mel(second, captioner.front_end), len(second)) for second in seconds
     ]
     return Looks(scene, [frames for frames, _ in looks], [levels for _, levels in looks])
 

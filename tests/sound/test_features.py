@@ -15,6 +15,7 @@ from auricle.sound.features import (
     FRONT_ENDS,
     ONE_THREAD_MULTIPLICATIONS,
     FrontEnd,
+    SlidingLogMel,
     _filter_groups,
     floor_of,
     from_log,
@@ -249,3 +250,15 @@ def test_a_rising_tone_rises_through_the_bands(parameters: FrontEnd):
 def test_an_unknown_front_end_is_refused_with_the_known():
     with pytest.raises(AuricleError, match=r"'pann'.*paper.*panns.*mobilenet.*vggish"):
         front_end("pann")
+
+
+@each_front_end
+def test_a_sliding_window_has_the_log_mel_of_its_samples(parameters: FrontEnd):
+    rate = parameters.rate
+    samples = np.random.default_rng(3).standard_normal(4 * rate).astype(np.float32) / 10
+    sliding = SlidingLogMel(parameters)
+    # short at first, then a second, with a gap, and an end that is off the grid of hops
+    for end_seconds in (0.25, 0.5, 1.0, 1.25, 1.5, 1.75, 3.0, 3.25, 3.3, 3.55, 4.0):
+        end = round(end_seconds * rate)
+        window = samples[max(0, end - rate) : end]
+        assert np.array_equal(sliding.log_mel(window, end), log_mel(window, parameters))

@@ -64,11 +64,16 @@ def beam_search(
     histories = np.zeros((items, 0), int)  # (rows, length)
     # (rows,): log-probability of each living hypothesis, -inf where there is none
     totals = np.zeros(items)
+    penalty = may_repeat = np.zeros(0)  # (words,), as soon as their number is known
     for length in range(options.max_length + 1):
         log_probs = np.array(next_log_probs(last, parents), np.float64)
         width, words = len(last) // items, log_probs.shape[1]
-        log_probs[:, list(forbidden)] = -np.inf
-        _apply_options(log_probs, histories, eos, options, repeatable)
+        if length == 0:
+            penalty, may_repeat = np.zeros(words), np.zeros(words, bool)
+            penalty[list(forbidden)] = -np.inf
+            may_repeat[list(repeatable)] = True
+        log_probs += penalty
+        _apply_options(log_probs, histories, eos, options, may_repeat)
         continuations = (totals[:, None] + log_probs).reshape(items, -1)
         # Every item keeps `beam` rows even if fewer hypotheses live; the spare rows grow from the
         # item's first row.
@@ -131,7 +136,7 @@ def _apply_options(
     histories: np.ndarray,
     eos: int,
     options: BeamOptions,
-    repeatable: Collection[int],
+    may_repeat: np.ndarray,
 ) -> None:
     """Sets the log-probabilities, (rows, words), of tokens that the options forbid to -inf."""
     length, words = histories.shape[1], log_probs.shape[1]
@@ -140,21 +145,23 @@ def _apply_options(
     if length == options.max_length:
         log_probs[:, np.arange(words) != eos] = -np.inf
     if options.no_repeat_words:
-        may_repeat = np.zeros(words, bool)
-        may_repeat[list(repeatable)] = True
         _forbid_words(log_probs, histories, may_repeat)
     if options.no_repeat_ngram:
         _forbid_ngrams(log_probs, histories, options.no_repeat_ngram)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the largest values, the largest first; of equal ones the first comes first."""
+    """Indices of the largest values, the largest first; of equal ones the first comes first.
+
+    Values of -inf may be left out.
+    """
     count = min(count, len(values))
     # At least `count` values reach the count-th largest of the maxima of blocks, so every value
     # below it can be skipped. A partition of all values would take most of the search's time.
     maxima = values[: len(values) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
     threshold = np.sort(maxima)[-count] if len(maxima) >= count else -np.inf
-    candidates = np.flatnonzero(values >= threshold)
+    # Where few words may follow, most values are -inf, and sorting them would take long.
+    candidates = np.flatnonzero(values >= max(threshold, np.finfo(values.dtype).min))
     return candidates[np.argsort(-values[candidates], kind="stable")][:count]
 
 
@@ -166,8 +173,10 @@ def _forbid_words(log_probs: np.ndarray, histories: np.ndarray, may_repeat: np.n
 def _forbid_ngrams(log_probs: np.ndarray, histories: np.ndarray, size: int) -> None:
     if histories.shape[1] < size:
         return
-    # (rows, positions, size)
-    ngrams = np.lib.stride_tricks.sliding_window_view(histories, size, axis=1)
-    beginning = histories[:, histories.shape[1] - size + 1 :]
-    rows, positions = np.nonzero((ngrams[:, :, :-1] == beginning[:, None]).all(2))
-    log_probs[rows, ngrams[rows, positions, -1]] = -np.inf
+    last = histories[:, histories.shape[1] - size + 1 :]  # the start of an n-gram: (rows, size - 1)
+    followers = histories[:, size - 1 :]
+    occurs = np.ones(followers.shape, bool)  # whether that start stands before each follower
+    for place in range(size - 1):
+        occurs &= histories[:, place : place + followers.shape[1]] == last[:, place, None]
+    rows, positions = np.nonzero(occurs)
+    log_probs[rows, followers[rows, positions]] = -np.inf

@@ -28,7 +28,7 @@ from auricle.checkpoint.vocabulary import UNKNOWN
 from auricle.errors import AudioError, AuricleError, TooLongError
 from auricle.sound.container import Source
 from auricle.sound.decode import open_audio, stream_audio
-from auricle.sound.features import front_end, log_mel, pad_with_silence
+from auricle.sound.features import front_end, log_mel, pad_with_silence, with_least_frames
 from auricle.sound.resample import level_problem, resample
 from auricle.sound.silence import is_silent, silence
 
@@ -335,9 +335,8 @@ class Captioner:
 
     def unpadded_spectrogram(self, samples: np.ndarray) -> np.ndarray:
         """As `spectrogram`, but without the silence that the model adds to short sounds."""
-        spectrogram = log_mel(samples, self.front_end)
-        missing = max(0, self.checkpoint.config.padded_frames - len(spectrogram))
-        return np.pad(spectrogram, ((0, missing), (0, 0))) if missing else spectrogram
+        least_frames = self.checkpoint.config.padded_frames
+        return with_least_frames(log_mel(samples, self.front_end), least_frames)
 
     def hear(self, samples: np.ndarray) -> EncodedSound:
         """Encodes a sound of up to `longest` seconds: (samples,) at `self.rate`."""

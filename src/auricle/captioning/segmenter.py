@@ -15,7 +15,7 @@ import numpy as np
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.results import Caption, CaptionEvent, Tag, most_confident
-from auricle.sound.features import from_log
+from auricle.sound.features import SlidingLogMel, from_log, with_least_frames
 from auricle.sound.silence import is_silent
 
 HOP_SECONDS = 0.25  # from one look at the sound to the next
@@ -119,6 +119,7 @@ class Segmenter:
         self._hop = round(HOP_SECONDS * captioner.rate)
         self._part = round(PART_SECONDS * captioner.rate)
         self._second = HOPS_PER_LOOK * self._hop
+        self._sliding = SlidingLogMel(captioner.front_end)
         self._held = np.zeros(0, np.float32)  # the last seconds of the stream
         self._first = 0  # the position of their first sample in the stream
         self._heard = 0  # samples of the stream that were looked at
@@ -165,9 +166,8 @@ class Segmenter:
 
     def _compare(self, event: _Open, now: int) -> list[Event]:
         """Ends the event and begins another one if the last second differs from it."""
-        frames, levels = look(
-            self.captioner, self._between(max(self._first, now - self._second), now)
-        )
+        second = self._between(max(self._first, now - self._second), now)
+        frames, levels = look(self.captioner, self._sliding.log_mel(second, now), len(second))
         event.levels.append(levels)
         if now - event.start >= self._second:
             event.frames.append(frames)
@@ -247,21 +247,22 @@ class Segmenter:
         return self._held[start - self._first : end - self._first]
 
 
-def look(captioner: Captioner, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def look(captioner: Captioner, log_mel: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """The features of the last second that are compared with those of the event.
 
     Args:
         captioner: the encoder.
-        samples: (samples,), a second, or less at the start of a stream.
+        log_mel: (frames, mels), of a second, or less at the start of a stream.
+        samples: the number of its samples.
 
     Returns:
         The encoder's frames, averaged, of length 1; and the levels of mel bands in the last hop,
         (mels,) in dB.
     """
-    spectrogram = captioner.unpadded_spectrogram(samples)
+    spectrogram = with_least_frames(log_mel, captioner.checkpoint.config.padded_frames)
     frames = captioner.model.hear(spectrogram).mean_frame
     # The spectrogram of a short sound is padded: drop the padding.
-    sounding = spectrogram[: len(samples) // captioner.front_end.hop or 1]
+    sounding = spectrogram[: samples // captioner.front_end.hop or 1]
     hop = sounding[-round(HOP_SECONDS * captioner.front_end.frames_per_second) :]
     return frames / np.linalg.norm(frames), _decibels(hop, captioner).mean(0)
 

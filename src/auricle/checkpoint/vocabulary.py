@@ -43,6 +43,8 @@ def words(caption: str) -> list[str]:
     A word holds letters and digits of any script, and hyphens and apostrophes between them. In
     scripts without blanks, every character is a word.
     """
+    if caption.isascii():  # nothing to compose; thousands of texts are split at a cold start
+        return WORD.findall(NOT_IN_WORDS.sub(" ", caption.lower()))
     text = normalize("NFC", normalize("NFC", caption).lower())
     text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     return WORD.findall(NOT_IN_WORDS.sub(" ", text) if text.isascii() else _spaced(text))

@@ -1,10 +1,9 @@
 """Our English for the classes of sounds, and the classes that the words of a caption mention."""
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +92,8 @@ class SoundClasses:
         Raises:
             AuricleError: the file cannot be read, or a table is wrong.
         """
+        import tomllib  # only training reads this file
+
         try:
             tables = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -243,6 +244,7 @@ class SoundClasses:
         return frozenset(index for places in found for index in places)
 
 
+@lru_cache(maxsize=1 << 14)
 def stem(word: str) -> str:
     """Returns a word roughly without its ending: "barks", "barking" and "barked" become equal."""
     for ending in STEM_ENDINGS:

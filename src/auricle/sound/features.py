@@ -3,6 +3,7 @@
 A network works only with the front end that it was trained with, so a checkpoint names its own.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -193,19 +194,91 @@ def _emphasised(chunks: Iterable[np.ndarray], coefficient: float) -> Iterator[np
 
 def _spectra(signal: np.ndarray, count: int, front_end: FrontEnd) -> Iterator[np.ndarray]:
     """Yields `count` log-mel frames in blocks; the first frame begins with the signal."""
-    frames = np.lib.stride_tricks.sliding_window_view(signal, front_end.window)[:: front_end.hop][
-        :count
-    ]
-    window, filters = window_weights(front_end), _filter_groups(front_end)
     for start in range(0, count, FRAMES_AT_A_TIME):
-        # numpy's float64 transform is both faster and more accurate than its float32 one.
-        spectrum = np.fft.rfft(frames[start : start + FRAMES_AT_A_TIME] * window, front_end.fft)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        magnitude = power if front_end.power == 2 else np.sqrt(power)
-        mel = np.concatenate(
-            [magnitude[:, low:high] @ weights for low, high, weights in filters], 1
+        frames = range(start, min(start + FRAMES_AT_A_TIME, count))
+        yield _mel(_magnitudes(signal, frames, front_end), front_end)
+
+
+def _magnitudes(signal: np.ndarray, frames: range, front_end: FrontEnd) -> np.ndarray:
+    """Returns the spectra of frames, (frames, bins) float32; frame 0 begins where the signal does.
+
+    Args:
+        signal: (samples,), contiguous.
+        frames: neighbouring frames.
+        front_end: the parameters.
+    """
+    # A view of the signal; numpy's `sliding_window_view` takes as long as the log-mel of .1 s.
+    step = signal.itemsize
+    view = np.ndarray(
+        (len(frames), front_end.window),
+        signal.dtype,
+        signal[frames.start * front_end.hop :],
+        strides=(front_end.hop * step, step),
+    )
+    # A float64 transform is both faster and more accurate than numpy's float32 one.
+    spectrum = np.fft.rfft(view * window_weights(front_end), front_end.fft)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    return power if front_end.power == 2 else np.sqrt(power)
+
+
+def _mel(magnitudes: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """Returns the log-mel of magnitudes: (frames, bins) -> (frames, mels)."""
+    groups = _filter_groups(front_end)
+    bands = [magnitudes[:, low:high] @ weights for low, high, weights in groups]
+    return to_log(np.concatenate(bands, 1), front_end)
+
+
+class SlidingLogMel:
+    """Log-mel of a window that slides over a stream: that of `log_mel`, to the last bit.
+
+    Frames that lie within both the window and the one before are transformed once.
+
+    Args:
+        front_end: the parameters.
+    """
+
+    def __init__(self, front_end: FrontEnd) -> None:
+        self._front_end = front_end
+        self._end = 0  # of the last window, in samples
+        self._magnitudes = np.zeros((0, 0), np.float32)  # of its frames
+
+    def log_mel(self, samples: np.ndarray, end: int) -> np.ndarray:
+        """Returns the log-mel of a window: (samples,) -> (frames, mels).
+
+        Args:
+            samples: the window; all windows of at least a second have the same length.
+            end: the position in the stream of the sample after the window.
+        """
+        front_end = self._front_end
+        hop, margin = front_end.hop, front_end.window // 2
+        short = len(samples) < int(MINIMUM_SECONDS * front_end.rate)
+        if short or not front_end.centred:
+            return log_mel(samples, front_end)
+        (signal,) = _emphasised([samples], front_end.pre_emphasis)
+        size = len(signal)
+        # As in `log_mel_stream`, which transforms the frames that reach beyond the end by
+        # themselves. Rounding depends on how many are multiplied at a time.
+        signal = np.concatenate([signal[margin:0:-1], signal, signal[-2 : -margin - 2 : -1]])
+        count = size // hop + 1
+        inner = (margin + size - front_end.window) // hop + 1
+        moved, rest = divmod(end - self._end, hop)
+        first = -(-margin // hop)  # the first frame that lies within the window
+        kept = self._magnitudes[first + moved : inner] if rest == 0 and moved >= 0 else None
+        self._end = end
+        if kept is None or len(kept) == 0 or len(self._magnitudes) != count:
+            parts = [_magnitudes(signal, range(count), front_end)]
+        else:
+            begin = _magnitudes(signal, range(first), front_end)
+            new = _magnitudes(signal, range(first + len(kept), count), front_end)
+            parts = [begin, kept, new]
+        self._magnitudes = np.concatenate(parts)
+        blocks = [*range(0, inner, FRAMES_AT_A_TIME), inner, count]
+        return np.concatenate(
+            [
+                _mel(self._magnitudes[start:stop], front_end)
+                for start, stop in itertools.pairwise(blocks)
+            ]
         )
-        yield to_log(mel, front_end)
 
 
 def to_log(mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
@@ -225,6 +298,12 @@ def from_log(log_mel: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     if front_end.logarithm == "decibel":
         return 10.0 ** (log_mel / 10.0)
     return np.maximum(np.exp(log_mel * front_end.scale - front_end.offset) - front_end.floor, 0)
+
+
+def with_least_frames(log_mel: np.ndarray, frames: int) -> np.ndarray:
+    """Returns a spectrogram of at least `frames` frames: (frames, mels), zeros at the end."""
+    missing = max(0, frames - len(log_mel))
+    return np.pad(log_mel, ((0, missing), (0, 0))) if missing else log_mel
 
 
 def pad_with_silence(log_mel: np.ndarray, seconds: float, front_end: FrontEnd) -> np.ndarray:
