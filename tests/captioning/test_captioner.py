@@ -636,7 +636,7 @@ def test_a_checkpoint_that_lacks_a_file_says_which(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 3}, "format 3"),
+        ({"format": 3}, "format is 3"),
         ({"front_end": "pann"}, "choose one of paper"),
         ({"maximum_secs": 10}, "did you mean maximum_seconds"),
         ({"decoding": {"beam": 0}}, "beam is 0"),

@@ -36,7 +36,7 @@ from auricle.planning.plans import (
     Trend,
 )
 from auricle.sound.features import MINIMUM_SECONDS, floor_of
-from auricle.sound.silence import SILENCE_LEVEL
+from auricle.sound.silence import SILENCE_DBFS
 
 FORMAT = 1  # of portable folders; counted up when a port must change
 NETWORKS = {
@@ -64,7 +64,7 @@ def specify(captioner: Captioner) -> dict[str, object]:
             "window_seconds": WINDOW_SECONDS,
             "shortest_window_seconds": MINIMUM_SECONDS,
         },
-        "silence": {"decibels": SILENCE_LEVEL, "stretch_seconds": 0.1, "text": SILENCE},
+        "silence": {"decibels": SILENCE_DBFS, "stretch_seconds": 0.1, "text": SILENCE},
         "front_end": {
             **asdict(captioner.front_end),
             "frames_per_second": captioner.front_end.frames_per_second,
