@@ -4,6 +4,7 @@ Hugging Face Hub does."""
 import base64
 import hashlib
 import json
+import re
 import shutil
 import sys
 import threading
@@ -24,7 +25,6 @@ from sounds import chirp
 constants = pytest.importorskip(
     "huggingface_hub.constants", reason="the Hub's client: pip install 'auricle[hub]'"
 )
-
 SOUND = chirp(1, 100, 5_000, 32_000)
 
 
@@ -271,8 +271,15 @@ def test_push_and_fetch(
     assert hub.private == {"me/sounds"}
     text = files.pop("README.md").decode()
     assert text.startswith(
-        '---\nlibrary_name: auricle\nlicense: other\nlicense_name: "none: random numbers"\n'
+        '---\nlibrary_name: auricle\nlicense: other\nlicense_name: "none-random-numbers"\n'
     )
+    data = pytest.importorskip("huggingface_hub").ModelCard(text).data
+    assert (data.library_name, data.license, data.tags) == (
+        "auricle",
+        "other",
+        ["audio-captioning"],
+    )
+    assert re.fullmatch("[a-z0-9.-]+", data.license_name)
     assert "auricle caption sound.wav --checkpoint me/sounds" in text
     assert all(content == (folder / name).read_bytes() for name, content in files.items())
     hub.repositories["me/sounds"]["README.md"] = text.encode()

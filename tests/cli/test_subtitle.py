@@ -1,6 +1,7 @@
 """`auricle subtitle`: films to files, alone or between the lines of another; tracks, time, damage,
 alerts."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,26 @@ def test_merging_keeps_what_is_there_and_fills_gaps(run: Run, film: Path, tmp_pa
     ]
     assert rain.start > 5
     assert rain.end < 9
+
+
+def test_a_transcript_gets_sounds_between_its_sentences(
+    run: Run, film: Path, tmp_path: Path
+) -> None:
+    spoken, output = tmp_path / "film.json", tmp_path / "film.sdh.json"
+    theirs = [{"id": 0, "start": 0.5, "end": 5.0, "text": " Hi."}]
+    theirs += [{"id": 1, "start": 9.0, "end": 13.9, "text": " Bye."}]
+    spoken.write_text(json.dumps({"text": " Hi. Bye.", "segments": theirs, "language": "en"}))
+    result = run(film, "--merge", spoken, "-o", output)
+    assert result.exit_code == 0, result.output
+    first, rain, last = json.loads(output.read_text())["segments"]
+    assert [first, last] == theirs
+    assert rain["auricle"]
+    assert "rain" in rain["text"]
+    assert 5 < rain["start"] < rain["end"] < 9
+    assert json.loads(run(film, "--merge", spoken).stdout)["segments"] == [first, rain, last]
+    for arguments in (("-o", tmp_path / "film.srt"), ("--format", "vtt")):
+        with pytest.raises(AuricleError, match=r"and json: .* must be of one format"):
+            raise run(film, "--merge", spoken, *arguments).exception or AssertionError
 
 
 def test_its_own_source_is_not_overwritten_and_formats_agree(

@@ -49,7 +49,7 @@ FRONT_MATTER = """\
 ---
 library_name: auricle
 license: other
-license_name: {licence}
+license_name: {licence_name}
 tags:
 - audio-captioning
 ---
@@ -206,7 +206,10 @@ def card(checkpoint: Checkpoint, name: str) -> str:
         name: owner/name on the Hub.
     """
     config, readme = checkpoint.config, checkpoint.folder / "README.md"
-    front = FRONT_MATTER.format(licence=json.dumps(config.licence, ensure_ascii=False))
+    # The Hub takes names of lower-case letters, digits, dots and hyphens; quoted, since YAML
+    # reads some of them as numbers.
+    licence_name = re.sub(r"[^a-z0-9.]+", "-", config.licence.lower()).strip("-.") or "unknown"
+    front = FRONT_MATTER.format(licence_name=json.dumps(licence_name))
     if readme.exists():
         text = readme.read_text("utf-8")
         return text if text.startswith("---\n") else f"{front}\n{text}"

@@ -90,27 +90,22 @@ def subtitle(
 
         auricle subtitle film.mkv --merge film.en.srt -o film.sdh.srt --no-speech
 
+        auricle subtitle film.mkv --merge film.json -o film.sdh.json
+
         auricle subtitle film.mkv -o film.vtt --style sentence --track 2
 
         auricle subtitle film.mkv -o film.srt --alert "glass breaking"
     """
     from auricle.captioning.captioner import load
     from auricle.subtitles.cues import MIN_CONFIDENCE, CueOptions, cues
-    from auricle.subtitles.files import form_of, merge_cues, read_subtitles, write_cues
+    from auricle.subtitles.files import merge_cues, read_existing, write_cues
 
-    existing = None if merge is None else read_subtitles(merge)
-    forms: set[SubtitleFormat] = {form_of(path) for path in (output, merge) if path is not None}
-    if form is not None:
-        forms.add(form)
-    if len(forms) > 1:
-        raise AuricleError(
-            f"{' and '.join(sorted(forms))}: --output, --merge and --format must be of one format"
-        )
+    existing = None if merge is None else read_existing(merge)
+    written = _written_format(output, merge, form)
     if mux is not None:
         _check_mux(film, mux, merge)
     if merge is not None and output is not None and output.exists() and output.samefile(merge):
         raise AuricleError(f"{merge}: would be overwritten; write to another file")
-    written: SubtitleFormat = forms.pop() if forms else "srt"
     options = CueOptions(
         style.value, speech, music, MIN_CONFIDENCE if confidence is None else confidence
     )
@@ -129,6 +124,31 @@ def subtitle(
             print(f"{path}: {len(found)} cues", file=sys.stderr)
     for error in failed:
         raise AuricleError(f"{error}{'; the sound before it is subtitled' if found else ''}")
+
+
+def _written_format(
+    output: Path | None, merge: Path | None, form: SubtitleFormat | None
+) -> SubtitleFormat:
+    """Returns the format of the subtitles; a transcript to merge with keeps its own.
+
+    Raises:
+        AuricleError: the files and the option are of several formats.
+    """
+    from auricle.subtitles.files import form_of, is_transcript
+
+    paths = [path for path in (output, merge) if path is not None]
+    transcripts = [path for path in paths if is_transcript(path)]
+    subtitles: set[SubtitleFormat] = {
+        form_of(path) for path in paths if merge is None or path not in transcripts
+    }
+    if form is not None:
+        subtitles.add(form)
+    found = [*sorted(subtitles), *(["json"] if merge is not None and transcripts else [])]
+    if len(found) > 1:
+        raise AuricleError(
+            f"{' and '.join(found)}: --output, --merge and --format must be of one format"
+        )
+    return subtitles.pop() if subtitles else "srt"
 
 
 def _check_mux(film: str, mux: Path, merge: Path | None) -> None:

@@ -27,6 +27,7 @@ from auricle.output.formats import (
     without_markup,
 )
 from auricle.subtitles.cues import Cue
+from auricle.subtitles.transcripts import Transcript, merge_segments, parse_transcript
 
 FORMS: tuple[SubtitleFormat, ...] = ("srt", "vtt", "ass")
 MAX_BYTES = 64 << 20  # of a file to merge with
@@ -85,25 +86,32 @@ def form_of(path: Path) -> SubtitleFormat:
     )
 
 
-def read_subtitles(path: Path) -> SubtitleFile:
-    """Reads a file into which cues will be merged.
+def is_transcript(path: Path) -> bool:
+    """Returns whether the ending of a file's name is that of a transcript."""
+    return path.suffix.lower() == ".json"
+
+
+def read_existing(path: Path) -> SubtitleFile | Transcript:
+    """Reads a file into which cues will be merged: a transcript in JSON, or subtitles.
 
     Raises:
-        AuricleError: it cannot be read, holds no cue of its format, or a line looks like the times
-            of a cue and cannot be read as such.
+        AuricleError: it cannot be read, holds no cue of its format, or a line or field is not the
+            expected one.
+    """
+    if is_transcript(path):
+        return parse_transcript(_content(path, "a transcript in JSON"), path)
+    return read_subtitles(path)
+
+
+def read_subtitles(path: Path) -> SubtitleFile:
+    """Reads subtitles into which cues will be merged.
+
+    Raises:
+        AuricleError: they cannot be read, hold no cue of their format, or a line looks like the
+            times of a cue and cannot be read as such.
     """
     form = form_of(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise AuricleError(
-            f"{path}: cannot be read ({error.strerror}); expected a subtitle file"
-        ) from None
-    if len(content) > MAX_BYTES:
-        raise AuricleError(
-            f"{path}: is larger than {MAX_BYTES >> 20} MiB; expected a subtitle file"
-        )
+    content = _content(path, "a subtitle file")
     mark, encoding = next(
         ((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8")
     )
@@ -123,6 +131,20 @@ def read_subtitles(path: Path) -> SubtitleFile:
     return SubtitleFile(form, mark, encoding, text, tuple(_ended(cues)), tuple(strays))
 
 
+def _content(path: Path, expected: str) -> bytes:
+    """Returns the bytes of a file of limited size."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise AuricleError(
+            f"{path}: cannot be read ({error.strerror}); expected {expected}"
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise AuricleError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; expected {expected}")
+    return content
+
+
 def write_cues(cues: Iterable[Cue], form: SubtitleFormat) -> bytes:
     """A file of cues."""
     from pysubs2 import SSAFile
@@ -132,8 +154,10 @@ def write_cues(cues: Iterable[Cue], form: SubtitleFormat) -> bytes:
     return (head + "".join(map(write, cues))).encode()
 
 
-def merge_cues(file: SubtitleFile, cues: Iterable[Cue]) -> bytes:
+def merge_cues(file: SubtitleFile | Transcript, cues: Iterable[Cue]) -> bytes:
     """The file with more cues in it, each behind those that begin before it."""
+    if isinstance(file, Transcript):
+        return merge_segments(file, cues)
     found = re.search(r"\r\n|\r|\n", file.text)
     newline = found[0] if found else "\n"
     existing = sorted(file.cues, key=lambda cue: cue.start)
