@@ -35,10 +35,10 @@ from sounds import chirp, tone, write_wav
 
 if find_spec("ray") is None:  # imported, it would have read its environment
     pytest.skip("the extra ray is not installed", allow_module_level=True)
-from pyarrow import Table, parquet
+from pyarrow import Schema, Table, parquet
 
 from auricle.bulk import ShardForm, job, worker
-from auricle.bulk.output import Options, Output, Report
+from auricle.bulk.output import EMBEDDING, SCHEMA, Options, Output, Report, with_features
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
 from auricle.bulk.worker import Worker
 from auricle.cli.bulk import Rate
@@ -711,3 +711,16 @@ def test_on_s3(s3: dict[str, str], folder: Path, tmp_path: Path):
     assert (code, "1 sounds: 0 captioned, 1 failed" in told) == (1, True), told
     assert fetched(tmp_path, folder) == said(folder, GOOD)
     assert errors(tmp_path).keys() == {"s3://archive/2025/bad.wav"}
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, SCHEMA.append(EMBEDDING)])
+def test_shards_declare_their_features_for_datasets(schema: Schema):
+    declared = with_features(schema)
+    assert declared == schema
+    features = json.loads(declared.metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == schema.names
+    assert features["caption"] == {"dtype": "string", "_type": "Value"}
+    assert features["tags"]["feature"]["probability"] == {"dtype": "float64", "_type": "Value"}
+    datasets = pytest.importorskip("datasets", reason="pip install datasets")
+    expected = datasets.Features.from_arrow_schema(schema)
+    assert datasets.Features.from_dict(features) == expected

@@ -47,6 +47,21 @@ SCHEMA = pyarrow.schema(
 EMBEDDING = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32()))
 
 
+def with_features(schema: pyarrow.Schema) -> pyarrow.Schema:
+    """Returns a schema that declares its features for the library `datasets` of Hugging Face."""
+    features = {field.name: _feature(field.type) for field in schema}
+    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(kind: pyarrow.DataType) -> dict[str, object]:
+    if pyarrow.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pyarrow.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    names = {pyarrow.float32(): "float32", pyarrow.float64(): "float64", pyarrow.string(): "string"}
+    return {"dtype": names[kind], "_type": "Value"}
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of the captions; all shards of a folder have the same."""
@@ -137,9 +152,8 @@ class Output:
             buffer.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
         else:
             schema = SCHEMA.append(EMBEDDING) if self.options.embeddings else SCHEMA
-            parquet.write_table(
-                pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd"
-            )
+            table = pyarrow.Table.from_pylist(list(rows), with_features(schema))
+            parquet.write_table(table, buffer, compression="zstd")
         self._shard(piece.key).write(buffer.getvalue())
 
     def write_errors(self, errors: dict[str, str]) -> None:
