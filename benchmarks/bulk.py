@@ -44,16 +44,16 @@ def measure(folder: Path, workers: int, shard: int) -> tuple[float, list[tuple[i
     with tempfile.TemporaryDirectory() as out, cluster(None, workers):
         origin, output = place(str(folder)), Output(place(out), Options())
         found = sounds(origin)
-        wanted = pieces(found, shard, *output.begin()[:2])
+        expected = pieces(found, shard, *output.begin()[:2])
         began, heard, done = 0.0, 0.0, 0
         held: list[tuple[int, float, float]] = []
-        for number, report in enumerate(caption_pieces(wanted, origin, output, workers), 1):
+        for number, report in enumerate(caption_pieces(expected, origin, output, workers), 1):
             done += report.sounds
             if number > workers:
                 heard += report.seconds
             else:
                 began = time.perf_counter()
-            if number * 10 // len(wanted) > len(held):
+            if number * 10 // len(expected) > len(held):
                 held.append((done, *memory()))
         return heard / (time.perf_counter() - began), held
 

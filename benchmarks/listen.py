@@ -121,7 +121,7 @@ def latency(
         import_module("embedded_scores").named,
         import_module("embedded_scores").read_label_words,
     )
-    captioner, wanted = load(checkpoint), read_label_words(label_words)
+    captioner, expected = load(checkpoint), read_label_words(label_words)
     scenes = import_module("sequences").read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
     )
@@ -137,7 +137,7 @@ def latency(
         )
         seconds += len(scene.samples) / captioner.rate
         for stretch in scene.stretches[1:]:
-            names = wanted[stretch.item.label]
+            names = expected[stretch.item.label]
             came = [
                 row.at
                 for row in rows
@@ -174,7 +174,7 @@ def memory(
     captioner = load(checkpoint)
     rate = captioner.rate
     sounds = [load_audio(file, rate) for file in sorted(EXAMPLES.glob("*.wav"))]
-    size, wanted = round(PIECE * rate), round(hours * 3600 * rate)
+    size, expected = round(PIECE * rate), round(hours * 3600 * rate)
     heard, told = 0, 0.0
     rows = 0
 
@@ -189,7 +189,7 @@ def memory(
                 if heard >= told * rate:
                     typer.echo(f"{told / 3600:7.2f} h  {resident() / 1e6:7.1f} MB  {rows} rows")
                     told += max(60.0, hours * 3600 / 24)
-                if heard >= wanted:
+                if heard >= expected:
                     return
 
     def count(found: Iterator[Heard]) -> None:
@@ -219,7 +219,7 @@ def streams(
 ) -> None:
     """Processor time per second of each of several streams, decoding and alerts included."""
     captioner = load(checkpoint)
-    rate, wanted = captioner.rate, round(minutes * 60 * captioner.rate)
+    rate, expected = captioner.rate, round(minutes * 60 * captioner.rate)
     sounds = [load_audio(file, rate) for file in sorted(EXAMPLES.glob("*.wav"))]
     sentences = [WatchedSound(sentence) for sentence in ALERTS[:alerts]]
     captioner.caption(sounds[0][:rate])  # what is done once is done
@@ -227,7 +227,7 @@ def streams(
         group = []
         for number in range(count):
             order = sounds[number % len(sounds) :] + sounds[: number % len(sounds)]
-            samples = np.resize(np.concatenate(order), wanted)
+            samples = np.resize(np.concatenate(order), expected)
             file = write_mp3(Path(folder) / f"{number}.mp3", samples, rate)
             watch = Watch(captioner, sentences) if sentences else None
             group.append(Stream(f"stream {number}", file_source(str(file), rate), watch))

@@ -91,7 +91,7 @@ async def client(
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     turn = number
     while time.perf_counter() < until:
-        body, wanted = sounds[turn % len(sounds)]
+        body, expected = sounds[turn % len(sounds)]
         turn += 1
         began = time.perf_counter()
         writer.write(
@@ -107,7 +107,7 @@ async def client(
         if status == 200:
             outcome.seconds.append(time.perf_counter() - began)
             found = json.loads(answer)["captions"]
-            outcome.wrong += [{key: row[key] for key in wanted[0]} for row in found] != wanted
+            outcome.wrong += [{key: row[key] for key in expected[0]} for row in found] != expected
         else:
             again = re.search(r"retry-after: (\d+)", head)
             if "connection: close" in head:

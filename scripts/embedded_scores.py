@@ -140,9 +140,9 @@ def read_label_words(path: Path) -> dict[str, set[str]]:
         return {row["label"]: set(row["words"].split()) for row in csv.DictReader(file)}
 
 
-def read_labelled(manifest: Path, split: str, wanted: dict[str, set[str]]) -> list[Item]:
+def read_labelled(manifest: Path, split: str, expected: dict[str, set[str]]) -> list[Item]:
     """The sounds of a split whose label has words."""
-    return [item for item in read_manifest(manifest, [split]) if item.label in wanted]
+    return [item for item in read_manifest(manifest, [split]) if item.label in expected]
 
 
 def named(caption: str, label_words: set[str]) -> bool:
@@ -165,13 +165,13 @@ class Labelled:
 
 
 def caption_labelled(
-    manifest: Path, wanted: dict[str, set[str]], checkpoint: Path | None, split: str = LABELLED
+    manifest: Path, expected: dict[str, set[str]], checkpoint: Path | None, split: str = LABELLED
 ) -> Labelled:
     """Captions the sounds of a split whose label has words."""
-    items = read_labelled(manifest, split, wanted)
+    items = read_labelled(manifest, split, expected)
     captions = load(checkpoint).caption([item.file for item in items])
     right = [
-        named(caption.text, wanted[item.label])
+        named(caption.text, expected[item.label])
         for caption, item in zip(captions, items, strict=True)
     ]
     return Labelled(items, captions, np.array(right, float))
@@ -186,8 +186,8 @@ def print_labels(
     show: Annotated[int, typer.Option(help="Captions to print.")] = 0,
 ) -> None:
     """The share of captions that name the label of their sound within the first fifteen words."""
-    wanted = read_label_words(label_words)
-    labelled = caption_labelled(manifest, wanted, checkpoint, split)
+    expected = read_label_words(label_words)
+    labelled = caption_labelled(manifest, expected, checkpoint, split)
     items, hits, by_label = labelled.items, labelled.right, labelled.by_label()
     texts = [caption.text for caption in labelled.captions]
     groups, labels = recordings(items), [item.label for item in items]
@@ -198,7 +198,7 @@ def print_labels(
     by_chance = np.zeros(len(items))
     for _ in range(DEALS):
         pairs = zip(deal(groups, rng), labels, strict=True)
-        by_chance += [named(texts[other], wanted[label]) for other, label in pairs]
+        by_chance += [named(texts[other], expected[label]) for other, label in pairs]
     found = estimates(
         {
             "label named": mean(hits),
@@ -342,7 +342,7 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
 
 
 def draw_pairs(
-    items: Sequence[Item], wanted: dict[str, set[str]], count: int, seed: int
+    items: Sequence[Item], expected: dict[str, set[str]], count: int, seed: int
 ) -> list[tuple[Item, Item]]:
     """Pairs of sounds whose labels share no word; labels come evenly, and no pair of them twice."""
     rng = random.Random(seed)
@@ -354,7 +354,7 @@ def draw_pairs(
         fresh = frozenset((first, second)) not in pairs and all(
             used[str(item.file)] < MOST_MIXED for item in pair
         )
-        return fresh and wanted[first].isdisjoint(wanted[second])
+        return fresh and expected[first].isdisjoint(expected[second])
 
     def cost(pair: tuple[Item, Item]) -> tuple[int, int, int]:
         labels, files = [used[item.label] for item in pair], [used[str(item.file)] for item in pair]
@@ -403,8 +403,8 @@ def print_mixtures(
     pairs_list: Annotated[Path, typer.Option("--list")] = MIXTURES,
 ) -> None:
     """How often a caption of two sounds at once, equally loud, names both."""
-    wanted = read_label_words(label_words)
-    pairs = read_mixtures(pairs_list, corpus, read_labelled(manifest, LABELLED, wanted))
+    expected = read_label_words(label_words)
+    pairs = read_mixtures(pairs_list, corpus, read_labelled(manifest, LABELLED, expected))
     captioner = load(checkpoint)
     sounds = [mix(*(load_audio(item.file, captioner.rate) for item in pair)) for pair in pairs]
     texts = [caption.text for caption in captioner.caption(sounds)]
@@ -417,7 +417,7 @@ def print_mixtures(
         """(pairs, 2): whether the first and the second are named."""
         return np.array(
             [
-                [named(text, wanted[i.label]) for i in pair]
+                [named(text, expected[i.label]) for i in pair]
                 for text, pair in zip(given, pairs, strict=True)
             ]
         )
@@ -451,9 +451,11 @@ def draw_mixtures(
     count: int = 100,
 ) -> None:
     """Draws the pairs of sounds and writes their list."""
-    wanted = read_label_words(label_words)
-    items = sorted(read_labelled(manifest, LABELLED, wanted), key=lambda item: item.file.resolve())
-    pairs = draw_pairs(items, wanted, count, SEED)
+    expected = read_label_words(label_words)
+    items = sorted(
+        read_labelled(manifest, LABELLED, expected), key=lambda item: item.file.resolve()
+    )
+    pairs = draw_pairs(items, expected, count, SEED)
     with output.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("first", "second"))

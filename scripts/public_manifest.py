@@ -135,7 +135,7 @@ def described(items: list[Item], captions: list[str], class_names: list[str]) ->
             tags.setdefault(
                 row.file, "; ".join(f"{tag.name} {tag.probability:.2f}" for tag in heard)
             )
-    wanted: list[Row] = [
+    expected: list[Row] = [
         {
             "file": str(item.file),
             "split": "train",
@@ -147,7 +147,7 @@ def described(items: list[Item], captions: list[str], class_names: list[str]) ->
         if tags.get(str(item.file))
     ]
     names = {label: set(row["words"].split()) for label, row in labels.items()}
-    chosen = fitting_captions(wanted, captions, names, read_csv(OWN_SENTENCES), class_names)
+    chosen = fitting_captions(expected, captions, names, read_csv(OWN_SENTENCES), class_names)
     return [
         replace(item, split="train", captions=tuple(chosen[str(item.file)]))
         for item in items

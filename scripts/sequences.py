@@ -105,7 +105,7 @@ def holds_silence(samples: Samples, rate: int) -> bool:
 def draw_scenes(
     sounds: Sequence[tuple[Item, Samples]],
     ambiences: Sequence[Samples],
-    wanted: dict[str, set[str]],
+    expected: dict[str, set[str]],
     count: int,
     seed: int,
     rate: int,
@@ -118,9 +118,13 @@ def draw_scenes(
         plan: list[int] = []
         length = rng.randint(*LENGTHS)
         while len(plan) < length:
-            used = set[str]().union(*(wanted[sounds[number][0].label] for number in plan))
+            used = set[str]().union(*(expected[sounds[number][0].label] for number in plan))
             place = next(
-                (n for n in deck if n not in plan and used.isdisjoint(wanted[sounds[n][0].label])),
+                (
+                    n
+                    for n in deck
+                    if n not in plan and used.isdisjoint(expected[sounds[n][0].label])
+                ),
                 None,
             )
             if place is None:
@@ -187,11 +191,11 @@ def read_scenes(
     seed: int = SEED,
 ) -> list[Scene]:
     """Sequences of a split's sounds: long enough, without silence, labels balanced."""
-    wanted = read_label_words(label_words)
+    expected = read_label_words(label_words)
     folder = corpus / "audio" / "blanket"
     items = [
         item
-        for item in read_labelled(manifest, split, wanted)
+        for item in read_labelled(manifest, split, expected)
         if item.file.parent.name != folder.name
     ]
     sounds: list[tuple[Item, Samples]] = []
@@ -203,7 +207,7 @@ def read_scenes(
                 sounds.append((item, samples))
                 taken[item.label] += 1
     ambiences = [load_audio(file, rate) for file in sorted(folder.iterdir())]
-    return draw_scenes(sounds, ambiences, wanted, count, seed, rate)
+    return draw_scenes(sounds, ambiences, expected, count, seed, rate)
 
 
 def over_ambience(scenes: Sequence[Scene], corpus: Path, rate: int) -> list[Scene]:
@@ -301,7 +305,7 @@ def recall_and_false(
 
 
 def row(
-    scenes: Sequence[Scene], said: Sequence[Said], wanted: dict[str, set[str]], rate: int
+    scenes: Sequence[Scene], said: Sequence[Said], expected: dict[str, set[str]], rate: int
 ) -> tuple[str, ...]:
     """A system's figures; intervals draw whole sequences."""
     groups, minutes = (
@@ -320,7 +324,9 @@ def row(
             if p is not None
         ]
         false.append(len(its.changes) - sum(partner is not None for partner in partners))
-        right = [named(its.caption(s.start, s.end), wanted[s.item.label]) for s in scene.stretches]
+        right = [
+            named(its.caption(s.start, s.end), expected[s.item.label]) for s in scene.stretches
+        ]
         names += [(number, is_right) for is_right in right]
 
     def share(values: Sequence[tuple[int, bool]]) -> Statistic:
@@ -372,7 +378,7 @@ def print_table(
     count: int = 60,
 ) -> None:
     """Prints the share of changes found and of stretches named, with controls."""
-    captioner, wanted = load(checkpoint), read_label_words(label_words)
+    captioner, expected = load(checkpoint), read_label_words(label_words)
     rate = captioner.rate
     scenes = read_scenes(manifest, label_words, corpus, split=LABELLED, count=count, rate=rate)
     learnt = read_scenes(manifest, label_words, corpus, split="train", count=count, rate=rate)
@@ -396,10 +402,10 @@ def print_table(
     rows = []
     for name, system in systems.items():
         said = [system(scene) for scene in track(scenes, name, transient=True)]
-        rows.append((name, *row(scenes, said, wanted, rate)))
+        rows.append((name, *row(scenes, said, expected, rate)))
     beds = over_ambience(scenes, corpus, rate)
     said = [segmented(captioner, scene) for scene in track(beds, "over ambience", transient=True)]
-    rows.append(("segmenter, over a bed of ambience", *row(beds, said, wanted, rate)))
+    rows.append(("segmenter, over a bed of ambience", *row(beds, said, expected, rate)))
     header = (
         "system",
         "changes found (95 %)",

@@ -33,9 +33,9 @@ def serving(state: Server) -> Iterator[Server]:
             pass
 
         def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
+            requested = self.headers.get("Range")
             name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path.lstrip("/"))
-            state.asked.append(wanted)
+            state.asked.append(requested)
             state.names.append(name)
             if state.fail:
                 self.send_error(state.fail.pop(0))
@@ -49,14 +49,18 @@ def serving(state: Server) -> Iterator[Server]:
             if content is None:
                 self.send_error(404)
                 return
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges else 0
-            if wanted and state.ranges and start >= len(content):
+            start = (
+                int(requested.removeprefix("bytes=").rstrip("-"))
+                if requested and state.ranges
+                else 0
+            )
+            if requested and state.ranges and start >= len(content):
                 self.send_error(416)
                 return
             start += state.shift
             body = content[start:]
-            self.send_response(206 if wanted and state.ranges else 200)
-            if wanted and state.ranges:
+            self.send_response(206 if requested and state.ranges else 200)
+            if requested and state.ranges:
                 total = len(content)
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             self.send_header(

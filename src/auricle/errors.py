@@ -1,4 +1,4 @@
-"""The errors that a user meets: one line that says what came, what was wanted and what to do."""
+"""The errors that a user meets: one line with the finding, the expectation and the way out."""
 
 
 class AuricleError(Exception):

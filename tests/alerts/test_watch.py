@@ -92,8 +92,8 @@ def test_the_score_is_how_far_a_sentence_stands_out_from_the_classes() -> None:
     # Of four classes at right angles the sound is one: log mean exp is 1 - T log 4; so is the
     # sentence.
     of_sentence = np.array([1, 0, 0, 0])
-    wanted = (1 - (1 - TEMPERATURE * np.log(4)) - of_sentence.mean()) / of_sentence.std()
-    assert look.scores[0] == pytest.approx(wanted, abs=1e-3)
+    expected = (1 - (1 - TEMPERATURE * np.log(4)) - of_sentence.mean()) / of_sentence.std()
+    assert look.scores[0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_gap_is_not_heard_over_and_times_go_on() -> None:

@@ -201,7 +201,7 @@ def test_only_repeatable_words_are_repeated(seed: int, repeatable: set[int]):
 
 
 def test_where_no_sentence_is_allowed_there_is_none():
-    """Three words, none twice, and five wanted at least; another item of the batch is not held
+    """Three words, none twice, and five expected at least; another item of the batch is not held
     up."""
     options = BeamOptions(2, min_length=5, max_length=8)
     assert search(Language([0, 1]), options, items=2, forbidden=[BOS]) == [[], []]

@@ -73,13 +73,13 @@ def test_the_model_says_other_things_of_other_sounds(captioner: Captioner, files
 
 def test_path_bytes_stream_and_array_are_the_same_sound(captioner: Captioner, files: list[Path]):
     for path in files:
-        wanted = captioner.caption(path)
-        assert captioner.caption(str(path)) == wanted
-        assert captioner.caption(path.read_bytes()) == wanted
-        assert captioner.caption(io.BytesIO(path.read_bytes())) == wanted
+        expected = captioner.caption(path)
+        assert captioner.caption(str(path)) == expected
+        assert captioner.caption(path.read_bytes()) == expected
+        assert captioner.caption(io.BytesIO(path.read_bytes())) == expected
         samples = load_audio(path, RATE)
-        assert captioner.caption(samples) == captioner.caption(samples, RATE) == wanted
-        assert captioner.caption(stereo(samples), RATE) == wanted
+        assert captioner.caption(samples) == captioner.caption(samples, RATE) == expected
+        assert captioner.caption(stereo(samples), RATE) == expected
 
 
 def test_an_array_at_another_rate_is_resampled_as_its_file_is(captioner: Captioner, tmp_path: Path):
@@ -347,7 +347,7 @@ def test_a_mistake_of_ours_is_not_taken_for_a_bad_file(captioner: Captioner):
 
 
 def test_a_model_that_can_say_nothing_is_an_error(tiny_checkpoint: Path, files: list[Path]):
-    """No word twice, and more words wanted than it knows: told as the model's fault, not the
+    """No word twice, and more words expected than it knows: told as the model's fault, not the
     sound's."""
     strict = load(tiny_checkpoint, BeamOptions(2, min_length=30, max_length=31, no_repeat_ngram=1))
     with pytest.raises(AuricleError, match="finds no sentence") as refusal:
@@ -570,9 +570,9 @@ def test_a_long_sound_is_as_similar_as_its_most_similar_window(guided: Captioner
     samples = load_audio(long_file, RATE)
     windows = [samples[at : at + 10 * RATE] for at in range(0, len(samples), 10 * RATE)]
     sentences = ["a dog barks", "rain", "the engine idles"]
-    wanted = guided.similarity(windows, sentences).max(0)
+    expected = guided.similarity(windows, sentences).max(0)
     np.testing.assert_allclose(
-        guided.similarity([long_file, samples], sentences), [wanted] * 2, atol=1e-6
+        guided.similarity([long_file, samples], sentences), [expected] * 2, atol=1e-6
     )
 
 
@@ -583,9 +583,9 @@ def test_files_are_compared_in_order_and_bad_ones_stop_nothing(
     matches = list(guided.similarity_files("rain", ((str(path), path) for path in paths), jobs=2))
     assert [match.file for match in matches] == [str(path) for path in paths]
     assert [match.error is None for match in matches] == [path.exists() for path in paths]
-    wanted = guided.similarity(files, ["rain"])[:, 0]
+    expected = guided.similarity(files, ["rain"])[:, 0]
     np.testing.assert_allclose(
-        [m.similarity for m in matches if m.similarity is not None], wanted, atol=1e-6
+        [m.similarity for m in matches if m.similarity is not None], expected, atol=1e-6
     )
 
 

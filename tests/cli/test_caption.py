@@ -117,8 +117,8 @@ def test_a_single_bad_file_fails_too(caption: Run):
 
 def test_standard_input(caption: Run, sounds: Path, captioner: Captioner):
     data = (sounds / "a.wav").read_bytes()
-    wanted = captioner.caption(data).text
-    assert caption("-", stdin=data) == Result(0, f"{wanted}\n", "")
+    expected = captioner.caption(data).text
+    assert caption("-", stdin=data) == Result(0, f"{expected}\n", "")
     assert json.loads(caption("-", "-f", "jsonl", stdin=data).out)["file"] == "-"
     empty = caption("-")
     assert empty.code == 1
@@ -312,9 +312,9 @@ def test_explain_draws_one_sound(caption: Run, captioner: Captioner, sounds: Pat
         "matplotlib", reason="pictures are drawn with matplotlib: pip install 'auricle[explain]'"
     )
     data = (sounds / "a.wav").read_bytes()
-    wanted = Result(0, captioner.caption(data).text + "\n", "")
-    assert caption(sounds / "a.wav", "--explain", tmp_path / "file.png") == wanted
-    assert caption("-", "--explain", tmp_path / "stdin.png", stdin=data) == wanted
+    expected = Result(0, captioner.caption(data).text + "\n", "")
+    assert caption(sounds / "a.wav", "--explain", tmp_path / "file.png") == expected
+    assert caption("-", "--explain", tmp_path / "stdin.png", stdin=data) == expected
     assert (tmp_path / "file.png").read_bytes() == (tmp_path / "stdin.png").read_bytes() != b""
     refused = caption(sounds, "--explain", tmp_path / "no.png")
     assert (refused.code, refused.out, refused.err) == (
@@ -343,10 +343,10 @@ def test_rank_puts_the_most_similar_first(
     similarity = dict(
         zip(in_order, guided.similarity(in_order, ["a dog barks"])[:, 0].tolist(), strict=True)
     )
-    wanted = sorted(in_order, key=lambda name: -similarity[name])
+    expected = sorted(in_order, key=lambda name: -similarity[name])
     result = rank("a dog barks", sounds)
     assert (result.code, result.err) == (0, f"{SKIPPED}5 sounds: 5 compared, 0 failed\n")
-    assert result.out.splitlines() == [f"{similarity[name]:6.3f}  {name}" for name in wanted]
+    assert result.out.splitlines() == [f"{similarity[name]:6.3f}  {name}" for name in expected]
     assert (
         rank("a dog barks", sounds, "--top", 2, "--jobs", 1).out.splitlines()
         == result.out.splitlines()[:2]
@@ -355,10 +355,10 @@ def test_rank_puts_the_most_similar_first(
         json.loads(line) for line in rank("a dog barks", sounds, "-f", "jsonl").out.splitlines()
     ]
     assert lines == [
-        {"file": name, "similarity": pytest.approx(similarity[name], abs=1e-4)} for name in wanted
+        {"file": name, "similarity": pytest.approx(similarity[name], abs=1e-4)} for name in expected
     ]
     table = csv.DictReader(io.StringIO(rank("a dog barks", sounds, "-f", "csv").out))
-    assert [row["file"] for row in table] == wanted
+    assert [row["file"] for row in table] == expected
 
 
 def test_rank_names_and_counts_bad_files(rank: Run, sounds: Path):

@@ -375,10 +375,10 @@ def test_the_tags_of_a_mixture_are_those_of_its_sounds_and_of_what_is_told_of_th
         assert batch.sound_tags is not None
         for caption, tags in zip(batch.captions, batch.sound_tags, strict=True):
             sounds = {int(number) for number in re.findall(r"sound (\d+)", caption)}
-            wanted = np.full(50, 0.1, np.float32)
+            expected = np.full(50, 0.1, np.float32)
             for sound in sounds:
-                wanted[sound], wanted[20 + sound] = 0.7, 0.6
-            np.testing.assert_allclose(tags, wanted)
+                expected[sound], expected[20 + sound] = 0.7, 0.6
+            np.testing.assert_allclose(tags, expected)
             mixed += len(sounds) == 2
     assert 4 <= mixed <= 16
     assert heard.max() < 0.8, "what was given stays as it was"

@@ -39,9 +39,9 @@ def test_a_mixture_sounds_as_the_sum_of_its_sounds(name: str, seed: int):
     assert first_louder == (level <= 0)
     gain = np.sqrt(added.mean() / from_log(second, front_end).mean())
     summed = log_mel(one + np.float32(gain) * other, front_end)
-    power, wanted = (from_log(spectrogram, front_end).mean(0) for spectrogram in (mixed, summed))
+    power, expected = (from_log(spectrogram, front_end).mean(0) for spectrogram in (mixed, summed))
     # Over three seconds, what two noises have in common by chance cancels out but for a little.
-    np.testing.assert_allclose(10 * np.log10(power[3:] / wanted[3:]), 0, atol=1.0)
+    np.testing.assert_allclose(10 * np.log10(power[3:] / expected[3:]), 0, atol=1.0)
 
 
 @settings(deadline=None, max_examples=60)

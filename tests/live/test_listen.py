@@ -52,9 +52,11 @@ def test_events_are_those_of_the_segmenter_however_sound_comes_in(
     guided: Captioner, seed: int
 ) -> None:
     segmenter = Segmenter(guided)
-    wanted = [event for event in segmenter.feed(SOUND) + segmenter.finish() if event.state == "end"]
-    assert len(wanted) >= 2
-    assert final(list(listen(guided, pieces(SOUND, np.random.default_rng(seed))))) == wanted
+    expected = [
+        event for event in segmenter.feed(SOUND) + segmenter.finish() if event.state == "end"
+    ]
+    assert len(expected) >= 2
+    assert final(list(listen(guided, pieces(SOUND, np.random.default_rng(seed))))) == expected
 
 
 def test_what_was_heard_before_damage_is_told_first(guided: Captioner) -> None:
@@ -192,10 +194,10 @@ def test_raw_samples_give_the_rows_of_the_segmenter(
     rows = [json.loads(row) for row in out.splitlines()]
     segmenter = Segmenter(guided)
     samples = pcm.astype(np.float32) / 32768
-    wanted = segmenter.feed(samples) + segmenter.finish()
+    expected = segmenter.feed(samples) + segmenter.finish()
     found = [row for row in rows if row["state"] != "alert"]
     assert [(row["id"], row["state"], row["caption"]) for row in found] == [
-        (event.id, event.state, event.caption) for event in wanted
+        (event.id, event.state, event.caption) for event in expected
     ]
     assert [path.suffix for path in tmp_path.iterdir()] == [".flac"]
 

@@ -71,9 +71,9 @@ def test_each_stream_has_the_rows_that_it_has_alone_with_its_name(small: Caption
     streams = [Stream(name, source(played(SOUNDS[name])), watch()) for name in SOUNDS]
     group = StreamGroup(small, streams, print, lambda *_: None)
     rows = list(group.rows(threading.Event()))
-    for name, wanted in alone.items():
+    for name, expected in alone.items():
         found = [row for row in rows if row.stream == name]
-        assert shape(found) == shape(wanted)
+        assert shape(found) == shape(expected)
         assert {type(row.row) for row in found} == {Event, Alert}
         assert heard_fields(found[0])["stream"] == name
         assert f"  {name}  " in line(found[0])

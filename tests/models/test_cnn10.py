@@ -35,10 +35,10 @@ def test_the_keys_are_panns(shared: Path):
         theirs = dict(zip(reference["keys"].tolist(), reference["shapes"].tolist(), strict=True))
     ours = {name: str(tuple(tensor.shape)) for name, tensor in CNN10().state_dict().items()}
     front_end = ("spectrogram_extractor.", "logmel_extractor.")
-    wanted = {name: shape for name, shape in theirs.items() if not name.startswith(front_end)}
-    assert ours.keys() == wanted.keys()
+    expected = {name: shape for name, shape in theirs.items() if not name.startswith(front_end)}
+    assert ours.keys() == expected.keys()
     assert {name: parsed(shape) for name, shape in ours.items()} == {
-        n: parsed(s) for n, s in wanted.items()
+        n: parsed(s) for n, s in expected.items()
     }
 
 

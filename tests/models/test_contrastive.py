@@ -88,10 +88,10 @@ def test_the_gradient_is_that_of_the_loss(masked: bool):
 
 def test_pairs_that_fit():
     fit = fitting_pairs(["g", "g", "", ""], ["a", "b", "c", "a"], ["", "x", "x", ""])
-    wanted = np.eye(4, dtype=bool)
+    expected = np.eye(4, dtype=bool)
     for i, j in ((0, 1), (0, 3), (1, 2)):
-        wanted[i, j] = wanted[j, i] = True
-    np.testing.assert_array_equal(fit, wanted)
+        expected[i, j] = expected[j, i] = True
+    np.testing.assert_array_equal(fit, expected)
 
 
 def slowly(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
@@ -144,9 +144,9 @@ def test_a_caption_is_the_mean_of_its_words_however_it_is_padded():
     tower = TextTower(10, 6)
     short = torch.tensor([[4, 7, 4]])
     padded = torch.tensor([[PAD, 4, 7, PAD, 4, PAD, PAD]])
-    wanted = (2 * tower.embedding.weight[4] + tower.embedding.weight[7]) / 3
-    torch.testing.assert_close(tower(short)[0], wanted)
-    torch.testing.assert_close(tower(padded)[0], wanted)
+    expected = (2 * tower.embedding.weight[4] + tower.embedding.weight[7]) / 3
+    torch.testing.assert_close(tower(short)[0], expected)
+    torch.testing.assert_close(tower(padded)[0], expected)
     assert tower(torch.full((1, 3), PAD)).isfinite().all()
 
 

@@ -66,8 +66,8 @@ def test_jsonl(some: list[Row], n_best: int):
     lines = written(some, "jsonl", n_best=n_best).split("\n")[:-1]
     for row, line in zip(some, lines, strict=True):
         caption, fields = caption_of(row), json.loads(line)
-        wanted = [*COLUMNS, "tags", "alternatives"] if n_best > 1 else [*COLUMNS, "tags"]
-        assert list(fields) == wanted
+        expected = [*COLUMNS, "tags", "alternatives"] if n_best > 1 else [*COLUMNS, "tags"]
+        assert list(fields) == expected
         assert (fields["file"], fields["caption"]) == (row.file, caption.text)
         assert (fields["start"], fields["end"]) == (caption.start, caption.end)
         assert fields["score"] == near(caption.score)
@@ -89,10 +89,10 @@ def test_tables(form: CaptionFormat, dialect: str, some: list[Row], n_best: int)
     read = list(
         csv.DictReader(io.StringIO(written(some, form, n_best=n_best), newline=""), dialect=dialect)
     )
-    wanted = [
+    expected = [
         (row, alternative) for row in some for alternative in caption_of(row).alternatives[:n_best]
     ]
-    for fields, (row, alternative) in zip(read, wanted, strict=True):
+    for fields, (row, alternative) in zip(read, expected, strict=True):
         assert list(fields) == list(COLUMNS)
         assert (fields["file"], fields["caption"]) == (row.file, alternative.text)
         assert (float(fields["start"]), float(fields["end"])) == (

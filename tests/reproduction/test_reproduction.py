@@ -361,9 +361,9 @@ def test_pseudo_references_are_the_labels_and_people_stand_apart(shared: Path, t
     data = shared / "corpus"
     if not data.is_dir():
         pytest.skip(f"no development corpus: {data} is not there")
-    wanted = ("label_train", "label_valid", "human_train", "human_valid")
+    expected = ("label_train", "label_valid", "human_train", "human_valid")
     with (data / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] in wanted]
+        rows = [row for row in csv.DictReader(file) if row["split"] in expected]
     splits = {"label_train": "train"}
     items = [
         Item(

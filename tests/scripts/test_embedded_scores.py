@@ -154,13 +154,13 @@ def test_pairs_are_of_other_labels_and_even(scores):
         for label in labels
         for n in range(4)
     ]
-    wanted = {label: {label} for label in labels} | {"b": {"a", "b"}}
-    pairs = scores.draw_pairs(items, wanted, 12, 0)
+    expected = {label: {label} for label in labels} | {"b": {"a", "b"}}
+    pairs = scores.draw_pairs(items, expected, 12, 0)
     assert ("a", "b") not in {tuple(sorted((x.label, y.label))) for x, y in pairs}
     assert len({frozenset((x.label, y.label)) for x, y in pairs}) == 12
     assert set(Counter(item.label for pair in pairs for item in pair).values()) <= {3, 4, 5}
     assert max(Counter(item.file for pair in pairs for item in pair).values()) <= 2
-    assert pairs == scores.draw_pairs(items, wanted, 12, 0)
+    assert pairs == scores.draw_pairs(items, expected, 12, 0)
 
 
 def test_the_committed_pairs(scores, shared: Path):
@@ -171,13 +171,13 @@ def test_the_committed_pairs(scores, shared: Path):
             for row in csv.DictReader(file)
             if row["split"] == "label_valid"
         ]
-    wanted = scores.read_label_words(shared / "reference/label_words.csv")
+    expected = scores.read_label_words(shared / "reference/label_words.csv")
     pairs = scores.read_mixtures(scores.MIXTURES, corpus, items)
     assert len(pairs) == len({frozenset((x.label, y.label)) for x, y in pairs}) == 100
     for first, second in pairs:
         assert first.label != second.label
         assert first.group != second.group
-        assert wanted[first.label].isdisjoint(wanted[second.label])
+        assert expected[first.label].isdisjoint(expected[second.label])
     assert max(Counter(item.file for pair in pairs for item in pair).values()) <= 2
     assert max(Counter(item.label for pair in pairs for item in pair).values()) <= 6
 

@@ -130,10 +130,10 @@ def invented_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_windows_are_those_that_are_captioned(indexed: SoundIndex, guided: Captioner, sounds: Path):
     kept = found(indexed)
     for path in map(Path, find_sounds([str(sounds)])):
-        wanted = [c for c in guided.captions(path) if c.embedding is not None]
+        expected = [c for c in guided.captions(path) if c.embedding is not None]
         hits = sorted(kept.get(path.name, []), key=lambda hit: hit.start)
         assert [(h.start, h.end, h.caption, h.whole) for h in hits] == [
-            (c.start, c.end, c.text, c.whole) for c in wanted
+            (c.start, c.end, c.text, c.whole) for c in expected
         ]
     assert len(kept["long.wav"]) > 1
     assert (

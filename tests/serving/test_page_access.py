@@ -141,8 +141,8 @@ LIVE_IN_ORDER = """
   - text: ⚠ a dog barks
   - button "OK"
 - main:
-  - region "What is heard now":
-    - heading "What is heard now" [level=1]
+  - region "Live captions":
+    - heading "Live captions" [level=1]
     - status: Listening
     - paragraph: Rain falls.
     - button "Stop"

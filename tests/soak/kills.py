@@ -438,11 +438,11 @@ class Killer:
         """Results that are not an unbroken run's; before the end, of those that are there."""
         if early and not self.task.steady:
             return []
-        wanted, found = self.task.results(self.whole), self.task.results(folder)
+        expected, found = self.task.results(self.whole), self.task.results(folder)
         return sorted(
             name
-            for name in {*found, *(() if early else wanted)}
-            if found.get(name) != wanted.get(name)
+            for name in {*found, *(() if early else expected)}
+            if found.get(name) != expected.get(name)
         )
 
 

@@ -16,7 +16,7 @@ def label(caption: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("caption", "wanted"),
+    ("caption", "expected"),
     [
         ("A dog barks while rain falls.", "dog barking, rain falling"),
         ("A group of crows are cawing at one another.", "crows cawing"),
@@ -38,12 +38,12 @@ def label(caption: str) -> str:
         ("Crows caw and a rooster crows.", "crows cawing, rooster crowing"),
     ],
 )
-def test_who_does_what(caption: str, wanted: str) -> None:
-    assert label(caption) == wanted
+def test_who_does_what(caption: str, expected: str) -> None:
+    assert label(caption) == expected
 
 
 @pytest.mark.parametrize(
-    ("caption", "wanted"),
+    ("caption", "expected"),
     [
         ("A woman is giving a speech.", "woman speaking"),
         ("Several people are having a conversation.", "people talking"),
@@ -51,9 +51,9 @@ def test_who_does_what(caption: str, wanted: str) -> None:
         ("Children shout in a playground.", "children shouting"),
     ],
 )
-def test_speech_is_speech(caption: str, wanted: str) -> None:
+def test_speech_is_speech(caption: str, expected: str) -> None:
     (phrase,) = phrases(caption)
-    assert (phrase.text, phrase.speech, phrase.music) == (wanted, True, False)
+    assert (phrase.text, phrase.speech, phrase.music) == (expected, True, False)
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,8 @@ def test_a_killed_process_ends_all_and_resuming_gives_what_an_unbroken_run_gives
     assert 3 <= done < len(log(two))
     ended(begin(2, recipe, tiny_manifest, output, "--resume"), output)
     assert len(log(output)) == len(log(two))
-    found, wanted = (
+    found, expected = (
         load_weights(folder / "captioner" / "model.safetensors") for folder in (output, two)
     )
-    assert found.keys() == wanted.keys()
-    assert [name for name, tensor in wanted.items() if not tensor.equal(found[name])] == []
+    assert found.keys() == expected.keys()
+    assert [name for name, tensor in expected.items() if not tensor.equal(found[name])] == []

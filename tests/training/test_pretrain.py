@@ -20,21 +20,21 @@ def test_distillation_is_nothing_where_tags_agree_and_something_where_not(
     logits = 3 * torch.randn(
         rows, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
-    wanted = logits.sigmoid()
-    assert abs(float(tag_distillation(logits, wanted))) < 1e-9
+    expected = logits.sigmoid()
+    assert abs(float(tag_distillation(logits, expected))) < 1e-9
     off = logits.clone()
     off[0, 0] += shift
-    loss = tag_distillation(off, wanted)
+    loss = tag_distillation(off, expected)
     assert loss > 0
-    own, teacher = off.sigmoid()[0, 0], wanted[0, 0]
+    own, teacher = off.sigmoid()[0, 0], expected[0, 0]
     divergence = teacher * (teacher / own).log() + (1 - teacher) * ((1 - teacher) / (1 - own)).log()
     torch.testing.assert_close(loss, divergence / rows)
 
 
 def test_certain_teachers_are_no_trouble():
-    wanted = torch.tensor([[0.0, 1.0]])
-    assert abs(float(tag_distillation(torch.tensor([[-100.0, 100.0]]), wanted))) < 1e-6
-    assert tag_distillation(torch.zeros(1, 2), wanted).isfinite()
+    expected = torch.tensor([[0.0, 1.0]])
+    assert abs(float(tag_distillation(torch.tensor([[-100.0, 100.0]]), expected))) < 1e-6
+    assert tag_distillation(torch.zeros(1, 2), expected).isfinite()
 
 
 def test_frozen_statistics_are_used_and_stay_while_the_weights_learn():

@@ -93,7 +93,7 @@ def bulk(
     if remarks:
         print(f"auricle: {origin.name}: {'; '.join(remarks)}", file=sys.stderr)
     captioned, shards, failed = target.begin()
-    wanted = pieces(found, shard, captioned, shards)
+    missing = pieces(found, shard, captioned, shards)
     total = len(failed)
     if captioned or shards:
         print(
@@ -101,11 +101,11 @@ def bulk(
             file=sys.stderr,
         )
     try:
-        if wanted:
+        if missing:
             with cluster(address, workers) as processors:
                 written = time.monotonic()
                 for report in with_rate(
-                    caption_pieces(wanted, origin, target, workers or processors), len(wanted)
+                    caption_pieces(missing, origin, target, workers or processors), len(missing)
                 ):
                     total += report.sounds
                     for name, why in report.failed.items():

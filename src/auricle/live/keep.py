@@ -67,7 +67,7 @@ class Keeper:
         """Ends the file that is written, as at a gap, or at the end.
 
         Raises:
-            AuricleError: what is left of it cannot be written.
+            AuricleError: its last samples cannot be written.
         """
         if (file := self._file) is not None:
             self._file = None

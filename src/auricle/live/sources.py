@@ -226,7 +226,7 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
     """A microphone, or whatever else the sound card records.
 
     Args:
-        rate: the sampling rate wanted, in Hz; the device records at its own.
+        rate: the sampling rate of the result, in Hz; the device records at its own.
         device: its number or a part of its name; the default one if None.
         say: is told where samples were lost because we were too slow.
 

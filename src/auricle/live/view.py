@@ -28,7 +28,7 @@ class View(Protocol):
     """Where rows are shown."""
 
     def samples(self, piece: np.ndarray) -> None:
-        """Is told what is listened to, (samples,)."""
+        """Shows the level of samples, (samples,)."""
         ...
 
     def row(self, heard: Heard) -> None:

@@ -51,7 +51,7 @@ SYSTEMS = {
         (0.613, 0.402, 0.273, 0.175, 0.377, 0.172, 0.412, 0.121, 0.266),
     ),
 }
-# Controls at equal compute, on the development corpus alone: what is the contrast worth?
+# Controls at equal compute, on the development corpus alone: they isolate the contrast.
 CONTROLS = {
     "exp1-tuned": System("Experiment 1 with a fine-tuned encoder"),
     "exp2-labels": System("Experiment 2 with an encoder fine-tuned on labels"),

@@ -22,7 +22,7 @@ from auricle.training.validate import word_loss
 
 LOWEST_RATE_SHARE = 0.02  # of the learning rate, at the last step
 CLIPPED_NORM = 1.0  # greatest norm of a step's gradients
-EARLY_STEPS = 10  # the moving average forgets the first weights over about so many steps
+EARLY_STEPS = 10  # steps over which the moving average forgets the first weights
 
 
 def train_wording(

@@ -1,4 +1,4 @@
-// Runs beside the page: takes a microphone's samples and hands them on in pieces of a tenth of a second, 16 bits each.
+// An audio worklet: passes the samples of a microphone on, in pieces of a tenth of a second with 16 bits.
 
 class Capture extends AudioWorkletProcessor {
   constructor() {

@@ -283,7 +283,7 @@ async function copy() {
   try {
     await navigator.clipboard.writeText(caption);
   } catch {
-    // Browsers give the clipboard only to pages that came over https, but let a page copy what is selected.
+    // Browsers give the clipboard only to pages from https, but let any page copy the selection.
     $("text").select();
     document.execCommand("copy");
   }

@@ -1,4 +1,4 @@
-// Live sound: what is heard now, large if the person likes, with alerts and a history.
+// Live sound: the current caption, in large text if the person likes, with alerts and a history.
 
 import * as alerts from "./alerts.js";
 import * as api from "./api.js";

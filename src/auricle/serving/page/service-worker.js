@@ -1,5 +1,5 @@
 // Keeps the page's own files, so that the page opens and kept captions can be downloaded while the server is away.
-// The server comes first: what is kept is used only if it cannot be reached.
+// The server comes first: kept files are used only if it cannot be reached.
 
 const SHELF = "auricle-page";
 const FILES = [

@@ -30,7 +30,7 @@ export class Work extends EventTarget {
     this.id = id ?? crypto.getRandomValues(new Uint32Array(2)).join("");
     this.made = made ?? Date.now();
     this.file = null; // the sound itself; never kept
-    this.share = null; // of what is under way
+    this.share = null; // of the running work
     this.store = store ?? new CaptionStore();
     this.overview = null;
     this.saved = true; // whether the person has downloaded all edits
