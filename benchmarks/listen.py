@@ -36,7 +36,7 @@ from auricle.alerts.watch import Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Event
 from auricle.live.listener import Heard, listen
-from auricle.live.sources import PIECE, file_source, in_real_time
+from auricle.live.sources import PIECE_SECONDS, file_source, in_real_time
 from auricle.live.streams import Stream, StreamGroup
 from auricle.sound.decode import load_audio
 
@@ -72,7 +72,7 @@ class Played:
     """
 
     def __init__(self, samples: NDArray[np.float32], rate: int, *, fast: bool) -> None:
-        size = round(PIECE * rate)
+        size = round(PIECE_SECONDS * rate)
         pieces = iter([samples[start : start + size] for start in range(0, len(samples), size)])
         self._fast, self._rate = fast, rate
         self._pieces = pieces if fast else in_real_time(pieces, rate)
@@ -174,7 +174,7 @@ def memory(
     captioner = load(checkpoint)
     rate = captioner.rate
     sounds = [load_audio(file, rate) for file in sorted(EXAMPLES.glob("*.wav"))]
-    size, expected = round(PIECE * rate), round(hours * 3600 * rate)
+    size, expected = round(PIECE_SECONDS * rate), round(hours * 3600 * rate)
     heard, told = 0, 0.0
     rows = 0
 

@@ -278,13 +278,13 @@ def serve_sounds(sounds: Path, port: "Synchronized[int]", heard: "Synchronized[f
 
     from auricle.captioning.captioner import load
     from auricle.cli.serve import bound
-    from auricle.live.sources import PIECE, Source
+    from auricle.live.sources import PIECE_SECONDS, LiveSource
     from auricle.serving.app import make_app
     from auricle.serving.limits import Limits
     from auricle.serving.listening import Microphone
 
     rate = load().rate
-    size = round(PIECE * rate)
+    size = round(PIECE_SECONDS * rate)
 
     class PatientMicrophone(Microphone):
         """Waits for its listeners, where a real one drops what they miss."""
@@ -294,14 +294,14 @@ def serve_sounds(sounds: Path, port: "Synchronized[int]", heard: "Synchronized[f
                 time.sleep(0.1)
             for listener in tuple(self._listeners):
                 listener.put(piece, timeout=60)
-            heard.value += PIECE
+            heard.value += PIECE_SECONDS
 
     def pieces() -> Iterator[NDArray[np.float32]]:
         for samples in some_sounds(sounds, rate):
             for start in range(0, len(samples) - size, size):
                 yield samples[start : start + size]
 
-    microphone = PatientMicrophone(Source("sounds", pieces, endless=True), print)
+    microphone = PatientMicrophone(LiveSource("sounds", pieces, endless=True), print)
     microphone.start()
     application = make_app(None, Limits(jobs=1), microphone=microphone)
     config = uvicorn.Config(application, log_level="warning", ws="websockets-sansio")

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from auricle import load
 from auricle.alerts.trial import THRESHOLD_STEP, Compared, Trial
-from auricle.alerts.watch import THRESHOLD, Comparison, Look
+from auricle.alerts.watch import THRESHOLD, Look, StreamComparison
 from auricle.captioning.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, resample
@@ -77,7 +77,7 @@ class Tried:
         return Trial(sentence, *map(tuple, kept))
 
 
-def looks_of(comparison: Comparison, samples: NDArray[np.float32]) -> list[Look]:
+def looks_of(comparison: StreamComparison, samples: NDArray[np.float32]) -> list[Look]:
     """How well all sentences fit a sound as it passes."""
     comparison.restart()
     return comparison.feed(samples) + comparison.finish()
@@ -85,7 +85,7 @@ def looks_of(comparison: Comparison, samples: NDArray[np.float32]) -> list[Look]
 
 def listen(captioner: Captioner, items: Sequence[Item]) -> Tried:
     """Compares the sounds with the sentences."""
-    comparison = Comparison(captioner, list(SENTENCES))
+    comparison = StreamComparison(captioner, list(SENTENCES))
     compared: dict[str, list[Compared]] = {sentence: [] for sentence in SENTENCES}
     for item in track(items, "Listening", transient=True):
         samples = load_audio(item.file, captioner.rate)
@@ -144,7 +144,7 @@ def shares(sums: NDArray[np.float64], missed: bool) -> NDArray[np.float64]:
 
 def hear_scenes(captioner: Captioner, scenes: Sequence[Scene]) -> list[list[Look]]:
     """How well all sentences fit each sequence as it passes."""
-    comparison = Comparison(captioner, list(SENTENCES))
+    comparison = StreamComparison(captioner, list(SENTENCES))
     return [
         looks_of(comparison, scene.samples) for scene in track(scenes, "Listening", transient=True)
     ]

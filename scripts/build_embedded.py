@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.checkpoint.folder import EMBEDDED, FILES
+from auricle.checkpoint.folder import CHECKPOINT_FILES, EMBEDDED
 from auricle.cli.progress import shown_progress
 from auricle.training.config import load_recipe
 from auricle.training.planned import train_planned
@@ -65,7 +65,7 @@ def main(
         pretrain(loaded, resume=True, report=report)
         folder = train_planned(loaded, resume=True, report=report)
     if package:
-        for name in FILES:
+        for name in CHECKPOINT_FILES:
             if (folder / name).exists():
                 shutil.copy(folder / name, EMBEDDED / name)
     print(folder)

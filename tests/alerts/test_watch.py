@@ -8,7 +8,7 @@ from auricle.alerts.watch import (
     TEMPERATURE,
     WINDOW_SECONDS,
     Alert,
-    Comparison,
+    StreamComparison,
     Watch,
     WatchedSound,
     alternatives,
@@ -34,7 +34,7 @@ def told(samples: list[np.ndarray]) -> list[Alert]:
 def test_what_is_heard_does_not_depend_on_the_pieces(seed: int) -> None:
     cut = pieces(SOUND, np.random.default_rng(seed))
     assert told(cut) == told([SOUND])
-    whole, parts = Comparison(ear(), ["high"]), Comparison(ear(), ["high"])
+    whole, parts = StreamComparison(ear(), ["high"]), StreamComparison(ear(), ["high"])
     looks = whole.feed(SOUND) + whole.finish()
     others = [look for piece in cut for look in parts.feed(piece)] + parts.finish()
     assert [(a.start, a.end) for a in looks] == [(a.start, a.end) for a in others]
@@ -68,7 +68,7 @@ def test_a_sound_at_the_very_end_is_heard() -> None:
 
 
 def test_silence_is_like_nothing() -> None:
-    comparison = Comparison(ear(), ["high"])
+    comparison = StreamComparison(ear(), ["high"])
     assert comparison.feed(played((None, 10))) == []
     assert comparison.finish() == []
 
@@ -82,13 +82,16 @@ def test_alternatives_fit_as_well_as_the_better() -> None:
     ]
     assert alternatives("a dog, barking") == ["a dog, barking"]
     assert alternatives("wind in an orchard") == ["wind in an orchard"]
-    either, each = Comparison(ear(), ["low or high"]), Comparison(ear(), ["low", "high"])
+    either, each = (
+        StreamComparison(ear(), ["low or high"]),
+        StreamComparison(ear(), ["low", "high"]),
+    )
     for one, two in zip(either.feed(SOUND), each.feed(SOUND), strict=True):
         assert one.scores[0] == two.scores.max()
 
 
 def test_the_score_is_how_far_a_sentence_stands_out_from_the_classes() -> None:
-    (look,) = Comparison(ear(), ["high"]).feed(played(("high", 1.0)))
+    (look,) = StreamComparison(ear(), ["high"]).feed(played(("high", 1.0)))
     # Of four classes at right angles the sound is one: log mean exp is 1 - T log 4; so is the
     # sentence.
     of_sentence = np.array([1, 0, 0, 0])
@@ -106,7 +109,7 @@ def test_a_gap_is_not_heard_over_and_times_go_on() -> None:
 
 
 def test_memory_is_constant() -> None:
-    comparison = Comparison(ear(), ["high"])
+    comparison = StreamComparison(ear(), ["high"])
     for _ in range(100):
         comparison.feed(played(("high", 0.73)))
         assert len(comparison._held) <= (WINDOW_SECONDS + HOP_SECONDS) * RATE

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from auricle.captioning.captioner import Captioner, load
 from auricle.checkpoint.folder import (
+    CHECKPOINT_FILES,
     EMBEDDED,
-    FILES,
     PLAN_FILES,
     check_files,
     fingerprint,
@@ -33,7 +33,7 @@ def folder(tiny_guided_checkpoint: Path, tmp_path: Path) -> Path:
     """A checkpoint of one's own, to be damaged."""
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    for name in FILES:
+    for name in CHECKPOINT_FILES:
         if (tiny_guided_checkpoint / name).exists():
             shutil.copy(tiny_guided_checkpoint / name, folder)
     return folder
@@ -71,7 +71,7 @@ def test_a_whole_folder_is_taken(folder: Path, guided: Captioner):
     assert load().caption(sound).text
 
 
-@pytest.mark.parametrize("name", sorted({*FILES} - {"merges.txt", *PLAN_FILES}))
+@pytest.mark.parametrize("name", sorted({*CHECKPOINT_FILES} - {"merges.txt", *PLAN_FILES}))
 def test_a_missing_file(folder: Path, name: str):
     (folder / name).unlink()
     refused(folder, rf"{name}.* is (not there|missing)")
@@ -268,8 +268,9 @@ def test_absurd_sizes(folder: Path):
     for name in ("config.json", "decoder.onnx"):
         whole = (folder / name).read_bytes()
         with (folder / name).open("r+b") as file:
-            file.truncate(FILES[name] + 1)  # sparse
-        refused(folder, rf"{name} has {FILES[name] + 1} bytes: expected at most {FILES[name]}")
+            file.truncate(CHECKPOINT_FILES[name] + 1)  # sparse
+        most = CHECKPOINT_FILES[name]
+        refused(folder, rf"{name} has {most + 1} bytes: expected at most {most}")
         (folder / name).write_bytes(whole)
     check_files(folder)
 
@@ -359,7 +360,7 @@ def test_a_damaged_network_is_refused_or_runs(
     """In a process of its own each file could crash; here they are few and cut or overwritten where
     headers stand."""
     folder = tmp_path_factory.mktemp("damaged")
-    for name in FILES:
+    for name in CHECKPOINT_FILES:
         if (tiny_guided_checkpoint / name).exists():
             shutil.copy(tiny_guided_checkpoint / name, folder)
     name = data.draw(st.sampled_from(["encoder.onnx", "decoder.onnx"]))

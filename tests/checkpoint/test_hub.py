@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from auricle.captioning.captioner import load
-from auricle.checkpoint.folder import FILES, load_checkpoint
+from auricle.checkpoint.folder import CHECKPOINT_FILES, load_checkpoint
 from auricle.errors import AuricleError
 from commands import Run
 from sounds import chirp
@@ -249,7 +249,7 @@ def test_too_much_is_not_fetched(stored: Hub):
     with pytest.raises(
         AuricleError,
         match=f"owner/name: decoder.onnx has {1 << 40} bytes: expected at most "
-        f"{FILES['decoder.onnx']}",
+        f"{CHECKPOINT_FILES['decoder.onnx']}",
     ):
         load("owner/name")
     assert not any("resolve" in asked and asked.startswith("GET") for asked in stored.asked)

@@ -17,7 +17,7 @@ from auricle.live.sources import (
     FIRST_WAIT,
     LONGEST_WAIT,
     Gap,
-    Source,
+    LiveSource,
     file_source,
     heard,
     in_real_time,
@@ -119,7 +119,7 @@ def test_a_file_is_played_in_real_time(tmp_path: Path) -> None:
         )
         clock.now += 0.02  # what we do with it takes time, too
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
-    assert max(map(len, pieces)) <= sources.PIECE * RATE
+    assert max(map(len, pieces)) <= sources.PIECE_SECONDS * RATE
     assert not file_source(str(path), RATE).endless
 
 
@@ -151,7 +151,10 @@ def test_a_source_that_is_lost_is_opened_again_with_backoff() -> None:
     script: list[int | str] = [2, *["fail"] * 8, 3]
     found = list(
         heard(
-            Source("it", failing(script), endless=True), said.append, clock=clock, sleep=clock.sleep
+            LiveSource("it", failing(script), endless=True),
+            said.append,
+            clock=clock,
+            sleep=clock.sleep,
         )
     )
     waits = [min(FIRST_WAIT * 2**n, LONGEST_WAIT) for n in range(9)]
@@ -167,7 +170,7 @@ def test_a_source_that_comes_and_goes_is_not_tried_more_and_more_often() -> None
     clock = Clock()
     list(
         heard(
-            Source("it", failing([1] * 5), endless=True),
+            LiveSource("it", failing([1] * 5), endless=True),
             lambda _: None,
             clock=clock,
             sleep=clock.sleep,
@@ -178,7 +181,7 @@ def test_a_source_that_comes_and_goes_is_not_tried_more_and_more_often() -> None
 
 def test_a_patient_listener_tries_again_where_the_first_try_fails_and_tells_of_presence() -> None:
     clock, there = Clock(), list[bool]()
-    source = Source("it", failing(["fail", "fail", 2, 3]), endless=True)
+    source = LiveSource("it", failing(["fail", "fail", 2, 3]), endless=True)
     pieces = heard(
         source,
         lambda _: None,
@@ -200,7 +203,7 @@ def test_a_source_that_was_never_there_or_has_an_end_is_not_tried_again(
     with pytest.raises(AudioError, match="it is lost"):
         list(
             heard(
-                Source("it", failing(script), endless),
+                LiveSource("it", failing(script), endless),
                 lambda _: None,
                 clock=clock,
                 sleep=clock.sleep,

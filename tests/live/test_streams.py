@@ -21,7 +21,7 @@ from auricle.errors import AudioError, AuricleError
 from auricle.live import sources
 from auricle.live.listener import Heard, listen
 from auricle.live.rows import heard_fields
-from auricle.live.sources import Source, url_source
+from auricle.live.sources import LiveSource, url_source
 from auricle.live.stream_config import load_streams
 from auricle.live.streams import Stream, StreamGroup
 from auricle.live.view import line
@@ -47,8 +47,8 @@ def small() -> Captioner:
 
 def source(
     pieces: Callable[[], Iterator[np.ndarray]], *, endless: bool = False, name: str = "it"
-) -> Source:
-    return Source(name, pieces, endless)
+) -> LiveSource:
+    return LiveSource(name, pieces, endless)
 
 
 def played(sound: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auricle.captioning.results import Alternative, Caption, Match, Row, Tag
 from auricle.errors import AudioError
 from auricle.output.formats import CaptionFormat, TableFormat
-from auricle.output.writers import COLUMNS, MATCH_COLUMNS, write_matches, write_rows
+from auricle.output.writers import CAPTION_COLUMNS, MATCH_COLUMNS, write_matches, write_rows
 
 # Names as file systems allow them, but for carriage returns: Python's csv writes those unquoted,
 # and loses them.
@@ -66,7 +66,9 @@ def test_jsonl(some: list[Row], n_best: int):
     lines = written(some, "jsonl", n_best=n_best).split("\n")[:-1]
     for row, line in zip(some, lines, strict=True):
         caption, fields = caption_of(row), json.loads(line)
-        expected = [*COLUMNS, "tags", "alternatives"] if n_best > 1 else [*COLUMNS, "tags"]
+        expected = (
+            [*CAPTION_COLUMNS, "tags", "alternatives"] if n_best > 1 else [*CAPTION_COLUMNS, "tags"]
+        )
         assert list(fields) == expected
         assert (fields["file"], fields["caption"]) == (row.file, caption.text)
         assert (fields["start"], fields["end"]) == (caption.start, caption.end)
@@ -93,7 +95,7 @@ def test_tables(form: CaptionFormat, dialect: str, some: list[Row], n_best: int)
         (row, alternative) for row in some for alternative in caption_of(row).alternatives[:n_best]
     ]
     for fields, (row, alternative) in zip(read, expected, strict=True):
-        assert list(fields) == list(COLUMNS)
+        assert list(fields) == list(CAPTION_COLUMNS)
         assert (fields["file"], fields["caption"]) == (row.file, alternative.text)
         assert (float(fields["start"]), float(fields["end"])) == (
             caption_of(row).start,

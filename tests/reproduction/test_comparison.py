@@ -14,7 +14,7 @@ from auricle.evaluation.bootstrap import Interval, mean
 pytest.importorskip("torch", reason="trainings run on torch: pip install 'auricle[train]'")
 
 from auricle.reproduction.comparison import (
-    Comparison,
+    SystemComparison,
     compare_systems,
     correct,
     diversity,
@@ -27,7 +27,7 @@ from auricle.reproduction.stages import Scored
 SOUNDS = 40
 
 
-def compared(first: np.ndarray, second: np.ndarray) -> list[Comparison]:
+def compared(first: np.ndarray, second: np.ndarray) -> list[SystemComparison]:
     """Compares two systems by one metric, given as (seeds, sounds)."""
     runs, scores = [], {}
     for system, values in (("first", first), ("second", second)):
@@ -72,8 +72,8 @@ def test_one_seed_is_not_compared():
     assert compared(np.zeros((1, SOUNDS)), np.ones((5, SOUNDS))) == []
 
 
-def comparisons(values: list[float]) -> list[Comparison]:
-    return [Comparison("a", "b", "metric", 0.0, Interval(0.0, 0.0), p, p) for p in values]
+def comparisons(values: list[float]) -> list[SystemComparison]:
+    return [SystemComparison("a", "b", "metric", 0.0, Interval(0.0, 0.0), p, p) for p in values]
 
 
 def test_the_correction_is_holms():

@@ -17,7 +17,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError
 from auricle.live.listener import listen
 from auricle.live.rows import heard_fields
-from auricle.live.sources import Source
+from auricle.live.sources import LiveSource
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
@@ -140,7 +140,7 @@ def guarded(scene: np.ndarray) -> Iterator[Server]:
                 time.sleep(0.01)
                 yield scene[at : at + 3_200]
 
-    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
+    microphone = Microphone(LiveSource("a microphone", pieces, endless=True), lambda _: None)
     microphone.start()
     with serving(Limits(jobs=1, listeners=1, stall=1.0), TOKEN, microphone=microphone) as running:
         yield running
@@ -204,7 +204,7 @@ def test_a_microphone_that_cannot_be_opened_is_told_at_once():
         yield
 
     with pytest.raises(AudioError, match="there is no microphone"):
-        Microphone(Source("a microphone", none, endless=True), lambda _: None).start()
+        Microphone(LiveSource("a microphone", none, endless=True), lambda _: None).start()
 
 
 @pytest.mark.parametrize("failure", [None, AudioError("it is gone"), ZeroDivisionError("a fault")])
@@ -216,7 +216,7 @@ def test_a_microphone_that_ends_ends_all_listeners(failure: Exception | None):
             raise failure
 
     go_on, said = threading.Event(), list[str]()
-    microphone = Microphone(Source("a microphone", pieces, endless=False), said.append)
+    microphone = Microphone(LiveSource("a microphone", pieces, endless=False), said.append)
     microphone.start()
     with microphone.pieces() as early:
         go_on.set()

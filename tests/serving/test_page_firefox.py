@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auricle.live.sources import Source
+from auricle.live.sources import LiveSource
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
@@ -40,7 +40,7 @@ def ringing() -> Iterator[Server]:
             time.sleep(0.05)
             yield bell[start : start + PIECE_SAMPLES]
 
-    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
+    microphone = Microphone(LiveSource("a microphone", pieces, endless=True), lambda _: None)
     microphone.start()
     with serving(Limits(jobs=1), microphone=microphone) as server:
         yield server

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auricle.live.sources import Source
+from auricle.live.sources import LiveSource
 from auricle.serving.limits import Limits
 from auricle.serving.listening import Microphone
 from auricle.sound.decode import load_audio
@@ -172,7 +172,7 @@ def test_far_from_the_server_its_microphone_is_heard_and_what_is_missing_is_said
                 time.sleep(0.05)
                 yield samples[at : at + 3_200]
 
-    microphone = Microphone(Source("a microphone", pieces, endless=True), lambda _: None)
+    microphone = Microphone(LiveSource("a microphone", pieces, endless=True), lambda _: None)
     microphone.start()
     with serving(Limits(jobs=1), names=(FAR,), microphone=microphone) as with_one:
         page = opened("/#live", url=f"http://{FAR}:{with_one.port}")

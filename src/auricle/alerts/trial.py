@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from auricle.alerts.watch import HOLD_OFF_SECONDS, Comparison, Look
+from auricle.alerts.watch import HOLD_OFF_SECONDS, Look, StreamComparison
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.container import Source
@@ -120,7 +120,7 @@ def compare(
     Raises:
         AuricleError: the checkpoint cannot compare, or knows no word of the sentence.
     """
-    comparison = Comparison(captioner, [sentence])
+    comparison = StreamComparison(captioner, [sentence])
     for name, source in sources:
         comparison.restart()
         samples = 0

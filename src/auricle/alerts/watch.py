@@ -66,7 +66,7 @@ class Alert:
     id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
-class Comparison:
+class StreamComparison:
     """Compares a stream with sentences, window by window, in constant memory.
 
     The scores do not depend on the number of samples fed at a time.
@@ -153,14 +153,14 @@ class Watch:
 
     def __init__(self, captioner: Captioner, sounds: Sequence[WatchedSound]) -> None:
         self.sounds = tuple(sounds)
-        self._comparison = Comparison(captioner, [sound.sentence for sound in sounds])
+        self._comparison = StreamComparison(captioner, [sound.sentence for sound in sounds])
         self._rate = captioner.rate
         self._samples = 0  # of this stretch
         self._before = 0.0  # seconds before this stretch
         self._until = [0.0] * len(self.sounds)  # seconds: no alert before
 
     def feed(self, samples: np.ndarray) -> list[Alert]:
-        """Takes more of the stream, and returns its alerts; see `Comparison.feed`."""
+        """Takes more of the stream, and returns its alerts; see `StreamComparison.feed`."""
         self._samples += len(samples)
         return self._alerts(self._comparison.feed(samples))
 

@@ -25,7 +25,7 @@ from auricle.storage.tables import read
 EMBEDDED = Path(__file__).parent / "embedded"
 # The files for captioning, each with its maximum size in bytes. Some may be missing. BART's decoder
 # has 400 MB.
-FILES = {
+CHECKPOINT_FILES = {
     "config.json": 1 << 20,
     "vocabulary.txt": 1 << 24,
     "merges.txt": 1 << 24,
@@ -157,7 +157,7 @@ def _fetched(name: str, revision: str | None) -> Path:
         raise AuricleError(
             f"no folder {name}: to look for it on the Hugging Face Hub, pip install 'auricle[hub]'"
         ) from None
-    return fetch(name, revision, FILES | MORE_FILES)
+    return fetch(name, revision, CHECKPOINT_FILES | MORE_FILES)
 
 
 def check_files(folder: Path) -> None:
@@ -166,7 +166,7 @@ def check_files(folder: Path) -> None:
     Raises:
         AuricleError: names the first file that is not.
     """
-    for name, most in (FILES | MORE_FILES).items():
+    for name, most in (CHECKPOINT_FILES | MORE_FILES).items():
         path = folder / name
         try:
             status = path.stat()
@@ -244,7 +244,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 def fingerprint(folder: Path) -> str:
     """Returns the SHA-256, in hexadecimal, of all files that affect captions."""
     whole = hashlib.sha256()
-    for name in FILES:
+    for name in CHECKPOINT_FILES:
         path = folder / name
         if name in PLAN_FILES and not path.exists():
             continue  # a folder of format 1 keeps the fingerprint that existing indexes hold

@@ -32,12 +32,14 @@ def push(
     """
     from auricle.captioning.captioner import Captioner
     from auricle.checkpoint import hub
-    from auricle.checkpoint.folder import FILES, MORE_FILES, card, load_checkpoint
+    from auricle.checkpoint.folder import CHECKPOINT_FILES, MORE_FILES, card, load_checkpoint
 
     checkpoint = load_checkpoint(folder)
     Captioner(checkpoint)  # A checkpoint that does not load is not pushed.
     files: dict[str, Path | bytes] = {
-        file: path for file in FILES | MORE_FILES if (path := checkpoint.folder / file).exists()
+        file: path
+        for file in CHECKPOINT_FILES | MORE_FILES
+        if (path := checkpoint.folder / file).exists()
     }
     files["README.md"] = card(checkpoint, name).encode()
     print(hub.push(name, files, private=private, message=message))

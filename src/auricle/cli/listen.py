@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from auricle.alerts.delivery import Say
     from auricle.live.keep import Keeper
-    from auricle.live.sources import Gap, Source
+    from auricle.live.sources import Gap, LiveSource
     from auricle.live.view import View
 
 
@@ -175,7 +175,7 @@ def _source(
     rate: int,
     raw: tuple[Pcm | None, int | None, int | None],
     say: "Say",
-) -> "Source":
+) -> "LiveSource":
     from auricle.live.sources import file_source, microphone_source, pcm_source, url_source
 
     if source != "-" and any(option is not None for option in raw):

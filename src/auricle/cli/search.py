@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from auricle.data.progress import Report
     from auricle.search.index import Hit, Indexed
 
-COLUMNS = ("file", "start", "end", "caption", "score")
+HIT_COLUMNS = ("file", "start", "end", "caption", "score")
 
 Database = Annotated[
     Path | None,
@@ -171,7 +171,7 @@ def search(
         print("auricle: nothing found", file=sys.stderr)
         raise typer.Exit(1)
     with opened(None) as file:
-        write_table(hits, file, form, COLUMNS, fields=hit_fields, line=hit_line)
+        write_table(hits, file, form, HIT_COLUMNS, fields=hit_fields, line=hit_line)
 
 
 def hit_fields(hit: "Hit") -> dict[str, object]:

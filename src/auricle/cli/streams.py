@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from auricle.alerts.broker import Broker
     from auricle.alerts.delivery import Say
     from auricle.captioning.captioner import Captioner
-    from auricle.live.sources import Source
+    from auricle.live.sources import LiveSource
     from auricle.live.stream_config import StreamConfig, StreamsConfig
     from auricle.live.view import View
 
@@ -81,7 +81,7 @@ def _named(name: str, say: "Say") -> "Say":
     return lambda message: say(f"{name}: {message}")
 
 
-def _source(stream: "StreamConfig", folder: Path, rate: int, say: "Say") -> "Source":
+def _source(stream: "StreamConfig", folder: Path, rate: int, say: "Say") -> "LiveSource":
     from auricle.live.sources import file_source, microphone_source, url_source
 
     if stream.source is None:

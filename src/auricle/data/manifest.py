@@ -12,7 +12,7 @@ from auricle.errors import AuricleError
 from auricle.storage.csv_table import EncodingError, Table, TableError, parse_table, read_text
 from auricle.storage.files import written_whole
 
-COLUMNS = ("file", "split", "caption", "label", "group")
+MANIFEST_COLUMNS = ("file", "split", "caption", "label", "group")
 MOST_LISTED = 20  # problems that an error lists; it counts the others
 
 
@@ -64,7 +64,7 @@ def read_manifest(
     table = _read_table(path)
     texts = _caption_columns(table)
     _check_columns(path, table, texts)
-    ignored = [name for name in table.columns if name not in (*COLUMNS, *texts)]
+    ignored = [name for name in table.columns if name not in (*MANIFEST_COLUMNS, *texts)]
     remarks = list(table.remarks)
     if ignored:
         remarks.append(f"columns ignored: {', '.join(name or '(no name)' for name in ignored)}")
@@ -154,7 +154,7 @@ def _check_columns(path: Path, table: Table, texts: Sequence[str]) -> None:
     problems += [
         f"line 1: two columns are called '{name}'"
         for name in table.repeated()
-        if name in (*COLUMNS, *texts)
+        if name in (*MANIFEST_COLUMNS, *texts)
     ]
     if problems:
         raise _invalid(path, problems)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PcmType = Literal["s16le", "s32le", "f32le"]
 _PCM = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 
-PIECE = 0.1  # seconds of sound that are handed on at a time
+PIECE_SECONDS = 0.1  # seconds of sound that are handed on at a time
 # seconds until a lost source is tried again, doubled with each failure
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 SILENT_DEVICE = 5.0  # seconds without a sample after which a microphone is lost
@@ -58,7 +58,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Source:
+class LiveSource:
     """A place that sound comes from."""
 
     name: str
@@ -68,7 +68,7 @@ class Source:
 
 
 def heard(
-    source: Source,
+    source: LiveSource,
     say: Callable[[str], None],
     *,
     tell_presence: Callable[[bool], None] = lambda _: None,
@@ -129,7 +129,7 @@ def in_real_time(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[np.ndarray]:
     """The same samples, each tenth of a second when it would have been heard."""
-    size, begin, samples = round(PIECE * rate), clock(), 0
+    size, begin, samples = round(PIECE_SECONDS * rate), clock(), 0
     for piece in pieces:
         for start in range(0, len(piece), size):
             part = piece[start : start + size]
@@ -139,16 +139,16 @@ def in_real_time(
             yield part
 
 
-def file_source(path: str, rate: int) -> Source:
+def file_source(path: str, rate: int) -> LiveSource:
     """A file that is played in real time, from the beginning of its pictures if it has some."""
 
     def pieces() -> Iterator[np.ndarray]:
         return in_real_time(stream_audio(path, rate, aligned=True), rate)
 
-    return Source(path, pieces, endless=False)
+    return LiveSource(path, pieces, endless=False)
 
 
-def url_source(url: str, rate: int) -> Source:
+def url_source(url: str, rate: int) -> LiveSource:
     """A stream on the network, or a file there, which is played in real time.
 
     Opening raises AudioError. A file that breaks off raises BrokenOffError.
@@ -158,7 +158,7 @@ def url_source(url: str, rate: int) -> Source:
         finite, chunks = open_url(url, rate)
         return in_real_time(_once(chunks), rate) if finite else chunks
 
-    return Source(shown_url(url), pieces, endless=True)
+    return LiveSource(shown_url(url), pieces, endless=True)
 
 
 def _once(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -177,7 +177,7 @@ def pcm_source(
     from_rate: int,
     channels: int,
     say: Callable[[str], None],
-) -> Source:
+) -> LiveSource:
     """Raw samples from a pipe, interleaved.
 
     Args:
@@ -192,7 +192,7 @@ def pcm_source(
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         dtype = np.dtype(_PCM[pcm])
         width = channels * dtype.itemsize
-        size = max(1, round(PIECE * from_rate)) * width
+        size = max(1, round(PIECE_SECONDS * from_rate)) * width
         # read1 gives what the pipe has; read would wait until a buffer is full.
         read = getattr(file, "read1", file.read)
         held, first, told = b"", True, False
@@ -219,10 +219,10 @@ def pcm_source(
                 yield from_rate, samples.astype(dtype.newbyteorder("="))
                 held = held[whole:]
 
-    return Source("standard input", lambda: resample_stream(blocks(), rate), endless=False)
+    return LiveSource("standard input", lambda: resample_stream(blocks(), rate), endless=False)
 
 
-def microphone_source(rate: int, device: str | None, say: Callable[[str], None]) -> Source:
+def microphone_source(rate: int, device: str | None, say: Callable[[str], None]) -> LiveSource:
     """A microphone, or whatever else the sound card records.
 
     Args:
@@ -272,7 +272,7 @@ def microphone_source(rate: int, device: str | None, say: Callable[[str], None])
         except queue.Empty:
             raise AudioError(f"{name}: has given nothing for {SILENT_DEVICE:g} s") from None
 
-    return Source("microphone", lambda: resample_stream(blocks(), rate), endless=True)
+    return LiveSource("microphone", lambda: resample_stream(blocks(), rate), endless=True)
 
 
 class _Microphones:
@@ -303,7 +303,7 @@ def _recorded(
     """
     name, own_rate = found["name"], round(found["default_samplerate"])
     channels = min(2, found["max_input_channels"])
-    waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE))
+    waiting: queue.Queue[np.ndarray] = queue.Queue(round(BACKLOG / PIECE_SECONDS))
     dropped, told = 0, -COMPLAIN
 
     def put(
@@ -318,7 +318,7 @@ def _recorded(
         if status.input_overflow:
             dropped += 1
 
-    size = round(PIECE * own_rate)
+    size = round(PIECE_SECONDS * own_rate)
     with sounddevice.InputStream(own_rate, size, found["index"], channels, "float32", callback=put):
         while True:
             yield own_rate, waiting.get(timeout=SILENT_DEVICE)

@@ -17,7 +17,7 @@ from auricle.alerts.watch import Watch
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import Heard, listen
-from auricle.live.sources import Gap, Source, heard
+from auricle.live.sources import Gap, LiveSource, heard
 
 MOST_PIECES = 1000  # of a stream that wait to be heard; then its source waits
 MOST_ROWS = 1000  # that wait for the caller; then the listeners wait
@@ -30,7 +30,7 @@ class Stream:
     """A source with a name of its own, and the sounds to wait for in it."""
 
     name: str
-    source: Source
+    source: LiveSource
     watch: Watch | None = None
 
 

@@ -18,9 +18,11 @@ from auricle.live.listener import Heard
 from auricle.live.rows import heard_fields
 
 REFRESH = 0.1  # seconds from one picture of the meter to the next
-FLOOR = -70.0  # dBFS at the meter's left end
+METER_FLOOR_DBFS = -70.0  # dBFS at the meter's left end
 METER, NAME = 30, 30  # characters
-FALL = 20.0  # decibels a second by which the meter falls back, as studio meters do
+METER_FALL_DB_PER_SECOND = (
+    20.0  # decibels a second by which the meter falls back, as studio meters do
+)
 SHOWN_TAGS = 4
 
 
@@ -87,7 +89,7 @@ class Terminal:
 
     def __init__(self, live: Live, name: str) -> None:
         self._live, self._name = live, name
-        self._level, self._shown = FLOOR, time.monotonic()
+        self._level, self._shown = METER_FLOOR_DBFS, time.monotonic()
         self._tags: tuple[Tag, ...] = ()
         self._now: Heard | None = None
 
@@ -97,7 +99,10 @@ class Terminal:
         self._level = max(level, self._level)
         if (passed := time.monotonic() - self._shown) >= REFRESH:
             self._live.update(self._picture(), refresh=True)
-            self._level, self._shown = max(FLOOR, self._level - FALL * passed), time.monotonic()
+            self._level, self._shown = (
+                max(METER_FLOOR_DBFS, self._level - METER_FALL_DB_PER_SECOND * passed),
+                time.monotonic(),
+            )
 
     def row(self, heard: Heard) -> None:
         """Shows an event that goes on, or scrolls up what has ended."""
@@ -116,13 +121,13 @@ class Terminal:
         self._live.console.print(Text(f"auricle: {message}", style="yellow"))
 
     def _picture(self) -> Group:
-        filled = round(METER * (1 - max(self._level, FLOOR) / FLOOR))
+        filled = round(METER * (1 - max(self._level, METER_FLOOR_DBFS) / METER_FLOOR_DBFS))
         colour = "red" if self._level > -1 else "yellow" if self._level > -6 else "green"
         meter = Text.assemble(
             (f"{self._name[:NAME]}  ", "dim"),
             ("█" * filled, colour),
             ("░" * (METER - filled), "dim"),
-            f" {self._level:4.0f} dB" if self._level > FLOOR else "  quiet",
+            f" {self._level:4.0f} dB" if self._level > METER_FLOOR_DBFS else "  quiet",
         )
         tags = "  ".join(f"{tag.name} {tag.probability:.0%}" for tag in self._tags[:SHOWN_TAGS])
         rows = [meter, Text(tags, style="cyan", no_wrap=True, overflow="ellipsis")]

@@ -11,7 +11,7 @@ from auricle.errors import printable
 from auricle.output.formats import SUBTITLE_HEADS, CaptionFormat, TableFormat, clock, cue_block
 from auricle.output.label_tracks import label_track
 
-COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
+CAPTION_COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
 Result = TypeVar("Result")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
@@ -155,7 +155,7 @@ def _pieces(rows: Iterable[Row], form: CaptionFormat, n_best: int, named: bool) 
     elif form == "csv" or form == "tsv":
         line = _Line()
         writer = csv.writer(line, DIALECTS[form], lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(CAPTION_COLUMNS)
         yield line.taken()
         for row in rows:
             caption = _caption(row)

@@ -20,7 +20,7 @@ DrawnScores = dict[str, NDArray[np.float64]]  # by metric: (RESAMPLES,) scores o
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SystemComparison:
     """The difference of two systems in one metric on one set."""
 
     first: str
@@ -84,7 +84,7 @@ def compare_systems(
     drawn: Mapping[str, DrawnScores],
     first: str,
     second: str,
-) -> list[Comparison]:
+) -> list[SystemComparison]:
     """Compares two systems by every metric, before the correction.
 
     Each draw of the bootstrap has the same recordings for both systems, and seeds that are drawn
@@ -115,7 +115,9 @@ def compare_systems(
         gained = means[1][metric] - means[0][metric]
         p = _two_sided_p(gained)
         difference = float(other - one)
-        comparisons.append(Comparison(first, second, metric, difference, interval(gained), p, p))
+        comparisons.append(
+            SystemComparison(first, second, metric, difference, interval(gained), p, p)
+        )
     return comparisons
 
 
@@ -139,13 +141,13 @@ def _two_sided_p(gained: NDArray[np.float64]) -> float:
     return min(1.0, 2 * (1 + min(below, above)) / (1 + len(gained)))
 
 
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def correct(comparisons: Sequence[SystemComparison]) -> list[SystemComparison]:
     """Returns comparisons with p corrected for their number (Holm 1979).
 
     Of all true hypotheses of no difference, one or more is rejected with at most the probability
     at which the corrected p is cut.
     """
-    corrected: list[Comparison] = list(comparisons)
+    corrected: list[SystemComparison] = list(comparisons)
     highest = 0.0
     order = sorted(range(len(comparisons)), key=lambda place: comparisons[place].p)
     for rank, place in enumerate(order):

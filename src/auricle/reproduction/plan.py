@@ -19,7 +19,7 @@ from auricle.training.train import captioner_sources
 
 ScaleName = Literal["full", "small"]
 # The columns of Table 2, by the names of our metrics.
-COLUMNS = (
+TABLE_2_COLUMNS = (
     *("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l"),
     *("meteor", "cider_d", "spice", "spider"),
 )
@@ -31,7 +31,7 @@ class System:
 
     title: str
     table_1: float | None = None  # million parameters in the paper's Table 1
-    table_2: tuple[float, ...] | None = None  # the paper's Table 2, by COLUMNS
+    table_2: tuple[float, ...] | None = None  # the paper's Table 2, by TABLE_2_COLUMNS
 
 
 SYSTEMS = {

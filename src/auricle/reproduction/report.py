@@ -18,7 +18,7 @@ from auricle.evaluation.metrics import TITLES
 from auricle.reproduction.captions import Captions
 from auricle.reproduction.comparison import (
     RESAMPLES,
-    Comparison,
+    SystemComparison,
     compare_systems,
     correct,
     diversity,
@@ -26,13 +26,13 @@ from auricle.reproduction.comparison import (
 )
 from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.machine import describe_machine, table
-from auricle.reproduction.plan import COLUMNS, PAIRS, PRE_ENCODER_TABLE_1, Plan, PlannedRun
+from auricle.reproduction.plan import PAIRS, PRE_ENCODER_TABLE_1, TABLE_2_COLUMNS, Plan, PlannedRun
 from auricle.reproduction.stages import Scored, sizes, training_log
 from auricle.storage.files import written_whole
 
 SHOWN = 15  # sounds in the table of captions
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}
-COMPARED = (*COLUMNS, "label_named")
+COMPARED = (*TABLE_2_COLUMNS, "label_named")
 ORDER = (("baseline", "exp1"), ("exp1", "exp2"))  # of the paper's systems, the better one second
 WHAT = {
     "full": (
@@ -68,7 +68,7 @@ class Results:
     scored: ScoredSet
     captions: Mapping[str, Captions]  # by run
     scores: Mapping[str, Scored]  # by run
-    comparisons: Sequence[Comparison] = ()  # corrected for the number of all in the report
+    comparisons: Sequence[SystemComparison] = ()  # corrected for the number of all in the report
 
 
 def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
@@ -85,7 +85,7 @@ def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
     ]
 
 
-def _compare_pairs(plan: Plan, results: Results) -> list[Comparison]:
+def _compare_pairs(plan: Plan, results: Results) -> list[SystemComparison]:
     """Returns the comparisons of a set, before the correction."""
     if results.scored.for_selection:
         return []
@@ -174,8 +174,8 @@ def _table_2(plan: Plan, results: Results) -> list[str]:
     there = {name for of_run in of_runs for name in of_run.scores}
     lacking = {name: why for of_run in of_runs for name, why in of_run.missing.items()}
     if plan.scale == "full":
-        there |= set(COLUMNS)
-    columns = [name for name in (*COLUMNS, *MORE_TITLES) if name in there]
+        there |= set(TABLE_2_COLUMNS)
+    columns = [name for name in (*TABLE_2_COLUMNS, *MORE_TITLES) if name in there]
     rows = []
     for name, system in plan.systems.items():
         runs = [run for run in plan.runs if run.system == name]
@@ -186,7 +186,7 @@ def _table_2(plan: Plan, results: Results) -> list[str]:
         ]
         rows.append([system.title, str(len(own)), *cells, _diversity(results, runs)])
         if system.table_2 is not None and plan.scale == "full":
-            paper = dict(zip(COLUMNS, system.table_2, strict=True))
+            paper = dict(zip(TABLE_2_COLUMNS, system.table_2, strict=True))
             rows.append(
                 [
                     "its paper's figure",
@@ -211,7 +211,7 @@ def _table_2(plan: Plan, results: Results) -> list[str]:
     home = os.path.expanduser("~")
     missing = [
         f"- {TITLES[name]} is missing: {lacking[name].replace(home, '~')}"
-        for name in COLUMNS
+        for name in TABLE_2_COLUMNS
         if name in lacking
     ]
     return [*lines, *([""] if missing else []), *missing]
@@ -234,7 +234,7 @@ def _order(plan: Plan, results: Results) -> list[str]:
         if not {first, second} <= plan.systems.keys():
             continue
         means = [_means(plan, results, system) for system in (first, second)]
-        columns = [name for name in COLUMNS if name in means[0] and name in means[1]]
+        columns = [name for name in TABLE_2_COLUMNS if name in means[0] and name in means[1]]
         higher = [TITLES[name] for name in columns if means[1][name] > means[0][name]]
         reversed_ = [TITLES[name] for name in columns if means[1][name] <= means[0][name]]
         lines.append(

@@ -25,7 +25,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
 from auricle.live.rows import heard_fields
-from auricle.live.sources import Gap, Source, heard
+from auricle.live.sources import Gap, LiveSource, heard
 from auricle.serving.guard import bearer_token
 from auricle.serving.limits import Limits
 from auricle.serving.metrics import Metrics
@@ -67,7 +67,7 @@ class Microphone:
         say: is called with a message when the source is lost, and when it is back.
     """
 
-    def __init__(self, source: Source, say: Callable[[str], None]) -> None:
+    def __init__(self, source: LiveSource, say: Callable[[str], None]) -> None:
         self._source, self._say = source, say
         self._listeners: set[queue.Queue[Piece | None]] = set()
         self._lock = threading.Lock()

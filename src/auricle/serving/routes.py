@@ -39,7 +39,7 @@ from auricle.serving.uploads import Upload
 from auricle.subtitles.cues import Cue, CueOptions, cues
 from auricle.subtitles.files import write_cues
 
-SENTENCES = 100  # of one ranking
+MOST_SENTENCES = 100  # of one ranking
 OVERVIEW_COLUMNS = 100  # a second of an overview, at most
 JSON_BYTES = 16 << 20  # of a request that is not a file
 
@@ -180,7 +180,7 @@ async def rank(
         list[Annotated[str, StringConstraints(min_length=1, max_length=200)]],
         Query(
             min_length=1,
-            max_length=SENTENCES,
+            max_length=MOST_SENTENCES,
             description="The sound to listen for, in plain words; may be repeated.",
         ),
     ],

@@ -27,7 +27,7 @@ from auricle.serving.limits import Limits, RefusedError
 from auricle.serving.stopping import Stopping
 
 ENOUGH_BYTES = 1 << 16  # that must come in `Limits.stall` seconds
-FILES = 100  # in one request
+MOST_FILES = 100  # in one request
 NAME_LENGTH = 200
 FOLDER_PREFIX = "auricle-uploads-"
 LOCK = "lock"
@@ -191,8 +191,8 @@ class _Files:
 
     def begin(self, name: str) -> BinaryIO:
         """Make the next file, and return it, open for writing."""
-        if len(self.uploads) == FILES:
-            raise FormParserError(f"more than {FILES} files")
+        if len(self.uploads) == MOST_FILES:
+            raise FormParserError(f"more than {MOST_FILES} files")
         self.close()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # cleaners of /tmp delete it
         number, path = tempfile.mkstemp(dir=self._folder)
