@@ -445,7 +445,7 @@ def test_on_ray_it_says_what_caption_says_whatever_the_number_of_workers(
     ], "Ray's own lines are not shown"
     assert rows(tmp_path / "two") == said(folder, GOOD)
     assert errors(tmp_path / "two").keys() == {str(folder / "bad.wav")}
-    assert "damaged or no sound" in errors(tmp_path / "two")[str(folder / "bad.wav")]
+    assert "damaged or not a sound" in errors(tmp_path / "two")[str(folder / "bad.wav")]
 
 
 KILLED = 120  # sounds of the archive that is captioned as things die

@@ -142,7 +142,7 @@ def test_what_cannot_be_captioned_is_said(opened: Any, tmp_path: Path):
     broken.write_text("no sound")
     page = opened()
     give(page, broken)
-    expect(page.locator("#trouble")).to_contain_text("notes.wav: is damaged or no sound")
+    expect(page.locator("#trouble")).to_contain_text("notes.wav: is damaged or not a sound")
     expect(page.locator("#progress")).to_be_hidden()
     captioned(page, EXAMPLES / "bell.wav")
     expect(page.locator("#trouble")).to_be_hidden()

@@ -256,7 +256,7 @@ def wav(
 
 NO_SOUNDS = {
     "empty.wav": (b"", "is empty"),
-    "text.wav": (b"this claims to be a wav\n" * 40, "is damaged or no sound"),
+    "text.wav": (b"this claims to be a wav\n" * 40, "is damaged or not a sound"),
     "image.png": (png(), "no audio stream"),
     "page.mp3": (b"\n<!DOCTYPE html><html>" + b"<p>no sound</p>" * 4_000, "is a web page"),
     # FFmpeg takes this page for AMR.
@@ -332,8 +332,8 @@ def test_playlists_cannot_reach_other_files(tmp_path, kind):
         return
     path = tmp_path / f"list.{kind}"
     path.write_text(text)
-    assert "no sound" in error_of(path)
-    assert "no sound" in error_of(text.encode())
+    assert "not a sound" in error_of(path)
+    assert "not a sound" in error_of(text.encode())
 
 
 # Complete files that FFmpeg or their tags misjudge

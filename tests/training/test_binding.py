@@ -219,7 +219,9 @@ def test_swapped_lines_are_noticed(captioner_folder: Path, name: str):
     load(captioner_folder)
     swap_lines(captioner_folder / name, 5, 9)
     for use in (load, load_checkpoint, export_onnx):
-        with pytest.raises(AuricleError, match=f"{name} is not the list .* restore the file, or"):
+        with pytest.raises(
+            AuricleError, match=f"{name} differs from the list .* restore the file, or"
+        ):
             use(captioner_folder)
     swap_lines(captioner_folder / name, 5, 9)
     load(captioner_folder)

@@ -62,7 +62,7 @@ def test_a_recipe_takes_over_what_the_captioner_is(
         "panns",
     )
     assert recipe.licence == config.licence
-    with pytest.raises(AuricleError, match="no checkpoint"):
+    with pytest.raises(AuricleError, match="not a checkpoint"):
         asked(tmp_path, manifest, tmp_path)
 
 

@@ -165,7 +165,7 @@ def test_what_does_not_go_together_is_refused(tiny_manifest: Path, tmp_path: Pat
         tiny_recipe(tiny_manifest, tmp_path, data=data)
     with pytest.raises(AuricleError, match="hears tags: cnn10 or mobilenet"):
         tiny_recipe(tiny_manifest, tmp_path, encoder={"architecture": "gru"})
-    with pytest.raises(AuricleError, match="has one"):
+    with pytest.raises(AuricleError, match="expected 1 for a recurrent decoder"):
         tiny_recipe(tiny_manifest, tmp_path, decoder={"architecture": "gru", "heads": 2})
     recipe = tiny_recipe(tiny_manifest, tmp_path, data=data, decoder__tags=0, **PLAIN)
     with pytest.raises(AuricleError, match="no tokenizer"):

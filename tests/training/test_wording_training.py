@@ -104,12 +104,12 @@ def next_log_probs(model: PlanDecoder, plan: Plan, manner: int) -> NextLogProbs:
 def test_a_trained_decoder_words_its_plans(tmp_path: Path):
     wording = replace(
         SHORT,
-        steps=150,
+        steps=300,
         batch_size=32,
         learning_rate=5e-3,
         warmup_steps=20,
         average=0.9,
-        save_every_steps=150,
+        save_every_steps=300,
     )
     model = train(make_recipe(tmp_path, wording))
     language = learn_language(READINGS, SOURCED, CLASSES, VOCABULARY, LEARNT, composed=500)
