@@ -33,12 +33,12 @@ from auricle.sound.resample import resample_stream
 
 PCM = {"s16le": "<i2", "f32le": "<f4"}
 PIECES = 50  # messages that wait to be heard before their sender waits too
-QUIETEST = -100.0  # dBFS, the level of digital silence
-ENOUGH_SECONDS = 0.1  # of sound that must come in `Limits.stall` seconds
+DIGITAL_SILENCE_DBFS = -100.0  # dBFS, the level of digital silence
+LEAST_SECONDS = 0.1  # of sound that must come in `Limits.stall` seconds
 
 _log = logging.getLogger(__name__)
-Piece = np.ndarray | Gap
-Row = dict[str, Any]
+LivePiece = np.ndarray | Gap
+RowFields = dict[str, Any]
 
 
 class AlertRequest(BaseModel, extra="forbid", allow_inf_nan=False):
@@ -69,7 +69,7 @@ class Microphone:
 
     def __init__(self, source: LiveSource, say: Callable[[str], None]) -> None:
         self._source, self._say = source, say
-        self._listeners: set[queue.Queue[Piece | None]] = set()
+        self._listeners: set[queue.Queue[LivePiece | None]] = set()
         self._lock = threading.Lock()
         self._over = False
 
@@ -86,9 +86,9 @@ class Microphone:
         ).start()
 
     @contextlib.contextmanager
-    def pieces(self) -> Iterator[queue.Queue[Piece | None]]:
+    def pieces(self) -> Iterator[queue.Queue[LivePiece | None]]:
         """Return a queue of the pieces that come from now on; None when the sound is over."""
-        own: queue.Queue[Piece | None] = queue.Queue(PIECES)
+        own: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
         with self._lock:
             self._listeners.add(own)
             if self._over:
@@ -99,7 +99,7 @@ class Microphone:
             with self._lock:
                 self._listeners.discard(own)
 
-    def _hand_on(self, first: Piece, rest: Iterator[Piece]) -> None:
+    def _hand_on(self, first: LivePiece, rest: Iterator[LivePiece]) -> None:
         self._give(first)
         try:
             for piece in rest:
@@ -111,7 +111,7 @@ class Microphone:
         finally:
             self._end_all()
 
-    def _give(self, piece: Piece) -> None:
+    def _give(self, piece: LivePiece) -> None:
         with self._lock:
             for listener in self._listeners:
                 # A listener that is too slow misses some; the others miss nothing.
@@ -208,15 +208,15 @@ async def _serve(
     microphone: Microphone | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    rows: asyncio.Queue[Row | None] = asyncio.Queue()
+    rows: asyncio.Queue[RowFields | None] = asyncio.Queue()
 
-    def tell(row: Row | None) -> None:
+    def tell(row: RowFields | None) -> None:
         with contextlib.suppress(RuntimeError):  # the server is gone
             loop.call_soon_threadsafe(rows.put_nowait, row)
 
     with contextlib.ExitStack() as stack:
         if microphone is None:
-            pieces: queue.Queue[Piece | None] = queue.Queue(PIECES)
+            pieces: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
         else:
             pieces = stack.enter_context(microphone.pieces())
         stack.callback(_end, pieces)
@@ -245,7 +245,7 @@ async def _serve(
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
 
-def _end(pieces: queue.Queue[Piece | None]) -> None:
+def _end(pieces: queue.Queue[LivePiece | None]) -> None:
     """Put the end into a queue, which may be full."""
     with contextlib.suppress(queue.Empty):
         pieces.get_nowait()
@@ -256,9 +256,9 @@ def _end(pieces: queue.Queue[Piece | None]) -> None:
 def _hear(
     captioner: Captioner,
     start: Start,
-    pieces: queue.Queue[Piece | None],
+    pieces: queue.Queue[LivePiece | None],
     metrics: Metrics,
-    tell: Callable[[Row | None], None],
+    tell: Callable[[RowFields | None], None],
 ) -> None:
     """Caption pieces and tell rows; runs in a thread."""
 
@@ -267,14 +267,16 @@ def _hear(
             metrics.sound.labels("live").inc(len(piece) / start.rate)
             yield piece
 
-    def taken_here() -> Iterator[Piece]:
+    def taken_here() -> Iterator[LivePiece]:
         while (piece := pieces.get()) is not None:
             if isinstance(piece, np.ndarray):
                 power = float(np.mean(np.square(piece))) if len(piece) else 0.0
                 tell(
                     {
                         "state": "level",
-                        "level": round(10 * np.log10(max(power, 10 ** (QUIETEST / 10))), 1),
+                        "level": round(
+                            10 * np.log10(max(power, 10 ** (DIGITAL_SILENCE_DBFS / 10))), 1
+                        ),
                     }
                 )
             yield piece
@@ -287,7 +289,7 @@ def _hear(
             )
         tell({"state": "ready"})
         if start.microphone:
-            sound: Iterator[Piece] = taken_here()
+            sound: Iterator[LivePiece] = taken_here()
         else:
             sound = iter(
                 resample_stream(((start.rate, piece[None]) for piece in taken()), captioner.rate)
@@ -303,7 +305,7 @@ def _hear(
         tell(None)
 
 
-async def _send(socket: WebSocket, rows: asyncio.Queue[Row | None], stall: float) -> None:
+async def _send(socket: WebSocket, rows: asyncio.Queue[RowFields | None], stall: float) -> None:
     while (row := await rows.get()) is not None:
         try:
             async with asyncio.timeout(stall):
@@ -315,7 +317,7 @@ async def _send(socket: WebSocket, rows: asyncio.Queue[Row | None], stall: float
 async def _receive(
     socket: WebSocket,
     start: Start,
-    pieces: queue.Queue[Piece | None],
+    pieces: queue.Queue[LivePiece | None],
     hearing: threading.Thread,
     limits: Limits,
     only_listens: bool,
@@ -328,7 +330,7 @@ async def _receive(
     """
     loop = asyncio.get_running_loop()
     dtype = np.dtype(PCM[start.encoding])
-    until, samples, enough = loop.time() + limits.stall, 0, ENOUGH_SECONDS * start.rate
+    until, samples, enough = loop.time() + limits.stall, 0, LEAST_SECONDS * start.rate
     while True:
         try:
             async with asyncio.timeout_at(None if only_listens else until):
@@ -354,7 +356,7 @@ async def _receive(
 
 
 async def _put(
-    pieces: queue.Queue[Piece | None], piece: Piece | None, hearing: threading.Thread
+    pieces: queue.Queue[LivePiece | None], piece: LivePiece | None, hearing: threading.Thread
 ) -> None:
     """Hand a piece on once there is room; its sender waits meanwhile."""
     while hearing.is_alive():
