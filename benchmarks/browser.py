@@ -97,7 +97,7 @@ def compare(page: Any, files: list[Path], seconds: float) -> None:
 
 
 def main(
-    site: Annotated[Path, typer.Argument(help="What scripts/browser_site.py built.")],
+    site: Annotated[Path, typer.Argument(help="The folder that scripts/browser_site.py built.")],
     sounds: Annotated[Path, typer.Argument(help="A folder of sounds.")],
     count: Annotated[int, typer.Option(help="How many of them.")] = 50,
     seconds: Annotated[float, typer.Option(help="Of the beginning of each sound.")] = 10.0,

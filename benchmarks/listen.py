@@ -125,7 +125,9 @@ def latency(
     scenes = import_module("sequences").read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
     )
-    captioner.caption(scenes[0].samples[: captioner.rate])  # what is done once is done
+    captioner.caption(
+        scenes[0].samples[: captioner.rate]
+    )  # loads everything before the measurement
     late: list[float] = []
     missed, seconds, computed, taken = 0, 0.0, 0.0, 0.0
     for scene in track(scenes, "Listening", transient=True):
@@ -222,7 +224,7 @@ def streams(
     rate, expected = captioner.rate, round(minutes * 60 * captioner.rate)
     sounds = [load_audio(file, rate) for file in sorted(EXAMPLES.glob("*.wav"))]
     sentences = [WatchedSound(sentence) for sentence in ALERTS[:alerts]]
-    captioner.caption(sounds[0][:rate])  # what is done once is done
+    captioner.caption(sounds[0][:rate])  # loads everything before the measurement
     with TemporaryDirectory() as folder:
         group = []
         for number in range(count):

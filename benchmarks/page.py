@@ -54,10 +54,10 @@ OBSERVER = """
             if (document.querySelector(".option p")) firstCaption ||= performance.now();
         }).observe(document.querySelector("#list"), { childList: true, subtree: true });
     });
-"""  # what the page notes of itself
+"""  # the measurements that the page takes of itself
 
 app = typer.Typer(
-    help="What the page costs in a browser.",
+    help="Measures the costs of the page in a browser.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -287,7 +287,7 @@ def serve_sounds(sounds: Path, port: "Synchronized[int]", heard: "Synchronized[f
     size = round(PIECE_SECONDS * rate)
 
     class PatientMicrophone(Microphone):
-        """Waits for its listeners, where a real one drops what they miss."""
+        """Waits for its listeners; a real microphone drops samples instead."""
 
         def _give(self, piece: Any) -> None:
             while not self._listeners:

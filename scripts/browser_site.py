@@ -34,7 +34,7 @@ INTEGRITY = (
     "b7QmRMDs1SigqR4CXAfKYQ=="
 )
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-# What only the makers of other ports need.
+# Only makers of other ports need these.
 UNUSED = ("vectors", "test_vectors.json")
 
 

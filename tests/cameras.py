@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mosquitto import wait_until
+from mosquitto import wait_for_server
 
 PYTHON = shutil.which("python3", path="/usr/bin")
 NEEDS = 'import gi; gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")'
@@ -57,12 +57,7 @@ class Cameras:
         """Starts it, and returns when it answers."""
         assert PYTHON is not None
         self._process = subprocess.Popen([PYTHON, "-c", PROGRAM, str(self.port)])
-
-        def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        wait_until(answers)
+        wait_for_server(self.port)
 
     def stop(self) -> None:
         """Stops it, as a cut of the power does."""

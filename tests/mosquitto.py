@@ -1,4 +1,4 @@
-"""Eclipse Mosquitto on loopback, and a client that notes what is published."""
+"""Eclipse Mosquitto on loopback, and a client that records all messages."""
 
 import shutil
 import socket
@@ -40,12 +40,7 @@ class Broker:
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-
-        def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        wait_until(answers)
+        wait_for_server(self.port)
 
     def stop(self) -> None:
         """Stops it."""
@@ -86,7 +81,7 @@ class Subscriber:
 def subscribed(
     broker: Broker, user: str | None = None, password: str | None = None
 ) -> Iterator[Subscriber]:
-    """Yields what notes all messages until the end of the context."""
+    """Yields a client that records all messages until the end of the context."""
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion
 
@@ -115,6 +110,16 @@ def subscribed(
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def wait_for_server(port: int) -> None:
+    """Waits until a port of this machine takes connections."""
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(answers)
 
 
 def wait_until(happened: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Topics of rows, and what Home Assistant is told of them; no broker is needed."""
+"""Topics of rows, and their discovery by Home Assistant; no broker is needed."""
 
 import json
 import re

@@ -38,7 +38,7 @@ GLASS_STATE = "auricle/pi/alert/glass-breaking"
 
 @dataclass
 class Session:
-    """A publisher, and what it said."""
+    """A publisher, and its messages."""
 
     publisher: mqtt.Publisher
     said: list[str] = field(default_factory=list)

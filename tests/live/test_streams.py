@@ -59,7 +59,7 @@ def played(sound: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
 
 
 def shape(rows: list[Heard]) -> list[tuple]:
-    """Rows without what differs between two runs: clocks and the random numbers of alerts."""
+    """Rows without the fields that differ between two runs: clocks and random numbers of alerts."""
     return [(type(row.row), row.row.start, row.row.end, row.row.caption) for row in rows]
 
 

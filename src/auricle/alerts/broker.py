@@ -61,7 +61,7 @@ def read_address(address: str, *, tls: bool) -> tuple[str, int]:
 
 
 def read_credentials(path: Path) -> Credentials:
-    """Reads a TOML file with `user` and `password`. No message repeats what it holds.
+    """Reads a TOML file with `user` and `password`. No message repeats their values.
 
     Raises:
         AuricleError: the file cannot be read, everybody can read it, or a field is missing,

@@ -2,14 +2,13 @@
 
 import base64
 import shutil
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, WatchedSound
 from auricle.errors import AuricleError, printable
-from auricle.storage.tables import read
+from auricle.storage.tables import read, read_toml
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,7 @@ def load_config(path: Path) -> AlertConfig:
     Raises:
         AuricleError: the file cannot be read, or a field is unknown or has a wrong value.
     """
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AuricleError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    table = read_toml(path)
     _check_webhook_types(path, table.get("webhook", {}))
     return read(AlertConfig, table, str(path))
 

@@ -49,7 +49,7 @@ class Publisher:
     Args:
         broker: where to.
         streams: the topics of each stream, by its name.
-        say: takes messages about the broker, and about what was lost.
+        say: takes messages about the broker, and about lost rows.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Publisher:
         self._put(self._streams[stream].source, ONLINE if there else OFFLINE)
 
     def close(self) -> None:
-        """Switches alerts off, delivers what waits, and says goodbye.
+        """Switches alerts off, delivers the waiting messages, and disconnects.
 
         A broker that is known to be away gets no time.
         """

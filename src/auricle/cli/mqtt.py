@@ -85,11 +85,11 @@ class MqttOptions:
 def publishing(
     broker: "Broker | None", watches: Mapping[str | None, "Watch | None"], say: "Say"
 ) -> Iterator["Publisher | None"]:
-    """Yields what publishes rows to a broker, or None without a broker.
+    """Yields a publisher of rows, or None without a broker.
 
     Args:
-        broker: where to.
-        watches: what each stream waits for, by its name.
+        broker: receives the rows.
+        watches: the watch of each stream, by its name.
         say: takes messages about the broker.
     """
     if broker is None:

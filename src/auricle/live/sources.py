@@ -295,7 +295,7 @@ _microphones = _Microphones()
 def _recorded(
     sounddevice, found: dict, say: Callable[[str], None]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the rate of a device, in Hz, and what it records, (channels, samples).
+    """Yields the rate of a device, in Hz, and its samples, (channels, samples).
 
     Raises:
         PortAudioError: the device fails.

@@ -1,12 +1,11 @@
 """The file of streams that one process listens to."""
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from auricle.alerts.home_assistant import topic_level
 from auricle.errors import AuricleError
-from auricle.storage.tables import read
+from auricle.storage.tables import read, read_toml
 
 MOST_NAME_CHARACTERS = 60
 
@@ -56,10 +55,7 @@ def load_streams(path: Path) -> StreamsConfig:
     Raises:
         AuricleError: the file cannot be read, or a field is unknown or has a wrong value.
     """
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AuricleError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    table = read_toml(path)
     streams = table.get("stream", [])
     if not isinstance(streams, list) or not all(isinstance(stream, dict) for stream in streams):
         raise AuricleError(f"{path}: stream must be a table in double brackets: [[stream]]")

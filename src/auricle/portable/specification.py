@@ -1,4 +1,4 @@
-"""Describes a captioner that selects and words events: what `model.json` says."""
+"""Describes a captioner that selects and words events: the contents of `model.json`."""
 
 from dataclasses import asdict
 from importlib.metadata import version

@@ -74,7 +74,7 @@ def made_sounds(rate: int) -> dict[str, np.ndarray]:
 def _vector(
     captioner: Captioner, planner: PlanDescriber, folder: Path, name: str, pcm: np.ndarray
 ) -> dict[str, object]:
-    """Captions one sound and returns what each step gives; writes the arrays."""
+    """Captions one sound, writes the arrays, and returns the result of each step."""
     place = f"vectors/{name.replace(',', '').replace(' ', '_')}"
     samples = pcm.astype(np.float32) / 32768
     caption = captioner.caption_samples(samples)

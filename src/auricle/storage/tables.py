@@ -5,11 +5,26 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from auricle.errors import AuricleError
 
 T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads the table of a TOML file.
+
+    Raises:
+        AuricleError: the file cannot be read.
+    """
+    import tomllib  # captioning reads no TOML, and starts faster without it
+
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AuricleError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:

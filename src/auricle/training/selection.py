@@ -67,7 +67,7 @@ def build_hearing(
         recipe: the recipe of the training.
         pre_encoder: the trained pre-encoder.
         classes: AudioSet's and further ones, which have no tags.
-        targets: what the probe learns.
+        targets: the targets of the probe.
         spectrograms: of the recordings to learn from, (frames, mels) each.
         report: takes the progress.
 
@@ -101,7 +101,7 @@ def build_hearing(
 def read_targets(
     config: ProbeConfig, recordings: Sequence[Item], classes: SoundClasses
 ) -> ProbeTargets:
-    """Reads what the probe learns, from the tables that the recipe names.
+    """Reads the targets of the probe, from the tables that the recipe names.
 
     Raises:
         AuricleError: a table cannot be read, or names an unknown class or too few classes.
