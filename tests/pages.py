@@ -32,7 +32,7 @@ def downloaded(page: Any, form: str) -> str:
 
 
 class Stage:
-    """A server of live sound that says what a test tells it to."""
+    """A server of live sound whose rows a test sets."""
 
     def __init__(self, page: Any) -> None:
         self.sockets: list[Any] = []

@@ -17,7 +17,7 @@ from port_wording import Speaker
 
 @dataclass(frozen=True)
 class Described:
-    """A caption and what led to it."""
+    """A caption, and the steps before it."""
 
     text: str
     log_mel: np.ndarray
