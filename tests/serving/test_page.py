@@ -11,6 +11,7 @@ import pytest
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.segmenter import Segmenter
+from auricle.output.label_tracks import RAVEN_COLUMNS
 from auricle.serving.limits import Limits
 from auricle.sound.decode import load_audio
 from pages import captioned, downloaded, give
@@ -68,7 +69,9 @@ def test_a_file_is_captioned_shown_corrected_and_downloaded(
     assert re.fullmatch(
         r"0\.0+\t\d+\.\d{6}\t[^\t\n]+\n(\S+\t\S+\t[^\t\n]+\n)*", downloaded(page, "audacity")
     )
-    assert "Rain <drums> on a roof, hard." in downloaded(page, "raven")
+    raven = downloaded(page, "raven")
+    assert raven.partition("\n")[0].split("\t") == list(RAVEN_COLUMNS)
+    assert "Rain <drums> on a roof, hard." in raven
     assert 'text = "Rain <drums> on a roof, hard."' in downloaded(page, "textgrid")
     said = json.loads(downloaded(page, "json"))
     assert [caption["caption"] for caption in said["captions"]][

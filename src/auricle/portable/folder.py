@@ -1,6 +1,5 @@
 """Writes a checkpoint as a folder of open formats: ONNX, JSON and raw arrays."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.checkpoint.folder import EMBEDDED, load_checkpoint
 from auricle.errors import AuricleError
 from auricle.planning.language import Language
-from auricle.portable.arrays import write_array
+from auricle.portable.arrays import write_array, write_json
 from auricle.portable.front_end_graph import front_end_graph
 from auricle.portable.specification import NETWORKS, describe_classes, specify
 from auricle.portable.vectors import write_vectors
@@ -56,10 +55,10 @@ def export_portable(checkpoint: Path, folder: Path) -> Path:
             if (loaded.folder / name).exists():
                 shutil.copyfile(loaded.folder / name, part / name)
         arrays = _write_language(planner.language, part)
-        _write_json(part / "model.json", {**specify(captioner), "arrays": arrays}, indent=1)
-        _write_json(part / "vocabulary.json", list(loaded.vocabulary.words))
+        write_json(part / "model.json", {**specify(captioner), "arrays": arrays}, indent=1)
+        write_json(part / "vocabulary.json", list(loaded.vocabulary.words))
         by_people = planner.language.written_by_people
-        _write_json(part / "classes.json", describe_classes(planner.classes, by_people))
+        write_json(part / "classes.json", describe_classes(planner.classes, by_people))
         write_vectors(captioner, planner, part)
     return folder
 
@@ -76,8 +75,3 @@ def _write_language(language: Language, folder: Path) -> dict[str, object]:
         "pair_starts": write_array(folder, "pair_starts.i32", followers.pair_starts),
         "pair_followers": write_array(folder, "pair_followers.u16", followers.pair_followers),
     }
-
-
-def _write_json(path: Path, content: object, indent: int | None = None) -> None:
-    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
-    path.write_text(f"{text}\n", "utf-8")

@@ -1,13 +1,12 @@
 """Test vectors of a portable folder: made sounds, and the result of each step of captioning."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from auricle.captioning.captioner import Captioner
 from auricle.captioning.planned import PlanDescriber
-from auricle.portable.arrays import write_array
+from auricle.portable.arrays import write_array, write_json
 from auricle.sound.silence import is_silent
 
 SEED = 20
@@ -26,8 +25,7 @@ def write_vectors(captioner: Captioner, planner: PlanDescriber, folder: Path) ->
         _vector(captioner, planner, folder, name, samples)
         for name, samples in made_sounds(captioner.rate).items()
     ]
-    text = json.dumps(vectors, indent=1, allow_nan=False)
-    (folder / "test_vectors.json").write_text(f"{text}\n", "utf-8")
+    write_json(folder / "test_vectors.json", vectors, indent=1)
 
 
 def made_sounds(rate: int) -> dict[str, np.ndarray]:
