@@ -223,6 +223,25 @@ def test_a_restart_does_what_is_missing_and_what_failed(folder: Path, tmp_path: 
     assert work(copy, out, size=2) == []
 
 
+def test_what_decodes_before_a_late_error_is_captioned(folder: Path, tmp_path: Path):
+    copy = tmp_path / "in"
+    copy.mkdir()
+    whole = (folder / "long.wav").read_bytes()
+    (copy / "long.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    with tarfile.open(copy / "x.tar", "w") as archive:
+        archive.add(copy / "long.wav", "long.wav")
+    reports = work(copy, tmp_path / "out")
+    names = [str(copy / "long.wav"), str(copy / "x.tar" / "long.wav")]
+    failed = {name: reason for report in reports for name, reason in report["failed"].items()}
+    assert sorted(failed) == names
+    assert all("is truncated" in reason for reason in failed.values())
+    found = rows(tmp_path / "out")
+    alone = [row["caption"] for row in found if row["file"] == names[0]]
+    assert alone == [row["caption"] for row in found if row["file"] == names[1]]
+    assert alone == [row["caption"] for row in said(folder, ["long.wav"])][: len(alone)] != []
+    assert work(copy, tmp_path / "out") == [], "a damaged file stays as it is"
+
+
 def test_the_end_of_a_job_removes_the_parts_of_killed_workers(folder: Path, tmp_path: Path):
     work(folder, tmp_path)
     (shard,) = (tmp_path / "captions").iterdir()

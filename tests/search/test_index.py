@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_read_stops_nothing_and_is_tried_again(
     empty: SoundIndex, folder: Path
 ):
     whole = (folder / "b.wav").read_bytes()
-    (folder / "b.wav").write_bytes(whole[:20_000])
+    (folder / "b.wav").write_bytes(b"RIFF" + whole[4:20])
     for _ in range(2):
         outcomes = update(empty, folder)
         assert [Path(o.file).name for o in outcomes if o.error] == ["b.wav"]
@@ -246,6 +246,22 @@ def test_a_file_that_cannot_be_read_stops_nothing_and_is_tried_again(
     (folder / "b.wav").write_bytes(b"")
     assert [o.error is None for o in update(empty, folder)] == [False]
     assert found(empty).keys() == {"a.wav", "c.wav"}, "what the file held is no more"
+
+
+def test_what_decodes_before_a_late_error_is_indexed_and_the_file_is_tried_again(
+    empty: SoundIndex, folder: Path
+):
+    whole = (folder / "b.wav").read_bytes()
+    (folder / "b.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    for _ in range(2):
+        outcomes = update(empty, folder)
+        assert [Path(o.file).name for o in outcomes if o.error] == ["b.wav"]
+        assert found(empty).keys() == {"a.wav", "b.wav", "c.wav"}
+    windows = count(empty)["windows"]
+    (folder / "b.wav").write_bytes(whole)
+    assert [(Path(o.file).name, o.error) for o in update(empty, folder)] == [("b.wav", None)]
+    assert found(empty).keys() == {"a.wav", "b.wav", "c.wav"}
+    assert count(empty)["windows"] == windows, "the captions of the damaged file are gone"
 
 
 def test_a_folder_that_cannot_be_looked_into_is_not_taken_for_empty(

@@ -103,10 +103,10 @@ class Worker:
             return [], Report(1, 0.0, {name: _reason(name, error)}), False
         for link in links:
             outcomes[link] = _linked(link, links, outcomes, failed)
-        captioned = [outcome for outcome in outcomes.values() if outcome.error is None]
+        captioned = [name for name, outcome in outcomes.items() if outcome.error is None]
         failed |= {o.name: o.error for o in outcomes.values() if o.error is not None}
-        rows = [row for outcome in captioned for row in outcome.rows]
-        seconds = sum(outcome.seconds for outcome in captioned)
+        rows = [row for outcome in outcomes.values() for row in outcome.rows]
+        seconds = sum(outcome.seconds for outcome in outcomes.values())
         return rows, Report(len(captioned) + len(failed), seconds, failed), True
 
     def _caption(self, captioner: Captioner, name: str, source: Source) -> Iterator[_Outcome]:
@@ -126,7 +126,8 @@ class Worker:
                     rows.append(fields)
                     seconds = caption.end
         except Exception as error:  # one bad sound must not stop a million others
-            yield _Outcome(name, [], error=_reason(name, error))
+            # A late error keeps the captions of what was decoded before it.
+            yield _Outcome(name, rows, seconds, _reason(name, error))
         else:
             yield _Outcome(name, rows, seconds)
 

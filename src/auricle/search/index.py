@@ -13,8 +13,9 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from heapq import nlargest
 from operator import itemgetter
 from pathlib import Path
@@ -45,7 +46,7 @@ class Indexed:
 
     file: str
     heard: bool = False  # whether it was captioned; False if its content was known
-    error: AudioError | None = None  # why it could not be indexed
+    error: AudioError | None = None  # why it, or its end, could not be indexed
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,14 @@ class SoundIndex:
                 if isinstance(result, Caption):
                     captions.append(result)
                     continue
+                file = files[result.path]
                 if result.error is None:
-                    self.put(files[result.path], result.digest, captions)
+                    self.put(file, result.digest, captions)
                     known.add(result.digest)
+                elif captions:
+                    # A late error keeps the captions of what was decoded before it. The next run
+                    # tries the file again.
+                    self.put(replace(file, modified=-1), sha256(result.digest).digest(), captions)
                 else:
                     self._forget([result.path])
                 yield Indexed(result.path, bool(captions), result.error)
