@@ -90,14 +90,14 @@ class Firefox:
             files=[str(file) for file in files],
         )
 
-    def downloaded(self, name: str) -> str:
-        """Return the text of a download, which is removed."""
+    def downloaded(self, name: str, errors: str = "strict") -> str:
+        """Return the text of a download, which is removed; `errors` are those of bytes.decode."""
         path = self.downloads / name
         until = time.monotonic() + PATIENCE_SECONDS
         while not path.is_file() or not path.stat().st_size:
             assert time.monotonic() < until, f"{name} was not downloaded"
             time.sleep(0.1)
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8", errors)
         path.unlink()
         return text
 

@@ -14,7 +14,7 @@ from auricle.serving.limits import Limits
 from auricle.sound.decode import load_audio
 from pages import FAR, PATIENCE
 from server import EXAMPLES, Server, serving
-from sounds import tone, write_wav
+from sounds import tone, write_media, write_wav
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,14 @@ def bells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_wav(
         tmp_path_factory.mktemp("page") / "a scene.wav", np.concatenate(samples), 32_000
     )
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of bell, rain and siren."""
+    samples = [load_audio(EXAMPLES / f"{name}.wav", 48_000) for name in ("bell", "rain", "siren")]
+    path = tmp_path_factory.mktemp("film") / "film.webm"
+    return write_media(path, np.concatenate(samples), 48_000, "libopus", video=True)
 
 
 @pytest.fixture(scope="module")  # it runs an event loop, and other modules need their own

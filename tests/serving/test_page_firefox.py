@@ -1,4 +1,4 @@
-"""The main flows of the page in Firefox: a file, an edit, a download, live sound, an alarm."""
+"""The main flows of the page in Firefox: a file, an edit, a download, a film, live sound."""
 
 import itertools
 import shutil
@@ -61,6 +61,31 @@ def test_firefox_captions_corrects_and_downloads_an_example(firefox: Firefox, ri
     assert "A bell, corrected." in firefox.downloaded(f"{name}.srt")
     firefox.click("#undo")
     firefox.wait(f"document.querySelector('.option p').textContent === {heard!r}")
+
+
+def test_firefox_shows_a_film_with_its_captions_and_adds_them_as_a_track(
+    firefox: Firefox, ringing: Server, film: Path, tmp_path: Path
+):
+    subtitles = tmp_path / "film.srt"
+    subtitles.write_text(
+        "1\n00:00:00,500 --> 00:00:04,000\nBefore\n\n2\n00:00:06,000 --> 00:00:09,000\nRain\n"
+    )
+    firefox.open(ringing.url)
+    firefox.wait("document.body.dataset.ready")
+    firefox.give("#chooser", film, subtitles)
+    firefox.wait("document.querySelectorAll('.option p').length === 2")
+    firefox.click(".option")
+    firefox.wait("document.querySelector('.option.sounding p').textContent === 'Before'")
+    firefox.wait(
+        "document.querySelector('#player').textTracks[0].activeCues?.[0]?.text === 'Before'"
+    )
+    firefox.click("#split")
+    firefox.wait("document.querySelectorAll('.option p').length === 3")
+    firefox.click("#undo")
+    firefox.wait("document.querySelectorAll('.option p').length === 2")
+    firefox.choose("#format", "film")
+    firefox.click("#download")
+    assert "Before" in firefox.downloaded("film.captions.webm", errors="replace")
 
 
 def test_firefox_listens_and_shows_an_alarm_in_every_view(firefox: Firefox, ringing: Server):

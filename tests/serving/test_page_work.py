@@ -15,7 +15,7 @@ from auricle.serving.page_files import PAGE
 from auricle.sound.decode import load_audio
 from pages import captioned, downloaded, give
 from server import EXAMPLES, serving
-from sounds import write_media, write_wav
+from sounds import write_wav
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -169,14 +169,6 @@ def test_many_files_stand_in_a_table_sorted_by_a_sentence(opened: Any):
     page.select_option("#again", "whole")
     page.locator("#said", has_text="Done").wait_for(state="attached")
     expect(page.locator(".option")).to_have_count(1)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film of bell, rain and siren."""
-    samples = [load_audio(path, 48_000) for path in (BELL, RAIN, SIREN)]
-    path = tmp_path_factory.mktemp("film") / "film.webm"
-    return write_media(path, np.concatenate(samples), 48_000, "libopus", video=True)
 
 
 def test_a_film_shows_its_captions_and_gets_them_as_a_track(

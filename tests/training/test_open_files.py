@@ -13,7 +13,7 @@ import pytest
 from sounds import write_wav
 
 RATE = 32_000
-SOUNDS = 1_500
+SOUNDS = 600
 MOST_OPEN_FILES = 256
 RECIPE = """
 output = "{output}"
