@@ -47,7 +47,8 @@ function secondClass(rule, classes, scores, first) {
 async function twoParts(model, classes, clip, levels, hear, scored) {
   const { selection: rule, evidence } = model;
   const step = changeStep(levels, evidence);
-  if (step === null || returningShare(levels, step, evidence) >= rule.return_share) return null;
+  if (step === null || levelDifference(levels, step, evidence) > evidence.silent_part_decibels) return null;
+  if (returningShare(levels, step, evidence) >= rule.return_share) return null;
   const frame = round(step * evidence.step_seconds * model.front_end.frames_per_second);
   const cut = frame * model.front_end.mels;
   const tags = [await hear(clip.logMel.subarray(0, cut), frame), await hear(clip.logMel.subarray(cut), clip.frames - frame)];
@@ -95,11 +96,17 @@ function changeStep(levels, evidence) {
 /** The level of all bands together in each step. */
 const totals = (levels) => levels.map((row) => 10 * Math.log10(sum(row.map((level) => 10 ** (level / 10)))));
 
+/** The level of a part, in decibels. */
+const loudness = (part, evidence) => percentile(totals(part), evidence.loud_percentile);
+
+/** How much fainter the fainter part is, in decibels. */
+const levelDifference = (levels, step, evidence) =>
+  Math.abs(loudness(levels.slice(0, step), evidence) - loudness(levels.slice(step), evidence));
+
 /** The share of the louder part that sounds like the fainter one. */
 function returningShare(levels, step, evidence) {
-  const loudness = (part) => percentile(totals(part), evidence.loud_percentile);
   let [fainter, louder] = [levels.slice(0, step), levels.slice(step)];
-  if (loudness(louder) < loudness(fainter)) [fainter, louder] = [louder, fainter];
+  if (loudness(louder, evidence) < loudness(fainter, evidence)) [fainter, louder] = [louder, fainter];
   const typical = fainter[0].map((_, band) => percentile(fainter.map((row) => row[band]), 50));
   const same = louder.filter((row) => mean(row.map((level, band) => Math.abs(level - typical[band]))) < evidence.same_sound_decibels);
   return same.length / louder.length;

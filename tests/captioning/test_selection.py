@@ -85,6 +85,14 @@ def test_no_order_where_the_parts_are_the_same_sound():
     assert selected.relation is Relation.SINGLE
 
 
+@pytest.mark.parametrize("silence_first", [False, True])
+def test_no_order_where_one_part_is_silent(silence_first: bool):
+    parts = [noise(4, 8), noise(3, 80, 1e-4)]
+    power = np.concatenate(parts[::-1] if silence_first else parts)
+    selected = Selector(CLASSES, CONFIG, by_band).select(clip(power, tags(Dog=0.9)))
+    assert selected.relation is Relation.SINGLE
+
+
 def test_no_order_where_the_background_returns():
     power = noise(10, 80, 0.01)
     power[300:500, 8:16] = 1.0

@@ -51,7 +51,11 @@ def select(
     margin = max(1.0, float(scores[first]) / max(float(rivals.max(initial=0)), 1e-6))
     levels = band_levels(clip.power, thresholds, frames_per_second)
     step = change_step(levels, thresholds)
-    if step is not None and returning_share(levels, step, thresholds) < rule["return_share"]:
+    if (
+        step is not None
+        and level_difference(levels, step, thresholds) <= thresholds["silent_part_decibels"]
+        and returning_share(levels, step, thresholds) < rule["return_share"]
+    ):
         frame = round(step * thresholds["step_seconds"] * frames_per_second)
         tags = hear_tags(clip.log_mel[:frame]), hear_tags(clip.log_mel[frame:])
         before, after = tags[0] * weights, tags[1] * weights
@@ -101,14 +105,20 @@ def change_step(levels: np.ndarray, thresholds: Any) -> int | None:
     return best
 
 
+def loudness(part: np.ndarray, thresholds: Any) -> float:
+    """Returns the level of a part in decibels."""
+    return float(np.percentile(total(part), thresholds["loud_percentile"]))
+
+
+def level_difference(levels: np.ndarray, step: int, thresholds: Any) -> float:
+    """Returns how much fainter the fainter part is, in decibels."""
+    return abs(loudness(levels[:step], thresholds) - loudness(levels[step:], thresholds))
+
+
 def returning_share(levels: np.ndarray, step: int, thresholds: Any) -> float:
     """Returns the share of the louder part that sounds like the fainter one."""
-
-    def loudness(part: np.ndarray) -> float:
-        return float(np.percentile(total(part), thresholds["loud_percentile"]))
-
     fainter, louder = levels[:step], levels[step:]
-    if loudness(louder) < loudness(fainter):
+    if loudness(louder, thresholds) < loudness(fainter, thresholds):
         fainter, louder = louder, fainter
     distance = np.abs(louder - np.median(fainter, axis=0)).mean(axis=1)
     return float((distance < thresholds["same_sound_decibels"]).mean())

@@ -18,6 +18,7 @@ SHORTEST_PART_SECONDS = 1.0
 FLOOR_POWER = 1e-5
 SAME_SOUND_DECIBELS = 3.0  # spectra that differ by less, averaged over bands, are the same sound
 LOUD_PERCENTILE = 90  # the level of a part is this percentile of its steps
+SILENT_PART_DECIBELS = 30.0  # a part that is fainter than the other by more counts as silence
 
 SMOOTHING_SECONDS = 0.05
 BURST_DECIBELS = 15.0  # a burst lies within this of the loudest moment
@@ -81,12 +82,19 @@ def returning_share(levels: Levels, step: int) -> float:
         levels: (steps, bands), as `band_levels` returns them.
         step: the first step of the second part.
     """
-    parts = levels[:step], levels[step:]
-    fainter, louder = sorted(
-        parts, key=lambda part: float(np.percentile(_total(part), LOUD_PERCENTILE))
-    )
+    fainter, louder = sorted((levels[:step], levels[step:]), key=_loudness)
     typical = np.median(fainter, axis=0)
     return float((np.abs(louder - typical).mean(axis=1) < SAME_SOUND_DECIBELS).mean())
+
+
+def level_difference(levels: Levels, step: int) -> float:
+    """Returns by how many dB the fainter part lies below the louder one.
+
+    Args:
+        levels: (steps, bands), as `band_levels` returns them.
+        step: the first step of the second part.
+    """
+    return abs(_loudness(levels[:step]) - _loudness(levels[step:]))
 
 
 def find_repetition(power: Floats, frames_per_second: float) -> Repetition:
@@ -134,6 +142,11 @@ def find_trend(levels: Levels) -> Trend:
     if abs(correlation) < TREND_CORRELATION:
         return Trend.NONE
     return Trend.APPROACHING if rise > 0 else Trend.FADING
+
+
+def _loudness(part: Levels) -> float:
+    """Returns the level of a part of a clip, in dB."""
+    return float(np.percentile(_total(part), LOUD_PERCENTILE))
 
 
 def _total(levels: Levels) -> Levels:

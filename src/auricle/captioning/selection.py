@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.captioning.evidence import (
+    SILENT_PART_DECIBELS,
     STEP_SECONDS,
     band_levels,
     change_step,
     find_repetition,
     find_trend,
+    level_difference,
     returning_share,
 )
 from auricle.checkpoint.config import SelectionConfig
@@ -126,7 +128,9 @@ class Selector:
         """Returns the events of two parts, or None where the clip is not one and then another."""
         config = self._config
         step = change_step(levels)
-        if step is None or returning_share(levels, step) >= config.return_share:
+        if step is None or level_difference(levels, step) > SILENT_PART_DECIBELS:
+            return None
+        if returning_share(levels, step) >= config.return_share:
             return None
         change_seconds = step * STEP_SECONDS
         frame = round(change_seconds * clip.frames_per_second)

@@ -119,6 +119,7 @@ def _evidence() -> dict[str, float]:
         "FLOOR_POWER",
         "SAME_SOUND_DECIBELS",
         "LOUD_PERCENTILE",
+        "SILENT_PART_DECIBELS",
         "SMOOTHING_SECONDS",
         "BURST_DECIBELS",
         "CLEAR_DECIBELS",
