@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.captioning.captioner import Captioner, load
 from auricle.captioning.onnx_backend import EncodedSound, Memory
-from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
+from auricle.checkpoint.config import CHECKPOINT_FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.models.captioning import CaptioningModel
@@ -127,7 +127,7 @@ def make_cnn10(folder: Path) -> Captioner:
     recipe = load_recipe(Path("paper"))
     vocabulary = Vocabulary(f"word{number}" for number in range(CLOTHO_WORDS))
     config = CheckpointConfig(
-        format=FORMAT,
+        format=CHECKPOINT_FORMAT,
         front_end=recipe.data.front_end,
         encoder=recipe.encoder,
         decoder=recipe.decoder,

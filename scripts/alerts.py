@@ -22,7 +22,7 @@ from rich.progress import track
 
 from auricle import load
 from auricle.alerts.trial import THRESHOLD_STEP, Compared, Trial
-from auricle.alerts.watch import THRESHOLD, Look, StreamComparison
+from auricle.alerts.watch import ALERT_THRESHOLD, Look, StreamComparison
 from auricle.captioning.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, resample
@@ -198,7 +198,7 @@ def main(
         s: (a if a is not None else b, b if b is not None else a) for s, (a, b) in chosen.items()
     }
     own = {
-        s: (THRESHOLD if a is None else a, THRESHOLD if b is None else b)
+        s: (ALERT_THRESHOLD if a is None else a, ALERT_THRESHOLD if b is None else b)
         for s, (a, b) in own.items()
     }
     both = [
@@ -206,7 +206,7 @@ def main(
         for half in (0, 1)
     ]
     common = dict.fromkeys(SENTENCES, (both[0], both[1]))
-    default = dict.fromkeys(SENTENCES, (THRESHOLD, THRESHOLD))
+    default = dict.fromkeys(SENTENCES, (ALERT_THRESHOLD, ALERT_THRESHOLD))
 
     scenes = read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
@@ -215,7 +215,7 @@ def main(
         hear_scenes(captioner, scenes),
         sum(len(s.samples) for s in scenes) / captioner.rate / 3600,
     )
-    by_default = f"default: {THRESHOLD:g}"
+    by_default = f"default: {ALERT_THRESHOLD:g}"
     ways = {
         "own thresholds": own,
         f"one for all: {both[0]:.2f}, {both[1]:.2f}": common,

@@ -221,7 +221,7 @@ def test_an_alert_outlasts_more_failures_than_there_are_waits() -> None:
 
 
 def test_telling_never_waits_and_the_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "MOST_KEPT", 5)
+    monkeypatch.setattr(delivery_module, "MOST_WAITING_ALERTS", 5)
     said: list[str] = []
     with receiving(hold=True) as receiver:
         with actions(AlertConfig(webhook=Webhook(receiver.url)), said.append) as tell:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from auricle.alerts.watch import (
-    HOP_SECONDS,
     TEMPERATURE,
-    WINDOW_SECONDS,
+    WATCH_HOP_SECONDS,
+    WATCH_WINDOW_SECONDS,
     Alert,
     StreamComparison,
     Watch,
@@ -45,10 +45,10 @@ def test_alerts_come_where_the_sound_is() -> None:
     alerts = [alert for alert in told([SOUND]) if alert.sentence == "high"]
     short, *long = alerts
     # From 10.3 to 11.5 s: heard as soon as it is most of a window.
-    assert 11.3 <= short.end <= 11.3 + HOP_SECONDS
-    assert short.end - short.start == WINDOW_SECONDS
+    assert 11.3 <= short.end <= 11.3 + WATCH_HOP_SECONDS
+    assert short.end - short.start == WATCH_WINDOW_SECONDS
     # From 19.5 to 29.5 s.
-    assert 20.5 <= long[0].end <= 20.5 + HOP_SECONDS
+    assert 20.5 <= long[0].end <= 20.5 + WATCH_HOP_SECONDS
     assert all(alert.start < 29.5 for alert in long)
 
 
@@ -105,11 +105,11 @@ def test_a_gap_is_not_heard_over_and_times_go_on() -> None:
     assert watch.interrupt(20.0) == []
     assert watch.feed(played(("high", 4))) == [], "28 s: it is still held off"
     ((again),) = watch.feed(played(("high", 5)))
-    assert (again.end - WINDOW_SECONDS, again.end) == (again.start, 31.0)
+    assert (again.end - WATCH_WINDOW_SECONDS, again.end) == (again.start, 31.0)
 
 
 def test_memory_is_constant() -> None:
     comparison = StreamComparison(ear(), ["high"])
     for _ in range(100):
         comparison.feed(played(("high", 0.73)))
-        assert len(comparison._held) <= (WINDOW_SECONDS + HOP_SECONDS) * RATE
+        assert len(comparison._held) <= (WATCH_WINDOW_SECONDS + WATCH_HOP_SECONDS) * RATE

@@ -38,7 +38,7 @@ if find_spec("ray") is None:  # imported, it would have read its environment
 from pyarrow import Schema, Table, parquet
 
 from auricle.bulk import ShardForm, job, worker
-from auricle.bulk.output import EMBEDDING, SCHEMA, Options, Output, Report, with_features
+from auricle.bulk.output import EMBEDDING, SHARD_SCHEMA, Options, Output, PieceReport, with_features
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
 from auricle.bulk.worker import Worker
 from auricle.cli.bulk import Rate
@@ -420,7 +420,7 @@ def test_what_would_stop_every_piece_is_reported_as_fatal(
 def test_progress_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(time, "monotonic", iter([0.0, 10.0, 10.0]).__next__)
     rate = Rate(4)
-    rate.add(Report(100, 7200.0, {"a": "why"}))
+    rate.add(PieceReport(100, 7200.0, {"a": "why"}))
     assert (
         str(rate)
         == "1 of 4 pieces, 100 sounds, 1 failed, 2.00 h of sound at 720 h an hour, 0:00:30 left"
@@ -732,7 +732,7 @@ def test_on_s3(s3: dict[str, str], folder: Path, tmp_path: Path):
     assert errors(tmp_path).keys() == {"s3://archive/2025/bad.wav"}
 
 
-@pytest.mark.parametrize("schema", [SCHEMA, SCHEMA.append(EMBEDDING)])
+@pytest.mark.parametrize("schema", [SHARD_SCHEMA, SHARD_SCHEMA.append(EMBEDDING)])
 def test_shards_declare_their_features_for_datasets(schema: Schema):
     declared = with_features(schema)
     assert declared == schema

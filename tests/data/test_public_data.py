@@ -72,7 +72,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """All four data sets in miniature."""
     files: dict[str, bytes] = {}
     for split, names in NAMES.items():
-        header = ["file_name", *clotho.CAPTION_COLUMNS]
+        header = ["file_name", *clotho.CLOTHO_CAPTION_COLUMNS]
         rows = [
             [name, *(f"Caption {n} of {name}, {split} " for n in range(1, 6))] for name in names
         ]

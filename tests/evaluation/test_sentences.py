@@ -248,7 +248,7 @@ def test_penalties_equal_the_published_scores(system: System) -> None:
     published = list(system.published.values())
     assert len(published) == 1045
     errors = [row["fer.error_prob"] for row in published]
-    assert [float(error > sentences.THRESHOLD) for error in errors] == [
+    assert [float(error > sentences.ERROR_THRESHOLD) for error in errors] == [
         row["fer"] for row in published
     ]
     for similar, score in (("sbert_sim", "fense"), ("spider", "spider_fl")):

@@ -32,7 +32,7 @@ from auricle.alerts.home_assistant import (
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
-MOST_KEPT = 1000  # messages, about a megabyte
+MOST_WAITING_MESSAGES = 1000  # messages, about a megabyte
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1, 60  # until the next try to connect, doubled each time
 KEEP_ALIVE_SECONDS = 30  # a broker that is silent for longer is lost
 GOODBYE_SECONDS = 2.0  # for the last message, that the process ends
@@ -78,7 +78,7 @@ class Publisher:
         }
         self._client = self._new_client()
         self._delivery = Delivery(
-            broker.shown, self._deliver, say, most_kept=MOST_KEPT, counted=True
+            broker.shown, self._deliver, say, most_kept=MOST_WAITING_MESSAGES, counted=True
         )
         self._client.connect_async(broker.host, broker.port, KEEP_ALIVE_SECONDS)
         self._client.loop_start()

@@ -15,7 +15,7 @@ from auricle.data.plan_sentences import compose, draw_plan
 from auricle.errors import AuricleError
 from auricle.planning.classes import SoundClasses
 from auricle.planning.grammar import FILLER_WORDS, filler_words, plain, plain_sentences
-from auricle.planning.language import MOST_WORDS, OURS, Followers, Language
+from auricle.planning.language import MOST_VOCABULARY_WORDS, OURS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
 WORD_CAPTIONS = 3  # a word belongs to a class if this number of its captions by people hold it
@@ -62,8 +62,10 @@ def learn_language(
     Raises:
         AuricleError: the vocabulary is too large.
     """
-    if len(vocabulary) > MOST_WORDS:
-        raise AuricleError(f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_WORDS}")
+    if len(vocabulary) > MOST_VOCABULARY_WORDS:
+        raise AuricleError(
+            f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_VOCABULARY_WORDS}"
+        )
     rng = random.Random(seed)
     ours = [
         plain(text) for each in classes.classes for text in (each.clause, *plain_sentences(each))

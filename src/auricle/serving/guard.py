@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auricle.serving.limits import RefusedError
+from auricle.serving.limits import RequestRefusedError
 from auricle.serving.metrics import Metrics
 from auricle.serving.stopping import Stopping
 from auricle.serving.tokens import DeviceTokens
@@ -109,11 +109,11 @@ class Guard:
             self.metrics.requests.labels(path, status).inc()
             self.metrics.seconds.labels(path).observe(time.monotonic() - began)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> RequestRefusedError | None:
         """Return the reason to refuse a request, if there is one."""
         host = headers.get("host", "")
         if not self._ours(host):
-            return RefusedError(
+            return RequestRefusedError(
                 421,
                 f"this server is not called '{host[:100]}': start it with --host-name if it is",
             )
@@ -121,10 +121,10 @@ class Guard:
         if origin is not None and scope.get("method") not in ("GET", "HEAD"):
             asked = urlsplit(origin)
             if asked.scheme not in ("http", "https") or asked.netloc.lower() != host.lower():
-                return RefusedError(403, "a page of another origin may not use this server")
+                return RequestRefusedError(403, "a page of another origin may not use this server")
         guarded = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
         if guarded and not self.knows(bearer_token(headers)):
-            return RefusedError(
+            return RequestRefusedError(
                 401, "the token is wrong or missing: send it as 'Authorization: Bearer TOKEN'"
             )
         return self.stopping.refusal() if self.stopping.begun else None

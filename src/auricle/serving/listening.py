@@ -20,7 +20,7 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
-from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, Watch, WatchedSound
+from auricle.alerts.watch import ALERT_THRESHOLD, HOLD_OFF_SECONDS, Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
@@ -45,7 +45,7 @@ class AlertRequest(BaseModel, extra="forbid", allow_inf_nan=False):
     """A sound that the client waits for."""
 
     sentence: str = Field(min_length=1, max_length=200)
-    threshold: float = THRESHOLD
+    threshold: float = ALERT_THRESHOLD
     hold_off: float = Field(HOLD_OFF_SECONDS, ge=0)
 
 
