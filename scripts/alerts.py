@@ -158,7 +158,7 @@ def false_alarms(
     for scene, looks in zip(scenes, heard, strict=True):
         for column, sentence in enumerate(SENTENCES):
             right = [(s.start, s.end) for s in scene.stretches if s.item.label in LABELS[sentence]]
-            # What is named is no false alarm, and must not hold one off.
+            # An alert for a present sound is no false alarm, and must not hold one off.
             wrong = [
                 look for look in looks if not any(a < look.end and look.start < b for a, b in right)
             ]
@@ -180,7 +180,7 @@ def main(
     split: Annotated[str, typer.Option(help="The split of the manifest.")] = "label_valid",
     count: Annotated[int, typer.Option(help="Sequences.")] = 60,
     limit: Annotated[
-        int | None, typer.Option(help="Only so many sounds, to try the script.")
+        int | None, typer.Option(help="Use only this number of sounds, to try the script.")
     ] = None,
 ) -> None:
     """Prints precision and recall over two halves, and false alarms per hour of sequences."""

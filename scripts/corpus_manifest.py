@@ -187,7 +187,7 @@ def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[R
         for row in rows
         if row["caption_1"]
     }
-    # What is learnt of one sound is not what another is selected by.
+    # A caption that one sound teaches must not select another sound.
     taken = {key(text) for texts in own.values() for text in texts}
     free = [text for text in captions if key(text) not in taken]
     chosen = own | fitting_captions(labelled, free, names, read_csv(OWN_SENTENCES), class_names)

@@ -152,7 +152,7 @@ def named(caption: str, label_words: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Sounds of one label each, what is said of them, and whether that names the label."""
+    """Sounds of one label each, their captions, and whether these name the label."""
 
     items: list[Item]
     captions: list[Caption]

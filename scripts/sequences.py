@@ -279,7 +279,7 @@ def loud(scene: Scene, rate: int, threshold: float) -> list[float]:
 
 
 def captioned(captioner: Captioner, scene: Scene, changes: Sequence[float]) -> Said:
-    """What is said of the stretches between changes."""
+    """Captions the stretches between changes."""
     edges = [0.0, *changes, len(scene.samples) / captioner.rate]
     pairs = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
     parts = [scene.samples[round(a * captioner.rate) : round(b * captioner.rate)] for a, b in pairs]

@@ -66,7 +66,7 @@ def make(
     corpus: Annotated[Path, typer.Argument(help="The folder of the corpus, for an ambience.")],
     folder: Annotated[Path, typer.Argument(help="Where the film goes.")],
 ) -> None:
-    """Makes film.mkv, film.en.srt, and truth.json, which says what is heard from when to when."""
+    """Makes film.mkv, film.en.srt, and truth.json, which lists the sounds and their times."""
     rng = random.Random(SEED)
     kept: list[tuple[Item, Samples]] = []
     for item in rng.sample(
@@ -125,7 +125,7 @@ def draw(
     folder: Annotated[Path, typer.Argument(help="What `make` and `auricle subtitle` made.")],
     picture: Annotated[Path, typer.Argument(help="The timeline to draw.")],
 ) -> None:
-    """Draws the sound, what is heard in truth, the spoken lines, and what was put between them."""
+    """Draws the sound, its true events, the spoken lines, and the cues between them."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -182,7 +182,7 @@ def commands(line: str) -> list[list[str]]:
 
 
 def parse(command: Command, words: list[str], name: str) -> None:
-    """Reads arguments as the command would, and runs nothing; `...` stands for what is left out."""
+    """Parses arguments as the command does, and runs nothing; `...` stands for omitted ones."""
     arguments = [word for word in words if word != "..."]
     try:
         with command.make_context(name, arguments) as context:

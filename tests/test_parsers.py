@@ -158,6 +158,6 @@ def test_any_subtitles_stay_byte_for_byte(
         return
     merged = merge_cues(file, cues)
     rest = iter(merged)
-    assert all(byte in rest for byte in content), "what was there is a subsequence of what is"
+    assert all(byte in rest for byte in content), "the old file is a subsequence of the new one"
     if not cues:
         assert merged == content

@@ -93,8 +93,8 @@ def test_a_webhook_gets_signed_json() -> None:
     assert headers["content-type"] == "application/json"
     stamp = headers["x-auricle-timestamp"]
     assert abs(int(stamp) - time.time()) < 60
-    wanted = hmac.new(b"open sesame", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    assert headers["x-auricle-signature"] == f"sha256={wanted}"
+    signature = hmac.new(b"open sesame", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert headers["x-auricle-signature"] == f"sha256={signature}"
 
 
 def test_without_a_secret_nothing_is_signed() -> None:

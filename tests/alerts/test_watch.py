@@ -16,7 +16,7 @@ from auricle.alerts.watch import (
 from ears import RATE, ear, pieces, played
 
 MOST = -0.46  # the score of a pitch that is heard for a little more than half of a window
-WANTED = [
+WATCHED = [
     WatchedSound("high", threshold=MOST, hold_off=3.0),
     WatchedSound("low", threshold=MOST, hold_off=100.0),
 ]
@@ -26,7 +26,7 @@ SOUND = played(
 
 
 def told(samples: list[np.ndarray]) -> list[Alert]:
-    watch = Watch(ear(), WANTED)
+    watch = Watch(ear(), WATCHED)
     return [alert for piece in samples for alert in watch.feed(piece)] + watch.finish()
 
 
@@ -61,10 +61,10 @@ def test_there_is_no_second_alert_while_it_is_held_off() -> None:
 
 
 def test_a_sound_at_the_very_end_is_heard() -> None:
-    ended = Watch(ear(), WANTED[:1])
+    ended = Watch(ear(), WATCHED[:1])
     assert ended.feed(played(("high", 0.4))) == []
     assert [alert.end for alert in ended.finish()] == [0.4]
-    assert Watch(ear(), WANTED).finish() == []
+    assert Watch(ear(), WATCHED).finish() == []
 
 
 def test_silence_is_like_nothing() -> None:

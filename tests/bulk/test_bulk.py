@@ -1,5 +1,4 @@
-"""Captions of archives: what is divided, read and written, on Ray and on clusters whose parts are
-killed."""
+"""Captions of archives: pieces, members and shards, on Ray and on clusters with killed parts."""
 
 import contextlib
 import io
@@ -96,8 +95,8 @@ def work(
     origin, output = place(str(source)), Output(place(str(out)), Options(**options))
     found = sounds(origin)
     captioned, shards, _ = output.begin()
-    wanted = [piece.dumps() for piece in pieces(found, size, captioned, shards)]
-    return [json.loads(line) for line in Worker(origin, output)({"piece": wanted})["report"]]
+    parts = [piece.dumps() for piece in pieces(found, size, captioned, shards)]
+    return [json.loads(line) for line in Worker(origin, output)({"piece": parts})["report"]]
 
 
 def test_a_piece_survives_a_line_and_its_name_follows_from_its_sounds():
@@ -290,8 +289,8 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
     names = ["a.tar/../../up.wav", "a.tar/1.wav", "b.tar.gz/1.wav", "cut.tar/1.wav"]
     assert [row["file"] for row in rows(out)] == [f"{archives}/{name}" for name in names]
     assert {row["caption"] for row in rows(out)} == {said(folder, ["c.wav"])[0]["caption"]}
-    # What is in no archive is not written, an archive is not opened twice, and what failed in it
-    # stays known.
+    # A file that is in no archive is not written, and an archive is not opened twice. Its failed
+    # members stay known.
     assert {path.name for path in tmp_path.rglob("*.wav")} == set()
     assert work(archives, out, form=ShardForm.jsonl) == []
     _, shards, failed = Output(place(str(out)), Options(form=ShardForm.jsonl)).begin()

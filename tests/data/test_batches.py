@@ -313,7 +313,7 @@ def test_mixtures_and_texts_are_a_function_of_seed_and_epoch():
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_processes_together_have_the_rows_of_one(ranks: int):
-    """Also what is drawn anew for each of them: mixtures and tags."""
+    """Also mixtures and tags, which are drawn anew for each row."""
     options: dict[str, Any] = {
         "mixtures": mixtures(0.5),
         "texts": made_texts(50),

@@ -341,14 +341,14 @@ def test_the_command(
     (tmp_path / "references.csv").write_text("file,caption\n1.wav,a dog\n2.wav,rain falls hard\n")
     app = typer.Typer()
     app.command()(command)
-    wanted = [
+    arguments = [
         "--candidates",
         tmp_path / "candidates.csv",
         "--references",
         tmp_path / "references.csv",
     ]
-    wanted += ["--report", tmp_path / "report", "--sentence-model", folder]
-    result = CliRunner().invoke(app, [str(word) for word in wanted], catch_exceptions=False)
+    arguments += ["--report", tmp_path / "report", "--sentence-model", folder]
+    result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
     assert "Sentence similarity" in result.stdout
     assert "note: sentence similarity used the sentence model tiny-bert" in result.stdout
     assert "FENSE is missing: no model given (--fense-model, --error-detector)" in result.stdout

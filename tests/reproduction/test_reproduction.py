@@ -1,5 +1,4 @@
-"""The paper's tables by one command: planned, trained once, scored, compared, reported; and what is
-not told."""
+"""The paper's tables by one command: planned, trained once, scored, compared and reported."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What is unpacked lies in one folder, whole, or nothing does."""
+"""An archive is unpacked whole into one folder, or not at all."""
 
 import io
 import os

@@ -1,5 +1,4 @@
-"""Self-critical sequence training: what is drawn is what is learnt from, and reward is what
-grows."""
+"""Self-critical sequence training learns from the drawn captions, and the reward grows."""
 
 from itertools import chain
 from pathlib import Path
