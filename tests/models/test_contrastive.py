@@ -38,12 +38,12 @@ def written_out(
     s = [[float(audio[i] @ captions[j]) for j in range(n)] for i in range(n)]
     total = 0.0
     for i in range(n):
-        own = math.exp(s[i][i] / tau)
+        pair = math.exp(s[i][i] / tau)
         total -= math.log(
-            own / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j])
+            pair / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j])
         )
         total -= math.log(
-            own / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i])
+            pair / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i])
         )
     return total / n
 

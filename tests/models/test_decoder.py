@@ -82,9 +82,11 @@ def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data:
             torch.ones(rows, 5, dtype=torch.bool),
         )[:, -1]
         torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=1e-5)
-        own = rows // batch  # the next hypotheses of an item grow from any of its own
+        hypotheses_per_item = (
+            rows // batch
+        )  # the next hypotheses of an item grow from any of its own
         parents = [
-            item * own + data.draw(st.integers(0, own - 1))
+            item * hypotheses_per_item + data.draw(st.integers(0, hypotheses_per_item - 1))
             for item, _ in itertools.product(range(batch), range(beam))
         ]
 
@@ -134,7 +136,7 @@ def test_no_word_sees_a_later_one(decoder: TransformerDecoder):
 
 def test_a_tied_decoder_has_one_matrix_of_words():
     tied = TransformerDecoder(WORDS, WIDTH, LAYERS, HEADS, 32, 0.3, tied=True).eval()
-    of_words = [name for name, its in tied.named_parameters() if WORDS in its.shape]
+    of_words = [name for name, tensor in tied.named_parameters() if WORDS in tensor.shape]
     assert of_words == ["embedding.weight"]
     tokens, memory, mask = captions(2, 6), drawn(2, 5, WIDTH), first_mask([5, 3])
     expected = forced(tied, tokens, memory, mask)

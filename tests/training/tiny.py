@@ -250,9 +250,9 @@ def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2)
 
 def _run_rank(
     environment: dict[str, str],
-    own: dict[str, str],
+    rank_environment: dict[str, str],
     function: Callable[..., None],
     arguments: tuple,
 ) -> None:
-    enter(environment | own)
+    enter(environment | rank_environment)
     function(*arguments)

@@ -15,14 +15,14 @@ from auricle.alerts.config import AlertConfig, Command
 from auricle.alerts.delivery import Delivery, DeliveryRefusedError, Fields, Say
 from auricle.alerts.webhook import post
 
-FAREWELL_SECONDS = 10.0  # at the end, for alerts that still wait
+LAST_DELIVERY_SECONDS = 10.0  # at the end, for alerts that still wait
 
 
 @contextlib.contextmanager
 def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]:
     """Yields a function that takes each alert's fields and returns at once.
 
-    At the end, alerts that still wait have `FAREWELL_SECONDS` to be delivered; the others are
+    At the end, alerts that still wait have `LAST_DELIVERY_SECONDS` to be delivered; the others are
     reported.
 
     Args:
@@ -42,7 +42,7 @@ def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]
     try:
         yield tell
     finally:
-        deadline = time.monotonic() + FAREWELL_SECONDS
+        deadline = time.monotonic() + LAST_DELIVERY_SECONDS
         for delivery in deliveries:
             delivery.close(deadline)
 

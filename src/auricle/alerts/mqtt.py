@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from auricle.alerts.actions import FAREWELL_SECONDS
+from auricle.alerts.actions import LAST_DELIVERY_SECONDS
 from auricle.alerts.broker import Broker
 from auricle.alerts.delivery import Delivery, Fields, Say
 from auricle.alerts.home_assistant import (
@@ -104,7 +104,7 @@ class Publisher:
             self._switch_off(topic, fields)
         for topics in self._streams.values():
             self._put(topics.source, OFFLINE)
-        seconds = FAREWELL_SECONDS if self._problem is None else 0.0
+        seconds = LAST_DELIVERY_SECONDS if self._problem is None else 0.0
         self._delivery.close(time.monotonic() + seconds)
         if self._ready.is_set():
             topic = availability_topic(self._broker.client)

@@ -27,7 +27,7 @@ GENERAL_CLASSES = 60  # a word of this number of classes belongs to all classes
 # A word of other classes belongs to a class if this share of the class's captions hold it.
 OTHER_CLASS_SHARE = 0.08
 COMPOSED_CAPTIONS = 16_000  # the number of captions by grammar
-ENOUGH_CAPTIONS = 10  # a class with this number of captions by people is worded in their style
+STYLE_CAPTIONS = 10  # a class with this number of captions by people is worded in their style
 SURE_WEIGHT = 0.3  # a caption counts for a class of at least this weight in its reading
 # Words that introduce a further source.
 _OTHERS = frozenset("another other others each else".split())
@@ -90,7 +90,7 @@ def learn_language(
             [caption.text for caption in captions],
             vocabulary,
         ),
-        np.array([captions_of[index] >= ENOUGH_CAPTIONS for index in range(len(classes))]),
+        np.array([captions_of[index] >= STYLE_CAPTIONS for index in range(len(classes))]),
     )
 
 

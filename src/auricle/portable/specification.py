@@ -174,7 +174,9 @@ def _wording(rerank: float) -> dict[str, object]:
         "people": sorted(PEOPLE),
         "stem_endings": list(sound_classes.STEM_ENDINGS),
         "shortest_stem": sound_classes.SHORTEST_STEM,
-        "template_repetitions": {int(value): own[0] for value, own in COUNT_PHRASES.items()},
-        "template_trends": {int(value): own[0] for value, own in TREND_PHRASES.items()},
+        "template_repetitions": {
+            int(value): phrases[0] for value, phrases in COUNT_PHRASES.items()
+        },
+        "template_trends": {int(value): phrases[0] for value, phrases in TREND_PHRASES.items()},
         "comma_before": list(LOOSE_PHRASES),
     }

@@ -127,12 +127,12 @@ class PlannedRun:
 
     def commands(self) -> list[str]:
         """The commands that train it by hand."""
-        own = (
+        run_settings = (
             f"data.manifest={self.recipe.data.manifest}",
             f"seed={self.seed}",
             f"output={self.folder}",
         )
-        settings = " ".join(f"--set {setting}" for setting in (*self.settings, *own))
+        settings = " ".join(f"--set {setting}" for setting in (*self.settings, *run_settings))
         return [f"auricle {stage} {self.config} {settings}" for stage in self.stages()]
 
 
@@ -193,8 +193,8 @@ def make_plan(
     planned = []
     for name in systems:
         for seed in range(1 if name in CNN10_SYSTEMS else seeds):
-            own = [f"seed={seed}", f"output={runs / f'{name}-{seed}'}"]
-            recipe = load_recipe(Path(names[name]), [*overrides, *settings, *own])
+            run_settings = [f"seed={seed}", f"output={runs / f'{name}-{seed}'}"]
+            recipe = load_recipe(Path(names[name]), [*overrides, *settings, *run_settings])
             if name in CNN10_SYSTEMS:
                 subset = thinned_manifest(Path(recipe.data.manifest), runs / "cnn10.csv")
                 recipe = replace(recipe, data=replace(recipe.data, manifest=str(subset)))

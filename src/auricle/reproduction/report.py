@@ -157,9 +157,9 @@ def spread(values: Sequence[float]) -> str:
 def _table_1(plan: ReproductionPlan) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
-        own = sizes(next(run for run in plan.runs if run.system == name))
+        parameters = sizes(next(run for run in plan.runs if run.system == name))
         cells = [
-            f"{own[part] / 1e6:.2f}" if part in own else "-"
+            f"{parameters[part] / 1e6:.2f}" if part in parameters else "-"
             for part in ("pre-encoder", "captioner")
         ]
         rows.append(
@@ -188,12 +188,14 @@ def _table_2(plan: ReproductionPlan, results: Results) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
         runs = [run for run in plan.runs if run.system == name]
-        own = [results.scores[run.name].scores for run in runs]
+        scores_of_runs = [results.scores[run.name].scores for run in runs]
         cells = [
-            spread([of_run[column] for of_run in own]) if column in own[0] else "-"
+            spread([of_run[column] for of_run in scores_of_runs])
+            if column in scores_of_runs[0]
+            else "-"
             for column in columns
         ]
-        rows.append([system.title, str(len(own)), *cells, _diversity(results, runs)])
+        rows.append([system.title, str(len(scores_of_runs)), *cells, _diversity(results, runs)])
         if system.table_2 is not None and plan.scale == "full":
             paper = dict(zip(TABLE_2_COLUMNS, system.table_2, strict=True))
             rows.append(
@@ -257,8 +259,11 @@ def _order(plan: ReproductionPlan, results: Results) -> list[str]:
 
 
 def _means(plan: ReproductionPlan, results: Results, system: str) -> dict[str, float]:
-    own = [results.scores[run.name].scores for run in plan.runs if run.system == system]
-    return {name: float(np.mean([of_run[name] for of_run in own])) for name in own[0]}
+    scores_of_runs = [results.scores[run.name].scores for run in plan.runs if run.system == system]
+    return {
+        name: float(np.mean([of_run[name] for of_run in scores_of_runs]))
+        for name in scores_of_runs[0]
+    }
 
 
 def _comparisons(plan: ReproductionPlan, results: Results) -> list[str]:
@@ -317,8 +322,8 @@ def _write_captions(results: Results, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["file", "label", *results.captions])
         for item in results.scored.items:
-            own = [captions[str(item.file)] for captions in results.captions.values()]
-            writer.writerow([item.file.name, item.label, *own])
+            captions_of_runs = [captions[str(item.file)] for captions in results.captions.values()]
+            writer.writerow([item.file.name, item.label, *captions_of_runs])
 
 
 def _write(path: Path, text: str) -> None:

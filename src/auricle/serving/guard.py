@@ -57,8 +57,8 @@ class Guard:
     ) -> None:
         self.app, self.token, self.metrics, self.stopping = app, token, metrics, stopping
         self.devices = devices
-        own = socket.gethostname().lower()
-        self.names = {"localhost", own, f"{own}.local", *map(str.lower, names)}
+        host_name = socket.gethostname().lower()
+        self.names = {"localhost", host_name, f"{host_name}.local", *map(str.lower, names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, and pass it on or refuse it."""
@@ -84,11 +84,13 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = MutableHeaders(scope=message)
+                answer_headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    own[name] = value
+                    answer_headers[name] = value
                 # Files with an etag may be kept, and are asked for again; all else is not kept.
-                own.setdefault("cache-control", "no-cache" if "etag" in own else "no-store")
+                answer_headers.setdefault(
+                    "cache-control", "no-cache" if "etag" in answer_headers else "no-store"
+                )
             await send(message)
 
         refusal = self._refusal(scope, headers)

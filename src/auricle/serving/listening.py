@@ -88,16 +88,16 @@ class Microphone:
     @contextlib.contextmanager
     def pieces(self) -> Iterator[queue.Queue[LivePiece | None]]:
         """Return a queue of the pieces that come from now on; None when the sound is over."""
-        own: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
+        pieces_to_come: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
         with self._lock:
-            self._listeners.add(own)
+            self._listeners.add(pieces_to_come)
             if self._over:
-                own.put_nowait(None)
+                pieces_to_come.put_nowait(None)
         try:
-            yield own
+            yield pieces_to_come
         finally:
             with self._lock:
-                self._listeners.discard(own)
+                self._listeners.discard(pieces_to_come)
 
     def _hand_on(self, first: LivePiece, rest: Iterator[LivePiece]) -> None:
         self._give(first)

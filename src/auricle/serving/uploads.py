@@ -26,7 +26,7 @@ from auricle.errors import printable
 from auricle.serving.limits import Limits, RequestRefusedError
 from auricle.serving.stopping import Stopping
 
-ENOUGH_BYTES = 1 << 16  # that must come in `Limits.stall` seconds
+LEAST_BYTES_PER_STALL = 1 << 16  # that must come in `Limits.stall` seconds
 MOST_FILES_PER_REQUEST = 100  # in one request
 NAME_LENGTH = 200
 FOLDER_PREFIX = "auricle-uploads-"
@@ -58,12 +58,12 @@ def upload_folder() -> Iterator[Path]:
         yield folder
 
 
-def _sweep(own: Path) -> None:
+def _sweep(our_folder: Path) -> None:
     """Delete the folders of this user's servers that do not run any more."""
-    for lock_path in own.parent.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
+    for lock_path in our_folder.parent.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
         folder = lock_path.parent
         try:
-            if folder == own or folder.lstat().st_uid != own.lstat().st_uid:
+            if folder == our_folder or folder.lstat().st_uid != our_folder.lstat().st_uid:
                 continue
             with open(lock_path, "r+b") as lock:
                 if _lock(lock):
@@ -147,7 +147,7 @@ class Uploads:
         if int(request.headers.get("content-length", 0)) > most:
             raise too_large
         loop = asyncio.get_running_loop()
-        size, enough = 0, ENOUGH_BYTES
+        size, enough = 0, LEAST_BYTES_PER_STALL
         try:
             async with self._stopping.limit(loop.time() + stall) as timeout:
                 async for chunk in request.stream():
@@ -156,7 +156,7 @@ class Uploads:
                         raise too_large
                     write(chunk)
                     if size >= enough and not self._stopping.begun:
-                        enough = size + ENOUGH_BYTES
+                        enough = size + LEAST_BYTES_PER_STALL
                         timeout.reschedule(loop.time() + stall)
         except TimeoutError:
             raise RequestRefusedError(

@@ -296,12 +296,12 @@ def _ass_writer(text: str) -> Callable[[Cue], str]:
     }
 
     def write(cue: Cue) -> str:
-        own = fixed | {
+        fields = fixed | {
             "start": timestamp(cue.start, "ass"),
             "end": timestamp(cue.end, "ass"),
             "text": without_markup(cue.text, "ass").replace("\n", "\\N"),
         }
-        return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
+        return f"Dialogue: {','.join(fields.get(column, '') for column in columns)}\n"
 
     return write
 
