@@ -6,9 +6,9 @@
     # only the memory of hours from a pipe
     python benchmarks/inference.py --hours 10
 
-Sounds are the examples, repeated, as 44.1-kHz stereo mp3. Beside the embedded model stands one of
-the paper's sizes at random weights (CNN10, 4 layers of 128; extra `train`), which says ten words of
-every sound. Stages and peers are processor time of one thread, the least of several interleaved
+Sounds are the examples, repeated, as 44.1-kHz stereo mp3. The peer of the embedded model is one of
+the paper's size with random weights (CNN10, 4 layers of 128; extra `train`), which says ten words
+of every sound. Stages and peers are processor time of one thread, the least of several interleaved
 runs, since other work on the machine can only add to it; throughput is by the clock. Machines
 differ: quote ratios.
 """
@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.captioning.captioner import Captioner, load
 from auricle.captioning.onnx_backend import EncodedSound, Memory
-from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
+from auricle.checkpoint.config import CHECKPOINT_FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.models.captioning import CaptioningModel
@@ -100,7 +100,7 @@ def write_mp3(path: Path, pieces: Iterable[np.ndarray]) -> None:
 
 
 def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
-    """A stereo mp3 of the examples over and over, from so many seconds into them on; its path."""
+    """Writes a stereo mp3 of the repeated examples, from the second `beginning` on; its path."""
     everything = np.roll(
         np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))]),
         -beginning * RATE,
@@ -118,7 +118,7 @@ def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
 
 
 def make_sounds(folder: Path, count: int) -> list[str]:
-    """So many files of 10 s, each another stretch of the examples."""
+    """Writes `count` files of 10 s, each another stretch of the examples."""
     return [make_sound(folder / f"{number:03d}.mp3", SECONDS, number) for number in range(count)]
 
 
@@ -127,7 +127,7 @@ def make_cnn10(folder: Path) -> Captioner:
     recipe = load_recipe(Path("paper"))
     vocabulary = Vocabulary(f"word{number}" for number in range(CLOTHO_WORDS))
     config = CheckpointConfig(
-        format=FORMAT,
+        format=CHECKPOINT_FORMAT,
         front_end=recipe.data.front_end,
         encoder=recipe.encoder,
         decoder=recipe.decoder,
@@ -413,7 +413,7 @@ def main(
     peers: Annotated[bool, typer.Option(help="Measure other architectures too.")] = True,
     figure: Annotated[Path | None, typer.Option(help="A picture to draw.")] = None,
     hours: Annotated[
-        float, typer.Option(help="Only caption so many hours of sound from a pipe.")
+        float, typer.Option(help="Only caption this number of hours from a pipe.")
     ] = 0,
 ) -> None:
     """Measures and prints tables."""

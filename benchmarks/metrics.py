@@ -1,4 +1,4 @@
-"""Our scores beside pycocoevalcap's, on the same captions in one run: equal, and how much faster.
+"""Compares our scores with pycocoevalcap's on the same captions: equality and speed.
 
     python benchmarks/metrics.py --candidates FILE --references FILE
 

@@ -71,7 +71,7 @@ class Spectrograms(CalibrationDataReader):
 
 
 def variants(captioner: Captioner, items: list[Item], folder: Path) -> dict[str, Path]:
-    """Checkpoint folders by what is smaller in them."""
+    """Returns checkpoint folders by the name of their smaller part."""
     folders = {name: folder / name for name in ("decoder-int8", "encoder-int8", "encoder-fp16")}
     for target in folders.values():
         shutil.copytree(EMBEDDED, target, dirs_exist_ok=True)

@@ -46,7 +46,7 @@ class Made:
         self._space = captioner.checkpoint.config.space
 
     def text(self, count: int) -> str:
-        """So many words."""
+        """Returns a sentence of `count` words."""
         return sentence(self._rng.choice(self._words, count, p=self._frequency).tolist())
 
     def captions(self) -> list[Caption]:

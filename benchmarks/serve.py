@@ -120,7 +120,7 @@ async def client(
 async def ask(
     port: int, clients: int, sounds: list[Sound], seconds: float
 ) -> tuple[Outcome, float]:
-    """What comes of so many clients at once, and how long it took until the last was answered."""
+    """Runs clients at once; returns their outcome, and the seconds until the last answer."""
     outcome, began = Outcome(), time.perf_counter()
     await asyncio.gather(
         *(client(port, number, sounds, began + seconds, outcome) for number in range(clients))

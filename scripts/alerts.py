@@ -22,7 +22,7 @@ from rich.progress import track
 
 from auricle import load
 from auricle.alerts.trial import THRESHOLD_STEP, Compared, Trial
-from auricle.alerts.watch import THRESHOLD, Look, StreamComparison
+from auricle.alerts.watch import ALERT_THRESHOLD, Look, StreamComparison
 from auricle.captioning.captioner import Captioner
 from auricle.data.manifest import Item, read_manifest
 from auricle.evaluation.bootstrap import Statistic, grouped, interval, resample
@@ -69,10 +69,10 @@ class Tried:
     def trial(self, sentence: str, half: int) -> Trial:
         """An alert tried on one half."""
         kept: tuple[list[Compared], list[Compared]] = [], []
-        for item, own, compared in zip(
+        for item, half_of_sound, compared in zip(
             self.items, self.halves, self.compared[sentence], strict=True
         ):
-            if own == half:
+            if half_of_sound == half:
                 kept[item.label not in LABELS[sentence]].append(compared)
         return Trial(sentence, *map(tuple, kept))
 
@@ -92,9 +92,9 @@ def listen(captioner: Captioner, items: Sequence[Item]) -> Tried:
         looks = looks_of(comparison, samples)
         ends = np.array([look.end for look in looks])
         scores = np.array([look.scores for look in looks]).reshape(len(looks), len(SENTENCES))
-        for sentence, own in zip(SENTENCES, scores.T, strict=True):
+        for sentence, scores_of_sentence in zip(SENTENCES, scores.T, strict=True):
             compared[sentence].append(
-                Compared(str(item.file), len(samples) / captioner.rate, ends, own)
+                Compared(str(item.file), len(samples) / captioner.rate, ends, scores_of_sentence)
             )
     return Tried(items, halve(items), compared)
 
@@ -106,9 +106,9 @@ def halve(items: Sequence[Item]) -> NDArray[np.int64]:
         recordings[item.label].add(item.group)
     rng, half, turn = random.Random(SEED), dict[str, int](), 0
     for label in sorted(recordings):
-        own = sorted(recordings[label] - half.keys())
-        rng.shuffle(own)
-        for recording in own:
+        undealt = sorted(recordings[label] - half.keys())
+        rng.shuffle(undealt)
+        for recording in undealt:
             half[recording], turn = turn, 1 - turn
     return np.array([half[item.group] for item in items])
 
@@ -158,7 +158,7 @@ def false_alarms(
     for scene, looks in zip(scenes, heard, strict=True):
         for column, sentence in enumerate(SENTENCES):
             right = [(s.start, s.end) for s in scene.stretches if s.item.label in LABELS[sentence]]
-            # What is named is no false alarm, and must not hold one off.
+            # An alert for a present sound is no false alarm, and must not hold one off.
             wrong = [
                 look for look in looks if not any(a < look.end and look.start < b for a, b in right)
             ]
@@ -180,7 +180,7 @@ def main(
     split: Annotated[str, typer.Option(help="The split of the manifest.")] = "label_valid",
     count: Annotated[int, typer.Option(help="Sequences.")] = 60,
     limit: Annotated[
-        int | None, typer.Option(help="Only so many sounds, to try the script.")
+        int | None, typer.Option(help="Use only this number of sounds, to try the script.")
     ] = None,
 ) -> None:
     """Prints precision and recall over two halves, and false alarms per hour of sequences."""
@@ -194,19 +194,19 @@ def main(
         s: [trial.proposed if trial.positives else None for trial in pair]
         for s, pair in trials.items()
     }
-    own = {
+    thresholds_by_sentence = {
         s: (a if a is not None else b, b if b is not None else a) for s, (a, b) in chosen.items()
     }
-    own = {
-        s: (THRESHOLD if a is None else a, THRESHOLD if b is None else b)
-        for s, (a, b) in own.items()
+    thresholds_by_sentence = {
+        s: (ALERT_THRESHOLD if a is None else a, ALERT_THRESHOLD if b is None else b)
+        for s, (a, b) in thresholds_by_sentence.items()
     }
     both = [
         common_threshold([pair[half] for pair in trials.values() if pair[half].positives])
         for half in (0, 1)
     ]
     common = dict.fromkeys(SENTENCES, (both[0], both[1]))
-    default = dict.fromkeys(SENTENCES, (THRESHOLD, THRESHOLD))
+    default = dict.fromkeys(SENTENCES, (ALERT_THRESHOLD, ALERT_THRESHOLD))
 
     scenes = read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
@@ -215,9 +215,9 @@ def main(
         hear_scenes(captioner, scenes),
         sum(len(s.samples) for s in scenes) / captioner.rate / 3600,
     )
-    by_default = f"default: {THRESHOLD:g}"
+    by_default = f"default: {ALERT_THRESHOLD:g}"
     ways = {
-        "own thresholds": own,
+        "own thresholds": thresholds_by_sentence,
         f"one for all: {both[0]:.2f}, {both[1]:.2f}": common,
         by_default: default,
     }
@@ -231,7 +231,11 @@ def main(
     rows = []
     for column, sentence in enumerate(SENTENCES):
         positives = sum(item.label in LABELS[sentence] for item in tried.items)
-        row = [sentence, f"{positives}", f"{own[sentence][0]:.2f}, {own[sentence][1]:.2f}"]
+        row = [
+            sentence,
+            f"{positives}",
+            f"{thresholds_by_sentence[sentence][0]:.2f}, {thresholds_by_sentence[sentence][1]:.2f}",
+        ]
         for name in ("own thresholds", by_default):
             right, wrong, missed = found[name][:, column].sum(0)
             precision = f"{right / (right + wrong):.2f}" if right + wrong else "-"

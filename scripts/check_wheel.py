@@ -24,7 +24,7 @@ import typer
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 15_000_000
 CLASSIFIER = "Programming Language :: Python :: "
-WANTED = {
+EXPECTED_FILES = {
     *("auricle/py.typed", "auricle/configs/paper.toml", "auricle/serving/page/index.html"),
     *("auricle/serving/page/examples/bell.wav", "auricle/evaluation/report.html"),
     *(
@@ -45,7 +45,7 @@ def check_content(wheel: Path) -> Message:
         names = set(archive.namelist())
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         declared = HeaderParser().parsestr(archive.read(metadata).decode())
-    if missing := WANTED - names:
+    if missing := EXPECTED_FILES - names:
         sys.exit(f"{wheel.name} lacks {', '.join(sorted(missing))}")
     if more := {
         name for name in names if name.split("/")[0] != "auricle" and ".dist-info/" not in name
@@ -123,7 +123,7 @@ def main(
             print(f"Python {version} is not here", flush=True)
             continue
         said[f"Python {version}, {what}"] = captions(found, wheel, pins)
-        print(f"Python {version} captions the examples with {what} of what is required", flush=True)
+        print(f"Python {version} captions the examples with {what} of its libraries", flush=True)
     if not said:
         sys.exit("none of these Pythons is here")
     if len(set(said.values())) > 1:

@@ -182,15 +182,17 @@ def describe(corpus: Path, rows: list[Row], captions: list[str]) -> list[tuple[R
         for row in read_csv(corpus.parent / "reference/label_words.csv")
     }
     class_names = read_class_names(corpus / "audioset/class_labels_indices.csv")
-    own = {
+    captions_by_file = {
         row["file"]: [row[f"caption_{n}"].strip() for n in range(1, 6)]
         for row in rows
         if row["caption_1"]
     }
-    # What is learnt of one sound is not what another is selected by.
-    taken = {key(text) for texts in own.values() for text in texts}
+    # A caption that one sound teaches must not select another sound.
+    taken = {key(text) for texts in captions_by_file.values() for text in texts}
     free = [text for text in captions if key(text) not in taken]
-    chosen = own | fitting_captions(labelled, free, names, read_csv(OWN_SENTENCES), class_names)
+    chosen = captions_by_file | fitting_captions(
+        labelled, free, names, read_csv(OWN_SENTENCES), class_names
+    )
     return [(row, chosen[row["file"]]) for row in rows]
 
 

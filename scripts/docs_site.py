@@ -2,10 +2,9 @@
 
     python scripts/docs_site.py
 
-The pages of docs/ are what is read in the repository, too. For the site they are copied, what
-stands elsewhere is put beside them (the reference of the commands, the model's card, the changelog,
-...), and links to that are changed. A link that leads nowhere, and a name in the reference that is
-not there, are errors.
+The pages of docs/ can be read in the repository, too. The script copies them for the site, adds
+other pages (the reference of the commands, the model's card, the changelog, ...), and changes the
+links to these. A link that leads nowhere is an error. So is an unknown name in the reference.
 """
 
 import os
@@ -91,7 +90,7 @@ def stage(folder: Path) -> None:
 
 def main(
     output: Annotated[
-        Path, typer.Argument(help="The folder of the site; what is in it goes.")
+        Path, typer.Argument(help="The folder of the site; its content is deleted.")
     ] = ROOT / "site",
 ) -> None:
     """Builds the site."""

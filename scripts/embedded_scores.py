@@ -152,7 +152,7 @@ def named(caption: str, label_words: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Sounds of one label each, what is said of them, and whether that names the label."""
+    """Sounds of one label each, their captions, and whether these name the label."""
 
     items: list[Item]
     captions: list[Caption]
@@ -221,7 +221,7 @@ def print_labels(
     ]
     typer.echo(table(("measure", "value", "95 %"), rows))
     worst = sorted(by_label.items(), key=lambda pair: (pair[1].mean(), -len(pair[1])))[:WORST]
-    rows = [(label, f"{its.mean():.0%}", str(len(its))) for label, its in worst]
+    rows = [(label, f"{hits.mean():.0%}", str(len(hits))) for label, hits in worst]
     typer.echo("\n" + table((f"worst {WORST} labels", "named", "sounds"), rows))
 
 
@@ -301,7 +301,7 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
         ([of[left] for of in references], four) for left, four in enumerate(others)
     ]
     score = HumanScores(groups)
-    found = {name: score(its) for name, its in runs.items()}
+    found = {name: score(captions_of_run) for name, captions_of_run in runs.items()}
 
     typer.echo(
         f"{len(items)} sounds of {len(set(groups))} recordings, {REFERENCES} human captions each.\n"
@@ -310,11 +310,13 @@ def print_human(manifest: Manifest, checkpoint: Checkpoint = None) -> None:
         (
             name,
             *(
-                "{} ({})".format(*its[key].cells("{:.1f}" if key == "caption_length" else "{:.3f}"))
-                for key in its
+                "{} ({})".format(
+                    *scores[key].cells("{:.1f}" if key == "caption_length" else "{:.3f}")
+                )
+                for key in scores
             ),
         )
-        for name, its in found.items()
+        for name, scores in found.items()
     ]
     typer.echo(table(("captions (95 %)", *MEASURES.values()), rows))
     typer.echo(
@@ -433,7 +435,7 @@ def print_mixtures(
         f"shuffled captions, {DEALS} deals: at least one": by_chance.any(axis=2).mean(axis=0),
     }
     found = estimates({name: mean(values.astype(float)) for name, values in shares.items()}, places)
-    rows = [(name, *its.cells("{:.1%}")) for name, its in found.items()]
+    rows = [(name, *estimate.cells("{:.1%}")) for name, estimate in found.items()]
     length = float(np.mean([len(words(text)) for text in texts]))
     rows += [
         ("distinct captions", str(len(set(texts))), ""),

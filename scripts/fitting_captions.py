@@ -149,13 +149,18 @@ def find_candidates(
     texts = sorted({text for texts in named.values() for text in texts})
     place = {text: number for number, text in enumerate(texts)}
     embeddings = embed_sentences(texts)
-    rows = iter(embed_sentences([text for own in sentences.values() for text in own]))
-    anchors = {label: np.stack([next(rows) for _ in own]) for label, own in sentences.items()}
-    to_label = {label: (embeddings @ own.T).max(axis=1) for label, own in anchors.items()}
+    rows = iter(
+        embed_sentences([text for texts_of_label in sentences.values() for text in texts_of_label])
+    )
+    anchors = {
+        label: np.stack([next(rows) for _ in texts_of_label])
+        for label, texts_of_label in sentences.items()
+    }
+    to_label = {label: (embeddings @ anchor.T).max(axis=1) for label, anchor in anchors.items()}
     nearest = np.max(list(to_label.values()), axis=0)
     candidates = {}
-    for label, own in named.items():
-        places = np.array([place[text] for text in own], int)
+    for label, texts_of_label in named.items():
+        places = np.array([place[text] for text in texts_of_label], int)
         fit = to_label[label][places]
         places = places[(fit >= LEAST_FIT) & (fit >= nearest[places] - NEARLY)]
         surplus = embeddings[places] @ classes.T - (anchors[label] @ classes.T).max(axis=0)

@@ -78,7 +78,7 @@ def write_film(path: Path, sound: Path) -> None:
 
 
 def picture(page: Page) -> Image.Image:
-    """What is in sight."""
+    """Takes a picture of the visible part of a page."""
     return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 

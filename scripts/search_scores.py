@@ -3,7 +3,7 @@
     python scripts/search_scores.py data/heldout/sounds.csv --checkpoint runs/heldout/captioner
 
 Each label of the split is searched for by its name ("dog_bark" as "dog bark") in an index of all
-its sounds; what is found is right if it has that label. mAP@10: the mean over labels of the average
+its sounds; a found sound is right if it has that label. mAP@10: the mean over labels of the average
 precision of the first ten, divided by min(10, sounds of the label). Intervals (95 %) draw labels.
 """
 

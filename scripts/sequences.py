@@ -279,7 +279,7 @@ def loud(scene: Scene, rate: int, threshold: float) -> list[float]:
 
 
 def captioned(captioner: Captioner, scene: Scene, changes: Sequence[float]) -> Said:
-    """What is said of the stretches between changes."""
+    """Captions the stretches between changes."""
     edges = [0.0, *changes, len(scene.samples) / captioner.rate]
     pairs = [(a, b) for a, b in itertools.pairwise(edges) if b > a]
     parts = [scene.samples[round(a * captioner.rate) : round(b * captioner.rate)] for a, b in pairs]
@@ -313,19 +313,20 @@ def row(
         [len(s.samples) / rate / 60 for s in scenes],
     )
     kinds, hits, errors, false, names = [], [], [], [], []
-    for number, (scene, its) in enumerate(zip(scenes, said, strict=True)):
+    for number, (scene, said_of_scene) in enumerate(zip(scenes, said, strict=True)):
         changes = scene.changes
-        partners = matched(its.changes, [at for at, _ in changes])
+        partners = matched(said_of_scene.changes, [at for at, _ in changes])
         kinds += [(number, kind) for _, kind in changes]
         hits += [partner is not None for partner in partners]
         errors += [
-            abs(its.changes[p] - at)
+            abs(said_of_scene.changes[p] - at)
             for p, (at, _) in zip(partners, changes, strict=True)
             if p is not None
         ]
-        false.append(len(its.changes) - sum(partner is not None for partner in partners))
+        false.append(len(said_of_scene.changes) - sum(partner is not None for partner in partners))
         right = [
-            named(its.caption(s.start, s.end), expected[s.item.label]) for s in scene.stretches
+            named(said_of_scene.caption(s.start, s.end), expected[s.item.label])
+            for s in scene.stretches
         ]
         names += [(number, is_right) for is_right in right]
 
@@ -464,9 +465,9 @@ def examples(looks: Looks) -> tuple[list[NDArray[np.float64]], list[bool]]:
         if HOP_SECONDS < off < 1.0:
             continue
         start = max([0.0, *(at for at in changes if at <= begins - HOPS_PER_LOOK * HOP_SECONDS)])
-        its = looks.differences(int(np.ceil(start / HOP_SECONDS)), now)
-        if its is not None:
-            found.append(its)
+        differences = looks.differences(int(np.ceil(start / HOP_SECONDS)), now)
+        if differences is not None:
+            found.append(differences)
             labels.append(off <= HOP_SECONDS)
     return found, labels
 
@@ -487,8 +488,8 @@ def changes_of(captioner: Captioner, looks: Looks, change: Change) -> list[float
     hop, start, found = round(HOP_SECONDS * captioner.rate), 0, list[float]()
     begins = 0  # samples
     for now in range(1, len(looks.frames) + 1):
-        its = looks.differences(-(-begins // hop), now)
-        if its is not None and change.logit(its) >= change.threshold:
+        differences = looks.differences(-(-begins // hop), now)
+        if differences is not None and change.logit(differences) >= change.threshold:
             start = max(begins, (now - 2 * HOPS_PER_LOOK) * hop)
             begins = start + moment(captioner, looks.scene.samples[start : now * hop])
             found.append(begins / captioner.rate)

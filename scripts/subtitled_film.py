@@ -66,7 +66,7 @@ def make(
     corpus: Annotated[Path, typer.Argument(help="The folder of the corpus, for an ambience.")],
     folder: Annotated[Path, typer.Argument(help="Where the film goes.")],
 ) -> None:
-    """Makes film.mkv, film.en.srt, and truth.json, which says what is heard from when to when."""
+    """Makes film.mkv, film.en.srt, and truth.json, which lists the sounds and their times."""
     rng = random.Random(SEED)
     kept: list[tuple[Item, Samples]] = []
     for item in rng.sample(
@@ -125,7 +125,7 @@ def draw(
     folder: Annotated[Path, typer.Argument(help="What `make` and `auricle subtitle` made.")],
     picture: Annotated[Path, typer.Argument(help="The timeline to draw.")],
 ) -> None:
-    """Draws the sound, what is heard in truth, the spoken lines, and what was put between them."""
+    """Draws the sound, its true events, the spoken lines, and the cues between them."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -134,7 +134,7 @@ def draw(
     sound = load_audio(folder / "film.mkv", 8_000)
     truth = json.loads((folder / "truth.json").read_text())
     lines, merged = (read_subtitles(folder / name) for name in ("film.en.srt", "film.sdh.srt"))
-    own = [cue for cue in merged.cues if (cue.start, cue.end) not in lines.taken]
+    added_cues = [cue for cue in merged.cues if (cue.start, cue.end) not in lines.taken]
     texts = {
         cue: merged.text[cue.first : cue.behind].strip().split("\n", 2)[2].replace("\n", " ")
         for cue in merged.cues
@@ -150,9 +150,11 @@ def draw(
         )
         bars = [(2, start, end, name, "#cfe8cf") for start, end, name in truth]
         bars += [
-            (1, cue.start, cue.end, texts[cue], "#cfdcf2") for cue in merged.cues if cue not in own
+            (1, cue.start, cue.end, texts[cue], "#cfdcf2")
+            for cue in merged.cues
+            if cue not in added_cues
         ]
-        bars += [(0, cue.start, cue.end, texts[cue], "#f8dcb0") for cue in own]
+        bars += [(0, cue.start, cue.end, texts[cue], "#f8dcb0") for cue in added_cues]
         for place, start, end, text, colour in bars:
             axis.broken_barh(
                 [(start, end - start)],

@@ -1,5 +1,5 @@
-"""What tests of several modules need: the reference data beside the repository, and a small model
-to caption with."""
+"""Fixtures of several modules: the reference data next to the repository, and a small model to
+caption with."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data, which stands beside the repository and is no part of it."""
+    """The folder of reference data, next to the repository and no part of it."""
     folder = Path(__file__).parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"no reference data: {folder} is not there")

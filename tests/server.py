@@ -1,4 +1,4 @@
-"""A server of auricle in a thread, its workers beside it; what asks it."""
+"""A server of auricle in a thread, with its workers, and a client."""
 
 import contextlib
 import http.client

@@ -182,7 +182,7 @@ def commands(line: str) -> list[list[str]]:
 
 
 def parse(command: Command, words: list[str], name: str) -> None:
-    """Reads arguments as the command would, and runs nothing; `...` stands for what is left out."""
+    """Parses arguments as the command does, and runs nothing; `...` stands for omitted ones."""
     arguments = [word for word in words if word != "..."]
     try:
         with command.make_context(name, arguments) as context:
@@ -511,7 +511,7 @@ def test_places_of_files_are_those_of_the_source():
     caches = set(re.findall(r'cache_folder\(f?"([\w{}-]+)"\)', source))
     assert len(caches) > 4
     for name in caches:
-        assert f"`~/.cache/auricle/{name.replace('{VERSION}', '1')}`" in page
+        assert f"`~/.cache/auricle/{name.replace('{FINGERPRINT_VERSION}', '1')}`" in page
     scripts = "".join(
         path.read_text("utf-8") for path in (ROOT / "src/auricle/serving/page").glob("*.js")
     )

@@ -253,8 +253,7 @@ def many(sounds: Path, tmp_path: Path) -> Path:
 def test_ctrl_c(command: Callable[..., list[str]], many: Path, tmp_path: Path):
     out = tmp_path / "out.jsonl"
     arguments = command("caption", many, "-f", "jsonl", "-o", out, "-j", 1)
-    # What is begun in the background of a script, as tests may be, ignores Ctrl-C, and so does what
-    # it begins.
+    # A process in the background of a script, as tests may be, ignores Ctrl-C. So do its children.
     heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
     part = out.with_name("out.jsonl.part")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from auricle.data.manifest import Item, read_manifest, write_manifest
 from auricle.errors import AuricleError
 from auricle.subtitles.cues import Cue
-from auricle.subtitles.files import FORMS, merge_cues, read_subtitles
+from auricle.subtitles.files import SUBTITLE_FORMATS, merge_cues, read_subtitles
 from auricle.training.config import Recipe, load_recipe
 
 CONFIG = Path(__file__).parents[1] / "configs/embedded.toml"
@@ -141,7 +141,7 @@ ASS = (
 MARKS = (b"", b"\xef\xbb\xbf", b"\xff\xfe")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SUBTITLE_FORMATS)
 @fast
 @given(data=st.data(), mark=st.sampled_from(MARKS))
 def test_any_subtitles_stay_byte_for_byte(
@@ -158,6 +158,6 @@ def test_any_subtitles_stay_byte_for_byte(
         return
     merged = merge_cues(file, cues)
     rest = iter(merged)
-    assert all(byte in rest for byte in content), "what was there is a subsequence of what is"
+    assert all(byte in rest for byte in content), "the old file is a subsequence of the new one"
     if not cues:
         assert merged == content

@@ -93,8 +93,8 @@ def test_a_webhook_gets_signed_json() -> None:
     assert headers["content-type"] == "application/json"
     stamp = headers["x-auricle-timestamp"]
     assert abs(int(stamp) - time.time()) < 60
-    wanted = hmac.new(b"open sesame", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    assert headers["x-auricle-signature"] == f"sha256={wanted}"
+    signature = hmac.new(b"open sesame", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert headers["x-auricle-signature"] == f"sha256={signature}"
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
@@ -125,7 +125,7 @@ SECRETS = ("s3cr3t", "hidden-path", "hidden-query", "hidden-key")
 def test_no_message_shows_an_address_past_its_host(
     answer: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions_module, "FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(actions_module, "LAST_DELIVERY_SECONDS", 0.2)
     with receiving(*[answer or 200] * 99) as receiver:
         host = receiver.url.rstrip("/")
         url = receiver.url.replace("//", "//alice:s3cr3t@") + "hidden-path?token=hidden-query"
@@ -221,7 +221,7 @@ def test_an_alert_outlasts_more_failures_than_there_are_waits() -> None:
 
 
 def test_telling_never_waits_and_the_queue_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "MOST_KEPT", 5)
+    monkeypatch.setattr(delivery_module, "MOST_WAITING_ALERTS", 5)
     said: list[str] = []
     with receiving(hold=True) as receiver:
         with actions(AlertConfig(webhook=Webhook(receiver.url)), said.append) as tell:
@@ -239,7 +239,7 @@ def test_telling_never_waits_and_the_queue_has_an_end(monkeypatch: pytest.Monkey
 
 
 def test_what_is_not_told_at_the_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions_module, "FAREWELL_SECONDS", 0.05)
+    monkeypatch.setattr(actions_module, "LAST_DELIVERY_SECONDS", 0.05)
     said: list[str] = []
     with receiving(hold=True) as receiver:
         with actions(AlertConfig(webhook=Webhook(receiver.url)), said.append) as tell:

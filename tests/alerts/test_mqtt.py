@@ -196,7 +196,7 @@ def test_each_row_of_a_restart_in_the_middle_is_delivered(broker: Mosquitto):
 def test_what_is_too_much_is_counted_and_nothing_waits_for_a_broker_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(mqtt, "MOST_KEPT", 10)
+    monkeypatch.setattr(mqtt, "MOST_WAITING_MESSAGES", 10)
     broker = Mosquitto(tmp_path, "allow_anonymous true")
     with publishing(broker.port) as session:
         begin = time.monotonic()

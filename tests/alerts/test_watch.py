@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from auricle.alerts.watch import (
-    HOP_SECONDS,
     TEMPERATURE,
-    WINDOW_SECONDS,
+    WATCH_HOP_SECONDS,
+    WATCH_WINDOW_SECONDS,
     Alert,
     StreamComparison,
     Watch,
@@ -16,7 +16,7 @@ from auricle.alerts.watch import (
 from ears import RATE, ear, pieces, played
 
 MOST = -0.46  # the score of a pitch that is heard for a little more than half of a window
-WANTED = [
+WATCHED = [
     WatchedSound("high", threshold=MOST, hold_off=3.0),
     WatchedSound("low", threshold=MOST, hold_off=100.0),
 ]
@@ -26,7 +26,7 @@ SOUND = played(
 
 
 def told(samples: list[np.ndarray]) -> list[Alert]:
-    watch = Watch(ear(), WANTED)
+    watch = Watch(ear(), WATCHED)
     return [alert for piece in samples for alert in watch.feed(piece)] + watch.finish()
 
 
@@ -45,10 +45,10 @@ def test_alerts_come_where_the_sound_is() -> None:
     alerts = [alert for alert in told([SOUND]) if alert.sentence == "high"]
     short, *long = alerts
     # From 10.3 to 11.5 s: heard as soon as it is most of a window.
-    assert 11.3 <= short.end <= 11.3 + HOP_SECONDS
-    assert short.end - short.start == WINDOW_SECONDS
+    assert 11.3 <= short.end <= 11.3 + WATCH_HOP_SECONDS
+    assert short.end - short.start == WATCH_WINDOW_SECONDS
     # From 19.5 to 29.5 s.
-    assert 20.5 <= long[0].end <= 20.5 + HOP_SECONDS
+    assert 20.5 <= long[0].end <= 20.5 + WATCH_HOP_SECONDS
     assert all(alert.start < 29.5 for alert in long)
 
 
@@ -61,10 +61,10 @@ def test_there_is_no_second_alert_while_it_is_held_off() -> None:
 
 
 def test_a_sound_at_the_very_end_is_heard() -> None:
-    ended = Watch(ear(), WANTED[:1])
+    ended = Watch(ear(), WATCHED[:1])
     assert ended.feed(played(("high", 0.4))) == []
     assert [alert.end for alert in ended.finish()] == [0.4]
-    assert Watch(ear(), WANTED).finish() == []
+    assert Watch(ear(), WATCHED).finish() == []
 
 
 def test_silence_is_like_nothing() -> None:
@@ -105,11 +105,11 @@ def test_a_gap_is_not_heard_over_and_times_go_on() -> None:
     assert watch.interrupt(20.0) == []
     assert watch.feed(played(("high", 4))) == [], "28 s: it is still held off"
     ((again),) = watch.feed(played(("high", 5)))
-    assert (again.end - WINDOW_SECONDS, again.end) == (again.start, 31.0)
+    assert (again.end - WATCH_WINDOW_SECONDS, again.end) == (again.start, 31.0)
 
 
 def test_memory_is_constant() -> None:
     comparison = StreamComparison(ear(), ["high"])
     for _ in range(100):
         comparison.feed(played(("high", 0.73)))
-        assert len(comparison._held) <= (WINDOW_SECONDS + HOP_SECONDS) * RATE
+        assert len(comparison._held) <= (WATCH_WINDOW_SECONDS + WATCH_HOP_SECONDS) * RATE

@@ -1,5 +1,4 @@
-"""Captions of archives: what is divided, read and written, on Ray and on clusters whose parts are
-killed."""
+"""Captions of archives: pieces, members and shards, on Ray and on clusters with killed parts."""
 
 import contextlib
 import io
@@ -38,7 +37,7 @@ if find_spec("ray") is None:  # imported, it would have read its environment
 from pyarrow import Schema, Table, parquet
 
 from auricle.bulk import ShardForm, job, worker
-from auricle.bulk.output import EMBEDDING, SCHEMA, Options, Output, Report, with_features
+from auricle.bulk.output import EMBEDDING, SHARD_SCHEMA, Options, Output, PieceReport, with_features
 from auricle.bulk.places import Piece, Place, pieces, place, sounds, text
 from auricle.bulk.worker import Worker
 from auricle.cli.bulk import Rate
@@ -96,8 +95,8 @@ def work(
     origin, output = place(str(source)), Output(place(str(out)), Options(**options))
     found = sounds(origin)
     captioned, shards, _ = output.begin()
-    wanted = [piece.dumps() for piece in pieces(found, size, captioned, shards)]
-    return [json.loads(line) for line in Worker(origin, output)({"piece": wanted})["report"]]
+    parts = [piece.dumps() for piece in pieces(found, size, captioned, shards)]
+    return [json.loads(line) for line in Worker(origin, output)({"piece": parts})["report"]]
 
 
 def test_a_piece_survives_a_line_and_its_name_follows_from_its_sounds():
@@ -290,8 +289,8 @@ def test_archives_are_read_where_they_are_and_only_their_sounds(folder: Path, tm
     names = ["a.tar/../../up.wav", "a.tar/1.wav", "b.tar.gz/1.wav", "cut.tar/1.wav"]
     assert [row["file"] for row in rows(out)] == [f"{archives}/{name}" for name in names]
     assert {row["caption"] for row in rows(out)} == {said(folder, ["c.wav"])[0]["caption"]}
-    # What is in no archive is not written, an archive is not opened twice, and what failed in it
-    # stays known.
+    # A file that is in no archive is not written, and an archive is not opened twice. Its failed
+    # members stay known.
     assert {path.name for path in tmp_path.rglob("*.wav")} == set()
     assert work(archives, out, form=ShardForm.jsonl) == []
     _, shards, failed = Output(place(str(out)), Options(form=ShardForm.jsonl)).begin()
@@ -420,7 +419,7 @@ def test_what_would_stop_every_piece_is_reported_as_fatal(
 def test_progress_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(time, "monotonic", iter([0.0, 10.0, 10.0]).__next__)
     rate = Rate(4)
-    rate.add(Report(100, 7200.0, {"a": "why"}))
+    rate.add(PieceReport(100, 7200.0, {"a": "why"}))
     assert (
         str(rate)
         == "1 of 4 pieces, 100 sounds, 1 failed, 2.00 h of sound at 720 h an hour, 0:00:30 left"
@@ -732,7 +731,7 @@ def test_on_s3(s3: dict[str, str], folder: Path, tmp_path: Path):
     assert errors(tmp_path).keys() == {"s3://archive/2025/bad.wav"}
 
 
-@pytest.mark.parametrize("schema", [SCHEMA, SCHEMA.append(EMBEDDING)])
+@pytest.mark.parametrize("schema", [SHARD_SCHEMA, SHARD_SCHEMA.append(EMBEDDING)])
 def test_shards_declare_their_features_for_datasets(schema: Schema):
     declared = with_features(schema)
     assert declared == schema

@@ -360,7 +360,7 @@ SILENT = {
     "a moment": np.zeros(500, np.float32),
     "a constant": np.full(3 * RATE, 0.4, np.float32),
     "one step of 16 bits": np.random.default_rng(0).integers(-1, 2, 3 * RATE).astype(np.int16),
-    "a step beside a constant": np.random.default_rng(0).choice(
+    "a step next to a constant": np.random.default_rng(0).choice(
         np.array([-301, -299], np.int16), (2, 3 * RATE)
     ),
 }
@@ -553,7 +553,7 @@ def test_similarity_is_the_cosine_of_the_embeddings(guided: Captioner, files: li
             assert value == pytest.approx(said @ heard, abs=1e-5)
             assert guided.similarity([path], [text])[0, 0] == pytest.approx(
                 value, abs=1e-6
-            )  # whatever stands beside it
+            )  # whatever else is in the batch
     assert guided.similarity([], sentences).shape == (0, 3)
     assert guided.similarity(files[:2], []).shape == (2, 0)
 
@@ -610,7 +610,7 @@ def test_attention_has_a_row_for_each_word(
     frames = len(captioner.spectrogram(samples)) // 16
     assert attention.shape == (len(words(text)), frames + captioner.checkpoint.config.decoder.tags)
     np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)
-    # What is said later changes nothing of what was said before.
+    # Later words do not change the attention of earlier ones.
     np.testing.assert_allclose(
         captioner.attention(samples, " ".join(words(text)[:3])), attention[:3], atol=1e-6
     )

@@ -117,8 +117,7 @@ def test_every_step_gives_a_distribution_and_where_it_attended(
 
 
 def test_torch_and_onnx_hear_and_read_the_same(tiny_guided_checkpoint: Path):
-    """Tags, the place of sounds in the shared space, and that of sentences, whatever is padded
-    beside them."""
+    """Tags and the embeddings of sounds and sentences do not depend on padding."""
     model, theirs = (
         load_model(load_checkpoint(tiny_guided_checkpoint)),
         load(tiny_guided_checkpoint).model,

@@ -1,4 +1,4 @@
-"""The model in the package: small, described, the same in torch, and it names what is heard in our
+"""The model in the package is small, described, the same in torch, and names the sounds of our
 examples."""
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A checkpoint folder may be a stranger's: what is not as it should be is refused in a line."""
+"""A checkpoint folder may be a stranger's: one line refuses each wrong part."""
 
 import json
 import os

@@ -73,9 +73,9 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
             if state.gone:
                 self.send(503, b"")
             elif path == ["api", "repos", "create"]:
-                wanted = json.loads(sent)
-                name = f"{wanted['organization']}/{wanted['name']}"
-                if wanted.get("private") or wanted.get("visibility") == "private":
+                request = json.loads(sent)
+                name = f"{request['organization']}/{request['name']}"
+                if request.get("private") or request.get("visibility") == "private":
                     state.private.add(name)
                 state.repositories.setdefault(name, {})
                 self.json({"url": f"{state.url}/{name}", "name": name, "id": name})
@@ -172,7 +172,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def stored(hub: Hub, tiny_guided_checkpoint: Path) -> Hub:
-    """A hub that has a checkpoint, and other things beside it."""
+    """A hub that has a checkpoint, and other files next to it."""
     files = {
         path.name: path.read_bytes() for path in tiny_guided_checkpoint.iterdir() if path.is_file()
     }

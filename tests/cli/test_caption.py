@@ -35,7 +35,7 @@ def caption(auricle: Run, tiny_checkpoint: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with five sounds, some in folders below, and what is no sound."""
+    """A folder with five sounds, some in folders below, and files that are no sounds."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "b" / "deep").mkdir(parents=True)
     write_wav(folder / "a.wav", chirp(2, 100, 5_000, RATE), RATE)

@@ -109,7 +109,9 @@ def test_labels_are_visited_equally_often_and_their_sounds_nearly_so(
     ]
     for label in set(labels) - {""}:
         times = [
-            sum(i == sound for i, _ in pairs) for sound, its in enumerate(labels) if its == label
+            sum(i == sound for i, _ in pairs)
+            for sound, own_label in enumerate(labels)
+            if own_label == label
         ]
         assert sum(times) == visits
         assert max(times) - min(times) <= 1
@@ -150,9 +152,9 @@ def test_processes_share_every_batch(counts: list[int], size: int, ranks: int, e
     shares = [made(counts, size, share=Share(rank, ranks)) for rank in range(ranks)]
     plan = shares[0].plan(0, epoch)
     assert all(share.plan(0, epoch) == plan for share in shares)
-    own = [list(share.epoch(0, epoch)) for share in shares]
+    numbers_of_shares = [list(share.epoch(0, epoch)) for share in shares]
     for number, pairs in enumerate(plan):
-        parts = [batches[number] for batches in own]
+        parts = [batches[number] for batches in numbers_of_shares]
         # gathering needs equally many rows of each process
         assert len({len(part.items) for part in parts}) == 1
         captions = sorted(caption for part in parts for caption in part.captions)
@@ -313,7 +315,7 @@ def test_mixtures_and_texts_are_a_function_of_seed_and_epoch():
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_processes_together_have_the_rows_of_one(ranks: int):
-    """Also what is drawn anew for each of them: mixtures and tags."""
+    """Also mixtures and tags, which are drawn anew for each row."""
     options: dict[str, Any] = {
         "mixtures": mixtures(0.5),
         "texts": made_texts(50),
@@ -347,18 +349,18 @@ def test_a_mixture_is_heard_and_told_of_and_known_by_both_its_sounds():
         for item, caption, log_mel, length in zip(
             batch.items, batch.captions, batch.log_mel, batch.frames, strict=True
         ):
-            own = int(item.file.stem)
+            first = int(item.file.stem)
             told = [int(number) for number in re.findall(r"sound (\d+)", caption)]
-            assert own in told
+            assert first in told
             if len(told) == 2:
                 found += 1
-                other = sum(told) - own
-                assert labels[own] != labels[other]  # the same would be no mixture
-                assert item.label == "+".join(sorted((labels[own], labels[other])))
-                assert length <= len(spectrograms_of(batches)[own])
-                assert not np.allclose(log_mel[:length], spectrograms_of(batches)[own][:length])
+                other = sum(told) - first
+                assert labels[first] != labels[other]  # the same would be no mixture
+                assert item.label == "+".join(sorted((labels[first], labels[other])))
+                assert length <= len(spectrograms_of(batches)[first])
+                assert not np.allclose(log_mel[:length], spectrograms_of(batches)[first][:length])
             else:
-                np.testing.assert_array_equal(log_mel[:length], spectrograms_of(batches)[own])
+                np.testing.assert_array_equal(log_mel[:length], spectrograms_of(batches)[first])
     assert found > 20
 
 

@@ -1,4 +1,4 @@
-"""The feature cache: what is computed once is true, whole and found again."""
+"""The feature cache: a stored spectrogram is right and whole, and is found again."""
 
 import sqlite3
 from contextlib import closing

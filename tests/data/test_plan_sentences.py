@@ -3,7 +3,7 @@
 import random
 
 from auricle.checkpoint.vocabulary import words
-from auricle.data.plan_sentences import MOST_WORDS, class_words, compose, draw_plan
+from auricle.data.plan_sentences import MOST_COMPOSED_WORDS, class_words, compose, draw_plan
 from auricle.planning.checks import mentions_all, tells_marks
 from auricle.planning.grammar import plain, punctuated, template
 from auricle.planning.plans import Plan, PlannedEvent, Relation, forbidden_words
@@ -36,7 +36,7 @@ def test_sentences_vary_and_are_short():
         "a dog barks with falling rain",
         "a barking dog and falling rain are heard together",
     }
-    assert max(len(text.split()) for text in texts) <= MOST_WORDS
+    assert max(len(text.split()) for text in texts) <= MOST_COMPOSED_WORDS
 
 
 def test_drawn_plans_hold_only_compatible_classes():

@@ -72,7 +72,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """All four data sets in miniature."""
     files: dict[str, bytes] = {}
     for split, names in NAMES.items():
-        header = ["file_name", *clotho.CAPTION_COLUMNS]
+        header = ["file_name", *clotho.CLOTHO_CAPTION_COLUMNS]
         rows = [
             [name, *(f"Caption {n} of {name}, {split} " for n in range(1, 6))] for name in names
         ]
@@ -160,7 +160,7 @@ def test_clotho_with_the_papers_splits(
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".csv") == sorted(SPLITS)
     asked = len(server.names)
     assert prepare_clotho(folder, remotes=clotho_remotes).items == prepared.items
-    assert len(server.names) == asked, "what is there and right is not fetched again"
+    assert len(server.names) == asked, "a right file is not fetched again"
 
 
 @pytest.mark.parametrize("cut", [1, 100])
@@ -347,18 +347,18 @@ def test_the_published_checksums_are_of_the_right_kind():
         labelled.URBANSOUND8K.remote,
     ]
     for file in remotes:
-        algorithm, _, wanted = file.checksum.partition(":")
-        assert len(bytes.fromhex(wanted)) == hashlib.new(algorithm).digest_size
+        algorithm, _, digest = file.checksum.partition(":")
+        assert len(bytes.fromhex(digest)) == hashlib.new(algorithm).digest_size
         assert file.url.startswith("https://")
 
 
 def test_the_published_captions_are_the_corpuss(shared: Path):
     folder = shared / "corpus/captions"
     for split in ("development", "validation", "evaluation"):
-        wanted = clotho.REMOTES[f"clotho_captions_{split}.csv"].checksum.partition(":")[2]
+        digest = clotho.REMOTES[f"clotho_captions_{split}.csv"].checksum.partition(":")[2]
         content = (folder / f"clotho_v2.1/clotho_captions_{split}.csv").read_bytes()
         # Two of the files had other line ends when they were published.
-        assert wanted in [
+        assert digest in [
             hashlib.md5(c).hexdigest() for c in (content, content.replace(b"\n", b"\r\n"))
         ]
 

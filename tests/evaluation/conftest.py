@@ -57,7 +57,7 @@ def without_java(tmp_path_factory: pytest.TempPathFactory) -> Callable[[pytest.M
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
-    """Finds a file of the reference data beside the repository, or skips."""
+    """Finds a file of the reference data next to the repository, or skips."""
 
     def find(name: str) -> Path:
         if not (SHARED / name).exists():

@@ -127,7 +127,7 @@ def test_without_java(
 def test_our_java_classes_are_what_their_sources_say(java: str, tmp_path: Path, name: str) -> None:
     compiler = Path(java).resolve().with_name("javac")
     if not compiler.exists():
-        pytest.skip("no javac beside java")
+        pytest.skip("no javac next to java")
     engine = Path(module.__file__).with_name("spice_engine")
     options = ["--release", "8", "-g:none", "-Xlint:-options", "-d", str(tmp_path)]
     subprocess.run([compiler, *options, str(engine / f"{name}.java")], check=True)

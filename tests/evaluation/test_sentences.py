@@ -248,7 +248,7 @@ def test_penalties_equal_the_published_scores(system: System) -> None:
     published = list(system.published.values())
     assert len(published) == 1045
     errors = [row["fer.error_prob"] for row in published]
-    assert [float(error > sentences.THRESHOLD) for error in errors] == [
+    assert [float(error > sentences.ERROR_THRESHOLD) for error in errors] == [
         row["fer"] for row in published
     ]
     for similar, score in (("sbert_sim", "fense"), ("spider", "spider_fl")):
@@ -341,14 +341,14 @@ def test_the_command(
     (tmp_path / "references.csv").write_text("file,caption\n1.wav,a dog\n2.wav,rain falls hard\n")
     app = typer.Typer()
     app.command()(command)
-    wanted = [
+    arguments = [
         "--candidates",
         tmp_path / "candidates.csv",
         "--references",
         tmp_path / "references.csv",
     ]
-    wanted += ["--report", tmp_path / "report", "--sentence-model", folder]
-    result = CliRunner().invoke(app, [str(word) for word in wanted], catch_exceptions=False)
+    arguments += ["--report", tmp_path / "report", "--sentence-model", folder]
+    result = CliRunner().invoke(app, [str(word) for word in arguments], catch_exceptions=False)
     assert "Sentence similarity" in result.stdout
     assert "note: sentence similarity used the sentence model tiny-bert" in result.stdout
     assert "FENSE is missing: no model given (--fense-model, --error-detector)" in result.stdout

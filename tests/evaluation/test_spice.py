@@ -99,8 +99,8 @@ def test_all_captions_equal_the_published_scores(system: System) -> None:
     assert len(other) <= 1
     for caption in scores.captions:
         if caption.file not in other:
-            wanted = system.published[caption.file]["spider"]
-            assert caption.scores["spider"] == pytest.approx(wanted, rel=0, abs=1e-15)
+            spider = system.published[caption.file]["spider"]
+            assert caption.scores["spider"] == pytest.approx(spider, rel=0, abs=1e-15)
     assert scores.corpus["spice"] == pytest.approx(
         system.corpus["spice"], rel=0, abs=1 / len(scores.captions)
     )

@@ -1,4 +1,4 @@
-"""What is kept of what is heard."""
+"""The files that keep the sound of events."""
 
 import datetime
 import os

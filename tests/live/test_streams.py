@@ -264,8 +264,8 @@ def test_rows_of_a_file_have_the_names_of_streams_and_topics_of_their_own(
     events = [row for row in rows if row["state"] != "alert"]
     for name in ("front door", "nursery"):
         topic = f"auricle/pi/{name.replace(' ', '-')}/event"
-        own = [row for row in events if row["stream"] == name]
-        assert [json.loads(payload) for payload in noted.of(topic)] == own != []
+        rows_of_stream = [row for row in events if row["stream"] == name]
+        assert [json.loads(payload) for payload in noted.of(topic)] == rows_of_stream != []
     alerts = [row for row in rows if row["state"] == "alert"]
     assert {row["stream"] for row in alerts} == {"front door"}
     states = [json.loads(payload) for payload in noted.of("auricle/pi/front-door/alert/bird")]

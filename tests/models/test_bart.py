@@ -38,8 +38,8 @@ def ours(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict of transformers' under our names."""
     renamed = {}
     for name, tensor in state.items():
-        for theirs, own in NAMES:
-            name = re.sub(theirs, own, name)
+        for theirs, our_name in NAMES:
+            name = re.sub(theirs, our_name, name)
         renamed[name] = tensor
     return renamed
 
@@ -53,8 +53,8 @@ def of_encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     )
     renamed = {}
     for name, tensor in ours(state).items():
-        for theirs, own in swaps:
-            name = name.replace(theirs, own)
+        for theirs, our_name in swaps:
+            name = name.replace(theirs, our_name)
         renamed[name] = tensor
     return {name: tensor for name, tensor in renamed.items() if not name.startswith("embedding")}
 

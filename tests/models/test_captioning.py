@@ -162,7 +162,7 @@ def test_the_likeliest_tags_become_tokens_the_likeliest_first():
             torch.testing.assert_close(
                 memory[0, place], tokens.classes.weight[number] + tokens.levels.weight[level]
             )
-        # What is not among them does not count: neither which class it is, nor how likely.
+        # A class that is not among them does not count, however likely it is.
         torch.testing.assert_close(
             tokens(probabilities((5, 0.4), (99, 0.9), (7, 0.015), (1, 0.012))), memory
         )
@@ -204,7 +204,7 @@ def test_a_caption_without_sound_hears_tags_only():
     torch.testing.assert_close(longer[2], said[2])
     told = model(drawn(2, 96, mels), frames, tokens, probabilities((8, 0.6), (6, 0.3), (7, 0.1)))
     assert (told[2] - said[2]).abs().max() > 1e-3
-    # And sounds do not know what stands beside them.
+    # And sounds do not depend on the others in the batch.
     torch.testing.assert_close(told[:2], said[:2])
     torch.testing.assert_close(model(drawn(2, 96, mels), frames, tokens[:2]), said[:2])
 

@@ -38,12 +38,12 @@ def written_out(
     s = [[float(audio[i] @ captions[j]) for j in range(n)] for i in range(n)]
     total = 0.0
     for i in range(n):
-        own = math.exp(s[i][i] / tau)
+        pair = math.exp(s[i][i] / tau)
         total -= math.log(
-            own / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j])
+            pair / sum(math.exp(s[i][j] / tau) for j in range(n) if not also_fit[i][j])
         )
         total -= math.log(
-            own / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i])
+            pair / sum(math.exp(s[j][i] / tau) for j in range(n) if not also_fit[j][i])
         )
     return total / n
 
@@ -235,7 +235,7 @@ def test_captions_without_sound_are_known_by_their_tags_alone():
     assert (other[:2] - first[:2]).abs().amax(1).min() > 1e-3
     torch.testing.assert_close(told[2:], first[2:].flip(0))
     torch.testing.assert_close(other_text, text)
-    # And sounds do not know what stands beside them, in training or by themselves.
+    # And sounds do not depend on the others in the batch, in training or by themselves.
     for sound in (alone, told[:2], embedded):
         torch.testing.assert_close(sound, first[:2])
     torch.testing.assert_close(text_alone, text[:2])

@@ -1,5 +1,4 @@
-"""The decoder: what is said at once equals what is said word by word, and masks hide what they
-should."""
+"""The decoder: all words at once equal word by word, and masks hide the right positions."""
 
 import itertools
 from dataclasses import replace
@@ -48,11 +47,11 @@ def forced(
 
 def test_stepping_equals_teacher_forcing(decoder: TransformerDecoder):
     tokens, memory, mask = captions(3, 7), drawn(3, 9, WIDTH), first_mask([9, 4, 1])
-    wanted = forced(decoder, tokens, memory, mask)
+    expected = forced(decoder, tokens, memory, mask)
     state = decoder.begin(memory, mask)
     for position in range(7):
         log_probs, state, attention = decoder.step(tokens[:, position], torch.arange(3), state)
-        torch.testing.assert_close(log_probs, wanted[:, position], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_probs, expected[:, position], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(3))
         assert state.past_keys.shape == (LAYERS, 3, HEADS, position + 1, WIDTH // HEADS)
         assert state.past_values.shape == state.past_keys.shape
@@ -76,16 +75,18 @@ def test_parents_reorder_the_cache(decoder: TransformerDecoder, seed: int, data:
         ]
         log_probs, state, _ = decoder.step(tokens, torch.tensor(parents), state)
         rows = len(parents)
-        wanted = forced(
+        expected = forced(
             decoder,
             torch.tensor(histories),
             memory.repeat_interleave(rows // batch, 0),
             torch.ones(rows, 5, dtype=torch.bool),
         )[:, -1]
-        torch.testing.assert_close(log_probs, wanted, rtol=1e-4, atol=1e-5)
-        own = rows // batch  # the next hypotheses of an item grow from any of its own
+        torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=1e-5)
+        hypotheses_per_item = (
+            rows // batch
+        )  # the next hypotheses of an item grow from any of its own
         parents = [
-            item * own + data.draw(st.integers(0, own - 1))
+            item * hypotheses_per_item + data.draw(st.integers(0, hypotheses_per_item - 1))
             for item, _ in itertools.product(range(batch), range(beam))
         ]
 
@@ -135,7 +136,7 @@ def test_no_word_sees_a_later_one(decoder: TransformerDecoder):
 
 def test_a_tied_decoder_has_one_matrix_of_words():
     tied = TransformerDecoder(WORDS, WIDTH, LAYERS, HEADS, 32, 0.3, tied=True).eval()
-    of_words = [name for name, its in tied.named_parameters() if WORDS in its.shape]
+    of_words = [name for name, tensor in tied.named_parameters() if WORDS in tensor.shape]
     assert of_words == ["embedding.weight"]
     tokens, memory, mask = captions(2, 6), drawn(2, 5, WIDTH), first_mask([5, 3])
     expected = forced(tied, tokens, memory, mask)
@@ -156,11 +157,11 @@ def test_attention_equals_torchs():
     mask[..., 0] = True
     x, y = drawn(2, 4, WIDTH), drawn(2, 6, WIDTH, seed=1)
     keys, values = ours.keys_values(y)
-    wanted = torch.nn.functional.scaled_dot_product_attention(
+    expected = torch.nn.functional.scaled_dot_product_attention(
         ours.split(ours.query(x)), keys, values, mask
     )
     torch.testing.assert_close(
-        ours(x, keys, values, mask)[0], ours.output(wanted.transpose(1, 2).flatten(2))
+        ours(x, keys, values, mask)[0], ours.output(expected.transpose(1, 2).flatten(2))
     )
 
 

@@ -49,8 +49,7 @@ def test_equals_the_reference(reference: dict[str, np.ndarray], weights: dict[st
 
 
 def test_an_example_is_heard_by_itself():
-    """Whoever else is in the batch, and whatever stands in the padding, a vector is of its own 0.96
-    s."""
+    """A vector depends on its own 0.96 s alone, not on the batch or the padding."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = VGGish(1 / 16).eval().requires_grad_(False)

@@ -46,11 +46,11 @@ def test_a_caption_must_tell_the_marks():
 
 def test_mentions_beyond_the_plan_are_invented():
     dog = Plan((PlannedEvent(DOG),))
-    own = CLASSES.classes[DOG].own_words
-    assert not invented("an animal barks like a dog".split(), dog, CLASSES, own)
-    assert invented("a dog barks in the rain".split(), dog, CLASSES, own) == ["rain"]
-    assert invented("a dog howls".split(), dog, CLASSES, own) == ["howls"]
-    assert invented("a person with a dog".split(), dog, CLASSES, own) == ["person"]
+    dog_words = CLASSES.classes[DOG].own_words
+    assert not invented("an animal barks like a dog".split(), dog, CLASSES, dog_words)
+    assert invented("a dog barks in the rain".split(), dog, CLASSES, dog_words) == ["rain"]
+    assert invented("a dog howls".split(), dog, CLASSES, dog_words) == ["howls"]
+    assert invented("a person with a dog".split(), dog, CLASSES, dog_words) == ["person"]
 
 
 def test_a_faithful_caption_passes_every_check():

@@ -58,9 +58,9 @@ class Speaker:
             "plan", {"events": np.array([rows], np.int64), "whole": np.array(whole, np.int64)}
         )
         used = np.asarray(self.class_words[[e.index for e in plan]].any(0))
-        own = {word for e in plan for word in self.classes[e.index]["own_words"]}
+        class_words = {word for e in plan for word in self.classes[e.index]["own_words"]}
         told = self.told_words(chosen)
-        forbidden = set(self.model["wording"]["time_words"]) - told - own
+        forbidden = set(self.model["wording"]["time_words"]) - told - class_words
         allowed = used.copy()
         allowed[[self.numbers[word] for word in told if word in self.numbers]] = True
         allowed[[self.numbers[word] for word in forbidden if word in self.numbers]] = False
@@ -69,7 +69,7 @@ class Speaker:
         for tokens, score in self.search(memory, allowed):
             said = [self.vocabulary[token] for token in tokens]
             probable = score >= self.model["wording"]["least_score"]
-            if probable and self.is_faithful(said, chosen, forbidden, own | usual):
+            if probable and self.is_faithful(said, chosen, forbidden, class_words | usual):
                 captions.append((" ".join(said), score, tokens))
         weight = self.model["wording"]["similarity_weight"]
         if not captions:

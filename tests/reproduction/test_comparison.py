@@ -21,7 +21,7 @@ from auricle.reproduction.comparison import (
     draw_recordings,
 )
 from auricle.reproduction.corpus import ScoredSet
-from auricle.reproduction.plan import Plan, PlannedRun
+from auricle.reproduction.plan import PlannedRun, ReproductionPlan
 from auricle.reproduction.stages import Scored
 
 SOUNDS = 40
@@ -39,7 +39,9 @@ def compared(first: np.ndarray, second: np.ndarray) -> list[SystemComparison]:
             )
     items = [Item(Path(f"{number}.wav"), "valid", ("a",)) for number in range(SOUNDS)]
     drawn = draw_recordings(runs, ScoredSet("valid", items), scores)
-    return compare_systems(Plan("small", tuple(runs), ()), scores, drawn, "first", "second")
+    return compare_systems(
+        ReproductionPlan("small", tuple(runs), ()), scores, drawn, "first", "second"
+    )
 
 
 def test_seeds_that_differ_widen_the_interval():

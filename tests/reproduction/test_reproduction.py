@@ -1,5 +1,4 @@
-"""The paper's tables by one command: planned, trained once, scored, compared, reported; and what is
-not told."""
+"""The paper's tables by one command: planned, trained once, scored, compared and reported."""
 
 import csv
 import json
@@ -155,7 +154,7 @@ def test_from_nothing_to_the_tables_and_nothing_twice(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(stages, "STAGES", {"pretrain": refuse, "train": refuse})
+    monkeypatch.setattr(stages, "STAGE_TRAININGS", {"pretrain": refuse, "train": refuse})
     monkeypatch.setattr(captions, "load", refuse)
     reproduce(clotho)
     assert (folder / "README.md").read_text("utf-8") == report

@@ -179,6 +179,6 @@ def instrument_words() -> tuple[str, ...]:
 
 def test_a_kind_of_music_names_no_instrument():
     for name in MUSIC:
-        own = pattern(tuple(CLASSES[name]["words"]))
+        class_words = pattern(tuple(CLASSES[name]["words"]))
         for sentence in CLASSES[name]["sentences"]:
-            assert not find(instrument_words(), own.sub("", sentence.lower())), sentence
+            assert not find(instrument_words(), class_words.sub("", sentence.lower())), sentence

@@ -83,7 +83,7 @@ def small_corpus(tmp_path: Path) -> Path:
         f"a dog barks {n} times in a yard"
         for n in "one two three four five six seven eight nine ten".split()
     ]
-    own = {
+    captions_by_sound = {
         name: [f"{name} {n} is heard by people" for n in range(5)]
         for name in ("dev", "val", "eval", "aside")
     }
@@ -91,7 +91,7 @@ def small_corpus(tmp_path: Path) -> Path:
     def row(
         file: str, split: str, fsid: str, behind: str = "", licence: str = LICENCE
     ) -> list[str]:
-        captions = own[behind] if split.startswith("human") else [""] * 5
+        captions = captions_by_sound[behind] if split.startswith("human") else [""] * 5
         of = {
             "dev": "development",
             "aside": "development",
@@ -145,12 +145,12 @@ def small_corpus(tmp_path: Path) -> Path:
     )
     sets = {
         "development": [
-            ["dev.wav", *own["dev"]],
-            ["aside.wav", *own["aside"]],
+            ["dev.wav", *captions_by_sound["dev"]],
+            ["aside.wav", *captions_by_sound["aside"]],
             ["dogs.wav", *barks[:5]],
         ],
-        "validation": [["val.wav", *own["val"]], ["more_dogs.wav", *barks[5:]]],
-        "evaluation": [["eval.wav", *own["eval"]]],
+        "validation": [["val.wav", *captions_by_sound["val"]], ["more_dogs.wav", *barks[5:]]],
+        "evaluation": [["eval.wav", *captions_by_sound["eval"]]],
     }
     for split, rows in sets.items():
         write(
@@ -158,7 +158,8 @@ def small_corpus(tmp_path: Path) -> Path:
             "file_name caption_1 caption_2 caption_3 caption_4 caption_5",
             *rows,
         )
-    said_twice = own["aside"][0].upper() + "!"  # the words of an excluded sound, of another one
+    # The words of an excluded sound, as a caption of another sound.
+    said_twice = captions_by_sound["aside"][0].upper() + "!"
     write(
         corpus / "captions/audiocaps_v1/train.csv",
         "audiocap_id youtube_id start_time caption",
@@ -273,9 +274,9 @@ def check(corpus: Path, folder: Path, *, heldout: bool) -> None:
         secret = [
             t
             for split in by_split.values()
-            for name, own in split.items()
+            for name, captions_of_sound in split.items()
             if name in excluded
-            for t in own
+            for t in captions_of_sound
         ]
         human = [row for row in metadata if row["split"].startswith("human_")]
         secret += [row[f"caption_{n}"] for row in human for n in range(1, 6)]

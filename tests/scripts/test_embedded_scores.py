@@ -1,5 +1,4 @@
-"""The numbers of the embedded model's card: what counts, what is chance, and how sure the figures
-are."""
+"""The numbers of the embedded model's card: hits, chance, and the intervals of the figures."""
 
 import csv
 import random

@@ -1,5 +1,4 @@
-"""An index of sounds: what is kept of them, that nothing is lost or half kept, and how they are
-found."""
+"""An index of sounds: its content, that nothing is lost or half kept, and how sounds are found."""
 
 import csv
 import io
@@ -124,7 +123,7 @@ def invented_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "gone", lambda _: False)
 
 
-# What is kept
+# Content
 
 
 def test_windows_are_those_that_are_captioned(indexed: SoundIndex, guided: Captioner, sounds: Path):
@@ -221,7 +220,7 @@ def test_files_that_are_gone_or_changed_are_noticed(
 
 
 def test_other_folders_are_left_alone(empty: SoundIndex, folder: Path, tmp_path: Path):
-    for name in ("sounds2", "sounds "):  # which sort beside "sounds/"
+    for name in ("sounds2", "sounds "):  # which sort next to "sounds/"
         (tmp_path / name).mkdir()
         for number in range(3):
             sound = chirp(1, 100 + 50 * number, 900 * len(name), RATE)
@@ -370,7 +369,7 @@ def test_words_find_their_other_forms_and_tags(empty: SoundIndex):
     assert {hit.file for hit in empty.search("owls", By.words)} == {"/bird"}
     assert {hit.file for hit in empty.search('caption: NEAR("dog" OR) - *', By.words)} == {"/dog"}
     assert empty.search("theremin", By.words) == []
-    # What is in every caption tells nothing, unless there is nothing else.
+    # A word of every caption tells nothing, unless there is nothing else.
     assert {hit.file for hit in empty.search("a bird", By.words)} == {"/bird"}
     assert {hit.file for hit in empty.search("a", By.words)} == {"/dog"}
     with pytest.raises(AuricleError, match="has no words"):
@@ -442,7 +441,7 @@ def test_every_copy_of_a_sound_is_named(empty: SoundIndex):
     assert [hit.file for hit in empty.search(SENTENCE, top=2)] == ["/a", "/b"]
 
 
-# What is refused
+# Refusals
 
 
 def test_what_was_killed_while_it_wrote_can_be_searched(
@@ -619,7 +618,7 @@ def test_a_folder_that_seems_empty_loses_nothing(own_index: Run, folder: Path, t
     folder.rename(tmp_path / "unmounted")
     folder.mkdir()
     assert own_index("index", folder)[::2] == (1, f"auricle: no sounds in {folder}\n")
-    assert own_index("search", SENTENCE)[0] == 1, "what is away is hidden"
+    assert own_index("search", SENTENCE)[0] == 1, "files that are away are hidden"
     folder.rmdir()
     (tmp_path / "unmounted").rename(folder)
     assert len(own_index("search", SENTENCE)[1].splitlines()) == 3

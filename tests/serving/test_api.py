@@ -331,10 +331,10 @@ def test_only_its_own_names_and_pages_are_served(strict: Server):
         socket.gethostname(),
     ):
         assert strict.ask("/healthz", host=host).status == 200, host
-    bell, own = BELL.read_bytes(), f"127.0.0.1:{strict.port}"
+    bell, host = BELL.read_bytes(), f"127.0.0.1:{strict.port}"
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{strict.port + 1}"):
         assert authorised(strict, "/v1/captions", bell, origin=origin).status == 403, origin
-    assert authorised(strict, "/v1/captions", bell, origin=f"http://{own}").status == 200
+    assert authorised(strict, "/v1/captions", bell, origin=f"http://{host}").status == 200
     headers = strict.ask("/").headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]

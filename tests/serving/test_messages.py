@@ -14,10 +14,10 @@ from auricle.serving.messages import (
     Failed,
     FromServer,
     FromWorker,
+    JobProgress,
     Media,
     MessageError,
     Overview,
-    Progress,
     RankJob,
     Ready,
     SoundCompared,
@@ -28,14 +28,14 @@ from auricle.serving.messages import (
 )
 
 FILE = SoundFile("/tmp/a b", 'a "bell" – Glocke.wav')
-CAPTION = schemas.Caption(
+CAPTION = schemas.CaptionJson(
     id=1,
     state="end",
     start=0.5,
     end=5,
     caption="A bell rings.",
     confidence=None,
-    tags=[schemas.Tag(name="Bell", probability=0.9)],
+    tags=[schemas.TagJson(name="Bell", probability=0.9)],
 )
 
 
@@ -64,13 +64,13 @@ def test_jobs_come_back_equal(job: FromServer):
     [
         Ready(),
         Begun(),
-        Progress(1.5, 0.25),
+        JobProgress(1.5, 0.25),
         Overview(2, 3, "AAA=", "AAAA"),
         CaptionFound(CAPTION),
         SubtitleText("1\n00:00 –\n"),
         UnknownWords(["qwxz"]),
-        SoundCompared(schemas.Sound(file="a", similarities=[0.5, -1])),
-        SoundCompared(schemas.Sound(file="a", error="is empty")),
+        SoundCompared(schemas.ComparedSound(file="a", similarities=[0.5, -1])),
+        SoundCompared(schemas.ComparedSound(file="a", error="is empty")),
         Media(b"\xff\xfb\0{"),
         Done(),
         Failed("it is damaged", 500, worker_exits=True),

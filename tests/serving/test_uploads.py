@@ -99,13 +99,13 @@ def test_uploads_of_a_killed_server_are_swept_and_those_of_a_running_one_stay(
         assert killed.stdout is not None
         theirs = Path(killed.stdout.readline().strip())
         try:
-            with upload_folder() as own:
+            with upload_folder() as our_folder:
                 assert (theirs / "sound").exists()  # its server runs
                 with upload_folder():
-                    assert own.exists()
+                    assert our_folder.exists()
         finally:
             killed.kill()
     (stranger := tmp_path / "auricle-uploads-of-nobody").mkdir()  # no lock: not ours to judge
-    with upload_folder() as own:
-        assert set(tmp_path.iterdir()) == {own, stranger}
+    with upload_folder() as our_folder:
+        assert set(tmp_path.iterdir()) == {our_folder, stranger}
     assert set(tmp_path.iterdir()) == {stranger}

@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 
 import auricle.checkpoint
-from auricle.serving.limits import Limits, RefusedError
-from auricle.serving.messages import CaptionFound, CaptionJob, Job, Progress, Result, SoundFile
+from auricle.serving.limits import Limits, RequestRefusedError
+from auricle.serving.messages import (
+    CaptionFound,
+    CaptionJob,
+    Job,
+    JobProgress,
+    JobResult,
+    SoundFile,
+)
 from auricle.serving.metrics import Metrics
 from auricle.serving.stopping import Stopping
 from auricle.serving.workers import Workers
@@ -48,14 +55,14 @@ def kill_all() -> None:
 
 async def outcome(
     workers: Workers, job: Job, on_result: Callable[[], None] = lambda: None
-) -> list[Result] | RefusedError:
+) -> list[JobResult] | RequestRefusedError:
     """All results of a job, or its refusal."""
     results = []
     try:
         async for result in workers.run(job):
             results.append(result)
             on_result()
-    except RefusedError as refusal:
+    except RequestRefusedError as refusal:
         return refusal
     return results
 
@@ -68,10 +75,10 @@ def replaced(workers: Workers) -> float:
     return count(workers, "auricle_workers_replaced_total")
 
 
-async def refused(workers: Workers, job: Job) -> RefusedError:
+async def refused(workers: Workers, job: Job) -> RequestRefusedError:
     """The refusal of a job, after which the next job is answered all the same."""
     refusal = await outcome(workers, job)
-    assert isinstance(refusal, RefusedError)
+    assert isinstance(refusal, RequestRefusedError)
     found = await outcome(workers, caption_job(BELL))
     assert isinstance(found, list)
     assert any(isinstance(result, CaptionFound) for result in found)
@@ -83,7 +90,7 @@ def test_a_file_is_refused_once_it_crashed_two_workers(hour: Path):
         async with pool(Limits(jobs=1)) as workers:
             job = caption_job(hour)
             refusal = await outcome(workers, job, on_result=kill_all)
-            assert isinstance(refusal, RefusedError)
+            assert isinstance(refusal, RequestRefusedError)
             assert (refusal.status, "crashed 2 decoders" in str(refusal)) == (422, True)
             assert isinstance(await outcome(workers, caption_job(BELL)), list)
             assert replaced(workers) == 2
@@ -97,15 +104,15 @@ def test_a_crash_in_the_middle_repeats_nothing(scene: Path):
             job = replace(caption_job(scene), segments="events", overview_columns=5)
             unbroken = await outcome(workers, job)
             assert isinstance(unbroken, list)
-            found: list[Result] = []
+            found: list[JobResult] = []
             async for result in workers.run(job):
                 found.append(result)
                 if isinstance(result, CaptionFound) and not replaced(workers):
                     kill_all()
             assert replaced(workers) == 1
-            kept = [[r for r in rs if not isinstance(r, Progress)] for rs in (found, unbroken)]
+            kept = [[r for r in rs if not isinstance(r, JobProgress)] for rs in (found, unbroken)]
             assert kept[0] == kept[1]
-            seconds = [r.seconds for r in found if isinstance(r, Progress)]
+            seconds = [r.seconds for r in found if isinstance(r, JobProgress)]
             assert seconds == sorted(seconds)
 
     asyncio.run(run())
@@ -151,14 +158,16 @@ def test_a_pool_that_cannot_be_refilled_says_so_and_recovers(
             kill_all()
             async with asyncio.timeout(60):
                 refusal = await outcome(workers, caption_job(BELL))  # waits, and does not hang
-            assert isinstance(refusal, RefusedError)
+            assert isinstance(refusal, RequestRefusedError)
             assert refusal.status == 503
             assert refusal.retry_after is not None
-            with pytest.raises(RefusedError):
+            with pytest.raises(RequestRefusedError):
                 workers.check_ready()
             away.rename(checkpoint)
             async with asyncio.timeout(60):
-                while isinstance(found := await outcome(workers, caption_job(BELL)), RefusedError):
+                while isinstance(
+                    found := await outcome(workers, caption_job(BELL)), RequestRefusedError
+                ):
                     await asyncio.sleep(0.1)
             assert any(isinstance(result, CaptionFound) for result in found)
             workers.check_ready()
@@ -220,7 +229,7 @@ def test_jobs_end_soon_after_the_server_is_told_to_stop(
             stopping.begin()
             async with asyncio.timeout(20):
                 for refusal in await asyncio.gather(*tasks):
-                    assert isinstance(refusal, RefusedError)
+                    assert isinstance(refusal, RequestRefusedError)
                     assert (refusal.status, "stopping" in str(refusal)) == (503, True)
         finally:
             await workers.close()

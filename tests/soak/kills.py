@@ -85,7 +85,7 @@ class Task:
     again: tuple[str, ...]  # added after a kill
     needs: tuple[str, ...]  # tasks whose results it begins with
     results: Callable[[Path], dict[str, str]]  # a folder -> names and digests of what must be equal
-    # whether what is there is what will be there; a training's best so far is not
+    # whether existing results stay; a training's best so far does not
     steady: bool = True
     without: str = ""  # what of the needed tasks' results is taken away first
 
@@ -248,8 +248,7 @@ def read_lines(path: Path) -> None:
 
 
 def check_database(path: Path) -> None:
-    """An SQLite file, as whoever opens it next finds it; on a copy, since opening it undoes what
-    was begun."""
+    """Checks a copy of an SQLite file, because opening it undoes a transaction that was begun."""
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.glob(f"{path.name}*"):
             shutil.copy(part, folder)
@@ -371,7 +370,7 @@ def slow_server(content: bytes) -> Iterator[str]:
 
 
 def run(command: list[str], folder: Path, kill_after: float | None = None) -> tuple[int, str]:
-    """Runs a command in a folder, killed after so many seconds; its exit code and what it said."""
+    """Runs a command in a folder, kills it after `kill_after` seconds; its exit code and output."""
     environment = os.environ | {"AURICLE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     log = folder.parent / f"{folder.name}.log"
     with log.open("wb") as said:
@@ -401,8 +400,7 @@ class Killer:
     record: Record
 
     def trial(self, folder: Path) -> str:
-        """One or more kills in a fresh folder, and then the command to its end; what is wrong, or
-        nothing."""
+        """Kills a command in a fresh folder, then runs it to its end; the problem, or nothing."""
         begun = False  # whether there may be something to go on with
         for _ in range(int(self.rng.integers(1, 4))):
             if self.record.kills == self.kills:

@@ -307,7 +307,7 @@ def mutant(
 class Outcome:
     """The outcome of a file."""
 
-    said: str  # "caption", "refused", or what is wrong
+    said: str  # "caption", "refused", or the problem
     text: str = ""
     hours: float = 0.0  # of sound that decoded
     seconds: float = 0.0  # of processor time

@@ -1,4 +1,4 @@
-"""Decoding: every way in gives the same sound, and what is no sound gives one clear line."""
+"""Decoding: every way in gives the same sound, and another file gives one clear line."""
 
 import io
 import os
@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
     assert peak < 2_000_000
 
 
-# What is no sound
+# Files that are no sounds
 
 
 def png() -> bytes:

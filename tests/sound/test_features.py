@@ -113,7 +113,7 @@ def test_mobilenet_leads_to_the_reference_outputs(shared: Path):
 def test_chunked_equals_whole(parameters: FrontEnd, data: st.DataObject):
     sound = noise(data.draw(st.integers(1, 3 * parameters.rate)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sound)), max_size=8)))
-    # a tail of so many chunks of a single sample
+    # a tail of this number of chunks of a single sample
     small = data.draw(st.sampled_from([0, 1, 7, 100]))
     cuts = [*cuts, *range(max(cuts[-1] if cuts else 0, len(sound) - small), len(sound))]
     chunks = [sound[a:b] for a, b in itertools.pairwise([0, *cuts, len(sound)])]
@@ -187,8 +187,8 @@ def test_mel_bands_come_back_from_their_logarithm_down_to_the_floor(
     mel = (10.0 ** np.array(exponents)).astype(np.float32)
     back = from_log(to_log(mel, parameters), parameters)
     assert (back >= 0).all()
-    # Decibels stop at the floor; the natural logarithm has it added, and what is far below it is
-    # lost in rounding.
+    # Decibels stop at the floor. The natural logarithm has it added, and rounding loses power far
+    # below it.
     heard = np.maximum(mel, parameters.floor) if parameters.logarithm == "decibel" else mel
     np.testing.assert_allclose(back, heard, rtol=2e-5, atol=2e-5 * parameters.floor)
 

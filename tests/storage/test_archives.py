@@ -1,4 +1,4 @@
-"""What is unpacked lies in one folder, whole, or nothing does."""
+"""An archive is unpacked whole into one folder, or not at all."""
 
 import io
 import os
@@ -147,7 +147,7 @@ def test_limits_hold(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         small.setattr(unpacking, "MOST_BYTES", 1_000_000)
         with pytest.raises(ArchiveError, match="holds"):
             unpack(archive, tmp_path / "new", wavs)
-    monkeypatch.setattr(unpacking, "MOST_FILES", 2)
+    monkeypatch.setattr(unpacking, "MOST_FILES_PER_ARCHIVE", 2)
     with pytest.raises(ArchiveError, match="more than 2 files"):
         unpack(archive, tmp_path / "new", wavs)
     assert not (tmp_path / "new").exists()

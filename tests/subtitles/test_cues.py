@@ -1,4 +1,4 @@
-"""Cues can be read in their time, never overlap, and keep out of what is taken."""
+"""Cues can be read in their time, never overlap, and keep out of taken times."""
 
 import math
 from itertools import pairwise

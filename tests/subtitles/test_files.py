@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from auricle.errors import AuricleError
 from auricle.output.formats import SubtitleFormat
 from auricle.subtitles.cues import Cue
-from auricle.subtitles.files import FORMS, form_of, merge_cues, read_subtitles, write_cues
+from auricle.subtitles.files import (
+    SUBTITLE_FORMATS,
+    form_of,
+    merge_cues,
+    read_subtitles,
+    write_cues,
+)
 
 SRT = """\
 1
@@ -107,7 +113,7 @@ def without(merged: bytes, original: bytes) -> bytes:
     return bytes(added) + merged[at:]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SUBTITLE_FORMATS)
 def test_a_new_file_reads_back(tmp_path: Path, form: SubtitleFormat) -> None:
     path = put(tmp_path, write_cues(OURS, form), form)
     read = [
@@ -127,7 +133,7 @@ AS_TEXT = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SUBTITLE_FORMATS)
 def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: SubtitleFormat) -> None:
     cues = [Cue(3.0, 4.0, HOSTILE), Cue(8.0, 9.0, "[bell ringing]")]
     for content in (
@@ -149,7 +155,7 @@ def test_a_caption_is_text_and_no_markup(tmp_path: Path, form: SubtitleFormat) -
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SUBTITLE_FORMATS)
 def test_what_was_there_stays(
     tmp_path: Path, form: SubtitleFormat, encoding: str, newline: str
 ) -> None:
@@ -218,7 +224,7 @@ def test_a_file_out_of_order_is_not_torn(tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     content=st.text(st.sampled_from("01:,.->\n\r \ufeffNOTEab[]Dialogue"), max_size=120),
-    form=st.sampled_from(FORMS),
+    form=st.sampled_from(SUBTITLE_FORMATS),
 )
 def test_whatever_is_in_a_file_stays_in_it(
     tmp_path_factory: pytest.TempPathFactory, content: str, form: SubtitleFormat

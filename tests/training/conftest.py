@@ -27,7 +27,7 @@ def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen made sounds of about a second with two captions each, twelve to learn from and four
     to select by.
 
-    Beside it stand the names of tags and captions without sound.
+    Next to it are the names of tags, and captions without sound.
     """
     from tiny import write_data
 

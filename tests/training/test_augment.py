@@ -75,7 +75,7 @@ def test_something_is_heard_always(
     assert embedded is inputs[2]
     assert mask.shape == inputs[1].shape
     assert mask.any(1).all()
-    assert not (mask & ~inputs[1]).any()  # what is not there is not heard either
+    assert not (mask & ~inputs[1]).any()  # the encoder does not hear missing frames
     if not tags:
         assert torch.equal(mask, inputs[1])
 
@@ -95,7 +95,7 @@ def test_as_much_is_hidden_as_is_wanted():
 
 def test_each_item_is_mixed_with_another_and_the_larger_share_is_its_own():
     rows, frames = 8, 3
-    # Item i is one in its own place and zero elsewhere, so that what is mixed tells of what.
+    # Item i is one in its own place and zero elsewhere, so that a mixture tells its parts.
     items = torch.eye(rows, dtype=torch.float64)[:, None]
     memory, embedded = items.expand(rows, frames, rows), items.expand(rows, 5, rows)
     mask = torch.arange(frames) < torch.tensor([1, 2, 3, 1, 2, 3, 1, 2])[:, None]

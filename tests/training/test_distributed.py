@@ -147,7 +147,7 @@ def test_masks_matter(tmp_path: Path):
 
 def train_both_stages(run: PlannedRun, record: Path) -> None:
     """Carries out a run's stages in this process, the second in bfloat16."""
-    stages_module.STAGES = {
+    stages_module.STAGE_TRAININGS = {
         name: lambda recipe, name=name, **_: run_stage({}, name, recipe, True, None)
         for name in ("pretrain", "train")
     }

@@ -107,8 +107,8 @@ def test_the_embedded_model_gives_back_every_tensor(manifest: Path, tmp_path: Pa
     state = model.state_dict()
     assert {name.split(".")[0] for name in state.keys() - was.keys()} == {"bridge"}
     for name, tensor in was.items():
-        own = state[name][: len(tensor)] if name in WORD_TENSORS else state[name]
-        assert torch.equal(own, tensor), name
+        trained = state[name][: len(tensor)] if name in WORD_TENSORS else state[name]
+        assert torch.equal(trained, tensor), name
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 

@@ -86,9 +86,9 @@ def test_a_process_hears_its_share(
         return hear(network, log_mel, accelerator)
 
     monkeypatch.setattr(heard, "_hear", note)
-    for rank, own in ((0, 3), (1, 2)):
+    for rank, expected in ((0, 3), (1, 2)):
         monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / str(rank)))
         counts.clear()
         with pytest.raises(KeyError):  # the other process's part is not in this cache
             hear_tags(encoder, sounds, process(rank, 2), SILENT)
-        assert sum(counts) == own
+        assert sum(counts) == expected

@@ -1,5 +1,5 @@
 """Sixteen sounds learnt by heart recite their captions: the whole path from sound to sentence
-carries what is heard."""
+carries the events."""
 
 import pytest
 import torch

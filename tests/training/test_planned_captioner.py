@@ -8,7 +8,12 @@ import torch
 
 from auricle import load
 from auricle.captioning.onnx_backend import OnnxModel, Sizes
-from auricle.checkpoint.config import FORMAT, CheckpointConfig, DecoderConfig, EncoderConfig
+from auricle.checkpoint.config import (
+    CHECKPOINT_FORMAT,
+    CheckpointConfig,
+    DecoderConfig,
+    EncoderConfig,
+)
 from auricle.checkpoint.config import SelectionConfig as Selection
 from auricle.checkpoint.folder import PLAN_FILES, Checkpoint, load_checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import Vocabulary
@@ -57,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, classes: SoundClasses) -> P
     language = learn_language(readings, captions, classes, vocabulary, learnt, composed=200)
     language.save(folder / "language.npz")
     config = CheckpointConfig(
-        FORMAT,
+        CHECKPOINT_FORMAT,
         "mobilenet",
         ENCODER,
         DECODER,

@@ -141,9 +141,9 @@ def test_a_damaged_list_of_classes_is_refused_by_line(tmp_path: Path):
 def test_a_recipe_extends_ours_by_name(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "own"\noutput = "runs/mine"\n', "utf-8")
-    mine, own = load_recipe(path), load_recipe(Path("own"))
+    mine, base = load_recipe(path), load_recipe(Path("own"))
     assert mine.output == "runs/mine"
-    assert (mine.data, mine.train, mine.pretrain) == (own.data, own.train, own.pretrain)
+    assert (mine.data, mine.train, mine.pretrain) == (base.data, base.train, base.pretrain)
     path.write_text('extends = "owm"\n', "utf-8")
     with pytest.raises(AuricleError, match=r"no recipe 'owm': name a TOML file, or one of .*own"):
         load_recipe(path)

@@ -26,8 +26,10 @@ def test_distillation_is_nothing_where_tags_agree_and_something_where_not(
     off[0, 0] += shift
     loss = tag_distillation(off, expected)
     assert loss > 0
-    own, teacher = off.sigmoid()[0, 0], expected[0, 0]
-    divergence = teacher * (teacher / own).log() + (1 - teacher) * ((1 - teacher) / (1 - own)).log()
+    student, teacher = off.sigmoid()[0, 0], expected[0, 0]
+    divergence = (
+        teacher * (teacher / student).log() + (1 - teacher) * ((1 - teacher) / (1 - student)).log()
+    )
     torch.testing.assert_close(loss, divergence / rows)
 
 

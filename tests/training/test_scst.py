@@ -1,5 +1,4 @@
-"""Self-critical sequence training: what is drawn is what is learnt from, and reward is what
-grows."""
+"""Self-critical sequence training learns from the drawn captions, and the reward grows."""
 
 from itertools import chain
 from pathlib import Path
@@ -55,7 +54,7 @@ def test_a_draw_continues_what_it_began() -> None:
     log_mel, frames = torch.randn(3, 64, 64), torch.tensor([64, 64, 32])
     with torch.inference_mode():
         drawn = draw(model.next_log_probs(log_mel, frames), 3, 4, np.random.default_rng(0))
-    assert [len(own) for own in drawn] == [4, 4, 4]
+    assert [len(captions_of_sound) for captions_of_sound in drawn] == [4, 4, 4]
     seen: list[np.ndarray] = []
 
     def item_number(tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_a_stop_loses_one_chunk(model: type[CountingModel], monkeypatch: pytest.
 def test_tags_are_the_classes_above_the_threshold_or_the_nearest(monkeypatch: pytest.MonkeyPatch):
     names = [f"Class {index}" for index in range(8)]
     # Captions whose cosine to class n is given, to either wording of its name.
-    wanted = {
+    similarities = {
         "two": [0.1, 0.5, 0.2, 0.7, 0, 0, 0, 0],
         "none": [0.1, 0.2, 0.3, 0.1, 0, 0, 0, 0],
         "all": [0.5, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56, 0.57],
@@ -105,12 +105,13 @@ def test_tags_are_the_classes_above_the_threshold_or_the_nearest(monkeypatch: py
     def embed(texts: Sequence[str], **_: object) -> np.ndarray:
         named = {str(index): row for index, row in enumerate(np.eye(8))}
         return np.array(
-            [wanted[text] if text in wanted else named[text[-1]] for text in texts], np.float32
+            [similarities[text] if text in similarities else named[text[-1]] for text in texts],
+            np.float32,
         )
 
     monkeypatch.setattr(tags, "embed_sentences", embed)
     monkeypatch.setattr(tags, "_CHUNK", 2)
-    two, none, everything = read_tags(list(wanted), names, threshold=0.42)
+    two, none, everything = read_tags(list(similarities), names, threshold=0.42)
     assert two == pytest.approx({3: 0.7, 1: 0.5})
     assert list(two) == [3, 1]
     assert none == pytest.approx({2: 0.3})

@@ -253,7 +253,7 @@ def test_published_weights_become_safetensors(tmp_path: Path):
             }
         asked = len(server.names)
         assert fetch_published("small", tmp_path / "w", published=published) == kept
-        assert len(server.names) == asked, "what is there is not fetched again"
+        assert len(server.names) == asked, "an existing file is not fetched again"
 
         hostile = replace(published, files=(remotes["hostile.pth"],))
         assert "not a checkpoint of weights" in refused(

@@ -64,8 +64,8 @@ def made_sound(number: int, seconds: float = 1.0) -> np.ndarray:
 
 
 def write_data(folder: Path) -> Path:
-    """Sixteen sounds and a manifest, and beside it `names.csv` of AudioSet's classes and
-    `texts.csv`, captions without sound."""
+    """Sixteen sounds and a manifest; next to it `names.csv` of AudioSet's classes and `texts.csv`,
+    captions without sound."""
     path = folder / "manifest.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -187,7 +187,7 @@ def run_stage(
     """A stage of a training, without export; kills itself before the step `die_at[1]` of epoch
     `die_at[0]`."""
     enter(environment)
-    # Seconds each, and functions of what is compared.
+    # These take seconds each, and their results follow from the compared states.
     train_module.export_onnx = scst_module.export_onnx = lambda *_: None
     run_module.draw_curves = lambda *_: None
     prepare_module.read_tags = made_tags
@@ -216,7 +216,7 @@ def enter(environment: dict[str, str]) -> None:
 
 
 def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2) -> None:
-    """Runs a function in so many processes that find one another on this machine, as `accelerate
+    """Runs a function in `ranks` processes that find one another on this machine, as `accelerate
     launch` starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -250,9 +250,9 @@ def run_ranks(function: Callable[..., None], *arguments: object, ranks: int = 2)
 
 def _run_rank(
     environment: dict[str, str],
-    own: dict[str, str],
+    rank_environment: dict[str, str],
     function: Callable[..., None],
     arguments: tuple,
 ) -> None:
-    enter(environment | own)
+    enter(environment | rank_environment)
     function(*arguments)

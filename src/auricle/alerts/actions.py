@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 
 from auricle.alerts.config import AlertConfig, Command
-from auricle.alerts.delivery import Delivery, Fields, RefusedError, Say
+from auricle.alerts.delivery import Delivery, DeliveryRefusedError, Fields, Say
 from auricle.alerts.webhook import post
 
-FAREWELL_SECONDS = 10.0  # at the end, for alerts that still wait
+LAST_DELIVERY_SECONDS = 10.0  # at the end, for alerts that still wait
 
 
 @contextlib.contextmanager
 def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]:
     """Yields a function that takes each alert's fields and returns at once.
 
-    At the end, alerts that still wait have `FAREWELL_SECONDS` to be delivered; the others are
+    At the end, alerts that still wait have `LAST_DELIVERY_SECONDS` to be delivered; the others are
     reported.
 
     Args:
@@ -42,7 +42,7 @@ def actions(config: AlertConfig, say: Say) -> Iterator[Callable[[Fields], None]]
     try:
         yield tell
     finally:
-        deadline = time.monotonic() + FAREWELL_SECONDS
+        deadline = time.monotonic() + LAST_DELIVERY_SECONDS
         for delivery in deliveries:
             delivery.close(deadline)
 
@@ -51,7 +51,7 @@ def _run(command: Command, fields: Fields) -> None:
     """Runs the program for an alert, and stops it with its children when its time is over.
 
     Raises:
-        RefusedError: it failed, or was stopped.
+        DeliveryRefusedError: it failed, or was stopped.
     """
     body = json.dumps(fields, ensure_ascii=False).encode()
     # Its output would mix with the rows of `auricle listen`.
@@ -70,6 +70,8 @@ def _run(command: Command, fields: Fields) -> None:
         else:
             process.kill()
         process.wait()
-        raise RefusedError(f"{command.run[0]} was stopped after {command.seconds:g} s") from None
+        raise DeliveryRefusedError(
+            f"{command.run[0]} was stopped after {command.seconds:g} s"
+        ) from None
     if process.returncode:
-        raise RefusedError(f"{command.run[0]} ended with {process.returncode}")
+        raise DeliveryRefusedError(f"{command.run[0]} ended with {process.returncode}")

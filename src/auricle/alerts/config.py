@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, WatchedSound
+from auricle.alerts.watch import ALERT_THRESHOLD, HOLD_OFF_SECONDS, WatchedSound
 from auricle.errors import AuricleError, printable
 from auricle.storage.tables import read, read_toml
 
@@ -91,7 +91,7 @@ class AlertConfig:
     """The contents of a file of alerts."""
 
     alert: tuple[AlertEntry, ...] = ()
-    threshold: float = THRESHOLD
+    threshold: float = ALERT_THRESHOLD
     hold_off: float = HOLD_OFF_SECONDS  # seconds
     webhook: Webhook | None = None
     command: Command | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 # Seconds before each further try; the last one repeats.
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-MOST_KEPT = 100  # alerts; the oldest give way
+MOST_WAITING_ALERTS = 100  # alerts; the oldest give way
 SHORTEST_WAIT_SECONDS = 0.01  # a server that asks for no wait gets a short one
 REPORTED_WAIT_SECONDS = 60.0  # a wait from this length on is reported
 
@@ -36,7 +36,7 @@ class TryLaterError(Exception):
         self.seconds = seconds
 
 
-class RefusedError(Exception):
+class DeliveryRefusedError(Exception):
     """The alert was not delivered, and a further try would end the same; the text says why."""
 
 
@@ -55,9 +55,9 @@ class Delivery:
 
     Args:
         name: of the receiver, for messages.
-        deliver: delivers an alert, once; may raise TryLaterError and RefusedError.
+        deliver: delivers an alert, once; may raise TryLaterError and DeliveryRefusedError.
         say: takes messages about alerts that were not delivered.
-        most_kept: alerts that wait, `MOST_KEPT` if None; the oldest give way.
+        most_kept: alerts that wait, `MOST_WAITING_ALERTS` if None; the oldest give way.
         counted: whether messages give the number of lost alerts instead of their text. A receiver
             of all rows would fill the log with them.
     """
@@ -72,7 +72,7 @@ class Delivery:
         counted: bool = False,
     ) -> None:
         self._name, self._deliver, self._say = name, deliver, say
-        self._most_kept = MOST_KEPT if most_kept is None else most_kept
+        self._most_kept = MOST_WAITING_ALERTS if most_kept is None else most_kept
         self._counted = counted
         self._lost = 0  # counted, and not reported yet
         self._changed = threading.Condition()
@@ -121,7 +121,7 @@ class Delivery:
                 self._deliver(kept.fields)
             except TryLaterError as error:
                 message, again = self._postpone(kept, error), True
-            except RefusedError as error:
+            except DeliveryRefusedError as error:
                 message = f"{error}: not delivered: {_line(kept.fields)}"
             except Exception as error:  # the next alert must still be delivered
                 # Without its text, which may repeat a secret.

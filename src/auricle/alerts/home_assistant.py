@@ -59,8 +59,8 @@ class StreamTopics:
 
     @property
     def _prefix(self) -> str:
-        own = [] if self.stream is None else [topic_level(self.stream)]
-        return "/".join(["auricle", topic_level(self.client), *own])
+        stream_levels = [] if self.stream is None else [topic_level(self.stream)]
+        return "/".join(["auricle", topic_level(self.client), *stream_levels])
 
     def descriptions(self, version: str) -> dict[str, str]:
         """Returns the discovery topics, with a JSON description of each sensor.

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from auricle.alerts.actions import FAREWELL_SECONDS
+from auricle.alerts.actions import LAST_DELIVERY_SECONDS
 from auricle.alerts.broker import Broker
 from auricle.alerts.delivery import Delivery, Fields, Say
 from auricle.alerts.home_assistant import (
@@ -32,7 +32,7 @@ from auricle.alerts.home_assistant import (
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
 
-MOST_KEPT = 1000  # messages, about a megabyte
+MOST_WAITING_MESSAGES = 1000  # messages, about a megabyte
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1, 60  # until the next try to connect, doubled each time
 KEEP_ALIVE_SECONDS = 30  # a broker that is silent for longer is lost
 GOODBYE_SECONDS = 2.0  # for the last message, that the process ends
@@ -78,7 +78,7 @@ class Publisher:
         }
         self._client = self._new_client()
         self._delivery = Delivery(
-            broker.shown, self._deliver, say, most_kept=MOST_KEPT, counted=True
+            broker.shown, self._deliver, say, most_kept=MOST_WAITING_MESSAGES, counted=True
         )
         self._client.connect_async(broker.host, broker.port, KEEP_ALIVE_SECONDS)
         self._client.loop_start()
@@ -104,7 +104,7 @@ class Publisher:
             self._switch_off(topic, fields)
         for topics in self._streams.values():
             self._put(topics.source, OFFLINE)
-        seconds = FAREWELL_SECONDS if self._problem is None else 0.0
+        seconds = LAST_DELIVERY_SECONDS if self._problem is None else 0.0
         self._delivery.close(time.monotonic() + seconds)
         if self._ready.is_set():
             topic = availability_topic(self._broker.client)

@@ -26,10 +26,10 @@ from auricle.sound.features import MINIMUM_SECONDS
 from auricle.sound.silence import is_silent
 
 # Sound that is compared at once. An impact fills enough of it, and one second tells much less.
-WINDOW_SECONDS = 2.0
-HOP_SECONDS = 0.5  # from one window to the next
+WATCH_WINDOW_SECONDS = 2.0
+WATCH_HOP_SECONDS = 0.5  # from one window to the next
 TEMPERATURE = 0.05  # T of the score: with a low one, only the best names count
-THRESHOLD = 0.7  # of the score
+ALERT_THRESHOLD = 0.7  # of the score
 HOLD_OFF_SECONDS = 30.0
 
 
@@ -38,7 +38,7 @@ class WatchedSound:
     """A sound to wait for."""
 
     sentence: str  # "gunshot or explosion" means either
-    threshold: float = THRESHOLD  # the least score of an alert
+    threshold: float = ALERT_THRESHOLD  # the least score of an alert
     hold_off: float = HOLD_OFF_SECONDS  # seconds after an alert without another for the sentence
 
 
@@ -90,8 +90,8 @@ class StreamComparison:
         near = self._parts @ self._classes.T
         self._mean, self._deviation = near.mean(1), near.std(1)
         self._window, self._hop = (
-            round(WINDOW_SECONDS * captioner.rate),
-            round(HOP_SECONDS * captioner.rate),
+            round(WATCH_WINDOW_SECONDS * captioner.rate),
+            round(WATCH_HOP_SECONDS * captioner.rate),
         )
         self.restart()
 

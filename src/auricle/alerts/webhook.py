@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 from auricle.alerts.config import Webhook
-from auricle.alerts.delivery import Fields, RefusedError, TryLaterError
+from auricle.alerts.delivery import DeliveryRefusedError, Fields, TryLaterError
 
 TIMEOUT_SECONDS = 10.0  # without an answer from the server
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
@@ -33,7 +33,7 @@ def post(webhook: Webhook, fields: Fields) -> None:
 
     Raises:
         TryLaterError: the server or the network failed.
-        RefusedError: the server does not take this alert.
+        DeliveryRefusedError: the server does not take this alert.
     """
     body = json.dumps(fields, ensure_ascii=False).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "auricle"}
@@ -51,7 +51,7 @@ def post(webhook: Webhook, fields: Fields) -> None:
         error.close()
         problem = f"{webhook.host} answered {error.code}"
         if error.code < 500 and error.code not in RETRIED_STATUSES:
-            raise RefusedError(problem) from None
+            raise DeliveryRefusedError(problem) from None
         raise TryLaterError(problem, retry_after_seconds(error.headers)) from None
     except (OSError, http.client.HTTPException) as error:
         # Only the system's own text: other errors may repeat the address.

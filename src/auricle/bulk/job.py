@@ -17,12 +17,12 @@ from typing import Any
 
 import onnxruntime
 
-from auricle.bulk.output import Output, Report
+from auricle.bulk.output import Output, PieceReport
 from auricle.bulk.places import Piece, Place
 from auricle.bulk.worker import Worker
 from auricle.errors import AuricleError
 
-ATTEMPTS = 3  # a piece whose actor died as often as this is split into single sounds
+ATTEMPTS_PER_PIECE = 3  # a piece whose actor died as often as this is split into single sounds
 OBJECT_STORE_BYTES = 1 << 28  # small, because only names and counts travel
 
 
@@ -97,7 +97,7 @@ def _quiet_standard_error() -> Iterator[None]:
 
 def caption_pieces(
     pieces: Sequence[Piece], source: Place, output: Output, workers: int
-) -> Iterator[Report]:
+) -> Iterator[PieceReport]:
     """Captions pieces on the joined cluster, and writes their shards.
 
     Splits a piece whose actors die repeatedly, so that one bad sound does not lose its neighbours.
@@ -119,7 +119,7 @@ def caption_pieces(
     ]
     for piece in (yield from _run(single, source, output, workers)):
         problem = "each process that read it died: it is damaged, or needs more memory than is free"
-        yield Report(sounds=1, seconds=0.0, failed={piece.names[0]: problem})
+        yield PieceReport(sounds=1, seconds=0.0, failed={piece.names[0]: problem})
 
 
 def _gpu_share(gpus: float, actors: int) -> float:
@@ -135,7 +135,7 @@ def _gpu_share(gpus: float, actors: int) -> float:
 
 def _run(
     pieces: Sequence[Piece], source: Place, output: Output, workers: int
-) -> Generator[Report, None, list[Piece]]:
+) -> Generator[PieceReport, None, list[Piece]]:
     """Yields the reports of pieces, and returns the pieces whose actors died."""
     if not pieces:
         return []
@@ -160,12 +160,12 @@ def _run(
             batch_size=1,  # the size of a block; with GPUs, Ray needs it explicitly
             num_cpus=1,
             num_gpus=share or None,
-            max_task_retries=ATTEMPTS - 1,
+            max_task_retries=ATTEMPTS_PER_PIECE - 1,
         )
     for row in captioned.iter_rows():
         report = json.loads(row["report"])
         if "fatal" in report:
             raise AuricleError(report["fatal"])
         del left[report.pop("key")]
-        yield Report(**report)
+        yield PieceReport(**report)
     return list(left.values())

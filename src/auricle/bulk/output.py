@@ -18,7 +18,7 @@ from auricle.errors import AuricleError
 from auricle.sound.network import without_secrets
 from auricle.storage.files import PART_SUFFIX
 
-SCHEMA = pyarrow.schema(
+SHARD_SCHEMA = pyarrow.schema(
     {
         "file": pyarrow.string(),
         "start": pyarrow.float64(),  # seconds
@@ -84,7 +84,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Report:
+class PieceReport:
     """The result of a piece."""
 
     sounds: int  # captioned and failed
@@ -151,7 +151,7 @@ class Output:
         if self.options.form is ShardForm.jsonl:
             buffer.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
         else:
-            schema = SCHEMA.append(EMBEDDING) if self.options.embeddings else SCHEMA
+            schema = SHARD_SCHEMA.append(EMBEDDING) if self.options.embeddings else SHARD_SCHEMA
             table = pyarrow.Table.from_pylist(list(rows), with_features(schema))
             parquet.write_table(table, buffer, compression="zstd")
         self._shard(piece.key).write(buffer.getvalue())

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from auricle.bulk.output import Output, Report
+from auricle.bulk.output import Output, PieceReport
 from auricle.bulk.places import Piece, Place, place
 from auricle.captioning.captioner import Captioner, load
 from auricle.captioning.parallel import side_by_side
@@ -82,7 +82,7 @@ class Worker:
 
     def _captions(
         self, captioner: Captioner, piece: Piece
-    ) -> tuple[list[dict[str, object]], Report, bool]:
+    ) -> tuple[list[dict[str, object]], PieceReport, bool]:
         """Returns a piece's captions, its report, and whether it was read to its end."""
         failed: dict[str, str] = {}
         links: dict[str, str] = {}
@@ -100,14 +100,14 @@ class Worker:
         except (AuricleError, OSError) as error:
             # An archive that was not read to its end gets no shard, so the next run tries it again.
             name = piece.names[0]
-            return [], Report(1, 0.0, {name: _reason(name, error)}), False
+            return [], PieceReport(1, 0.0, {name: _reason(name, error)}), False
         for link in links:
             outcomes[link] = _linked(link, links, outcomes, failed)
         captioned = [name for name, outcome in outcomes.items() if outcome.error is None]
         failed |= {o.name: o.error for o in outcomes.values() if o.error is not None}
         rows = [row for outcome in outcomes.values() for row in outcome.rows]
         seconds = sum(outcome.seconds for outcome in outcomes.values())
-        return rows, Report(len(captioned) + len(failed), seconds, failed), True
+        return rows, PieceReport(len(captioned) + len(failed), seconds, failed), True
 
     def _caption(self, captioner: Captioner, name: str, source: Source) -> Iterator[_Outcome]:
         options, rows, seconds = self._output.options, [], 0.0

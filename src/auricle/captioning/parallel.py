@@ -12,13 +12,13 @@ from typing import TypeVar
 from auricle.errors import AudioError
 from auricle.sound.container import Source
 
-Item = TypeVar("Item")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
-Result = TypeVar("Result")
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[ItemT], ResultT], items: Iterable[ItemT], jobs: int
+) -> Iterator[ResultT]:
     """The results of all items, in the order of the items.
 
     With several jobs, that many items are worked on while the next ones are taken. An error of
@@ -33,7 +33,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
         yield from map(work, items)
         return
     pool = ThreadPoolExecutor(jobs)
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[ResultT]] = deque()
     try:
         try:
             for item in items:
@@ -49,10 +49,10 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], jobs: int) -
 
 
 def side_by_side(
-    work: Callable[[str, Source], Iterator[Result]],
+    work: Callable[[str, Source], Iterator[ResultT]],
     sources: Iterable[tuple[str, Source]],
     jobs: int | None,
-) -> Iterator[Result]:
+) -> Iterator[ResultT]:
     """The results of many sounds, in the order of the sounds, each as soon as it is ready.
 
     Args:
@@ -62,7 +62,9 @@ def side_by_side(
     """
     jobs = jobs or os.cpu_count() or 1
 
-    def put(name: str, source: Source, results: SimpleQueue[Result | BaseException | None]) -> None:
+    def put(
+        name: str, source: Source, results: SimpleQueue[ResultT | BaseException | None]
+    ) -> None:
         try:
             for result in work(name, source):
                 if stopped.is_set():
@@ -74,7 +76,7 @@ def side_by_side(
 
     stopped = Event()
     pool = ThreadPoolExecutor(jobs)
-    waiting: deque[SimpleQueue[Result | BaseException | None]] = deque()
+    waiting: deque[SimpleQueue[ResultT | BaseException | None]] = deque()
     try:
         remaining = iter(sources)
         while True:

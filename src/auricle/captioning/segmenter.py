@@ -28,7 +28,7 @@ PART_SECONDS = 10.0  # of an event that are captioned at once
 MARGIN_SECONDS = 0.1  # of a new event that must be heard before it is told
 BANDS_AVERAGED = 8  # neighbouring mel bands, in the search for the moment of a change
 
-State = Literal["begin", "revise", "end"]
+EventState = Literal["begin", "revise", "end"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Event:
     """
 
     id: int  # counted from 1
-    state: State
+    state: EventState
     start: float  # seconds from the stream's beginning; the same in all rows
     end: float  # seconds; the end so far, of which the row `end` may take back up to a second
     caption: str
@@ -209,7 +209,7 @@ class Segmenter:
         now = self.captioner.describe(self.captioner.hear(samples), seconds)
         return most_confident((event.surest or now, now))
 
-    def _say(self, event: _Open, state: State, end: int, caption: Caption) -> list[Event]:
+    def _say(self, event: _Open, state: EventState, end: int, caption: Caption) -> list[Event]:
         """A row, unless it would repeat the last one or interim rows are off."""
         if state != "end" and (
             not self._interim or (event.said and event.said.text == caption.text)

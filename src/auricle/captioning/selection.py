@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auricle.captioning.evidence import (
     SILENT_PART_DECIBELS,
     STEP_SECONDS,
+    Floats,
+    Levels,
     band_levels,
     change_step,
     find_repetition,
@@ -28,7 +29,6 @@ from auricle.checkpoint.config import SelectionConfig
 from auricle.planning.classes import SoundClasses
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
 
-Floats = NDArray[np.float32]
 HearTags = Callable[[Floats], Floats]  # (frames, mels) log-mel -> (classes,) probabilities
 
 CONSIDERED_CLASSES = 30  # the second event is one of this many likeliest classes
@@ -122,9 +122,7 @@ class Selector:
         rival = float(others.max()) if len(others) else 0.0
         return max(1.0, float(scores[first]) / max(rival, 1e-6))
 
-    def _order_in_time(
-        self, clip: HeardClip, levels: NDArray[np.float64]
-    ) -> tuple[SelectedEvent, ...] | None:
+    def _order_in_time(self, clip: HeardClip, levels: Levels) -> tuple[SelectedEvent, ...] | None:
         """Returns the events of two parts, or None where the clip is not one and then another."""
         config = self._config
         step = change_step(levels)

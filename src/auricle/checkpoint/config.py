@@ -5,7 +5,7 @@ from typing import Literal
 
 from auricle.checkpoint.fingerprints import Fingerprints
 
-FORMAT = 2  # the format of the folders that this version writes
+CHECKPOINT_FORMAT = 2  # the format of the folders that this version writes
 READABLE_FORMATS = (1, 2)
 
 
@@ -132,8 +132,8 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         if self.format not in READABLE_FORMATS:
             raise ValueError(
-                f"format is {self.format}, this version of auricle reads up to {FORMAT}: "
-                "install a newer version"
+                f"format is {self.format}, this version of auricle reads up to "
+                f"{CHECKPOINT_FORMAT}: install a newer version"
             )
         if self.decoder.plan != (self.selection is not None):
             raise ValueError("expected both decoder.plan and selection, or neither")

@@ -15,7 +15,7 @@ from auricle.cli.options import CheckpointFolder, Verbose, finish, tell_skipped
 from auricle.errors import printable
 
 if TYPE_CHECKING:
-    from auricle.bulk.output import Report
+    from auricle.bulk.output import PieceReport
 
 SECONDS_BETWEEN_LINES = 30.0  # of progress, where there is no terminal
 
@@ -132,7 +132,7 @@ class Rate:
         self._sounds, self._seconds, self._failed = 0, 0.0, 0
         self._began = time.monotonic()
 
-    def add(self, report: "Report") -> None:
+    def add(self, report: "PieceReport") -> None:
         """Counts a finished piece."""
         self._done += 1
         self._sounds += report.sounds
@@ -155,7 +155,7 @@ class Rate:
         return f"{done}, {self._seconds / 3600:.2f} h of sound at {hour:.0f} h an hour, {left} left"
 
 
-def with_rate(reports: "Iterable[Report]", pieces: int) -> "Iterator[Report]":
+def with_rate(reports: "Iterable[PieceReport]", pieces: int) -> "Iterator[PieceReport]":
     """Passes reports on and shows progress: a bar on a terminal, else regular lines."""
     rate = Rate(pieces)
     if sys.stderr.isatty():

@@ -221,6 +221,6 @@ def write_each(
     """Writes a file for each sound, each whole or not at all."""
     from auricle.output.writers import write_rows
 
-    for name, own in itertools.groupby(rows, key=lambda row: row.file):
+    for name, rows_of_file in itertools.groupby(rows, key=lambda row: row.file):
         with opened(targets[name]) as file:
-            write_rows(own, file, form, n_best=n_best)
+            write_rows(rows_of_file, file, form, n_best=n_best)

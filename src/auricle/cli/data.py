@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auricle.data.leakage import FileFingerprint, Leak
     from auricle.data.manifest import Item
     from auricle.data.prepared import Prepared
-    from auricle.storage.download import Progress
+    from auricle.storage.download import DownloadProgress
 
 data_app = typer.Typer(
     name="data",
@@ -289,7 +289,7 @@ def say(prepared: "Prepared") -> None:
 
 
 @contextmanager
-def shown(title: str) -> "Iterator[Progress]":
+def shown(title: str) -> "Iterator[DownloadProgress]":
     """Shows the progress of one step, in bytes."""
     with shown_progress("bytes") as report:
         report(title, 0, None)

@@ -32,7 +32,7 @@ Manifest = Annotated[
 Splits = Annotated[
     list[str] | None, typer.Option(help="The manifest's split to caption; may be repeated.")
 ]
-Checkpoint = Annotated[
+CheckpointToCaption = Annotated[
     Path | None,
     typer.Option(help="The checkpoint folder to caption with; the embedded model if left out."),
 ]
@@ -97,7 +97,7 @@ def evaluate(
     references: Annotated[Path | None, _References] = None,
     manifest: Manifest = None,
     split: Splits = None,
-    checkpoint: Checkpoint = None,
+    checkpoint: CheckpointToCaption = None,
     skip_bad: SkipBad = False,
     report: ReportFolder = None,
     sounds: Sounds = None,

@@ -127,8 +127,8 @@ def listen(
 
     options = MqttOptions(mqtt, mqtt_tls, mqtt_authority, mqtt_credentials, mqtt_name)
     if config is not None:
-        own = (source, device, pcm, rate, channels, alerts, alert_file, keep)
-        if any(option is not None for option in own):
+        one_stream_options = (source, device, pcm, rate, channels, alerts, alert_file, keep)
+        if any(option is not None for option in one_stream_options):
             raise AuricleError(f"{config} names sources, devices and alerts: leave them out here")
         several = load_streams(config)
         view = _lines(form)

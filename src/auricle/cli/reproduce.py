@@ -12,7 +12,7 @@ from auricle.cli.progress import shown_progress
 from auricle.errors import AuricleError
 
 if TYPE_CHECKING:
-    from auricle.reproduction.plan import Plan
+    from auricle.reproduction.plan import ReproductionPlan
 
 
 class Scale(StrEnum):
@@ -23,9 +23,12 @@ class Scale(StrEnum):
 
 
 DATA = {Scale.full: Path("data/clotho"), Scale.small: Path("../shared/corpus")}
-PAPERS = "baseline,gru,scratch,exp1,exp2"
-CONTROLS = "exp1-tuned,exp2-labels"
-SYSTEMS = {Scale.full: PAPERS, Scale.small: f"{PAPERS},{CONTROLS},cnn10-scratch,cnn10-exp2"}
+PAPER_NAMES = "baseline,gru,scratch,exp1,exp2"
+CONTROL_NAMES = "exp1-tuned,exp2-labels"
+DEFAULT_SYSTEMS = {
+    Scale.full: PAPER_NAMES,
+    Scale.small: f"{PAPER_NAMES},{CONTROL_NAMES},cnn10-scratch,cnn10-exp2",
+}
 
 
 def reproduce(
@@ -41,7 +44,9 @@ def reproduce(
     ] = None,
     systems: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help=f"Of {SYSTEMS[Scale.small]}; all if left out."),
+        typer.Option(
+            metavar="A,B,...", help=f"Of {DEFAULT_SYSTEMS[Scale.small]}; all if left out."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 5,
     output: Annotated[
@@ -82,7 +87,9 @@ def reproduce(
     """
     from auricle.reproduction.plan import make_plan
 
-    names = [name.strip() for name in (systems or SYSTEMS[scale]).split(",") if name.strip()]
+    names = [
+        name.strip() for name in (systems or DEFAULT_SYSTEMS[scale]).split(",") if name.strip()
+    ]
     runs = runs or Path("runs/reproduction") / scale.value
     plan = make_plan(
         scale.value,
@@ -103,7 +110,7 @@ def reproduce(
             print(report)
 
 
-def print_plan(plan: "Plan") -> None:
+def print_plan(plan: "ReproductionPlan") -> None:
     """Prints a line for each stage: its state, the expected time, and the memory it needs."""
     from rich.console import Console
     from rich.table import Table
@@ -131,7 +138,7 @@ def print_plan(plan: "Plan") -> None:
             console.print(command, style="dim", soft_wrap=True)
 
 
-def carry_out(plan: "Plan", output: Path, command: str) -> Path | None:
+def carry_out(plan: "ReproductionPlan", output: Path, command: str) -> Path | None:
     """Trains, captions, scores and reports.
 
     All processes of `accelerate launch` train; the main one does the rest.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from auricle.serving.tokens import DeviceTokens
 
 TOKEN_LENGTH = 16  # characters of the shortest
-GRACE_SECONDS = 8  # after which a stopping server cuts connections; `Stopping` ends jobs sooner
+CUT_OFF_SECONDS = 8  # after which a stopping server cuts connections; `Stopping` ends jobs sooner
 
 
 def _finite(minutes: float) -> float:
@@ -183,7 +183,7 @@ def _run(app: "Guard", host: str, port: int, cert: Path | None, key: Path | None
         server_header=False,
         ws="websockets-sansio",
         ws_max_size=1 << 20,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=CUT_OFF_SECONDS,
     )
     with contextlib.closing(bound(host, port)) as listening:
         where = address(host, listening.getsockname()[1], cert is not None)

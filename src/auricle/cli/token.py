@@ -14,7 +14,9 @@ token_app = typer.Typer(
     no_args_is_help=True,
     help="Tokens of the devices that may use `auricle serve`.",
 )
-Name = Annotated[str, typer.Argument(help="A name for the device, for example 'kitchen tablet'.")]
+DeviceName = Annotated[
+    str, typer.Argument(help="A name for the device, for example 'kitchen tablet'.")
+]
 
 
 def device_tokens() -> "DeviceTokens":
@@ -29,7 +31,7 @@ def device_tokens() -> "DeviceTokens":
 
 
 @token_app.command()
-def issue(name: Name) -> None:
+def issue(name: DeviceName) -> None:
     """Make a token for a device and print it. It is shown only once.
 
     A running server accepts it at once, at addresses that ask for a token. Add it to the address
@@ -55,7 +57,7 @@ def list_tokens() -> None:
 
 
 @token_app.command()
-def revoke(name: Name) -> None:
+def revoke(name: DeviceName) -> None:
     """Revoke the token of a device.
 
     Examples:

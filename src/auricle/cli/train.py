@@ -10,7 +10,7 @@ from auricle.cli.options import SkipBad
 from auricle.cli.progress import shown_progress
 from auricle.errors import AuricleError
 
-Recipe = Annotated[
+RecipeFile = Annotated[
     Path,
     typer.Argument(help="A recipe: a TOML file, or one of configs/ by name.", metavar="CONFIG"),
 ]
@@ -30,7 +30,7 @@ Resume = Annotated[
 
 
 def pretrain(
-    recipe: Recipe, settings: Settings = None, resume: Resume = False, skip_bad: SkipBad = False
+    recipe: RecipeFile, settings: Settings = None, resume: Resume = False, skip_bad: SkipBad = False
 ) -> None:
     """Train the pre-encoder: contrastive learning on sounds and their captions.
 
@@ -51,7 +51,7 @@ def pretrain(
     print(folder)
 
 
-class Stage(StrEnum):
+class TrainingSignal(StrEnum):
     """The signal that a captioner learns from."""
 
     words = "words"
@@ -67,11 +67,11 @@ def train(
     resume: Resume = False,
     skip_bad: SkipBad = False,
     stage: Annotated[
-        Stage,
+        TrainingSignal,
         typer.Option(
             help="words: the next word of captions; scst: afterwards, CIDEr-D of its own captions."
         ),
-    ] = Stage.words,
+    ] = TrainingSignal.words,
     start: Annotated[
         str | None,
         typer.Option(
@@ -101,14 +101,14 @@ def train(
 
     initial = [] if start is None else ["train.initial=checkpoint", f"train.weights={start}"]
     loaded = load_recipe(recipe or Path("finetune"), [*initial, *(settings or [])])
-    if loaded.decoder.plan and stage is Stage.scst:
+    if loaded.decoder.plan and stage is TrainingSignal.scst:
         raise AuricleError("a captioner that words a plan has no stage scst")
     from auricle.training.planned import train_planned
     from auricle.training.scst import train_scst
     from auricle.training.train import train
 
     train_words = train_planned if loaded.decoder.plan else train
-    train_stage = train_words if stage is Stage.words else train_scst
+    train_stage = train_words if stage is TrainingSignal.words else train_scst
     with shown_progress() as report:
         folder = train_stage(loaded, resume=resume, report=report, skip_bad=skip_bad)
     print(folder)

@@ -13,7 +13,7 @@ from auricle.checkpoint.fingerprints import fingerprint_of
 from auricle.data.progress import SILENT, Report
 from auricle.errors import AudioError, AuricleError
 from auricle.sound.decode import load_audio
-from auricle.sound.features import VERSION, FrontEnd, log_mel
+from auricle.sound.features import LOG_MEL_VERSION, FrontEnd, log_mel
 from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder
 
@@ -31,7 +31,7 @@ class Features:
 
 def front_end_fingerprint(front_end: FrontEnd) -> str:
     """Returns a digest of the computation of a spectrogram from samples."""
-    return fingerprint_of(repr((VERSION, front_end)))
+    return fingerprint_of(repr((LOG_MEL_VERSION, front_end)))
 
 
 class FeatureCache:
@@ -51,7 +51,7 @@ class FeatureCache:
     ) -> None:
         self.front_end = front_end
         self.maximum_seconds = maximum_seconds
-        parameters = repr((VERSION, front_end, maximum_seconds)).encode()
+        parameters = repr((LOG_MEL_VERSION, front_end, maximum_seconds)).encode()
         name = f"{front_end.name}-{hashlib.sha256(parameters).hexdigest()[:12]}"
         self.folder = (folder or cache_folder("features")) / name
 

@@ -20,10 +20,10 @@ from auricle.errors import AuricleError
 from auricle.storage.archives import unpack
 from auricle.storage.download import Remote
 
-T = TypeVar("T")
+EntryT = TypeVar("EntryT")
 
 SPLITS = ("development", "validation", "evaluation", "test")
-CAPTION_COLUMNS = tuple(f"caption_{n}" for n in range(1, 6))
+CLOTHO_CAPTION_COLUMNS = tuple(f"caption_{n}" for n in range(1, 6))
 LICENCE = (
     "Tampere University's non-commercial licence; "
     "each sound has its own Creative Commons licence (metadata CSV)"
@@ -175,7 +175,9 @@ def _items(
     for row in captions:
         name = row["file_name"]
         texts = tuple(
-            text for text in (row.get(column, "").strip() for column in CAPTION_COLUMNS) if text
+            text
+            for text in (row.get(column, "").strip() for column in CLOTHO_CAPTION_COLUMNS)
+            if text
         )
         recording = recordings.get(name, "")
         if name in sounds:
@@ -186,14 +188,14 @@ def _items(
     return items, [name for name in names if name not in sounds]
 
 
-def match_names(names: Iterable[str], entries: Mapping[str, T]) -> dict[str, T]:
+def match_names(names: Iterable[str], entries: Mapping[str, EntryT]) -> dict[str, EntryT]:
     """Finds the entry of each name, even if an archive, a disk or a shell has changed the name.
 
     Clotho has names that end in spaces, names with `&amp;`, and names that differ only in a space,
     a capital or an underscore. Therefore names are first compared exactly. The remaining names are
     then compared less and less exactly; a match needs exactly one name and one entry.
     """
-    matched: dict[str, T] = {}
+    matched: dict[str, EntryT] = {}
     names, rest = set(names), dict(entries)
     forms: tuple[Callable[[str], str], ...] = (str, _stem, _plain, _loose)
     for form in forms:

@@ -31,13 +31,13 @@ from auricle.sound.decode import load_audio
 from auricle.storage.arrays import ArrayStore
 from auricle.storage.files import cache_folder, written_whole
 
-VERSION = 1  # of the fingerprint; each version has its own cache
+FINGERPRINT_VERSION = 1  # of the fingerprint; each version has its own cache
 RATE = 5_000  # Hz
 WINDOW_SAMPLES = 2_048
 HOP_SAMPLES = 64
 BAND_EDGES = np.geomspace(300, 2_000, 34)  # Hz
 SILENCE_POWER = 1e-9  # frames of a lower power, relative to full scale, count as silent
-FRAMES_AT_A_TIME = 2_048
+SEARCHED_FRAMES_AT_A_TIME = 2_048
 MOST_OCCURRENCES = 1_000  # numbers of more frames are ignored, because they match everywhere
 FEWEST_HITS = 3  # equal numbers at one offset that are needed to compare two sounds
 MOST_OFFSETS = 20  # compared for one sound
@@ -80,7 +80,7 @@ def fingerprint_files(
         jobs: sounds at a time; one per processor if None.
         folder: holds the fingerprints; in the user's cache if None.
     """
-    store = ArrayStore(folder or cache_folder(f"fingerprints-{VERSION}"), np.uint32, 1)
+    store = ArrayStore(folder or cache_folder(f"fingerprints-{FINGERPRINT_VERSION}"), np.uint32, 1)
 
     def fingerprinted(file: Path) -> FileFingerprint | AudioError:
         key = content_key(file)
@@ -108,8 +108,11 @@ def fingerprint(samples: np.ndarray) -> np.ndarray:
     window = np.hanning(WINDOW_SAMPLES)
     edges = np.round(BAND_EDGES * WINDOW_SAMPLES / RATE).astype(int)
     blocks = []
-    for start in range(0, len(frames), FRAMES_AT_A_TIME):
-        power = np.abs(np.fft.rfft(frames[start : start + FRAMES_AT_A_TIME] * window, axis=1)) ** 2
+    for start in range(0, len(frames), SEARCHED_FRAMES_AT_A_TIME):
+        power = (
+            np.abs(np.fft.rfft(frames[start : start + SEARCHED_FRAMES_AT_A_TIME] * window, axis=1))
+            ** 2
+        )
         blocks.append(np.add.reduceat(power, edges, axis=1)[:, :-1])
     bands = np.concatenate(blocks) / (window**2).sum() / WINDOW_SAMPLES  # (frames, 33)
     slope = np.diff(bands, axis=1)

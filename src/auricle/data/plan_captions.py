@@ -13,7 +13,7 @@ from auricle.planning.classes import SoundClasses
 from auricle.planning.language import SOURCES
 from auricle.storage.csv_table import parse_table, read_text
 
-FEWEST_WORDS, MOST_WORDS = 5, 16
+FEWEST_SOURCE_WORDS, MOST_SOURCE_WORDS = 5, 16
 SUPPORTING_CAPTIONS = 4  # a word of this number of captions of a class belongs to the class
 COMMON_WORDS = 60  # the most frequent words may occur in a caption of any class
 # Details that a plan does not contain.
@@ -101,13 +101,13 @@ def read_captions(
 
 
 def _read_caption(caption: str, classes: SoundClasses, english: English) -> Reading | None:
-    if not FEWEST_WORDS <= len(words(caption)) <= MOST_WORDS:
+    if not FEWEST_SOURCE_WORDS <= len(words(caption)) <= MOST_SOURCE_WORDS:
         return None
     reading = read_plan(caption, classes)
     if reading is None:
         return None
     caption_words = reading.caption_words
-    if len(caption_words) < FEWEST_WORDS - 1 or caption_words[-1] in UNFINISHED:
+    if len(caption_words) < FEWEST_SOURCE_WORDS - 1 or caption_words[-1] in UNFINISHED:
         return None
     if not _REFUSED.isdisjoint(caption_words):
         return None

@@ -15,7 +15,7 @@ from auricle.data.plan_sentences import compose, draw_plan
 from auricle.errors import AuricleError
 from auricle.planning.classes import SoundClasses
 from auricle.planning.grammar import FILLER_WORDS, filler_words, plain, plain_sentences
-from auricle.planning.language import MOST_WORDS, OURS, Followers, Language
+from auricle.planning.language import MOST_VOCABULARY_WORDS, OURS, Followers, Language
 from auricle.planning.plans import PEOPLE, TIME_WORDS
 
 WORD_CAPTIONS = 3  # a word belongs to a class if this number of its captions by people hold it
@@ -27,7 +27,7 @@ GENERAL_CLASSES = 60  # a word of this number of classes belongs to all classes
 # A word of other classes belongs to a class if this share of the class's captions hold it.
 OTHER_CLASS_SHARE = 0.08
 COMPOSED_CAPTIONS = 16_000  # the number of captions by grammar
-ENOUGH_CAPTIONS = 10  # a class with this number of captions by people is worded in their style
+STYLE_CAPTIONS = 10  # a class with this number of captions by people is worded in their style
 SURE_WEIGHT = 0.3  # a caption counts for a class of at least this weight in its reading
 # Words that introduce a further source.
 _OTHERS = frozenset("another other others each else".split())
@@ -62,8 +62,10 @@ def learn_language(
     Raises:
         AuricleError: the vocabulary is too large.
     """
-    if len(vocabulary) > MOST_WORDS:
-        raise AuricleError(f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_WORDS}")
+    if len(vocabulary) > MOST_VOCABULARY_WORDS:
+        raise AuricleError(
+            f"the vocabulary has {len(vocabulary)} words; the limit is {MOST_VOCABULARY_WORDS}"
+        )
     rng = random.Random(seed)
     ours = [
         plain(text) for each in classes.classes for text in (each.clause, *plain_sentences(each))
@@ -88,7 +90,7 @@ def learn_language(
             [caption.text for caption in captions],
             vocabulary,
         ),
-        np.array([captions_of[index] >= ENOUGH_CAPTIONS for index in range(len(classes))]),
+        np.array([captions_of[index] >= STYLE_CAPTIONS for index in range(len(classes))]),
     )
 
 

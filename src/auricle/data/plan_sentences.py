@@ -17,7 +17,7 @@ from auricle.planning.grammar import (
 from auricle.planning.language import LENGTHS
 from auricle.planning.plans import Plan, PlannedEvent, Relation, Repetition, Trend
 
-MOST_WORDS = LENGTHS[-1]
+MOST_COMPOSED_WORDS = LENGTHS[-1]
 MOST_WORDS_IN_PAIR = 9  # the longest sentence of ours in a caption of two events
 MOST_DRAWS = 6  # tries to draw a caption that is short enough
 MOST_COMPANION_DRAWS = 50  # tries to draw compatible companions
@@ -93,7 +93,7 @@ def compose(plan: Plan, classes: SoundClasses, rng: random.Random) -> str:
     """Returns a random caption of a plan, with at most 16 words if its clauses allow it."""
     for _ in range(MOST_DRAWS):
         text = plain(_compose(plan, classes, rng))
-        if len(text.split()) <= MOST_WORDS:
+        if len(text.split()) <= MOST_COMPOSED_WORDS:
             return text
     return template(plan, classes)
 

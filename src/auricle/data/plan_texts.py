@@ -23,7 +23,7 @@ from auricle.planning.grammar import marked
 from auricle.planning.language import LENGTHS, OURS, manner_index
 from auricle.planning.plans import Plan, PlannedEvent, Relation
 
-MOST_WORDS = LENGTHS[-1] + 1  # marks make captions longer than those of people
+MOST_MARKED_WORDS = LENGTHS[-1] + 1  # marks make captions longer than those of people
 POOL_BATCHES = 20  # drawn together, so that captions of similar length share a batch
 COMMON_CLASSES = 60
 FEWEST_CLAUSE_WORDS = 3
@@ -155,7 +155,7 @@ class PlanTexts:
             texts: list[PlanText] = []
             while len(texts) < POOL_BATCHES * size:
                 text = self._draw(rng)
-                if len(text.caption_words) <= MOST_WORDS:
+                if len(text.caption_words) <= MOST_MARKED_WORDS:
                     texts.append(text)
             texts.sort(key=lambda text: (len(text.caption_words), rng.random()))
             rows = [texts[start : start + size] for start in range(0, len(texts), size)]

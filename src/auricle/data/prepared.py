@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle.data.manifest import Item
-from auricle.storage.download import Progress
+from auricle.storage.download import DownloadProgress
 
 # Receives the title of a step; its context yields a function that receives the bytes done.
-Monitor = Callable[[str], AbstractContextManager[Progress | None]]
+Monitor = Callable[[str], AbstractContextManager[DownloadProgress | None]]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Protocol, TypeVar
 
 from auricle.evaluation.java import JavaError
 
-Item = TypeVar("Item", contravariant=True)
-Score = TypeVar("Score", covariant=True)
+ItemT_contra = TypeVar("ItemT_contra", contravariant=True)
+ScoreT_co = TypeVar("ScoreT_co", covariant=True)
 
 CAPTION_SECONDS = 60.0  # the default limit of one caption
 LONG_WORDS = 50  # a longer text is a chunk by itself: parsing takes the cube of its length
@@ -26,7 +26,7 @@ _SHARE_OF_LIMIT = 1 / 16
 _QUICK_SECONDS = 3.0  # after a chunk that took less, the next one is twice as large
 _SLOW_SECONDS = 15.0  # after a chunk that took more, the next one is half as large
 
-Progress = Callable[[int, int], None]  # receives the captions done and all captions
+ChunkProgress = Callable[[int, int], None]  # receives the captions done and all captions
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Unscored:
     reason: str
 
 
-class Program(Protocol[Item, Score]):
+class Program(Protocol[ItemT_contra, ScoreT_co]):
     """A program that scores captions and can be started again."""
 
-    def score(self, items: Sequence[Item], seconds: float) -> Sequence[Score]:
+    def score(self, items: Sequence[ItemT_contra], seconds: float) -> Sequence[ScoreT_co]:
         """Scores a chunk; starts the program if it does not run.
 
         Raises:
@@ -56,18 +56,18 @@ class Program(Protocol[Item, Score]):
         ...
 
 
-AnItem = TypeVar("AnItem")
-AScore = TypeVar("AScore")
+ItemT = TypeVar("ItemT")
+ScoreT = TypeVar("ScoreT")
 
 
 def score_in_chunks(
-    program: Program[AnItem, AScore],
-    items: Sequence[AnItem],
+    program: Program[ItemT, ScoreT],
+    items: Sequence[ItemT],
     *,
-    is_long: Callable[[AnItem], bool],
+    is_long: Callable[[ItemT], bool],
     caption_seconds: float = CAPTION_SECONDS,
-    progress: Progress | None = None,
-) -> list[AScore | Unscored]:
+    progress: ChunkProgress | None = None,
+) -> list[ScoreT | Unscored]:
     """Scores all items; gives `Unscored` for each item that the program could not score.
 
     Args:
@@ -80,7 +80,7 @@ def score_in_chunks(
     Raises:
         JavaError: the program cannot score even a short caption.
     """
-    results: dict[int, AScore | Unscored] = {}
+    results: dict[int, ScoreT | Unscored] = {}
 
     def score(chunk: Sequence[int]) -> None:
         limit = caption_seconds * max(1.0, len(chunk) * _SHARE_OF_LIMIT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-N = 4
+LONGEST_CIDER_NGRAM = 4
 SIGMA = 6.0
 
 _NGram = tuple[str, ...]
@@ -64,23 +64,28 @@ class CiderD:
             for ngram, weight in candidate_vector.weights.items()
             if ngram in known
         ]
-        total = [0.0] * N
+        total = [0.0] * LONGEST_CIDER_NGRAM
         for reference in references:
-            product = [0.0] * N
+            product = [0.0] * LONGEST_CIDER_NGRAM
             weight_in_reference = reference.weights.get
             for ngram, n, weight in weights:
                 other = weight_in_reference(ngram)
                 if other is not None:
                     product[n] += (weight if weight < other else other) * other
             penalty = self._length_penalty(candidate_vector.length - reference.length)
-            for n in range(N):
+            for n in range(LONGEST_CIDER_NGRAM):
                 if product[n]:
                     total[n] += (
                         product[n] / (candidate_vector.norms[n] * reference.norms[n]) * penalty
                     )
         # Does not use sum(): since Python 3.12 it compensates its rounding, unlike the reference
         # implementation.
-        return (total[0] + total[1] + total[2] + total[3]) / N / len(references) * 10.0
+        return (
+            (total[0] + total[1] + total[2] + total[3])
+            / LONGEST_CIDER_NGRAM
+            / len(references)
+            * 10.0
+        )
 
     def scores(self, candidates: Iterable[tuple[str, str]]) -> list[float]:
         """Returns the scores of (file, tokenized candidate) pairs."""
@@ -88,7 +93,7 @@ class CiderD:
 
     def _vector(self, counts: Mapping[_NGram, int]) -> _Vector:
         weights = {}
-        squares = [0.0] * N
+        squares = [0.0] * LONGEST_CIDER_NGRAM
         length = 0
         for ngram, count in counts.items():
             n = len(ngram) - 1
@@ -111,7 +116,7 @@ def _count(caption: str) -> dict[_NGram, int]:
     """Counts the n-grams of 1 to 4 words in a caption, ordered by n, then by first place."""
     words = caption.split()
     counts: dict[_NGram, int] = {}
-    for n in range(1, N + 1):
+    for n in range(1, LONGEST_CIDER_NGRAM + 1):
         for ngram in zip(*(words[start:] for start in range(n)), strict=False):
             counts[ngram] = counts.get(ngram, 0) + 1
     return counts

@@ -18,7 +18,7 @@ from auricle.evaluation.chunks import Unscored
 from auricle.evaluation.java import OLDEST_FOR_SPICE, find_java, run_java
 from auricle.evaluation.spice import CODE_JAR, MODELS_JAR, classpath, metrics_folder, run_spice
 from auricle.evaluation.toolkit import toolkit_folder
-from auricle.storage.download import Progress, download
+from auricle.storage.download import DownloadProgress, download
 
 CORENLP = "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
 _ARCHIVE = CORENLP.rpartition("/")[2]
@@ -71,7 +71,7 @@ class InstallError(AuricleError):
 
 
 def install(
-    source: Path | None = None, *, url: str = CORENLP, progress: Progress | None = None
+    source: Path | None = None, *, url: str = CORENLP, progress: DownloadProgress | None = None
 ) -> Path:
     """Installs CoreNLP into the user's cache, scores a caption with it, and returns the folder.
 

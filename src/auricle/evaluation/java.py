@@ -18,6 +18,7 @@ from auricle.errors import AuricleError
 
 OLDEST = 8
 OLDEST_FOR_SPICE = 17
+START_SECONDS = 120.0  # the limit for a program that loads its tables or models
 # METEOR reads and writes numbers in the user's locale; decimal commas would break it.
 LOCALE = ("-Duser.country=US", "-Duser.language=en", "-Dfile.encoding=UTF-8")
 

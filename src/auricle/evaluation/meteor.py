@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from auricle.evaluation.chunks import (
     CAPTION_SECONDS,
-    Progress,
+    ChunkProgress,
     Unscored,
     is_long_text,
     score_in_chunks,
 )
-from auricle.evaluation.java import OLDEST, JavaProcess
+from auricle.evaluation.java import OLDEST, START_SECONDS, JavaProcess
 from auricle.evaluation.toolkit import toolkit_folder
 
-START_SECONDS = 120.0  # the limit for loading the tables
 # The parallel collector and a heap of full size at once load the tables in half the time of Java's
 # defaults.
 _ARGUMENTS = (
@@ -111,7 +110,7 @@ class Meteor:
         references: Sequence[Sequence[str]],
         *,
         caption_seconds: float = CAPTION_SECONDS,
-        progress: Progress | None = None,
+        progress: ChunkProgress | None = None,
     ) -> MeteorScores:
         """Scores PTB-tokenized candidates against their references.
 

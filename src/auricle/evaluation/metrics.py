@@ -19,10 +19,12 @@ from auricle.evaluation.cider import CiderD
 from auricle.evaluation.java import OLDEST, OLDEST_FOR_SPICE, JavaError, MissingJavaError, find_java
 from auricle.evaluation.meteor import meteor, score_of_statistics
 from auricle.evaluation.overlap import BleuScores, bleu, rouge_l
-from auricle.evaluation.sentences import PUBLISHED_MODEL, THRESHOLD, SentenceModels, penalised
+from auricle.evaluation.sentences import ERROR_THRESHOLD, PUBLISHED_MODEL, SentenceModels, penalised
 from auricle.evaluation.spice import missing_spice, spice
 
-Progress = Callable[[str, int, int], None]  # receives a metric's title, captions done, all captions
+MetricProgress = Callable[
+    [str, int, int], None
+]  # receives a metric's title, captions done, all captions
 MOST_FOREIGN_SHARE = 0.05  # of English references with a letter that is not ASCII
 OPTIONAL = ("meteor", "spice")  # slow metrics, which a user may skip
 
@@ -32,7 +34,7 @@ class NothingScoredError(AuricleError):
 
 
 @dataclass(frozen=True)
-class Result:
+class MetricResult:
     """The scores of one metric."""
 
     corpus: float
@@ -54,8 +56,8 @@ class Task:
     models: SentenceModels
     left_out: Collection[str] = ()
     caption_seconds: float = CAPTION_SECONDS  # the limit of METEOR and SPICE for one caption
-    progress: Progress | None = None
-    results: dict[str, Result] = field(default_factory=dict)
+    progress: MetricProgress | None = None
+    results: dict[str, MetricResult] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -78,7 +80,7 @@ class Task:
             for number, score in enumerate(result.captions)
         ]
 
-    def progress_of(self, title: str) -> chunks.Progress | None:
+    def progress_of(self, title: str) -> chunks.ChunkProgress | None:
         """Returns the progress function of one metric."""
         progress = self.progress
         if progress is None:
@@ -97,7 +99,7 @@ class Metric:
     name: str  # the key of its score, as usual in the field
     title: str
     requires: tuple[Requirement, ...]  # the first that fails is reported
-    compute: Callable[[Task], Result]
+    compute: Callable[[Task], MetricResult]
     is_score: bool = True  # False for a figure about the captions, such as their length
 
     def lacks(self, task: Task) -> str | None:
@@ -188,12 +190,12 @@ def _computed(title: str, *names: str) -> Requirement:
 # Computations.
 
 
-def _mean(captions: Sequence[float | Unscored], *notes: str) -> Result:
+def _mean(captions: Sequence[float | Unscored], *notes: str) -> MetricResult:
     """Returns the result of a metric whose corpus score is the mean of the captions' scores."""
     scores, unscored = _apart(captions)
     values = np.array(scores, dtype=np.float64)  # None becomes NaN
     corpus = float(np.mean(values[~np.isnan(values)]))
-    return Result(corpus, scores, unscored, mean(values), notes)
+    return MetricResult(corpus, scores, unscored, mean(values), notes)
 
 
 def _apart(captions: Sequence[float | Unscored]) -> tuple[list[float | None], dict[int, str]]:
@@ -207,20 +209,20 @@ def _apart(captions: Sequence[float | Unscored]) -> tuple[list[float | None], di
     return scores, unscored
 
 
-def _bleu(n: int) -> Callable[[Task], Result]:
-    def compute(task: Task) -> Result:
+def _bleu(n: int) -> Callable[[Task], MetricResult]:
+    def compute(task: Task) -> MetricResult:
         scores = task.bleu
         captions = [float(score) for score in scores.captions[n - 1]]
-        return Result(scores.corpus[n - 1], captions, statistic=scores.statistics[n - 1])
+        return MetricResult(scores.corpus[n - 1], captions, statistic=scores.statistics[n - 1])
 
     return compute
 
 
-def _rouge_l(task: Task) -> Result:
+def _rouge_l(task: Task) -> MetricResult:
     return _mean(rouge_l(task.candidates, task.references).tolist())
 
 
-def _meteor(task: Task) -> Result:
+def _meteor(task: Task) -> MetricResult:
     result = meteor().score(
         task.candidates,
         task.references,
@@ -229,10 +231,10 @@ def _meteor(task: Task) -> Result:
     )
     scores, unscored = _apart(result.captions)
     statistic = Statistic(result.statistics, score_of_statistics)
-    return Result(result.corpus, scores, unscored, statistic)
+    return MetricResult(result.corpus, scores, unscored, statistic)
 
 
-def _cider_d(task: Task) -> Result:
+def _cider_d(task: Task) -> MetricResult:
     files = [str(number) for number in range(len(task.candidates))]
     scorer = CiderD(dict(zip(files, task.references, strict=True)))
     scores = scorer.scores(zip(files, task.candidates, strict=True))
@@ -248,7 +250,7 @@ def _notes_on_cider_d(task: Task) -> list[str]:
     ]
 
 
-def _spice(task: Task) -> Result:
+def _spice(task: Task) -> MetricResult:
     return _mean(
         spice(
             task.candidates,
@@ -259,7 +261,7 @@ def _spice(task: Task) -> Result:
     )
 
 
-def _spider(task: Task) -> Result:
+def _spider(task: Task) -> MetricResult:
     pairs = zip(task.captions_by("cider_d"), task.captions_by("spice"), strict=True)
     return _mean([_half_sum(cider_d, spice_f) for cider_d, spice_f in pairs])
 
@@ -272,7 +274,7 @@ def _half_sum(one: float | Unscored, other: float | Unscored) -> float | Unscore
     return (one + other) / 2
 
 
-def _spider_fl(task: Task) -> Result:
+def _spider_fl(task: Task) -> MetricResult:
     pairs = zip(task.captions_by("spider"), task.error_probabilities, strict=True)
     scores = [
         score if isinstance(score, Unscored) else penalised([score], [probability])[0]
@@ -281,7 +283,7 @@ def _spider_fl(task: Task) -> Result:
     return _mean(scores, _note_on_errors(task))
 
 
-def _fense(task: Task) -> Result:
+def _fense(task: Task) -> MetricResult:
     model = task.models.fense
     assert model is not None
     note = f"FENSE used the sentence model {model.name}"
@@ -292,7 +294,7 @@ def _fense(task: Task) -> Result:
     return _mean(scores, _note_on_errors(task), note, *_notes_on_empty(task))
 
 
-def _sentence_similarity(task: Task) -> Result:
+def _sentence_similarity(task: Task) -> MetricResult:
     model = task.models.similarity
     assert model is not None
     similar = model.similarity(task.candidates, task.references)
@@ -302,7 +304,7 @@ def _sentence_similarity(task: Task) -> Result:
 
 def _note_on_errors(task: Task) -> str:
     assert task.models.error_detector is not None
-    count = int(np.sum(task.error_probabilities > THRESHOLD))
+    count = int(np.sum(task.error_probabilities > ERROR_THRESHOLD))
     name = task.models.error_detector.name
     return f"{name} found errors of fluency in {count} of {len(task.candidates)} captions"
 
@@ -313,12 +315,12 @@ def _notes_on_empty(task: Task) -> list[str]:
     return ["a sentence model treats an empty caption like any other, so it does not score 0"]
 
 
-def _vocabulary_size(task: Task) -> Result:
+def _vocabulary_size(task: Task) -> MetricResult:
     words = {word for candidate in task.candidates for word in candidate.split()}
-    return Result(float(len(words)))
+    return MetricResult(float(len(words)))
 
 
-def _caption_length(task: Task) -> Result:
+def _caption_length(task: Task) -> MetricResult:
     return _mean([float(len(candidate.split())) for candidate in task.candidates])
 
 

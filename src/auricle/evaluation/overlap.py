@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from auricle.evaluation.bootstrap import Statistic
 from auricle.evaluation.toolkit import toolkit_folder
 
-N = 4
+LONGEST_BLEU_NGRAM = 4
 # The constants with which BleuScorer avoids a division by zero.
 _SMALL, _TINY = 1e-9, 1e-15
 
@@ -31,7 +31,7 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu
     toolkit_folder("bleu")
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
-    scorer = BleuScorer(n=N)
+    scorer = BleuScorer(n=LONGEST_BLEU_NGRAM)
     for candidate, texts in zip(candidates, references, strict=True):
         scorer += (candidate, list(texts))
     corpus, captions = scorer.compute_score(option="closest")
@@ -41,7 +41,8 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Bleu
         rows.append([*counts["correct"], *counts["guess"], counts["testlen"], closest])
     values = np.array(rows, dtype=np.float64)
     statistics = [
-        Statistic(values, lambda sums, n=n: _bleu_of_sums(sums, n)) for n in range(1, N + 1)
+        Statistic(values, lambda sums, n=n: _bleu_of_sums(sums, n))
+        for n in range(1, LONGEST_BLEU_NGRAM + 1)
     ]
     return BleuScores(corpus, np.array(captions), statistics)
 
@@ -52,7 +53,7 @@ def _bleu_of_sums(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     The columns are matched n-grams for n = 1 to 4, all n-grams for n = 1 to 4, words, and words of
     the closest reference.
     """
-    matched, possible = sums[..., :n], sums[..., N : N + n]
+    matched, possible = sums[..., :n], sums[..., LONGEST_BLEU_NGRAM : LONGEST_BLEU_NGRAM + n]
     words, reference_words = sums[..., -2], sums[..., -1]
     precision = np.prod((matched + _TINY) / (possible + _SMALL), axis=-1) ** (1 / n)
     ratio = (words + _TINY) / (reference_words + _SMALL)

@@ -12,7 +12,7 @@ from auricle.evaluation.captions import CaptionsError, Matched, match
 from auricle.evaluation.chunks import CAPTION_SECONDS
 from auricle.evaluation.java import MissingJavaError
 from auricle.evaluation.meteor import meteor
-from auricle.evaluation.metrics import OPTIONAL, TITLES, Progress, Task, score_all
+from auricle.evaluation.metrics import OPTIONAL, TITLES, MetricProgress, Task, score_all
 from auricle.evaluation.sentences import SentenceModels
 from auricle.evaluation.tokenizer import is_plain, ptb_tokenize, regex_tokenize
 
@@ -85,7 +85,7 @@ class _Settings:
     resamples: int
     seed: int
     caption_seconds: float
-    progress: Progress | None
+    progress: MetricProgress | None
 
 
 def evaluate(
@@ -97,7 +97,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     caption_seconds: float = CAPTION_SECONDS,
-    progress: Progress | None = None,
+    progress: MetricProgress | None = None,
 ) -> Scores:
     """Scores `{file: caption}` against `{file: captions}`; `captions.match` pairs the files.
 
@@ -133,7 +133,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
     caption_seconds: float = CAPTION_SECONDS,
-    progress: Progress | None = None,
+    progress: MetricProgress | None = None,
 ) -> Comparison:
     """Scores two systems' captions of the same sounds, with paired intervals of the differences.
 

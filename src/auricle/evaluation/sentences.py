@@ -25,7 +25,7 @@ from auricle.errors import AuricleError
 if TYPE_CHECKING:
     import torch
 
-THRESHOLD = 0.9  # an error of a higher probability is penalised
+ERROR_THRESHOLD = 0.9  # an error of a higher probability is penalised
 PENALTY = 0.9  # an error removes this share of the score
 # FENSE's sentence model in the DCASE challenges and in aac-metrics.
 PUBLISHED_MODEL = "paraphrase-TinyBERT-L6-v2"
@@ -193,9 +193,11 @@ class SentenceModels:
 def penalised(
     scores: Sequence[float], error_probabilities: Sequence[float] | NDArray[np.float64]
 ) -> list[float]:
-    """Returns the scores, divided by ten if the probability of an error is above `THRESHOLD`."""
+    """Returns the scores; those with a probable error, above `ERROR_THRESHOLD`, divided by ten."""
     pairs = zip(scores, error_probabilities, strict=True)
-    return [score * (1 - PENALTY * float(probability > THRESHOLD)) for score, probability in pairs]
+    return [
+        score * (1 - PENALTY * float(probability > ERROR_THRESHOLD)) for score, probability in pairs
+    ]
 
 
 def _find(folder: Path) -> tuple[str, Path]:

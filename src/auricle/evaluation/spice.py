@@ -14,12 +14,12 @@ from pathlib import Path
 from auricle.errors import AuricleError
 from auricle.evaluation.chunks import (
     CAPTION_SECONDS,
-    Progress,
+    ChunkProgress,
     Unscored,
     is_long_text,
     score_in_chunks,
 )
-from auricle.evaluation.java import OLDEST_FOR_SPICE, JavaError, JavaProcess
+from auricle.evaluation.java import OLDEST_FOR_SPICE, START_SECONDS, JavaError, JavaProcess
 from auricle.evaluation.toolkit import toolkit_folder
 from auricle.storage.files import cache_folder
 
@@ -29,7 +29,6 @@ MODELS_JAR = "stanford-corenlp-3.6.0-models-spice.jar"
 _OPENED = ("lang", "util", "util.concurrent", "math", "text", "net")
 # LMDB, which stores the parsed captions, takes keys of 511 bytes. A longer key stops SPICE.
 _LONGEST_CACHED_BYTES = 480
-START_SECONDS = 120.0  # the limit for loading the models
 
 
 class MissingSpiceError(AuricleError):
@@ -57,7 +56,7 @@ def spice(
     references: Sequence[Sequence[str]],
     *,
     caption_seconds: float = CAPTION_SECONDS,
-    progress: Progress | None = None,
+    progress: ChunkProgress | None = None,
 ) -> list[float | Unscored]:
     """Computes SPICE's F-score of each PTB-tokenized candidate; the corpus score is the mean.
 
@@ -179,7 +178,7 @@ def run_spice(
     references: Sequence[Sequence[str]],
     *,
     caption_seconds: float = CAPTION_SECONDS,
-    progress: Progress | None = None,
+    progress: ChunkProgress | None = None,
 ) -> list[float | Unscored]:
     """Computes `spice` with the jars of `folder`, and stores parsed captions there."""
     pairs = zip(candidates, references, strict=True)

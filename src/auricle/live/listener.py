@@ -1,4 +1,4 @@
-"""What is heard in live sound: rows of events and alerts, over gaps too."""
+"""Turns live sound into rows of events and alerts, over gaps too."""
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator

@@ -7,7 +7,7 @@ from auricle.alerts.home_assistant import topic_level
 from auricle.errors import AuricleError
 from auricle.storage.tables import read, read_toml
 
-MOST_NAME_CHARACTERS = 60
+MOST_STREAM_NAME_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class StreamConfig:
     alerts: str | None = None  # a file, as `--alerts`; relative to this file
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or len(self.name) > MOST_NAME_CHARACTERS:
-            raise ValueError(f"name must have 1 to {MOST_NAME_CHARACTERS} characters")
+        if not self.name.strip() or len(self.name) > MOST_STREAM_NAME_CHARACTERS:
+            raise ValueError(f"name must have 1 to {MOST_STREAM_NAME_CHARACTERS} characters")
         if not self.name.isprintable():
             raise ValueError("name must be printable")
         if self.source is not None and self.device is not None:

@@ -23,7 +23,7 @@ METER, NAME = 30, 30  # characters
 METER_FALL_DB_PER_SECOND = (
     20.0  # decibels a second by which the meter falls back, as studio meters do
 )
-SHOWN_TAGS = 4
+TERMINAL_TAGS = 4
 
 
 class View(Protocol):
@@ -129,7 +129,7 @@ class Terminal:
             ("░" * (METER - filled), "dim"),
             f" {self._level:4.0f} dB" if self._level > METER_FLOOR_DBFS else "  quiet",
         )
-        tags = "  ".join(f"{tag.name} {tag.probability:.0%}" for tag in self._tags[:SHOWN_TAGS])
+        tags = "  ".join(f"{tag.name} {tag.probability:.0%}" for tag in self._tags[:TERMINAL_TAGS])
         rows = [meter, Text(tags, style="cyan", no_wrap=True, overflow="ellipsis")]
         return Group(*rows, Text(line(self._now) if self._now else "", style="bold"))
 

@@ -13,7 +13,7 @@ from auricle.models.cnn10 import AUDIOSET_CLASSES, masked_mean
 
 
 @dataclass(frozen=True)
-class Stage:
+class Block:
     """One inverted residual block: channels before scaling by the width."""
 
     kernel: int
@@ -24,22 +24,22 @@ class Stage:
     stride: int
 
 
-STAGES = (
-    Stage(3, 16, 16, False, False, 1),
-    Stage(3, 64, 24, False, False, 2),
-    Stage(3, 72, 24, False, False, 1),
-    Stage(5, 72, 40, True, False, 2),
-    Stage(5, 120, 40, True, False, 1),
-    Stage(5, 120, 40, True, False, 1),
-    Stage(3, 240, 80, False, True, 2),
-    Stage(3, 200, 80, False, True, 1),
-    Stage(3, 184, 80, False, True, 1),
-    Stage(3, 184, 80, False, True, 1),
-    Stage(3, 480, 112, True, True, 1),
-    Stage(3, 672, 112, True, True, 1),
-    Stage(5, 672, 160, True, True, 2),
-    Stage(5, 960, 160, True, True, 1),
-    Stage(5, 960, 160, True, True, 1),
+BLOCKS = (
+    Block(3, 16, 16, False, False, 1),
+    Block(3, 64, 24, False, False, 2),
+    Block(3, 72, 24, False, False, 1),
+    Block(5, 72, 40, True, False, 2),
+    Block(5, 120, 40, True, False, 1),
+    Block(5, 120, 40, True, False, 1),
+    Block(3, 240, 80, False, True, 2),
+    Block(3, 200, 80, False, True, 1),
+    Block(3, 184, 80, False, True, 1),
+    Block(3, 184, 80, False, True, 1),
+    Block(3, 480, 112, True, True, 1),
+    Block(3, 672, 112, True, True, 1),
+    Block(5, 672, 160, True, True, 2),
+    Block(5, 960, 160, True, True, 1),
+    Block(5, 960, 160, True, True, 1),
 )
 
 
@@ -90,7 +90,7 @@ class InvertedResidual(nn.Module):
     The result is added to the input if the shapes are equal.
     """
 
-    def __init__(self, inputs: int, outputs: int, expanded: int, stage: Stage) -> None:
+    def __init__(self, inputs: int, outputs: int, expanded: int, stage: Block) -> None:
         super().__init__()
         activation = nn.Hardswish if stage.hardswish else nn.ReLU
         layers: list[nn.Module] = []
@@ -123,7 +123,7 @@ class MobileNet(nn.Module):
         super().__init__()
         channels = _divisible(16 * width)
         layers: list[nn.Module] = [_conv(1, channels, 3, nn.Hardswish, stride=2)]
-        for stage in STAGES:
+        for stage in BLOCKS:
             outputs = _divisible(stage.outputs * width)
             layers.append(
                 InvertedResidual(channels, outputs, _divisible(stage.expanded * width), stage)

@@ -26,7 +26,7 @@ from auricle.sound.silence import is_silent
 from auricle.storage.files import written_whole
 
 MARKED_KILOHERTZ = (0.2, 0.5, 1, 2, 5, 10)  # ticks of the frequency axis
-SHOWN_TAGS = 8  # tags next to the events
+PICTURED_TAGS = 8  # tags next to the events
 BAR_COLOUR = "#9ecae8"  # light, because text covers the bars
 
 
@@ -121,7 +121,7 @@ def _draw_events(captioner: Captioner, samples: np.ndarray, caption: Caption) ->
     below.set_yticks([])
     below.set_title("events that the caption mentions", fontsize=9)
     below.set_xlabel("time (s)")
-    _draw_tags(figure.add_subplot(grid[:, 1]), caption, SHOWN_TAGS)
+    _draw_tags(figure.add_subplot(grid[:, 1]), caption, PICTURED_TAGS)
     return figure
 
 

@@ -13,7 +13,7 @@ from auricle.output.label_tracks import label_track
 
 CAPTION_COLUMNS = ("file", "start", "end", "caption", "score", "confidence")
 MATCH_COLUMNS = ("file", "similarity")
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
 
 
@@ -112,13 +112,13 @@ def write_matches(matches: Iterable[Match], file: TextIO, form: TableFormat) -> 
 
 
 def write_table(
-    results: Iterable[Result],
+    results: Iterable[ResultT],
     file: TextIO,
     form: TableFormat,
     columns: Sequence[str],
     *,
-    fields: Callable[[Result], dict[str, object]],
-    line: Callable[[Result], str],
+    fields: Callable[[ResultT], dict[str, object]],
+    line: Callable[[ResultT], str],
 ) -> None:
     """Writes a line for each result.
 

@@ -53,7 +53,7 @@ def tells_marks(caption_words: Sequence[str], plan: Plan) -> bool:
     text = f" {' '.join(caption_words)} "
 
     def tells(phrases: Mapping[str, IntEnum], value: IntEnum) -> bool:
-        return any(f" {phrase} " in text for phrase, its in phrases.items() if its == value)
+        return any(f" {phrase} " in text for phrase, meaning in phrases.items() if meaning == value)
 
     if plan.relation is Relation.THEN and not tells(ORDER, Relation.THEN):
         return False

@@ -15,7 +15,7 @@ from auricle.storage.files import written_whole
 
 # A checkpoint may be a stranger's, so its file must stay within these limits.
 MOST_CLASSES = 10_000
-MOST_FILE_BYTES = 1 << 24
+MOST_CLASSES_BYTES = 1 << 24
 MOST_TEXT_CHARACTERS = 300
 MOST_TEXTS = 200  # in one list of a class
 STEM_ENDINGS = ("ing", "ed", "es", "s", "e")
@@ -108,8 +108,8 @@ class SoundClasses:
             AuricleError: the file cannot be read, is too large, or an entry is wrong.
         """
         try:
-            if path.stat().st_size > MOST_FILE_BYTES:
-                raise ValueError(f"more than {MOST_FILE_BYTES} bytes")
+            if path.stat().st_size > MOST_CLASSES_BYTES:
+                raise ValueError(f"more than {MOST_CLASSES_BYTES} bytes")
             tables = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise AuricleError(f"{path}: cannot read the classes: {error}") from None

@@ -24,8 +24,8 @@ OURS, AUDIOCAPS = SOURCES.index("ours"), SOURCES.index("audiocaps")
 # The most words of a caption of each length.
 LENGTHS = (7, 9, 12, 16)
 MANNERS = len(SOURCES) * len(LENGTHS)
-MOST_WORDS = 1 << 16  # of a vocabulary; `Followers` stores indices of words as uint16
-MOST_FILE_BYTES = 1 << 26  # of the arrays in a file, unpacked
+MOST_VOCABULARY_WORDS = 1 << 16  # of a vocabulary; `Followers` stores indices of words as uint16
+MOST_LANGUAGE_BYTES = 1 << 26  # of the arrays in a file, unpacked
 
 
 def manner_index(source: int, word_count: int) -> int:
@@ -175,9 +175,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a file, if they are small."""
     with zipfile.ZipFile(path) as archive:
         unpacked_bytes = sum(member.file_size for member in archive.infolist())
-    if unpacked_bytes > MOST_FILE_BYTES:
+    if unpacked_bytes > MOST_LANGUAGE_BYTES:
         raise ValueError(
-            f"{unpacked_bytes} bytes when unpacked, but the limit is {MOST_FILE_BYTES}"
+            f"{unpacked_bytes} bytes when unpacked, but the limit is {MOST_LANGUAGE_BYTES}"
         )
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}

@@ -38,7 +38,7 @@ from auricle.planning.plans import (
 from auricle.sound.features import MINIMUM_SECONDS, floor_of
 from auricle.sound.silence import SILENCE_DBFS
 
-FORMAT = 1  # of portable folders; counted up when a port must change
+PORTABLE_FORMAT = 1  # of portable folders; counted up when a port must change
 NETWORKS = {
     "front_end": "front_end.onnx",
     "encoder": "encoder.onnx",
@@ -53,7 +53,7 @@ def specify(captioner: Captioner) -> dict[str, object]:
     config = captioner.checkpoint.config
     assert config.selection is not None
     return {
-        "format": FORMAT,
+        "format": PORTABLE_FORMAT,
         "made_by": f"auricle {version('auricle')}",
         "licence": config.licence,
         "networks": NETWORKS,
@@ -175,7 +175,9 @@ def _wording(rerank: float) -> dict[str, object]:
         "people": sorted(PEOPLE),
         "stem_endings": list(sound_classes.STEM_ENDINGS),
         "shortest_stem": sound_classes.SHORTEST_STEM,
-        "template_repetitions": {int(value): own[0] for value, own in COUNT_PHRASES.items()},
-        "template_trends": {int(value): own[0] for value, own in TREND_PHRASES.items()},
+        "template_repetitions": {
+            int(value): phrases[0] for value, phrases in COUNT_PHRASES.items()
+        },
+        "template_trends": {int(value): phrases[0] for value, phrases in TREND_PHRASES.items()},
         "comma_before": list(LOOSE_PHRASES),
     }

@@ -13,10 +13,10 @@ from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.plan import PlannedRun
 from auricle.storage.files import written_whole
 
-Captions = dict[str, str]  # by file
+CaptionsByFile = dict[str, str]  # by file
 
 
-def caption_run(run: PlannedRun, scored: ScoredSet, sounds: str) -> Captions:
+def caption_run(run: PlannedRun, scored: ScoredSet, sounds: str) -> CaptionsByFile:
     """Returns a run's captions of a set.
 
     The captions are kept as `SET.json` in the run's folder. They are made again if the checkpoint

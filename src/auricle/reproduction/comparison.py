@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.evaluation.bootstrap import Interval, grouped, interval, resample
-from auricle.reproduction.captions import Captions
+from auricle.reproduction.captions import CaptionsByFile
 from auricle.reproduction.corpus import ScoredSet
-from auricle.reproduction.plan import Plan, PlannedRun
+from auricle.reproduction.plan import PlannedRun, ReproductionPlan
 from auricle.reproduction.stages import Scored
 
-RESAMPLES = 10_000  # few draws could not give a small p after the correction
+COMPARISON_RESAMPLES = 10_000  # few draws could not give a small p after the correction
 COLLAPSED_SHARE = 0.5  # of a run's captions: if more are one and the same, the run is collapsed
 FEWEST_SEEDS = 2  # for a comparison: one seed does not tell how much seeds differ
-DrawnScores = dict[str, NDArray[np.float64]]  # by metric: (RESAMPLES,) scores of a run
+DrawnScores = dict[str, NDArray[np.float64]]  # by metric: (COMPARISON_RESAMPLES,) scores of a run
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Diversity:
         return self.most_frequent > COLLAPSED_SHARE * self.captions
 
 
-def diversity(captions: Captions) -> Diversity:
+def diversity(captions: CaptionsByFile) -> Diversity:
     """Counts a run's captions."""
     counts = Counter(captions.values())
     return Diversity(len(captions), len(counts), max(counts.values(), default=0))
@@ -74,12 +74,12 @@ def draw_recordings(
             metric: grouped(statistic, recordings)
             for metric, statistic in scores[run.name].statistics.items()
         }
-        drawn[run.name] = resample(statistics, RESAMPLES, seed=0)
+        drawn[run.name] = resample(statistics, COMPARISON_RESAMPLES, seed=0)
     return drawn
 
 
 def compare_systems(
-    plan: Plan,
+    plan: ReproductionPlan,
     scores: Mapping[str, Scored],
     drawn: Mapping[str, DrawnScores],
     first: str,
@@ -129,7 +129,7 @@ def _draw_seeds(runs: Sequence[DrawnScores], number: int) -> DrawnScores:
         number: sets the random numbers.
     """
     generator = np.random.default_rng((1, number))
-    chosen = generator.integers(len(runs), size=(len(runs), RESAMPLES))
+    chosen = generator.integers(len(runs), size=(len(runs), COMPARISON_RESAMPLES))
     return {
         metric: np.take_along_axis(np.stack([run[metric] for run in runs]), chosen, 0).mean(0)
         for metric in runs[0]

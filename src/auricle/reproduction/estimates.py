@@ -15,7 +15,7 @@ from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import UNKNOWN
 from auricle.data.manifest import Item, read_manifest
 from auricle.models.captioning import CaptioningModel
-from auricle.reproduction.plan import Plan
+from auricle.reproduction.plan import ReproductionPlan
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
 from auricle.training.costs import CAPTION_WORDS, Cost, estimated_costs
@@ -36,7 +36,7 @@ class Estimate:
     memory: int  # bytes
 
 
-def estimates(plan: Plan) -> list[Estimate]:
+def estimates(plan: ReproductionPlan) -> list[Estimate]:
     """Estimates the stages of all runs.
 
     A stage takes its operations, divided by the operations a second of the system's network here.

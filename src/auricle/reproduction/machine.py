@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from auricle.reproduction.plan import Plan
+from auricle.reproduction.plan import ReproductionPlan
 from auricle.reproduction.stages import trained_seconds
 
 
@@ -18,7 +18,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
 
 
-def describe_machine(plan: Plan) -> list[str]:
+def describe_machine(plan: ReproductionPlan) -> list[str]:
     """Returns the lines of the report on machine, time and commands."""
     import torch
 

@@ -52,12 +52,12 @@ SYSTEMS = {
     ),
 }
 # Controls at equal compute, on the development corpus alone: they isolate the contrast.
-CONTROLS = {
+CONTROL_SYSTEMS = {
     "exp1-tuned": System("Experiment 1 with a fine-tuned encoder"),
     "exp2-labels": System("Experiment 2 with an encoder fine-tuned on labels"),
 }
 # On the development corpus alone.
-CNN10 = {
+CNN10_SYSTEMS = {
     "cnn10-scratch": System("CNN10 of half width, from random weights"),
     "cnn10-exp2": System("CNN10 of half width, + pre-encoder"),
 }
@@ -127,17 +127,17 @@ class PlannedRun:
 
     def commands(self) -> list[str]:
         """The commands that train it by hand."""
-        own = (
+        run_settings = (
             f"data.manifest={self.recipe.data.manifest}",
             f"seed={self.seed}",
             f"output={self.folder}",
         )
-        settings = " ".join(f"--set {setting}" for setting in (*self.settings, *own))
+        settings = " ".join(f"--set {setting}" for setting in (*self.settings, *run_settings))
         return [f"auricle {stage} {self.config} {settings}" for stage in self.stages()]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReproductionPlan:
     """Runs, and the sets on which they are scored."""
 
     scale: ScaleName
@@ -149,7 +149,9 @@ class Plan:
         """The systems that take part, in the order of the tables."""
         there = {run.system for run in self.runs}
         return {
-            name: system for name, system in (SYSTEMS | CONTROLS | CNN10).items() if name in there
+            name: system
+            for name, system in (SYSTEMS | CONTROL_SYSTEMS | CNN10_SYSTEMS).items()
+            if name in there
         }
 
 
@@ -162,14 +164,14 @@ def make_plan(
     settings: Sequence[str] = (),
     *,
     check_files: bool = True,
-) -> Plan:
+) -> ReproductionPlan:
     """Plans the runs of some systems.
 
     Args:
         scale: `full` is the paper on Clotho, `small` the development corpus.
         data: Clotho's folder with `manifest.csv`, as `auricle data clotho` makes it; or the
             development corpus.
-        systems: keys of `SYSTEMS`, and on the corpus of `CONTROLS` and `CNN10`.
+        systems: keys of `SYSTEMS`, and on the corpus of `CONTROL_SYSTEMS` and `CNN10_SYSTEMS`.
         seeds: runs of each system, from seed 0 on; CNN10 on the corpus has one.
         runs: the folder of the trainings.
         settings: `section.key=value`, in place of the recipes' own.
@@ -178,7 +180,7 @@ def make_plan(
     Raises:
         AuricleError: a system is unknown, or data or weights are not there.
     """
-    known = SYSTEMS | (CONTROLS | CNN10 if scale == "small" else {})
+    known = SYSTEMS | (CONTROL_SYSTEMS | CNN10_SYSTEMS if scale == "small" else {})
     if unknown := [name for name in systems if name not in known]:
         raise AuricleError(f"no system '{unknown[0]}': choose of {', '.join(known)}")
     prefix, overrides = (
@@ -190,10 +192,10 @@ def make_plan(
     }
     planned = []
     for name in systems:
-        for seed in range(1 if name in CNN10 else seeds):
-            own = [f"seed={seed}", f"output={runs / f'{name}-{seed}'}"]
-            recipe = load_recipe(Path(names[name]), [*overrides, *settings, *own])
-            if name in CNN10:
+        for seed in range(1 if name in CNN10_SYSTEMS else seeds):
+            run_settings = [f"seed={seed}", f"output={runs / f'{name}-{seed}'}"]
+            recipe = load_recipe(Path(names[name]), [*overrides, *settings, *run_settings])
+            if name in CNN10_SYSTEMS:
                 subset = thinned_manifest(Path(recipe.data.manifest), runs / "cnn10.csv")
                 recipe = replace(recipe, data=replace(recipe.data, manifest=str(subset)))
             if check_files:
@@ -204,7 +206,7 @@ def make_plan(
         sets = corpus_sets(manifest, data)
     else:
         sets = (clotho_set(data / "manifest.csv", check_files=check_files),)
-    return Plan(scale, tuple(planned), sets)
+    return ReproductionPlan(scale, tuple(planned), sets)
 
 
 def check_weights(recipe: Recipe) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from auricle.evaluation.metrics import TITLES
-from auricle.reproduction.captions import Captions
+from auricle.reproduction.captions import CaptionsByFile
 from auricle.reproduction.comparison import (
-    RESAMPLES,
+    COMPARISON_RESAMPLES,
     SystemComparison,
     compare_systems,
     correct,
@@ -26,14 +26,21 @@ from auricle.reproduction.comparison import (
 )
 from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.machine import describe_machine, table
-from auricle.reproduction.plan import PAIRS, PRE_ENCODER_TABLE_1, TABLE_2_COLUMNS, Plan, PlannedRun
+from auricle.reproduction.plan import (
+    PAIRS,
+    PRE_ENCODER_TABLE_1,
+    TABLE_2_COLUMNS,
+    PlannedRun,
+    ReproductionPlan,
+)
 from auricle.reproduction.stages import Scored, sizes, training_log
 from auricle.storage.files import written_whole
 
 SHOWN = 15  # sounds in the table of captions
 MORE_TITLES = {"label_named": "label named", "retrieval_map_10": "mAP@10"}
 COMPARED = (*TABLE_2_COLUMNS, "label_named")
-ORDER = (("baseline", "exp1"), ("exp1", "exp2"))  # of the paper's systems, the better one second
+# Pairs of the paper's systems; in the paper, the second one is better.
+BETTER_SECOND = (("baseline", "exp1"), ("exp1", "exp2"))
 WHAT = {
     "full": (
         "Trained on Clotho v2.1, development and validation merged (the baseline: development, "
@@ -66,12 +73,12 @@ class Results:
     """The results on one set of sounds."""
 
     scored: ScoredSet
-    captions: Mapping[str, Captions]  # by run
+    captions: Mapping[str, CaptionsByFile]  # by run
     scores: Mapping[str, Scored]  # by run
     comparisons: Sequence[SystemComparison] = ()  # corrected for the number of all in the report
 
 
-def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
+def compared(plan: ReproductionPlan, results: Sequence[Results]) -> list[Results]:
     """Returns the results with the comparisons of all sets that the report shows.
 
     Systems that collapsed on a set are not compared on it.
@@ -85,7 +92,7 @@ def compared(plan: Plan, results: Sequence[Results]) -> list[Results]:
     ]
 
 
-def _compare_pairs(plan: Plan, results: Results) -> list[SystemComparison]:
+def _compare_pairs(plan: ReproductionPlan, results: Results) -> list[SystemComparison]:
     """Returns the comparisons of a set, before the correction."""
     if results.scored.for_selection:
         return []
@@ -102,7 +109,9 @@ def _compare_pairs(plan: Plan, results: Results) -> list[SystemComparison]:
     ]
 
 
-def write_report(plan: Plan, results: Sequence[Results], folder: Path, command: str) -> Path:
+def write_report(
+    plan: ReproductionPlan, results: Sequence[Results], folder: Path, command: str
+) -> Path:
     """Writes `README.md`, `scores.json`, `curves.png` and a table of captions for each set.
 
     It holds no references by people.
@@ -145,12 +154,12 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def _table_1(plan: Plan) -> list[str]:
+def _table_1(plan: ReproductionPlan) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
-        own = sizes(next(run for run in plan.runs if run.system == name))
+        parameters = sizes(next(run for run in plan.runs if run.system == name))
         cells = [
-            f"{own[part] / 1e6:.2f}" if part in own else "-"
+            f"{parameters[part] / 1e6:.2f}" if part in parameters else "-"
             for part in ("pre-encoder", "captioner")
         ]
         rows.append(
@@ -169,7 +178,7 @@ def _table_1(plan: Plan) -> list[str]:
     ]
 
 
-def _table_2(plan: Plan, results: Results) -> list[str]:
+def _table_2(plan: ReproductionPlan, results: Results) -> list[str]:
     of_runs = results.scores.values()
     there = {name for of_run in of_runs for name in of_run.scores}
     lacking = {name: why for of_run in of_runs for name, why in of_run.missing.items()}
@@ -179,12 +188,14 @@ def _table_2(plan: Plan, results: Results) -> list[str]:
     rows = []
     for name, system in plan.systems.items():
         runs = [run for run in plan.runs if run.system == name]
-        own = [results.scores[run.name].scores for run in runs]
+        scores_of_runs = [results.scores[run.name].scores for run in runs]
         cells = [
-            spread([of_run[column] for of_run in own]) if column in own[0] else "-"
+            spread([of_run[column] for of_run in scores_of_runs])
+            if column in scores_of_runs[0]
+            else "-"
             for column in columns
         ]
-        rows.append([system.title, str(len(own)), *cells, _diversity(results, runs)])
+        rows.append([system.title, str(len(scores_of_runs)), *cells, _diversity(results, runs)])
         if system.table_2 is not None and plan.scale == "full":
             paper = dict(zip(TABLE_2_COLUMNS, system.table_2, strict=True))
             rows.append(
@@ -227,10 +238,10 @@ def _diversity(results: Results, runs: Sequence[PlannedRun]) -> str:
     return f"{np.mean([of_run.distinct for of_run in of_runs]):.0f} of {of_runs[0].captions}"
 
 
-def _order(plan: Plan, results: Results) -> list[str]:
+def _order(plan: ReproductionPlan, results: Results) -> list[str]:
     """Tells for all columns of Table 2 whether the systems stand in the paper's order."""
     lines = []
-    for first, second in ORDER:
+    for first, second in BETTER_SECOND:
         if not {first, second} <= plan.systems.keys():
             continue
         means = [_means(plan, results, system) for system in (first, second)]
@@ -247,12 +258,15 @@ def _order(plan: Plan, results: Results) -> list[str]:
     return ["The paper has the higher means in all columns but one tie:", "", *lines]
 
 
-def _means(plan: Plan, results: Results, system: str) -> dict[str, float]:
-    own = [results.scores[run.name].scores for run in plan.runs if run.system == system]
-    return {name: float(np.mean([of_run[name] for of_run in own])) for name in own[0]}
+def _means(plan: ReproductionPlan, results: Results, system: str) -> dict[str, float]:
+    scores_of_runs = [results.scores[run.name].scores for run in plan.runs if run.system == system]
+    return {
+        name: float(np.mean([of_run[name] for of_run in scores_of_runs]))
+        for name in scores_of_runs[0]
+    }
 
 
-def _comparisons(plan: Plan, results: Results) -> list[str]:
+def _comparisons(plan: ReproductionPlan, results: Results) -> list[str]:
     if not results.comparisons:
         return []
     titles = {**TITLES, **MORE_TITLES}
@@ -268,17 +282,17 @@ def _comparisons(plan: Plan, results: Results) -> list[str]:
         for comparison in results.comparisons
     ]
     about = (
-        f"Bootstrap of {RESAMPLES:,} draws, each of whole recordings with all their sounds and of "
-        "seeds: an interval (95 %) tells of other sounds and other seeds. p is two-sided; the last "
-        "column is corrected for the number of all comparisons in this report (Holm). Collapsed "
-        "systems and systems of one seed are not compared."
+        f"Bootstrap of {COMPARISON_RESAMPLES:,} draws, each of whole recordings with all their "
+        "sounds and of seeds: an interval (95 %) tells of other sounds and other seeds. p is "
+        "two-sided; the last column is corrected for the number of all comparisons in this report "
+        "(Holm). Collapsed systems and systems of one seed are not compared."
     )
     heading = f"### Differences on `{results.scored.name}`"
     header = ("systems", "metric", "difference", "95 %", "p", "p, corrected")
     return [heading, "", about, "", *table(header, rows)]
 
 
-def _side_by_side(plan: Plan, results: Results) -> list[str]:
+def _side_by_side(plan: ReproductionPlan, results: Results) -> list[str]:
     runs = [next(run for run in plan.runs if run.system == name) for name in plan.systems]
     chosen = random.Random(0).sample(
         list(results.scored.items), min(SHOWN, len(results.scored.items))
@@ -308,8 +322,8 @@ def _write_captions(results: Results, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["file", "label", *results.captions])
         for item in results.scored.items:
-            own = [captions[str(item.file)] for captions in results.captions.values()]
-            writer.writerow([item.file.name, item.label, *own])
+            captions_of_runs = [captions[str(item.file)] for captions in results.captions.values()]
+            writer.writerow([item.file.name, item.label, *captions_of_runs])
 
 
 def _write(path: Path, text: str) -> None:
@@ -317,7 +331,7 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, "utf-8")
 
 
-def draw_systems(plan: Plan, path: Path) -> None:
+def draw_systems(plan: ReproductionPlan, path: Path) -> None:
     """Draws the loss of each epoch, in one colour for each system.
 
     Pre-encoders are on the left, captioners on the right.

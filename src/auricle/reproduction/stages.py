@@ -13,7 +13,7 @@ from auricle.data.cache import FeatureCache
 from auricle.data.progress import Report
 from auricle.evaluation.bootstrap import Statistic, mean
 from auricle.evaluation.scores import evaluate
-from auricle.reproduction.captions import Captions
+from auricle.reproduction.captions import CaptionsByFile
 from auricle.reproduction.corpus import ScoredSet
 from auricle.reproduction.plan import PlannedRun
 from auricle.sound.features import floor_of, front_end
@@ -23,14 +23,14 @@ from auricle.training.train import train
 from auricle.training.validate import evaluate_retrieval, mean_map_10
 
 FIRST_WORDS = 15  # of a caption; one of them must name the label
-STAGES = {"pretrain": pretrain, "train": train}
+STAGE_TRAININGS = {"pretrain": pretrain, "train": train}
 
 
 def train_run(run: PlannedRun, report: Report) -> None:
     """Trains a run to its end."""
     for name in run.stages():
         if not run.is_done(name):
-            STAGES[name](run.recipe, resume=True, report=report)
+            STAGE_TRAININGS[name](run.recipe, resume=True, report=report)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scored:
     statistics: dict[str, Statistic]  # the parts of the metrics, for resampling
 
 
-def score_run(run: PlannedRun, scored: ScoredSet, captions: Captions) -> Scored:
+def score_run(run: PlannedRun, scored: ScoredSet, captions: CaptionsByFile) -> Scored:
     """Scores a run's captions of a set.
 
     `label_named`, where labels are scored, is the share of captions that name the label by one of

@@ -9,12 +9,12 @@ from auricle.checkpoint.folder import fingerprint
 from auricle.errors import AuricleError
 
 APPLICATION = 0x41555249  # "AURI": SQLite's application_id distinguishes our files from others
-VERSION = 1
+INDEX_VERSION = 1
 BUSY_SECONDS = 30
 # A memory map of the file, because copying its pages would take as long as comparing the vectors.
 MAPPED_BYTES = 1 << 34
 
-SCHEMA = """
+SQL_SCHEMA = """
 CREATE TABLE model (fingerprint TEXT NOT NULL) STRICT;
 CREATE TABLE sounds (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE files (
@@ -79,17 +79,17 @@ def set_up(
     if create:
         with database:
             if not run("SELECT 1 FROM sqlite_schema").get:
-                run(SCHEMA)
+                run(SQL_SCHEMA)
                 if space:
                     run(EMBEDDINGS.format(space))
                 run("INSERT INTO model VALUES (?)", (model,))
                 run(f"PRAGMA application_id = {APPLICATION}")
-                run(f"PRAGMA user_version = {VERSION}")
+                run(f"PRAGMA user_version = {INDEX_VERSION}")
     if run("PRAGMA application_id").get != APPLICATION:
         raise AuricleError(f"{path} is not an index of auricle: name another file with --database")
-    if (version := run("PRAGMA user_version").get) != VERSION:
+    if (version := run("PRAGMA user_version").get) != INDEX_VERSION:
         raise AuricleError(
-            f"the index {path} has format {version}, this version reads format {VERSION}: "
+            f"the index {path} has format {version}, this version reads format {INDEX_VERSION}: "
             "delete it and index again"
         )
     if run("SELECT fingerprint FROM model").get != model:

@@ -13,21 +13,21 @@ from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from auricle.serving import schemas
-from auricle.serving.limits import RefusedError
+from auricle.serving.limits import RequestRefusedError
 from auricle.serving.messages import (
     CaptionFound,
     Job,
+    JobProgress,
+    JobResult,
     Media,
     Overview,
-    Progress,
-    Result,
     SoundCompared,
     SubtitleText,
     UnknownWords,
 )
 from auricle.serving.workers import Workers
 
-BUFFERED = 256  # results that wait for a slow reader before its time runs
+WAITING_RESULTS = 256  # results that wait for a slow reader before its time runs
 
 Value = TypeVar("Value")
 
@@ -45,7 +45,7 @@ class JobResponse(StreamingResponse):
         """Send the answer, as ASGI asks."""
         # The status is sent already, so a late refusal breaks off the connection. Readers see that.
         async with self._stack:
-            with contextlib.suppress(RefusedError):
+            with contextlib.suppress(RequestRefusedError):
                 await super().__call__(scope, receive, send)
 
 
@@ -54,20 +54,20 @@ class Collected:
     """The results of a job so far."""
 
     seconds: float = 0.0
-    captions: list[schemas.Caption] = field(default_factory=list)
+    captions: list[schemas.CaptionJson] = field(default_factory=list)
     text: str = ""
-    sounds: list[schemas.Sound] = field(default_factory=list)
+    sounds: list[schemas.ComparedSound] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    async def collect(self, results: AsyncGenerator[Result]) -> None:
+    async def collect(self, results: AsyncGenerator[JobResult]) -> None:
         """Take all results.
 
         Raises:
-            RefusedError: as `Workers.run`; earlier results stay collected.
+            RequestRefusedError: as `Workers.run`; earlier results stay collected.
         """
         async for result in results:
             match result:
-                case Progress(seconds=seconds):
+                case JobProgress(seconds=seconds):
                     self.seconds = seconds
                 case CaptionFound(caption=caption) if caption.state == "end":
                     self.captions.append(caption)
@@ -83,11 +83,11 @@ class Collected:
 
 async def started(
     request: Request, workers: Workers, job: Job, stack: contextlib.AsyncExitStack
-) -> AsyncGenerator[Result]:
+) -> AsyncGenerator[JobResult]:
     """Return a job's results once there is a first one, so that early failures get a status.
 
     Raises:
-        RefusedError: the job failed before its first result, or the client is gone.
+        RequestRefusedError: the job failed before its first result, or the client is gone.
     """
     results = await stack.enter_async_context(contextlib.aclosing(workers.run(job)))
     try:
@@ -97,7 +97,7 @@ async def started(
     return _chained(first, results)
 
 
-async def _chained(first: Result, rest: AsyncGenerator[Result]) -> AsyncGenerator[Result]:
+async def _chained(first: JobResult, rest: AsyncGenerator[JobResult]) -> AsyncGenerator[JobResult]:
     yield first
     async for result in rest:
         yield result
@@ -107,7 +107,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Val
     """Return the result of some work, or cancel the work if the client goes away.
 
     Raises:
-        RefusedError: the client went away.
+        RequestRefusedError: the client went away.
     """
 
     async def gone() -> None:
@@ -119,14 +119,14 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Val
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if tasks[0].done():
             return tasks[0].result()
-        raise RefusedError(499, "the client went away")
+        raise RequestRefusedError(499, "the client went away")
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def events(results: AsyncGenerator[Result], stall: float) -> AsyncGenerator[bytes]:
+async def events(results: AsyncGenerator[JobResult], stall: float) -> AsyncGenerator[bytes]:
     """Yield results as server-sent events, and `done` or `error` at the end."""
     try:
         async for result in _unstalled(results, stall):
@@ -134,7 +134,7 @@ async def events(results: AsyncGenerator[Result], stall: float) -> AsyncGenerato
                 case CaptionFound(caption=caption):
                     data = caption.model_dump(exclude_unset=True)
                     yield _event("caption", data)
-                case Progress():
+                case JobProgress():
                     yield _event(
                         "progress", {"seconds": result.seconds, "fraction": result.fraction}
                     )
@@ -149,7 +149,7 @@ async def events(results: AsyncGenerator[Result], stall: float) -> AsyncGenerato
                 case _:
                     pass
         yield _event("done", {})
-    except RefusedError as refusal:
+    except RequestRefusedError as refusal:
         yield _event("error", {"error": str(refusal)})
 
 
@@ -157,20 +157,20 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return format_sse_event(event=name, data_str=json.dumps(data, allow_nan=False))
 
 
-async def media(results: AsyncGenerator[Result], stall: float) -> AsyncGenerator[bytes]:
+async def media(results: AsyncGenerator[JobResult], stall: float) -> AsyncGenerator[bytes]:
     """Yield the pieces of media."""
     async for result in _unstalled(results, stall):
         if isinstance(result, Media):
             yield result.data
 
 
-async def _unstalled(results: AsyncGenerator[Result], stall: float) -> AsyncGenerator[Result]:
+async def _unstalled(results: AsyncGenerator[JobResult], stall: float) -> AsyncGenerator[JobResult]:
     """Yield the same results, and free the worker if the reader takes none for `stall` seconds.
 
     Raises:
-        RefusedError: as `Workers.run`, or the reader stalled.
+        RequestRefusedError: as `Workers.run`, or the reader stalled.
     """
-    queue: asyncio.Queue[Result | RefusedError | None] = asyncio.Queue(BUFFERED)
+    queue: asyncio.Queue[JobResult | RequestRefusedError | None] = asyncio.Queue(WAITING_RESULTS)
 
     async def pump() -> None:
         end = None
@@ -180,15 +180,17 @@ async def _unstalled(results: AsyncGenerator[Result], stall: float) -> AsyncGene
                     await queue.put(result)
         except TimeoutError:
             await results.aclose()
-            end = RefusedError(408, f"nothing was read for {stall:g} s: the answer was abandoned")
-        except RefusedError as error:
+            end = RequestRefusedError(
+                408, f"nothing was read for {stall:g} s: the answer was abandoned"
+            )
+        except RequestRefusedError as error:
             end = error
         await queue.put(end)
 
     task = asyncio.create_task(pump())
     try:
         while (result := await queue.get()) is not None:
-            if isinstance(result, RefusedError):
+            if isinstance(result, RequestRefusedError):
                 raise result
             yield result
     finally:

@@ -17,7 +17,7 @@ from auricle.captioning.captioner import load
 from auricle.serving import routes, state
 from auricle.serving.description import TAGS
 from auricle.serving.guard import Guard
-from auricle.serving.limits import Limits, RefusedError
+from auricle.serving.limits import Limits, RequestRefusedError
 from auricle.serving.listening import Microphone
 from auricle.serving.metrics import Metrics
 from auricle.serving.page_files import EXAMPLES, PageFiles
@@ -87,22 +87,22 @@ def _api(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[No
         docs_url=None,  # they would fetch scripts from elsewhere
         redoc_url=None,
         exception_handlers={
-            RefusedError: _refused,
+            RequestRefusedError: _refused,
             RequestValidationError: _invalid,
             HTTPException: _failed,
             Exception: _broken,
         },
     )
-    app.include_router(routes.router)
-    app.include_router(routes.sockets)
-    app.include_router(state.router)
+    app.include_router(routes.sound_router)
+    app.include_router(routes.socket_router)
+    app.include_router(state.server_router)
     app.mount("/examples", StaticFiles(directory=EXAMPLES))
     app.router.routes.append(PageFiles({*app.openapi()["paths"], app.openapi_url}))
     return app
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    refusal = cast("RefusedError", error)
+    refusal = cast("RequestRefusedError", error)
     headers = {"retry-after": str(refusal.retry_after)} if refusal.retry_after else None
     return JSONResponse({"error": str(refusal), **refusal.details}, refusal.status, headers)
 

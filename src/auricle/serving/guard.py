@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auricle.serving.limits import RefusedError
+from auricle.serving.limits import RequestRefusedError
 from auricle.serving.metrics import Metrics
 from auricle.serving.stopping import Stopping
 from auricle.serving.tokens import DeviceTokens
@@ -57,8 +57,8 @@ class Guard:
     ) -> None:
         self.app, self.token, self.metrics, self.stopping = app, token, metrics, stopping
         self.devices = devices
-        own = socket.gethostname().lower()
-        self.names = {"localhost", own, f"{own}.local", *map(str.lower, names)}
+        host_name = socket.gethostname().lower()
+        self.names = {"localhost", host_name, f"{host_name}.local", *map(str.lower, names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, and pass it on or refuse it."""
@@ -84,11 +84,13 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = MutableHeaders(scope=message)
+                answer_headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    own[name] = value
+                    answer_headers[name] = value
                 # Files with an etag may be kept, and are asked for again; all else is not kept.
-                own.setdefault("cache-control", "no-cache" if "etag" in own else "no-store")
+                answer_headers.setdefault(
+                    "cache-control", "no-cache" if "etag" in answer_headers else "no-store"
+                )
             await send(message)
 
         refusal = self._refusal(scope, headers)
@@ -109,11 +111,11 @@ class Guard:
             self.metrics.requests.labels(path, status).inc()
             self.metrics.seconds.labels(path).observe(time.monotonic() - began)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> RefusedError | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> RequestRefusedError | None:
         """Return the reason to refuse a request, if there is one."""
         host = headers.get("host", "")
         if not self._ours(host):
-            return RefusedError(
+            return RequestRefusedError(
                 421,
                 f"this server is not called '{host[:100]}': start it with --host-name if it is",
             )
@@ -121,10 +123,10 @@ class Guard:
         if origin is not None and scope.get("method") not in ("GET", "HEAD"):
             asked = urlsplit(origin)
             if asked.scheme not in ("http", "https") or asked.netloc.lower() != host.lower():
-                return RefusedError(403, "a page of another origin may not use this server")
+                return RequestRefusedError(403, "a page of another origin may not use this server")
         guarded = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
         if guarded and not self.knows(bearer_token(headers)):
-            return RefusedError(
+            return RequestRefusedError(
                 401, "the token is wrong or missing: send it as 'Authorization: Bearer TOKEN'"
             )
         return self.stopping.refusal() if self.stopping.begun else None

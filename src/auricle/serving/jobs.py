@@ -5,7 +5,7 @@ import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -17,6 +17,7 @@ from auricle.captioning.results import Caption, Row
 from auricle.captioning.segmenter import Event, Segmenter
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError, AuricleError
+from auricle.output.formats import SubtitleFormat
 from auricle.output.writers import event_fields, row_fields, write_rows
 from auricle.serving import schemas
 from auricle.serving.messages import (
@@ -47,7 +48,8 @@ CHECK_RATE = 8_000  # Hz, at which the length of a sound is measured
 def caption_job(captioner: Captioner, job: CaptionJob, channel: Channel) -> None:
     """Caption a file.
 
-    Sends `CaptionFound`, or `SubtitleText` for subtitles, with `Progress` and `Overview` between.
+    Sends `CaptionFound`, or `SubtitleText` for subtitles, with `JobProgress` and `Overview` in
+    between.
 
     Raises:
         AudioError: the sound cannot be read or is too long.
@@ -86,10 +88,12 @@ def rank_job(captioner: Captioner, job: RankJob, channel: Channel) -> None:
             with opened(upload) as file:
                 found = captioner.similarity([file], job.sentences)[0]
         except AudioError as error:
-            channel.send(SoundCompared(schemas.Sound(file=upload.name, error=str(error))))
+            channel.send(SoundCompared(schemas.ComparedSound(file=upload.name, error=str(error))))
             continue
         similarities = [round(float(value), 4) for value in found]
-        channel.send(SoundCompared(schemas.Sound(file=upload.name, similarities=similarities)))
+        channel.send(
+            SoundCompared(schemas.ComparedSound(file=upload.name, similarities=similarities))
+        )
 
 
 def decode_job(captioner: Captioner, job: DecodeJob, channel: Channel) -> None:  # noqa: ARG001 (as all jobs are called)
@@ -143,7 +147,7 @@ def _check_length(upload: SoundFile, max_seconds: float, channel: Channel) -> No
 
 def _send_caption(channel: Channel, job: CaptionJob, fields: dict[str, object]) -> None:
     """Send a caption, whose times count from the beginning of the file."""
-    caption = schemas.Caption.model_validate(fields)
+    caption = schemas.CaptionJson.model_validate(fields)
     explanations = [] if caption.explanation is None else [caption.explanation]
     for row in (caption, *caption.events, *explanations):
         row.start = round(row.start + job.start_seconds, 3)
@@ -154,7 +158,7 @@ def _send_caption(channel: Channel, job: CaptionJob, fields: dict[str, object]) 
 def _write_subtitles(
     captioner: Captioner,
     job: CaptionJob,
-    form: Literal["srt", "vtt", "ass"],
+    form: SubtitleFormat,
     tape: Tape,
     channel: Channel,
 ) -> None:

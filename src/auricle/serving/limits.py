@@ -22,7 +22,7 @@ class Limits:
     stall: float = 30.0  # seconds in which a sender must send, and a reader read, a little
 
 
-class RefusedError(AuricleError):
+class RequestRefusedError(AuricleError):
     """A request that is not served.
 
     Args:

@@ -20,7 +20,7 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
-from auricle.alerts.watch import HOLD_OFF_SECONDS, THRESHOLD, Watch, WatchedSound
+from auricle.alerts.watch import ALERT_THRESHOLD, HOLD_OFF_SECONDS, Watch, WatchedSound
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
 from auricle.live.listener import listen
@@ -45,7 +45,7 @@ class AlertRequest(BaseModel, extra="forbid", allow_inf_nan=False):
     """A sound that the client waits for."""
 
     sentence: str = Field(min_length=1, max_length=200)
-    threshold: float = THRESHOLD
+    threshold: float = ALERT_THRESHOLD
     hold_off: float = Field(HOLD_OFF_SECONDS, ge=0)
 
 
@@ -88,16 +88,16 @@ class Microphone:
     @contextlib.contextmanager
     def pieces(self) -> Iterator[queue.Queue[LivePiece | None]]:
         """Return a queue of the pieces that come from now on; None when the sound is over."""
-        own: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
+        pieces_to_come: queue.Queue[LivePiece | None] = queue.Queue(PIECES)
         with self._lock:
-            self._listeners.add(own)
+            self._listeners.add(pieces_to_come)
             if self._over:
-                own.put_nowait(None)
+                pieces_to_come.put_nowait(None)
         try:
-            yield own
+            yield pieces_to_come
         finally:
             with self._lock:
-                self._listeners.discard(own)
+                self._listeners.discard(pieces_to_come)
 
     def _hand_on(self, first: LivePiece, rest: Iterator[LivePiece]) -> None:
         self._give(first)

@@ -15,14 +15,14 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from auricle.errors import AuricleError
+from auricle.output.formats import SubtitleFormat
 from auricle.serving import schemas
 
 LENGTH = struct.Struct(">I")  # stands before each message
 LONGEST_BYTES = 1 << 28  # of a message; a worker that announces more is not ours any more
 MEDIA = b"\0"  # begins a message that is not JSON
 
-SubtitleFormat = Literal["srt", "vtt", "ass"]
-CaptionFormat = Literal["json", "sse", SubtitleFormat]
+AnswerFormat = Literal["json", "sse", SubtitleFormat]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class CaptionJob:
     file: SoundFile
     max_seconds: float  # of the longest sound
     segments: Literal["whole", "windows", "events", "none"] = "windows"
-    format: CaptionFormat = "json"
+    format: AnswerFormat = "json"
     explain: bool = False
     overview_columns: int = 0  # of waveform and spectrogram, a second
     spectrogram: bool = True  # whether the overview has one
@@ -99,7 +99,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """How far decoding has come."""
 
     seconds: float  # of sound decoded so far
@@ -122,7 +122,7 @@ class Overview:
 class CaptionFound:
     """A caption, or the latest state of an event that is still heard."""
 
-    caption: schemas.Caption
+    caption: schemas.CaptionJson
     kind: Literal["caption"] = "caption"
 
 
@@ -146,7 +146,7 @@ class UnknownWords:
 class SoundCompared:
     """The similarities of one file to each sentence, or why it cannot be read."""
 
-    sound: schemas.Sound
+    sound: schemas.ComparedSound
     kind: Literal["sound"] = "sound"
 
 
@@ -175,10 +175,12 @@ class Failed:
 
 
 Job = CaptionJob | RankJob | DecodeJob | FilmJob
-Result = Progress | Overview | CaptionFound | SubtitleText | UnknownWords | SoundCompared | Media
+JobResult = (
+    JobProgress | Overview | CaptionFound | SubtitleText | UnknownWords | SoundCompared | Media
+)
 End = Done | Failed
 FromServer = Job | Stop
-FromWorker = Ready | Begun | Result | End
+FromWorker = Ready | Begun | JobResult | End
 
 _FROM_SERVER: TypeAdapter[FromServer] = TypeAdapter(
     Annotated[FromServer, Field(discriminator="kind")]
@@ -186,7 +188,7 @@ _FROM_SERVER: TypeAdapter[FromServer] = TypeAdapter(
 _JSON_FROM_WORKER = (
     Ready
     | Begun
-    | Progress
+    | JobProgress
     | Overview
     | CaptionFound
     | SubtitleText

@@ -14,22 +14,24 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        own = {"namespace": "auricle", "registry": self.registry}
-        self.requests = Counter("requests", "Requests answered", ["path", "status"], **own)
+        common = {"namespace": "auricle", "registry": self.registry}
+        self.requests = Counter("requests", "Requests answered", ["path", "status"], **common)
         self.seconds = Histogram(
             "request_seconds",
             "From a request to the end of its answer",
             ["path"],
             buckets=SECONDS,
-            **own,
+            **common,
         )
-        self.running = Gauge("jobs_running", "Requests that a worker is on", **own)
-        self.waiting = Gauge("jobs_waiting", "Requests that wait for a worker", **own)
-        self.workers = Gauge("workers", "Workers that take requests", **own)
-        self.replaced = Counter("workers_replaced", "Workers that died, or had to be ended", **own)
-        self.listeners = Gauge("listeners", "Live streams", **own)
+        self.running = Gauge("jobs_running", "Requests that a worker is on", **common)
+        self.waiting = Gauge("jobs_waiting", "Requests that wait for a worker", **common)
+        self.workers = Gauge("workers", "Workers that take requests", **common)
+        self.replaced = Counter(
+            "workers_replaced", "Workers that died, or had to be ended", **common
+        )
+        self.listeners = Gauge("listeners", "Live streams", **common)
         self.listening = 0
-        self.sound = Counter("sound_seconds", "Seconds of sound captioned", ["source"], **own)
+        self.sound = Counter("sound_seconds", "Seconds of sound captioned", ["source"], **common)
 
     @contextlib.contextmanager
     def listener(self) -> Iterator[None]:

@@ -13,9 +13,9 @@ from auricle.serving import messages
 from auricle.serving.messages import Done, Failed, FromServer, FromWorker, MessageError, Ready, Stop
 from auricle.serving.worker import work
 
-START_SECONDS = 120.0  # for a worker to load its model on a busy machine
+WORKER_START_SECONDS = 120.0  # for a worker to load its model on a busy machine
 STOP_SECONDS = 3.0  # for a worker to leave a job that nobody needs any more
-BUFFERED = 64  # messages that wait to be read; then the worker waits
+WAITING_MESSAGES = 64  # messages that wait to be read; then the worker waits
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class WorkerProcess:
     def __init__(self, checkpoint: Path | None, memory: int) -> None:
         self.ended = asyncio.Event()  # set as soon as the process is gone
         self.jobs = 0  # that it has begun
-        self._messages: asyncio.Queue[FromWorker | None] = asyncio.Queue(BUFFERED)
+        self._messages: asyncio.Queue[FromWorker | None] = asyncio.Queue(WAITING_MESSAGES)
         self._reading: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._ours, theirs = socket.socketpair()
@@ -56,11 +56,11 @@ class WorkerProcess:
 
         Raises:
             AuricleError: it ended before that.
-            TimeoutError: it took longer than `START_SECONDS`.
+            TimeoutError: it took longer than `WORKER_START_SECONDS`.
         """
         reader, self._writer = await asyncio.open_connection(sock=self._ours)
         self._reading = asyncio.create_task(self._read(reader))
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(WORKER_START_SECONDS):
             message = await self.receive()
         if isinstance(message, Failed):
             raise AuricleError(message.reason)

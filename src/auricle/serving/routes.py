@@ -30,7 +30,7 @@ from auricle.serving.description import (
     file_body,
 )
 from auricle.serving.jobs import film_ending
-from auricle.serving.limits import RefusedError
+from auricle.serving.limits import RequestRefusedError
 from auricle.serving.listening import listen_to
 from auricle.serving.messages import CaptionJob, DecodeJob, FilmJob, RankJob, SoundFile
 from auricle.serving.shared import Known, Served, Shared, Token
@@ -43,8 +43,8 @@ MOST_SENTENCES = 100  # of one ranking
 OVERVIEW_COLUMNS = 100  # a second of an overview, at most
 JSON_BYTES = 16 << 20  # of a request that is not a file
 
-router = APIRouter(dependencies=[Token, Known], tags=[Area.sounds])
-sockets = APIRouter()
+sound_router = APIRouter(dependencies=[Token, Known], tags=[Area.sounds])
+socket_router = APIRouter()
 
 
 class Segments(StrEnum):
@@ -78,10 +78,10 @@ Seconds = Annotated[
     float,
     Query(ge=0, le=schemas.LATEST, description="Caption no sound before this, in seconds."),
 ]
-Name = Annotated[str, Query(description="The name of a file that is sent as the body itself.")]
+FileName = Annotated[str, Query(description="The name of a file that is sent as the body itself.")]
 
 
-@router.post(
+@sound_router.post(
     "/v1/captions",
     operation_id="caption_sound",
     summary="Caption a sound, or a video with sound",
@@ -120,16 +120,18 @@ async def captions(
         float | None,
         Query(gt=0, le=schemas.LATEST, description="Caption no sound after this, in seconds."),
     ] = None,
-    name: Name = "",
+    name: FileName = "",
 ) -> Any:
     """Send the file as the part `file` of a form, or as the body itself.
 
     Any file that FFmpeg can decode is a sound.
     """
     if end is not None and end <= start:
-        raise RefusedError(422, f"end: {end:g} s is not after the start, {start:g} s")
+        raise RequestRefusedError(422, f"end: {end:g} s is not after the start, {start:g} s")
     if form in ("srt", "vtt", "ass") and (start or end is not None or segments == "none"):
-        raise RefusedError(422, f"format: {form} is written of whole files; ask for json or sse")
+        raise RequestRefusedError(
+            422, f"format: {form} is written of whole files; ask for json or sse"
+        )
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
         upload = await _one_file(request, served, name, stack)
@@ -151,7 +153,7 @@ async def captions(
         found = Collected()
         try:
             await unless_gone(request, found.collect(results))
-        except RefusedError as refusal:
+        except RequestRefusedError as refusal:
             if form is Form.json:
                 refusal.details = _captions_json(upload, found)
             raise
@@ -165,7 +167,7 @@ def _captions_json(upload: Upload, found: Collected) -> dict[str, object]:
     return {"file": upload.name, "seconds": found.seconds, "captions": captions}
 
 
-@router.post(
+@sound_router.post(
     "/v1/rank",
     operation_id="rank_sounds",
     summary="Compare sounds with sentences",
@@ -184,7 +186,7 @@ async def rank(
             description="The sound to listen for, in plain words; may be repeated.",
         ),
     ],
-    name: Name = "",
+    name: FileName = "",
 ) -> Any:
     """Send each sound as a part `file` of a form.
 
@@ -207,7 +209,9 @@ async def rank(
     )
 
 
-def _rankings(sentences: Sequence[str], sounds: Sequence[schemas.Sound]) -> list[dict[str, object]]:
+def _rankings(
+    sentences: Sequence[str], sounds: Sequence[schemas.ComparedSound]
+) -> list[dict[str, object]]:
     """Sort the sounds that could be read by their similarity to each sentence."""
     rankings = []
     for place, text in enumerate(sentences):
@@ -221,7 +225,7 @@ def _rankings(sentences: Sequence[str], sounds: Sequence[schemas.Sound]) -> list
     return rankings
 
 
-@router.post(
+@sound_router.post(
     "/v1/sound",
     operation_id="decode_sound",
     summary="Decode a sound",
@@ -229,7 +233,7 @@ def _rankings(sentences: Sequence[str], sounds: Sequence[schemas.Sound]) -> list
     response_class=StreamingResponse,
     responses=UPLOAD_FAILURES | MP3_ANSWERS,
 )
-async def sound(request: Request, served: Shared, name: Name = "") -> Any:
+async def sound(request: Request, served: Shared, name: FileName = "") -> Any:
     """Return the sound of any file as mp3, for players that cannot read the file itself."""
     served.workers.check_room()
     async with contextlib.AsyncExitStack() as stack:
@@ -239,7 +243,7 @@ async def sound(request: Request, served: Shared, name: Name = "") -> Any:
         return JobResponse(media(results, served.limits.stall), stack.pop_all(), "audio/mpeg")
 
 
-@router.post(
+@sound_router.post(
     "/v1/film",
     operation_id="caption_film",
     summary="Add captions to a film as a track",
@@ -257,21 +261,23 @@ async def film(request: Request, served: Shared) -> Any:
     async with contextlib.AsyncExitStack() as stack:
         files = await stack.enter_async_context(served.uploads.received(request, ""))
         if len(files) != 2:
-            raise RefusedError(400, f"{len(files)} files came; send the film and its captions")
+            raise RequestRefusedError(
+                400, f"{len(files)} files came; send the film and its captions"
+            )
         upload, captions = files
         if captions.path.stat().st_size > JSON_BYTES:
-            raise RefusedError(413, "the captions are too large")
+            raise RequestRefusedError(413, "the captions are too large")
         try:
             asked = schemas.Subtitles.model_validate_json(captions.path.read_bytes())
         except ValidationError as error:
-            raise RefusedError(422, f"captions: {error.errors()[0]['msg']}") from None
+            raise RequestRefusedError(422, f"captions: {error.errors()[0]['msg']}") from None
         lines = tuple((line.start, line.end, line.caption) for line in asked.captions)
         results = await started(request, served.workers, FilmJob(_sound_file(upload), lines), stack)
         media_type = FILM_TYPES[film_ending(upload.name)]
         return JobResponse(media(results, served.limits.stall), stack.pop_all(), media_type)
 
 
-@router.post(
+@sound_router.post(
     "/v1/subtitles",
     operation_id="write_subtitles",
     summary="Write captions as subtitles",
@@ -303,7 +309,7 @@ def subtitles(asked: schemas.Subtitles) -> Any:
 
 
 @get_and_head(
-    router,
+    sound_router,
     "/v1/sentences",
     "sentence_check",
     summary="Check a sentence before an alert waits for it",
@@ -323,7 +329,7 @@ def check_sentence(
     return json_answer(schemas.SentenceCheck(usable=True, unknown=unknown))
 
 
-@sockets.websocket("/v1/listen")
+@socket_router.websocket("/v1/listen")
 async def listen(socket: WebSocket, served: Shared) -> None:
     """Turn live sound into rows; docs/serve.md describes the messages."""
     await listen_to(
@@ -345,5 +351,5 @@ async def _one_file(
 ) -> Upload:
     files = await stack.enter_async_context(served.uploads.received(request, name))
     if len(files) > 1:
-        raise RefusedError(400, f"{len(files)} files came; send one")
+        raise RequestRefusedError(400, f"{len(files)} files came; send one")
     return files[0]

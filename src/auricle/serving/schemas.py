@@ -4,18 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from auricle.output.formats import SubtitleFormat
+
 LATEST = 359_999.0  # seconds that subtitles can say: 99:59:59
 Similarity = Annotated[float, Field(ge=-1, le=1)]
 
 
-class Tag(BaseModel):
+class TagJson(BaseModel):
     """A class of AudioSet, and its probability."""
 
     name: str
     probability: float = Field(allow_inf_nan=False)
 
 
-class Alternative(BaseModel):
+class AlternativeJson(BaseModel):
     """Another possible caption of the sound."""
 
     caption: str
@@ -42,7 +44,7 @@ class Explanation(BaseModel):
     tags: list[float] = Field(description="Each word's attention to the tags instead of the sound.")
 
 
-class CaptionEvent(BaseModel):
+class CaptionEventJson(BaseModel):
     """An event that a caption mentions."""
 
     name: str = Field(description="Of its class.")
@@ -54,7 +56,7 @@ class CaptionEvent(BaseModel):
     trend: Literal["approaching", "fading"] | None
 
 
-class Caption(BaseModel):
+class CaptionJson(BaseModel):
     """A caption of a stretch of sound."""
 
     id: int = Field(description="Counted from 1.")
@@ -67,12 +69,12 @@ class Caption(BaseModel):
     confidence: float | None = Field(
         description="From 0 to 1, that the caption is right; null where it was not calibrated."
     )
-    tags: list[Tag] = Field(description="The likeliest, the likeliest first.")
+    tags: list[TagJson] = Field(description="The likeliest, the likeliest first.")
     score: float | None = Field(default=None, description="Log-probability, length-normalised.")
-    alternatives: list[Alternative] = Field(
+    alternatives: list[AlternativeJson] = Field(
         default=[], description="The best sentences, the caption itself first."
     )
-    events: list[CaptionEvent] = Field(
+    events: list[CaptionEventJson] = Field(
         default=[], description="The events that the caption mentions, in its order."
     )
     explanation: Explanation | None = Field(
@@ -85,10 +87,10 @@ class Captions(BaseModel):
 
     file: str = Field(description="The sender's name for it.")
     seconds: float
-    captions: list[Caption]
+    captions: list[CaptionJson]
 
 
-class Sound(BaseModel):
+class ComparedSound(BaseModel):
     """A sound, compared with sentences."""
 
     file: str
@@ -108,7 +110,7 @@ class Ranking(BaseModel):
 class Rankings(BaseModel):
     """Sounds compared with sentences."""
 
-    sounds: list[Sound] = Field(description="In the order in which they came.")
+    sounds: list[ComparedSound] = Field(description="In the order in which they came.")
     rankings: list[Ranking] = Field(description="In the order of the sentences.")
     unknown: list[str] = Field(
         description="Words of the sentences that the model does not know, and passed over."
@@ -128,14 +130,14 @@ class Line(BaseModel, allow_inf_nan=False):
     start: float = Field(ge=0, le=LATEST, description="Seconds.")
     end: float = Field(ge=0, le=LATEST)
     caption: str = Field(max_length=1000)
-    tags: list[Tag] = []
+    tags: list[TagJson] = []
 
 
 class Subtitles(BaseModel):
     """Captions to write as subtitles."""
 
     captions: list[Line] = Field(max_length=20_000)
-    format: Literal["srt", "vtt", "ass"] = "srt"
+    format: SubtitleFormat = "srt"
     style: Literal["written", "label", "sentence"] = Field(
         "written",
         description="`written`: as they stand. `label`: [dog barking]. `sentence`: a sentence. "
@@ -156,7 +158,7 @@ class Info(BaseModel):
     examples: list[str] = Field(description="Sounds to try, below /examples/.")
 
 
-class State(BaseModel):
+class ServerState(BaseModel):
     """The state of the server."""
 
     status: Literal["ok", "ready"]
@@ -175,4 +177,4 @@ class CaptionsFailure(Failure):
     seconds: float | None = Field(
         default=None, description="Of sound that was decoded before the error."
     )
-    captions: list[Caption] | None = None
+    captions: list[CaptionJson] | None = None

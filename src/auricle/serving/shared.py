@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 
 from auricle.captioning.captioner import Captioner
 from auricle.serving.guard import Guard
-from auricle.serving.limits import Limits, RefusedError
+from auricle.serving.limits import Limits, RequestRefusedError
 from auricle.serving.listening import Microphone
 from auricle.serving.metrics import Metrics
 from auricle.serving.uploads import Uploads
@@ -41,7 +41,7 @@ def known_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not have.
 
     Raises:
-        RefusedError: one is unknown; the message names the nearest one.
+        RequestRefusedError: one is unknown; the message names the nearest one.
     """
     known = [field.alias for field in request.scope["route"].dependant.query_params]
     for name in request.query_params:
@@ -54,7 +54,7 @@ def known_parameters(request: Request) -> None:
             advice = f"known are {', '.join(known)}"
         else:
             advice = "there is none here"
-        raise RefusedError(422, f"{name[:100]}: an unknown parameter; {advice}")
+        raise RequestRefusedError(422, f"{name[:100]}: an unknown parameter; {advice}")
 
 
 Known = Depends(known_parameters)

@@ -13,7 +13,7 @@ from auricle.serving.description import METRICS_ANSWERS, Area, failures
 from auricle.serving.page_files import EXAMPLES
 from auricle.serving.shared import Known, Shared, Token
 
-router = APIRouter(dependencies=[Known], tags=[Area.server])
+server_router = APIRouter(dependencies=[Known], tags=[Area.server])
 
 
 def get_and_head(
@@ -39,7 +39,7 @@ def json_answer(answer: BaseModel) -> Response:
 
 
 @get_and_head(
-    router,
+    server_router,
     "/v1/info",
     "info",
     summary="The version, the model and the limits of this server",
@@ -64,34 +64,34 @@ async def info(served: Shared) -> Response:
 
 
 @get_and_head(
-    router,
+    server_router,
     "/healthz",
     "health",
     summary="Whether the server runs",
-    response_model=schemas.State,
+    response_model=schemas.ServerState,
     responses=failures(421, 422, 503),
 )
 async def healthz() -> Response:
     """Answer as long as the server runs, with or without workers: for liveness probes."""
-    return json_answer(schemas.State(status="ok"))
+    return json_answer(schemas.ServerState(status="ok"))
 
 
 @get_and_head(
-    router,
+    server_router,
     "/readyz",
     "readiness",
     summary="Whether the server can take sounds now",
-    response_model=schemas.State,
+    response_model=schemas.ServerState,
     responses=failures(421, 422, 503),
 )
 async def readyz(served: Shared) -> Response:
     """Answer 503 if no worker process is running: for readiness probes and load balancers."""
     served.workers.check_ready()
-    return json_answer(schemas.State(status="ready"))
+    return json_answer(schemas.ServerState(status="ready"))
 
 
 @get_and_head(
-    router,
+    server_router,
     "/metrics",
     "metrics",
     summary="Counters for Prometheus",

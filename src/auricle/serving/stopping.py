@@ -5,7 +5,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator
 
-from auricle.serving.limits import RefusedError
+from auricle.serving.limits import RequestRefusedError
 
 GRACE_SECONDS = 5.0  # for requests in flight, once the server is told to stop
 RETRY_SECONDS = 10  # after which clients may try the next server
@@ -29,9 +29,9 @@ class Stopping:
         for timeout in self._timeouts:
             timeout.reschedule(min(timeout.when() or math.inf, self._stop_at))
 
-    def refusal(self) -> RefusedError:
+    def refusal(self) -> RequestRefusedError:
         """Return the answer to a request that the server does not get to."""
-        return RefusedError(503, "the server is stopping: try again later", RETRY_SECONDS)
+        return RequestRefusedError(503, "the server is stopping: try again later", RETRY_SECONDS)
 
     @contextlib.asynccontextmanager
     async def limit(self, until: float = math.inf) -> AsyncIterator[asyncio.Timeout]:
@@ -42,7 +42,7 @@ class Stopping:
 
         Raises:
             TimeoutError: the wait took too long.
-            RefusedError: the server is stopping.
+            RequestRefusedError: the server is stopping.
         """
         end = min(until, self._stop_at)
         try:

@@ -12,14 +12,14 @@ import numpy as np
 
 from auricle.captioning.captioner import Captioner
 from auricle.errors import AuricleError
-from auricle.serving.messages import CaptionJob, FromWorker, Overview, Progress, SoundFile
+from auricle.serving.messages import CaptionJob, FromWorker, JobProgress, Overview, SoundFile
 from auricle.sound.decode import open_audio, silence_before
 from auricle.sound.features import from_log, log_mel
 
 PROGRESS_SECONDS = 0.2  # between two reports
 KEPT_SECONDS = 60.0  # of sound kept to explain captions; no caption comes later than that
 MARGIN_FRAMES = 8  # analysed around the columns that are drawn
-BANDS = 64  # of an overview's spectrogram
+OVERVIEW_BANDS = 64  # of an overview's spectrogram
 QUIETEST_DB, LOUDEST_DB = -90.0, 50.0  # an overview's 0 and 255
 
 
@@ -63,7 +63,7 @@ class Tape:
     Args:
         captioner: sets the sampling rate and the front end.
         job: says whether to keep and to draw samples.
-        channel: receives `Progress` and `Overview`.
+        channel: receives `JobProgress` and `Overview`.
     """
 
     def __init__(self, captioner: Captioner, job: CaptionJob, channel: Channel) -> None:
@@ -141,7 +141,7 @@ class Tape:
         now = time.monotonic()
         if last or now - self._reported_at > PROGRESS_SECONDS:
             self._reported_at = now
-            self._channel.send(Progress(round(self.seconds, 3), round(fraction, 4)))
+            self._channel.send(JobProgress(round(self.seconds, 3), round(fraction, 4)))
 
     def _draw(self, samples: np.ndarray) -> None:
         """Send the overview of whole seconds, each when the samples after it are there.
@@ -181,7 +181,7 @@ class Tape:
         if front_end.power == 1:
             power = power**2
         frames = _starts(len(power), columns)
-        bands = _starts(power.shape[1], min(BANDS, power.shape[1]))
+        bands = _starts(power.shape[1], min(OVERVIEW_BANDS, power.shape[1]))
         summed = np.add.reduceat(np.maximum.reduceat(power, frames), bands, axis=1)
         return 10 * np.log10(np.maximum(summed, 1e-12))
 

@@ -14,7 +14,7 @@ from auricle.errors import AuricleError
 from auricle.storage.files import written_whole
 
 TOKEN_BYTES = 16
-MOST_NAME_CHARACTERS = 60
+MOST_DEVICE_NAME_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class DeviceTokens:
         Raises:
             AuricleError: the name is taken, empty or too long, or the file is damaged.
         """
-        if not name.strip() or len(name) > MOST_NAME_CHARACTERS or not name.isprintable():
+        if not name.strip() or len(name) > MOST_DEVICE_NAME_CHARACTERS or not name.isprintable():
             raise AuricleError(
-                f"'{name[:20]}' is no name of a device: give 1 to {MOST_NAME_CHARACTERS} characters"
+                f"'{name[:20]}' is no name of a device: give 1 to "
+                f"{MOST_DEVICE_NAME_CHARACTERS} characters"
             )
         if any(device.name == name for device in self.devices):
             raise AuricleError(f"{name} has a token already: revoke it first, or use another name")

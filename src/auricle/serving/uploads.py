@@ -23,11 +23,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from auricle.errors import printable
-from auricle.serving.limits import Limits, RefusedError
+from auricle.serving.limits import Limits, RequestRefusedError
 from auricle.serving.stopping import Stopping
 
-ENOUGH_BYTES = 1 << 16  # that must come in `Limits.stall` seconds
-MOST_FILES = 100  # in one request
+LEAST_BYTES_PER_STALL = 1 << 16  # that must come in `Limits.stall` seconds
+MOST_FILES_PER_REQUEST = 100  # in one request
 NAME_LENGTH = 200
 FOLDER_PREFIX = "auricle-uploads-"
 LOCK = "lock"
@@ -58,12 +58,12 @@ def upload_folder() -> Iterator[Path]:
         yield folder
 
 
-def _sweep(own: Path) -> None:
+def _sweep(our_folder: Path) -> None:
     """Delete the folders of this user's servers that do not run any more."""
-    for lock_path in own.parent.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
+    for lock_path in our_folder.parent.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
         folder = lock_path.parent
         try:
-            if folder == own or folder.lstat().st_uid != own.lstat().st_uid:
+            if folder == our_folder or folder.lstat().st_uid != our_folder.lstat().st_uid:
                 continue
             with open(lock_path, "r+b") as lock:
                 if _lock(lock):
@@ -107,11 +107,11 @@ class Uploads:
             name: the sender's name for a file that is the body itself.
 
         Raises:
-            RefusedError: too large, too slow, too many at once, no file, not the form that it
-                claims to be, or the server cannot write it.
+            RequestRefusedError: too large, too slow, too many at once, no file, not the form that
+                it claims to be, or the server cannot write it.
         """
         if self._receiving >= self._limits.uploads:
-            raise RefusedError(
+            raise RequestRefusedError(
                 429, f"{self._receiving} uploads are in progress: try again soon", retry_after=5
             )
         with contextlib.ExitStack() as stack:
@@ -130,24 +130,24 @@ class Uploads:
                 self._receiving -= 1
                 files.discard_open()
             if not files.complete:
-                raise RefusedError(
+                raise RequestRefusedError(
                     400, "the form ends before its last part does: was it cut on its way?"
                 )
             if not files.uploads:
-                raise RefusedError(
+                raise RequestRefusedError(
                     400, "no file came: send it as the part `file` of a form, or as the body itself"
                 )
             yield files.uploads
 
     async def _receive(self, request: Request, write: Callable[[bytes], object]) -> None:
         most, stall = self._limits.upload, self._limits.stall
-        too_large = RefusedError(
+        too_large = RequestRefusedError(
             413, f"larger than {most / (1 << 20):g} MB, which is the most that this server takes"
         )
         if int(request.headers.get("content-length", 0)) > most:
             raise too_large
         loop = asyncio.get_running_loop()
-        size, enough = 0, ENOUGH_BYTES
+        size, enough = 0, LEAST_BYTES_PER_STALL
         try:
             async with self._stopping.limit(loop.time() + stall) as timeout:
                 async for chunk in request.stream():
@@ -156,10 +156,10 @@ class Uploads:
                         raise too_large
                     write(chunk)
                     if size >= enough and not self._stopping.begun:
-                        enough = size + ENOUGH_BYTES
+                        enough = size + LEAST_BYTES_PER_STALL
                         timeout.reschedule(loop.time() + stall)
         except TimeoutError:
-            raise RefusedError(
+            raise RequestRefusedError(
                 408, f"nearly nothing came for {stall:g} s: the upload was abandoned"
             ) from None
 
@@ -170,14 +170,16 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (MultipartParseError, FormParserError) as error:
-        raise RefusedError(400, f"this is no multipart form: {error}") from None
+        raise RequestRefusedError(400, f"this is no multipart form: {error}") from None
     except ClientDisconnect:
-        raise RefusedError(499, "the client went away") from None
+        raise RequestRefusedError(499, "the client went away") from None
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise RefusedError(507, "the server's disk is full") from None
+            raise RequestRefusedError(507, "the server's disk is full") from None
         _log.warning("auricle: an upload cannot be written: %s", error)
-        raise RefusedError(500, "the server cannot write the upload; its log says why") from None
+        raise RequestRefusedError(
+            500, "the server cannot write the upload; its log says why"
+        ) from None
 
 
 class _Files:
@@ -191,8 +193,8 @@ class _Files:
 
     def begin(self, name: str) -> BinaryIO:
         """Make the next file, and return it, open for writing."""
-        if len(self.uploads) == MOST_FILES:
-            raise FormParserError(f"more than {MOST_FILES} files")
+        if len(self.uploads) == MOST_FILES_PER_REQUEST:
+            raise FormParserError(f"more than {MOST_FILES_PER_REQUEST} files")
         self.close()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # cleaners of /tmp delete it
         number, path = tempfile.mkstemp(dir=self._folder)

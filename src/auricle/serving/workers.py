@@ -14,13 +14,22 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from auricle.serving.limits import Limits, RefusedError
-from auricle.serving.messages import Begun, Done, Failed, FromWorker, Job, Progress, Ready, Result
+from auricle.serving.limits import Limits, RequestRefusedError
+from auricle.serving.messages import (
+    Begun,
+    Done,
+    Failed,
+    FromWorker,
+    Job,
+    JobProgress,
+    JobResult,
+    Ready,
+)
 from auricle.serving.metrics import Metrics
 from auricle.serving.process import WorkerProcess, running
 from auricle.serving.stopping import Stopping
 
-ATTEMPTS = 2  # workers that a file may crash before the file is refused
+MOST_CRASHES_PER_FILE = 2  # workers that a file may crash before the file is refused
 FAILURES_ALLOWED = 2  # processes in a row that may end idle before their place counts as empty
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0  # seconds before a process replaces one that failed
 
@@ -87,13 +96,13 @@ class Workers:
         """Refuse a request if no worker could take it.
 
         Raises:
-            RefusedError: every start failed, or the server is stopping.
+            RequestRefusedError: every start failed, or the server is stopping.
         """
         if self._stopping.begun:
             raise self._stopping.refusal()
         if len(self._down) == self._limits.jobs:
             wait = max(1, math.ceil(min(self._down.values()) - time.monotonic()))
-            raise RefusedError(
+            raise RequestRefusedError(
                 503, "no worker process is running; the server starts new ones", retry_after=wait
             )
 
@@ -101,39 +110,39 @@ class Workers:
         """Refuse a request before its upload if no worker could take it or the queue is full.
 
         Raises:
-            RefusedError: as said.
+            RequestRefusedError: as said.
         """
         self.check_ready()
         if self._waiting >= self._limits.queue:
             taken = self._seconds_taken
             mean = sum(taken) / len(taken) if taken else 1.0
             wait = math.ceil(mean * (self._waiting + 1) / self._limits.jobs)
-            raise RefusedError(
+            raise RequestRefusedError(
                 429,
                 f"{self._waiting} requests wait already: try again in {wait} s",
                 retry_after=wait,
             )
 
-    async def run(self, job: Job) -> AsyncGenerator[Result]:
+    async def run(self, job: Job) -> AsyncGenerator[JobResult]:
         """Yield a job's results as they come. Close the generator to stop the job.
 
         If the worker crashes, another one runs the job again. It gives the same results, so those
         that were yielded before are passed over.
 
         Raises:
-            RefusedError: no worker takes it, the sound cannot be read, or the job takes too much
-                time or memory.
+            RequestRefusedError: no worker takes it, the sound cannot be read, or the job takes too
+                much time or memory.
         """
         self.check_room()
         seconds_left, yielded, heard = self._limits.job_seconds, 0, 0.0
         crashes = 0
-        while crashes < ATTEMPTS:
+        while crashes < MOST_CRASHES_PER_FILE:
             worker = await self._acquire()
             began, repeated = time.monotonic(), yielded
             try:
                 async with aclosing(self._attempt(worker, job, seconds_left)) as results:
                     async for result in results:
-                        if isinstance(result, Progress):
+                        if isinstance(result, JobProgress):
                             if result.seconds < heard:
                                 continue
                             heard = result.seconds
@@ -147,15 +156,17 @@ class Workers:
             except _CrashError as crash:
                 crashes += crash.begun
                 seconds_left -= time.monotonic() - began
-        raise RefusedError(
-            422, f"decoding it crashed {ATTEMPTS} decoders: it is damaged, or made to do harm"
+        raise RequestRefusedError(
+            422,
+            f"decoding it crashed {MOST_CRASHES_PER_FILE} decoders: it is damaged, or made to do "
+            "harm",
         )
 
     async def _acquire(self) -> WorkerProcess:
         """Return the next idle worker.
 
         Raises:
-            RefusedError: no worker is left, or the server is stopping.
+            RequestRefusedError: no worker is left, or the server is stopping.
         """
         self._waiting += 1
         self._metrics.waiting.inc()
@@ -172,7 +183,7 @@ class Workers:
 
     async def _attempt(
         self, worker: WorkerProcess, job: Job, seconds: float
-    ) -> AsyncGenerator[Result]:
+    ) -> AsyncGenerator[JobResult]:
         """Yield the results of one worker, and leave it idle or ended."""
         began, heard, idle = time.monotonic(), 0.0, False
         until = asyncio.get_running_loop().time() + seconds
@@ -192,8 +203,8 @@ class Workers:
                         return
                     if isinstance(message, Failed):
                         idle = not message.worker_exits
-                        raise RefusedError(message.status, message.reason)
-                    if isinstance(message, Progress):
+                        raise RequestRefusedError(message.status, message.reason)
+                    if isinstance(message, JobProgress):
                         heard = message.seconds
                     yield message
         finally:
@@ -207,7 +218,7 @@ class Workers:
             async with self._stopping.limit(until):
                 return await worker.receive()
         except TimeoutError:
-            raise RefusedError(
+            raise RequestRefusedError(
                 422,
                 f"it takes longer than {self._limits.job_seconds:g} s to decode and caption, "
                 "which is the most allowed",

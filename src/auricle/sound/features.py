@@ -17,7 +17,7 @@ from auricle.errors import AuricleError
 MINIMUM_SECONDS = 1.0
 # Increases with every change of the output of `log_mel`, so that spectrograms on disk are computed
 # again.
-VERSION = 2
+LOG_MEL_VERSION = 2
 # The float64 spectra of this number of frames fit into the processor's cache.
 FRAMES_AT_A_TIME = 128
 # numpy's OpenBLAS keeps a product of matrices with at most this number of multiplications on one

@@ -11,13 +11,15 @@ import zipfile
 from pathlib import Path
 
 from auricle.errors import AuricleError
-from auricle.storage.download import Progress, require_space
-from auricle.storage.unpacking import ArchiveError, Place, Unpacking
+from auricle.storage.download import DownloadProgress, require_space
+from auricle.storage.unpacking import ArchiveError, MemberTarget, Unpacking
 
 _BLOCK_BYTES = 1 << 20
 
 
-def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None = None) -> None:
+def unpack(
+    archive: Path, folder: Path, place: MemberTarget, progress: DownloadProgress | None = None
+) -> None:
     """Unpacks the members of a .zip, .7z or .tar.gz that `place` accepts into a new folder.
 
     Args:
@@ -28,8 +30,8 @@ def unpack(archive: Path, folder: Path, place: Place, progress: Progress | None 
 
     Raises:
         ArchiveError: the folder exists already; the archive is damaged; it holds a path that leaves
-            the folder, a link, a device, or a path twice; it has more than `MOST_FILES` members or
-            `MOST_BYTES`; or `place` accepts no member.
+            the folder, a link, a device, or a path twice; it has more than
+            `MOST_FILES_PER_ARCHIVE` members or `MOST_BYTES`; or `place` accepts no member.
         AuricleError: the disk has too little space.
     """
     if folder.exists():

@@ -18,7 +18,7 @@ from pathlib import Path
 from auricle.errors import AuricleError
 
 # Receives the bytes so far and the total, or None if the server does not state it.
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
 # Returns the problem of a complete file, or None.
 Check = Callable[[Path], str | None]
 
@@ -43,7 +43,7 @@ class Remote:
     size: int | None = None  # bytes, where known
 
     def fetch(
-        self, folder: Path, *, mirror: str | None = None, progress: Progress | None = None
+        self, folder: Path, *, mirror: str | None = None, progress: DownloadProgress | None = None
     ) -> Path:
         """Downloads the file into `folder`, unless a file with the right checksum is there.
 
@@ -94,7 +94,7 @@ def download(
     md5: str | None = None,
     sha256: str | None = None,
     check: Check | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     max_bytes: int | None = None,
     max_seconds: float | None = None,
     timeout: float = 60.0,
@@ -167,7 +167,7 @@ class _Download:
         url: str,
         path: Path,
         checks: Sequence[Check],
-        progress: Progress | None,
+        progress: DownloadProgress | None,
         max_bytes: int | None,
         timeout: float,
     ) -> None:

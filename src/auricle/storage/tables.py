@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union
 
 from auricle.errors import AuricleError
 
-T = TypeVar("T")
+ConfigT = TypeVar("ConfigT")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise AuricleError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def read(cls: type[T], table: Mapping[str, Any], where: str, at: str = "") -> T:
+def read(cls: type[ConfigT], table: Mapping[str, Any], where: str, at: str = "") -> ConfigT:
     """Builds a dataclass from a table of its fields; nested dataclasses are nested tables.
 
     Args:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auricle.errors import AuricleError
-from auricle.storage.download import Progress, require_space
+from auricle.storage.download import DownloadProgress, require_space
 
-MOST_FILES = 100_000
+MOST_FILES_PER_ARCHIVE = 100_000
 MOST_BYTES = 64 << 30
 
 # Maps a file's path in the archive to its path in the folder, or to None to skip the file.
-Place = Callable[[str], str | None]
+MemberTarget = Callable[[str], str | None]
 
 
 class ArchiveError(AuricleError):
@@ -23,7 +23,7 @@ class Unpacking:
     """Writes the members of one archive, within its limits."""
 
     def __init__(
-        self, archive: Path, folder: Path, place: Place, progress: Progress | None
+        self, archive: Path, folder: Path, place: MemberTarget, progress: DownloadProgress | None
     ) -> None:
         self.archive = archive
         self.folder = folder
@@ -52,8 +52,8 @@ class Unpacking:
             raise ArchiveError(f"{self.archive}: holds a path outside of the archive: {name!r}")
         if link:
             raise ArchiveError(f"{self.archive}: holds a link or a device: {name!r}")
-        if self.members > MOST_FILES:
-            raise ArchiveError(f"{self.archive}: holds more than {MOST_FILES:,} files")
+        if self.members > MOST_FILES_PER_ARCHIVE:
+            raise ArchiveError(f"{self.archive}: holds more than {MOST_FILES_PER_ARCHIVE:,} files")
         placed = None if name.endswith("/") else self.place(name)
         if placed is None:
             return None

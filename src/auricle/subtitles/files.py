@@ -29,7 +29,7 @@ from auricle.output.formats import (
 from auricle.subtitles.cues import Cue
 from auricle.subtitles.transcripts import Transcript, merge_segments, parse_transcript
 
-FORMS: tuple[SubtitleFormat, ...] = ("srt", "vtt", "ass")
+SUBTITLE_FORMATS: tuple[SubtitleFormat, ...] = ("srt", "vtt", "ass")
 MAX_BYTES = 64 << 20  # of a file to merge with
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
@@ -78,7 +78,7 @@ def form_of(path: Path) -> SubtitleFormat:
     Raises:
         AuricleError: the ending is unknown.
     """
-    for form in FORMS:
+    for form in SUBTITLE_FORMATS:
         if path.suffix.lower() == f".{form}":
             return form
     raise AuricleError(
@@ -296,12 +296,12 @@ def _ass_writer(text: str) -> Callable[[Cue], str]:
     }
 
     def write(cue: Cue) -> str:
-        own = fixed | {
+        fields = fixed | {
             "start": timestamp(cue.start, "ass"),
             "end": timestamp(cue.end, "ass"),
             "text": without_markup(cue.text, "ass").replace("\n", "\\N"),
         }
-        return f"Dialogue: {','.join(own.get(column, '') for column in columns)}\n"
+        return f"Dialogue: {','.join(fields.get(column, '') for column in columns)}\n"
 
     return write
 

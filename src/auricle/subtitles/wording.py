@@ -103,7 +103,7 @@ def _phrases(caption: str) -> Iterator[Phrase]:
             and (
                 joint not in ("and", ",", "by", "then")
                 or clause[0] in _PREPOSITIONS
-                or (said and clause[0] in FORMS)
+                or (said and clause[0] in VERB_FORMS)
             )
         ):
             continue  # "with a hum", "and forth", "and growls"
@@ -141,19 +141,19 @@ def _verbs(clause: Sequence[str]) -> list[int]:
     found: list[int] = []
     for at, word in enumerate(clause):
         before = clause[:at]
-        if word not in FORMS or (FORMS[word] == word and not _plural(before)):
+        if word not in VERB_FORMS or (VERB_FORMS[word] == word and not _plural(before)):
             continue
         if not found:
             # "a barking dog runs": what stands before the noun tells which dog.
             if _noun(before) or (word.endswith("ing") and not _verbs(clause[at + 1 :])):
                 found.append(at)
-        elif FORMS[clause[found[-1]]] in _ASPECTS | _WEAK and all(
+        elif VERB_FORMS[clause[found[-1]]] in _ASPECTS | _WEAK and all(
             w == "to" or w in _BE or w.endswith("ly") for w in clause[found[-1] + 1 : at]
         ):
             found.append(at)
     if found and clause[found[-1]] in ("use", "uses", "using") and "to" in clause[found[-1] :]:
         purpose = clause.index("to", found[-1]) + 1
-        if purpose < len(clause) and clause[purpose] in FORMS:
+        if purpose < len(clause) and clause[purpose] in VERB_FORMS:
             found.append(purpose)
     return found
 
@@ -206,13 +206,13 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
         verb: the position of the verb.
         keep_place: whether to keep the place: "types on a keyboard" without a subject.
     """
-    word, base, rest = clause[verb], FORMS[clause[verb]], clause[verb + 1 :]
+    word, base, rest = clause[verb], VERB_FORMS[clause[verb]], clause[verb + 1 :]
     if (
         base == "let"
         and rest[:1] == ["out"]
-        and (cries := [w for w in rest if w in FORMS and w not in _MANNER])
+        and (cries := [w for w in rest if w in VERB_FORMS and w not in _MANNER])
     ):
-        return [_ing(FORMS[cries[-1]])]  # "lets out a cry"
+        return [_ing(VERB_FORMS[cries[-1]])]  # "lets out a cry"
     if word in _PARTICIPLES and not _BE.isdisjoint(clause[:verb]):
         return [] if base in _WEAK else ["being", word]
     if (
@@ -228,7 +228,7 @@ def _deed(clause: Sequence[str], verb: int, *, keep_place: bool = False) -> list
         if (
             following in _PREPOSITIONS
             or following in _MANNER
-            or (following in FORMS and (at or following.endswith("ing")))
+            or (following in VERB_FORMS and (at or following.endswith("ing")))
         ):
             break
         thing.append(following)
@@ -244,7 +244,7 @@ def _phrase(who: Sequence[str], deed: Sequence[str]) -> Phrase:
     Speech is "speaking", or "talking" of several people.
     """
     words = [*who, *deed]
-    does = FORMS.get(deed[0]) if deed else None
+    does = VERB_FORMS.get(deed[0]) if deed else None
     speech = _people(who) and (does in _SAYING or not _WORDS.isdisjoint(deed))
     speech = speech or (bool(who) and not deed and who[-1] in _SPEECH)
     if (
@@ -289,9 +289,9 @@ def _forms(base: str) -> Iterator[str]:
 
 
 # Every form of every verb -> the verb.
-FORMS = _PAST | {
+VERB_FORMS = _PAST | {
     form: base
     for base in (*_VERBS.split(), *_ASPECTS, *_WEAK, "give", "do", "let")
     for form in _forms(base)
 }
-_PARTICIPLES = frozenset(form for form in FORMS if form.endswith("ed") or form in _PAST)
+_PARTICIPLES = frozenset(form for form in VERB_FORMS if form.endswith("ed") or form in _PAST)

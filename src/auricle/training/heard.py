@@ -39,8 +39,8 @@ def hear_tags(
     new = {key: number for number, key in enumerate(keys) if key in missing}
     accelerator.wait_for_everyone()  # or a process would find what another has just added
     rank, processes = accelerator.process_index, accelerator.num_processes
-    own = sorted(new.values(), key=lambda number: len(spectrograms[number]))[rank::processes]
-    batches = list(_of_equal_length(own, spectrograms))
+    assigned = sorted(new.values(), key=lambda number: len(spectrograms[number]))[rank::processes]
+    batches = list(_of_equal_length(assigned, spectrograms))
     encoder.eval().to(accelerator.device)
     pending: dict[str, np.ndarray] = {}
     for count, batch in enumerate(batches, start=1):

@@ -35,7 +35,7 @@ from auricle.errors import AuricleError
 from auricle.training.config import Recipe
 from auricle.training.passes import DivergedError, Pass, passes
 from auricle.training.prepare import Data, prepare_data
-from auricle.training.run import Run, State
+from auricle.training.run import Run, TrainingState
 from auricle.training.sources import record_sources
 from auricle.training.weights import halve
 
@@ -312,7 +312,7 @@ def _train_epoch(stage: Stage[Any], training: Training[Any], epoch_pass: Pass) -
         epoch_pass.note(loss, measures, highest_rate)
 
 
-def _epoch_line(stage: Stage[Any], state: State) -> str:
+def _epoch_line(stage: Stage[Any], state: TrainingState) -> str:
     """Returns the latest line of the log for people."""
     measures = [
         f"{name.replace('_', ' ')} {value:.4g}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from auricle.data.batches import Batches
 from auricle.data.collation import Batch
 from auricle.data.progress import Report
-from auricle.training.run import State
+from auricle.training.run import TrainingState
 
 Show = Callable[[int, str], None]  # the step of the epoch, and a text
 
@@ -76,7 +76,7 @@ class Pass:
 
 
 def passes(
-    state: State,
+    state: TrainingState,
     batches: Batches,
     accelerator: Accelerator,
     *,

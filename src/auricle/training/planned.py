@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from auricle.checkpoint.config import FORMAT, CheckpointConfig
+from auricle.checkpoint.config import CHECKPOINT_FORMAT, CheckpointConfig
 from auricle.checkpoint.fingerprints import Fingerprints, fingerprint_of
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.data.cache import front_end_fingerprint
@@ -96,7 +96,7 @@ def train_planned(
 def checkpoint_config(recipe: Recipe, model: PlannedCaptioner) -> CheckpointConfig:
     """Returns the configuration of the recipe's captioner."""
     return CheckpointConfig(
-        format=FORMAT,
+        format=CHECKPOINT_FORMAT,
         front_end=recipe.data.front_end,
         encoder=recipe.encoder,
         decoder=recipe.decoder,

@@ -275,9 +275,9 @@ def tag_distillation(logits: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         A scalar, the mean over sounds; 0 where the two agree.
     """
-    own = F.binary_cross_entropy_with_logits(logits, teacher, reduction="sum")
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, teacher, reduction="sum")
     least = F.binary_cross_entropy(teacher, teacher, reduction="sum")
-    return (own - least) / len(logits)
+    return (cross_entropy - least) / len(logits)
 
 
 def also_fitting(batch: Batch, accelerator: Accelerator) -> Tensor:
@@ -298,10 +298,10 @@ def also_fitting(batch: Batch, accelerator: Accelerator) -> Tensor:
 class _Gather(torch.autograd.Function):
     # torch.distributed.nn.functional.all_gather does the same, but torch 2.13 deprecates it.
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:  # type: ignore[override]
-        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(parts, own.contiguous())
-        ctx.rows = len(own)
+    def forward(ctx: Any, local_rows: Tensor) -> Tensor:  # type: ignore[override]
+        parts = [torch.empty_like(local_rows) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, local_rows.contiguous())
+        ctx.rows = len(local_rows)
         return torch.cat(parts)
 
     @staticmethod
@@ -313,9 +313,9 @@ class _Gather(torch.autograd.Function):
         return gradient[start : start + ctx.rows] * torch.distributed.get_world_size()
 
 
-def gather_with_gradient(own: Tensor) -> Tensor:
+def gather_with_gradient(local_rows: Tensor) -> Tensor:
     """Returns the rows of all processes: (rows, size) -> (processes * rows, size)."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return own
-    gathered: Tensor = _Gather.apply(own)  # type: ignore[assignment]
+        return local_rows
+    gathered: Tensor = _Gather.apply(local_rows)  # type: ignore[assignment]
     return gathered

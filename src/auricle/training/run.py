@@ -41,7 +41,7 @@ EPOCHS = ("pretrain.epochs", "train.epochs", "scst.epochs")
 
 
 @dataclass
-class State:
+class TrainingState:
     """The progress of a training after an epoch."""
 
     epoch: int = 0  # epochs done
@@ -78,7 +78,7 @@ class Run:
         main: bool,
     ) -> None:
         self.folder, self.main = folder, main
-        self.state = State()
+        self.state = TrainingState()
         self._fingerprints = fingerprints
         states = sorted(self._states().glob("epoch-????"))
         self._latest = states[-1] if states else None
@@ -105,7 +105,7 @@ class Run:
         """Loads modules and optimizer from the last finished epoch, if there is one."""
         if self._latest is None:
             return
-        self.state = State(**json.loads((self._latest / "state.json").read_text("utf-8")))
+        self.state = TrainingState(**json.loads((self._latest / "state.json").read_text("utf-8")))
         for name, module in modules.items():
             path = self._latest / f"{name}.safetensors"
             load_strictly(module, load_weights(path), str(path))

@@ -222,8 +222,8 @@ def score(
     texts = [[" ".join(vocabulary.decode(tokens)) for tokens in of_sound] for of_sound in captions]
     return np.array(
         [
-            [scorer(str(item.file), text) for text in own]
-            for item, own in zip(items, texts, strict=True)
+            [scorer(str(item.file), text) for text in drawn]
+            for item, drawn in zip(items, texts, strict=True)
         ]
     )
 

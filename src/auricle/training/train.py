@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from auricle.checkpoint.config import FORMAT, BeamOptions, CheckpointConfig
+from auricle.checkpoint.config import CHECKPOINT_FORMAT, BeamOptions, CheckpointConfig
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.collation import Batch
@@ -105,7 +105,7 @@ def describe_checkpoint(folder: Path, recipe: Recipe, data: Data) -> None:
     `auricle export` can then make a captioner of the weights of a training that was stopped.
     """
     config = CheckpointConfig(
-        format=FORMAT,
+        format=CHECKPOINT_FORMAT,
         front_end=recipe.data.front_end,
         encoder=recipe.encoder,
         decoder=recipe.decoder,

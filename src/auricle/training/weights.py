@@ -203,12 +203,12 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     Raises:
         AuricleError: a tensor is missing, left over, or of another shape.
     """
-    own = module.state_dict()
+    expected = module.state_dict()
     problems = {
-        "missing": [name for name in own if name not in state],
-        "left over": [name for name in state if name not in own],
+        "missing": [name for name in expected if name not in state],
+        "left over": [name for name in state if name not in expected],
         "of another shape": [
-            name for name in own if name in state and own[name].shape != state[name].shape
+            name for name in expected if name in state and expected[name].shape != state[name].shape
         ],
     }
     if any(problems.values()):

@@ -170,7 +170,7 @@ function stateChanged() {
   }
   $("unfinished").hidden = !work.partial;
   $("unfinished-text").textContent = work.partial
-    ? `${work.message} ${work.describe()}. What is here can be edited and downloaded${work.file ? "." : "; to go on, choose the file again."}`.trim()
+    ? `${work.message} ${work.describe()}. The captions so far can be edited and downloaded${work.file ? "." : "; to go on, choose the file again."}`.trim()
     : "";
   $("continue").textContent = work.file ? "Continue" : "Choose the file again";
   if (work.state === "failed" && !work.partial) trouble(work.message);

@@ -51,7 +51,7 @@ try {
   files.begin(info, open);
   await live.begin(info);
 } catch (error) {
-  // What is kept can still be read, edited and downloaded.
+  // Kept captions can still be read, edited and downloaded.
   document.getElementById("listen").disabled = true;
   files.begin({ upload: Infinity, examples: [] }, open);
   const notice = document.createElement("p");
