@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from auricle.checkpoint.vocabulary import EOS, PAD, SOS, UNKNOWN, Vocabulary  # noqa: E402
 from auricle.data.batches import Batches, BatchOptions, Share  # noqa: E402
-from auricle.data.collation import Batch  # noqa: E402
+from auricle.data.collation import Batch, BatchMemory  # noqa: E402
 from auricle.data.manifest import Item  # noqa: E402
 from auricle.data.mixtures import Mixtures  # noqa: E402
 from auricle.data.sampler import LONGEST_BY_SHORTEST  # noqa: E402
@@ -192,6 +192,27 @@ def test_batches_do_not_depend_on_the_workers():
         assert batch.captions == same.captions
         assert torch.equal(batch.log_mel, same.log_mel)
         assert torch.equal(batch.tokens, same.tokens)
+
+
+def test_a_batch_in_use_is_never_overwritten():
+    batches, same = made([2] * 40, 4, workers=3), made([2] * 40, 4)
+    held = [batch.log_mel[1:] for batch in batches.epoch(5, 1)]
+    assert sum(1 for _ in batches.epoch(5, 2)) == len(held)
+    for rows, batch in zip(held, same.epoch(5, 1), strict=True):
+        assert torch.equal(rows, batch.log_mel[1:])
+
+
+def test_memory_is_used_again_once_nothing_refers_to_it():
+    memory = BatchMemory()
+    batch = memory.take((4, 50, MELS))
+    place, rows = batch.data_ptr(), batch[2:]
+    del batch
+    other = memory.take((4, 50, MELS))
+    assert other.data_ptr() != place
+    del rows
+    assert memory.take((3, 40, MELS)).data_ptr() == place
+    del other
+    assert memory.take((9, 50, MELS)).shape == (9, 50, MELS)
 
 
 def test_padding_to_the_longest_counts_as_sound():

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from auricle.training.config import load_recipe
-from auricle.training.costs import CAPTION_WORDS, stage_costs
+from auricle.training.costs import CAPTION_WORDS, estimated_costs, stage_costs
 from auricle.training.parameters import CLOTHO_WORDS
 
 
 def test_cnn10_costs_67_gflop_for_half_a_minute():
-    costs = stage_costs(load_recipe(Path("paper")), CLOTHO_WORDS + 4, 30)
+    costs = estimated_costs(load_recipe(Path("paper")), CLOTHO_WORDS + 4, 30)
     assert costs["pre-encoder"].forward == pytest.approx(67e9, rel=0.02)
     for cost in costs.values():
         assert cost.training == 3 * cost.forward
@@ -47,3 +47,15 @@ def test_what_is_frozen_is_not_learnt():
     assert frozen.training < 0.4 * learnt.training
     assert frozen.activations < learnt.activations
     assert frozen.gradients < learnt.gradients
+
+
+def test_systems_share_the_count_of_a_network(monkeypatch: pytest.MonkeyPatch):
+    recipes = [load_recipe(Path(name)) for name in ("scratch", "exp1", "paper")]
+    known = [stage_costs(recipe, 1234, 1.0)["captioner"] for recipe in recipes[:1]]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("counted again")
+
+    monkeypatch.setattr("auricle.training.costs.CaptioningModel", refuse)
+    known += [stage_costs(recipe, 1234, 1.0)["captioner"] for recipe in recipes[1:]]
+    assert known[0] == known[1] == known[2]

@@ -18,7 +18,7 @@ from auricle.models.captioning import CaptioningModel
 from auricle.reproduction.plan import ReproductionPlan
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
-from auricle.training.costs import CAPTION_WORDS, Cost, estimated_costs
+from auricle.training.costs import CAPTION_WORDS, Cost, estimated_costs, give_memory
 from auricle.training.parameters import vocabulary_size
 
 TIMED_SECONDS = 5.0  # length of the sounds by which a network is timed
@@ -95,9 +95,7 @@ def _speed(encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.device("meta"):
         model = CaptioningModel(encoder, decoder, words).eval()
-    model.to_empty(device=device)
-    for tensor in model.state_dict().values():
-        tensor.fill_(1)  # faster than random numbers, and as good to time
+    give_memory(model, device)
     hears = front_end(hearing)
     frames = hears.frames(round(TIMED_SECONDS * hears.rate))
     sounds = TIMED_SOUNDS[device.type]

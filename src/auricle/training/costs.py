@@ -1,19 +1,22 @@
 """Counts the operations of a training and the memory of a step.
 
-It runs the networks on tensors without numbers.
+It runs the networks on a short sound.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.checkpoint.vocabulary import UNKNOWN
+from auricle.models.captioning import CaptioningModel
+from auricle.models.contrastive import PreEncoder
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
-from auricle.training.pretrain import build_pre_encoder
-from auricle.training.train import build_captioner
+from auricle.training.pretrain import PreEncoderSizes, pre_encoder_sizes
+from auricle.training.train import CaptionerSizes, captioner_sizes
 
 CAPTION_WORDS = 13  # with beginning and end
 LIBRARY_WORKSPACE = 1 << 28  # bytes that convolutions and matrix products may use at a time
@@ -45,60 +48,92 @@ def stage_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
     Args:
         recipe: sets the networks.
         words: size of the vocabulary, with special words.
-        seconds: the length of a sound.
+        seconds: the length of a sound. Counting takes as long as running the networks on it.
     """
-    hears = front_end(recipe.data.front_end)
-    frames = hears.frames(round(seconds * hears.rate))
-    with torch.device("meta"):
-        log_mel, lengths = torch.zeros(1, frames, hears.mels), torch.full((1,), frames)
-        tokens = torch.full((1, CAPTION_WORDS), UNKNOWN)
-        captioner = build_captioner(recipe, words).train()
-        costs = {}
-        if recipe.train.initial == "pre-encoder":
-            pre_encoder = build_pre_encoder(recipe, words).train()
-            costs["pre-encoder"] = _cost(
-                pre_encoder, pre_encoder.audio, (log_mel, lengths, tokens), frozen=False, copies=1
-            )
-        frozen = not recipe.train.encoder_rate
-        if frozen:
-            captioner.freeze_encoder()
-        costs["captioner"] = _cost(
-            captioner,
-            captioner.encoder,
-            (log_mel, lengths, tokens),
-            frozen=frozen,
-            copies=2 if recipe.train.ema else 1,
-        )
-    return costs
+    return {stage: cost for stage, (cost,) in _costs(recipe, words, (seconds,)).items()}
 
 
 def estimated_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cost]:
     """Returns the costs of stages for sounds of a length, from those of two short ones.
 
-    Costs grow evenly with the length, and counting a recurrent network's for half a minute takes
-    longer than everything else.
+    Costs grow evenly with the length, and short sounds are counted quickly.
     """
-    short, long = (stage_costs(recipe, words, counted) for counted in COUNTED_SECONDS)
     steps = (seconds - COUNTED_SECONDS[0]) / (COUNTED_SECONDS[1] - COUNTED_SECONDS[0])
     return {
         stage: Cost(
             **{
-                name: round(one + steps * (getattr(long[stage], name) - one))
-                for name, one in asdict(cost).items()
+                name: round(one + steps * (getattr(long, name) - one))
+                for name, one in asdict(short).items()
             }
         )
-        for stage, cost in short.items()
+        for stage, (short, long) in _costs(recipe, words, COUNTED_SECONDS).items()
     }
 
 
-def _cost(
-    model: nn.Module,
-    encoder: nn.Module,
-    inputs: tuple[Tensor, Tensor, Tensor],
-    *,
-    frozen: bool,
-    copies: int,  # of the weights
-) -> Cost:
+def give_memory(model: nn.Module, device: torch.device) -> None:
+    """Gives memory to a network that was built on the device `meta`; its numbers are ones.
+
+    This is faster than random numbers, and as good to count and to time.
+    """
+    model.to_empty(device=device)
+    for tensor in model.state_dict().values():
+        tensor.fill_(1)
+
+
+def _costs(recipe: Recipe, words: int, lengths: tuple[float, ...]) -> dict[str, tuple[Cost, ...]]:
+    """Returns the costs of a recipe's stages, one for each length of sounds, in seconds."""
+    hearing, costs = recipe.data.front_end, {}
+    if recipe.train.initial == "pre-encoder":
+        sizes = pre_encoder_sizes(recipe, words)
+        costs["pre-encoder"] = _pre_encoder_costs(sizes, hearing, lengths)
+    captioner = _captioner_costs(
+        captioner_sizes(recipe, words), hearing, lengths, frozen=not recipe.train.encoder_rate
+    )
+    copies = 2 if recipe.train.ema else 1
+    costs["captioner"] = tuple(replace(one, weights=copies * one.weights) for one in captioner)
+    return costs
+
+
+# Systems share networks, so the costs of a network are counted once.
+@cache
+def _pre_encoder_costs(
+    sizes: PreEncoderSizes, hearing: str, lengths: tuple[float, ...]
+) -> tuple[Cost, ...]:
+    with torch.device("meta"):
+        pre_encoder = PreEncoder(*sizes).train()
+    give_memory(pre_encoder, torch.device("cpu"))
+    return tuple(_cost(pre_encoder, hearing, seconds) for seconds in lengths)
+
+
+@cache
+def _captioner_costs(
+    sizes: CaptionerSizes, hearing: str, lengths: tuple[float, ...], *, frozen: bool
+) -> tuple[Cost, ...]:
+    with torch.device("meta"):
+        captioner = CaptioningModel(*sizes).train()
+    give_memory(captioner, torch.device("cpu"))
+    if frozen:
+        captioner.freeze_encoder()
+    return tuple(
+        _cost(captioner, hearing, seconds, frozen="encoder" if frozen else "")
+        for seconds in lengths
+    )
+
+
+def _cost(model: nn.Module, hearing: str, seconds: float, *, frozen: str = "") -> Cost:
+    """Counts the cost of a network, while the network runs on a sound of zeros.
+
+    It has numbers and runs on a CPU. On the device `meta`, torch takes longer, because many
+    operations are Python there.
+
+    Args:
+        model: takes spectrograms, their frames, and captions.
+        hearing: the name of the front end.
+        seconds: the length of the sound.
+        frozen: the name of the part that does not learn, if there is one.
+    """
+    hears = front_end(hearing)
+    frames = hears.frames(round(seconds * hears.rate))
     # Count by storage: a kept tensor may be a view of a weight or of another kept tensor.
     weights = {_storage(parameter) for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
@@ -112,13 +147,15 @@ def _cost(
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(note, lambda x: x),
     ):
-        outputs = model(*inputs)
-    forward = counter.get_total_flops()
-    learnt = forward
+        outputs = model(
+            torch.zeros(1, frames, hears.mels),
+            torch.full((1,), frames),
+            torch.full((1, CAPTION_WORDS), UNKNOWN),
+        )
+    forward = learnt = counter.get_total_flops()
     if frozen:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            encoder(inputs[0])
-        learnt -= counter.get_total_flops()
+        by_part = counter.get_flop_counts()
+        learnt -= sum(by_part[f"{type(model).__name__}.{frozen}"].values())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
@@ -130,7 +167,7 @@ def _cost(
         activations=sum(sizes),
         # The gradients before and after a layer; log-probabilities, and the gradients of outputs.
         workspace=2 * max(sizes, default=0) + 2 * output,
-        weights=4 * copies * parameters,
+        weights=4 * parameters,
         gradients=4 * trained,
         moments=8 * trained,
     )

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from auricle.checkpoint.config import EncoderConfig
 from auricle.checkpoint.fingerprints import Fingerprints
 from auricle.checkpoint.vocabulary import Vocabulary
 from auricle.data.batches import Batches
@@ -35,6 +36,8 @@ from auricle.training.tower import TowerStage, parameter_groups, plateau
 from auricle.training.validate import evaluate_retrieval, mean_map_10, pair_keys
 from auricle.training.weights import check_fingerprints, load_strictly, load_weights
 from auricle.training.word2vec import train_word2vec
+
+PreEncoderSizes = tuple[EncoderConfig, int, int, int, float, bool, bool]
 
 # The fields that make a pre-encoder.
 PRE_ENCODER_FIELDS = (
@@ -91,8 +94,13 @@ def pre_encoder_sources(recipe: Recipe) -> list[Path]:
 
 def build_pre_encoder(recipe: Recipe, words: int) -> PreEncoder:
     """Builds the two towers of a recipe at random weights."""
+    return PreEncoder(*pre_encoder_sizes(recipe, words))
+
+
+def pre_encoder_sizes(recipe: Recipe, words: int) -> PreEncoderSizes:
+    """Returns the arguments of a recipe's `PreEncoder`."""
     stage = recipe.pretrain
-    return PreEncoder(
+    return (
         recipe.encoder,
         words,
         recipe.word2vec.size,

@@ -11,7 +11,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from auricle.checkpoint.config import CHECKPOINT_FORMAT, BeamOptions, CheckpointConfig
+from auricle.checkpoint.config import (
+    CHECKPOINT_FORMAT,
+    BeamOptions,
+    CheckpointConfig,
+    DecoderConfig,
+    EncoderConfig,
+)
 from auricle.checkpoint.folder import Checkpoint, save_checkpoint
 from auricle.checkpoint.vocabulary import PAD, Vocabulary
 from auricle.data.collation import Batch
@@ -42,6 +48,8 @@ from auricle.training.pretrain import load_pretrained
 from auricle.training.tags import read_class_names
 from auricle.training.validate import evaluate_captions, validation_loss, word_loss
 from auricle.training.word2vec import train_word2vec
+
+CaptionerSizes = tuple[EncoderConfig, DecoderConfig, int, int]
 
 
 def train(
@@ -85,7 +93,12 @@ def captioner_sources(recipe: Recipe) -> list[Path]:
 
 def build_captioner(recipe: Recipe, words: int) -> CaptioningModel:
     """Builds the network of a recipe at random weights."""
-    return CaptioningModel(recipe.encoder, recipe.decoder, words, space_size(recipe))
+    return CaptioningModel(*captioner_sizes(recipe, words))
+
+
+def captioner_sizes(recipe: Recipe, words: int) -> CaptionerSizes:
+    """Returns the arguments of a recipe's `CaptioningModel`."""
+    return recipe.encoder, recipe.decoder, words, space_size(recipe)
 
 
 def space_size(recipe: Recipe) -> int:
