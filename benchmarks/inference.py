@@ -145,23 +145,24 @@ def make_cnn10(folder: Path) -> Captioner:
     return load(folder)
 
 
+def installed_environment() -> dict[str, str]:
+    """Returns an environment as pip leaves it: with bytecode, which development may forbid."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")}
+
+
 def child(
     arguments: list[str], write: Callable[[IO[bytes]], None] | None = None
 ) -> tuple[float, float]:
     """The seconds and peak megabytes of a process that captions; or an error with its output."""
     began = time.perf_counter()
-    # As pip leaves it: with bytecode, which a development environment may forbid.
-    environment = os.environ | {
-        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")
-    }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", COLD, *arguments]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=installed_environment(),
     )
     assert process.stdin is not None
     assert process.stderr is not None
