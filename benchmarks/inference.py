@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Annotated
 from unittest import mock
@@ -99,12 +99,15 @@ def write_mp3(path: Path, pieces: Iterable[np.ndarray]) -> None:
         container.mux(stream.encode(None))
 
 
+@cache
+def examples() -> np.ndarray:
+    """Returns the samples of all examples, one after the other, at 44.1 kHz: (samples,)."""
+    return np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
+
+
 def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
     """Writes a stereo mp3 of the repeated examples, from the second `beginning` on; its path."""
-    everything = np.roll(
-        np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))]),
-        -beginning * RATE,
-    )
+    everything = np.roll(examples(), -beginning * RATE)
 
     def pieces() -> Iterable[np.ndarray]:
         left = round(seconds * RATE)
@@ -178,8 +181,7 @@ def child(
 
 def write_hours(pipe: IO[bytes], hours: float) -> None:
     """A wav of unknown length: the examples, over and over."""
-    everything = np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
-    samples = (everything * 32767).astype("<i2").tobytes()
+    samples = (examples() * 32767).astype("<i2").tobytes()
     endless = 0xFFFFFFFF
     pipe.write(
         b"RIFF"

@@ -171,13 +171,10 @@ def commit() -> str:
     return told.stdout.strip() or "unknown"
 
 
-def goals(folder: Path, minutes: float, sounds: int, repeats: int) -> list[Row]:
+def goals(folder: Path, clips: list[str], minutes: float, repeats: int) -> list[Row]:
     """Returns the rows of the table of goals, but for `bulk`."""
     long = make_sound(folder / "long.mp3", 60 * minutes)
-    clips = folder / "clips"
-    clips.mkdir()
-    short = make_sounds(clips, sounds)[0]
-    with serving() as (port, server):
+    with serving(niceness=0) as (port, server):
         whole = in_turns(
             {
                 "ffmpeg": ffmpeg(long),
@@ -190,25 +187,26 @@ def goals(folder: Path, minutes: float, sounds: int, repeats: int) -> list[Row]:
     starts = in_turns(
         {
             "libraries": python("-c", LIBRARIES),
-            "caption": auricle("caption", short),
+            "caption": auricle("caption", clips[0]),
             "typer": python("-c", "import typer, rich"),
             "help": auricle("--help"),
         },
         3 * repeats,
     )
-    many = in_turns({"clips": auricle("caption", str(clips))}, repeats)
+    many = in_turns({"clips": auricle("caption", *clips)}, repeats)
     cores = os.cpu_count() or 1
-    by_clock = [sounds * SECONDS / run.clock for run in many["clips"]]
-    by_processor = [cores * sounds * SECONDS / run.processor for run in many["clips"]]
+    seconds = len(clips) * SECONDS
+    by_clock = [seconds / run.clock for run in many["clips"]]
+    by_processor = [cores * seconds / run.processor for run in many["clips"]]
     each_hour = statistics.median(run.processor for run in whole["ffmpeg"]) * 60 / minutes
     floor = f"`ffmpeg -ac 1 -ar 32000` ({each_hour:.1f} s for an hour)"
-    base, short_name = f'`python -c "{LIBRARIES}"`', "mp3s of 10 s"
+    base = f'`python -c "{LIBRARIES}"`'
     typer_base = '`python -c "import typer, rich"`'
     clips_busy = busy(many["clips"])
     return [
         Row("`caption` in 10-s windows", floor, *ratio(whole, "caption", "ffmpeg"), "<= 3.0"),
         Row("`subtitle`", floor, *ratio(whole, "subtitle", "ffmpeg"), "<= 5"),
-        Row(f"{sounds} {short_name}", "real time", middle(by_clock, 0), clips_busy, ">= 450"),
+        Row(f"{len(clips)} mp3s of 10 s", "real time", middle(by_clock, 0), clips_busy, ">= 450"),
         Row("the same on free cores", "real time", middle(by_processor, 0), f"{cores}", ""),
         Row("cold `caption`", base, *ratio(starts, "caption", "libraries"), "<= 1.9"),
         Row("`--help`", typer_base, *ratio(starts, "help", "typer"), "<= 1.3"),
@@ -230,7 +228,9 @@ def bulk_row(folder: Path, sounds: int, repeats: int) -> Row:
     return Row(f"`bulk` of {sounds} sounds, two workers", "one worker", middle(gains), "", ">= 1.8")
 
 
-def growth(folder: Path, lengths: list[int], counts: list[int]) -> list[list[str]]:
+def growth(
+    folder: Path, clips: list[str], lengths: list[int], counts: list[int]
+) -> list[list[str]]:
     """Returns rows of the processor seconds of one run by the length and the number of sounds."""
     rows: list[list[str]] = []
     for length in lengths:
@@ -242,11 +242,8 @@ def growth(folder: Path, lengths: list[int], counts: list[int]) -> list[list[str
         }
         rows.append([f"1 x {length} s", *(f"{work().processor:.2f}" for work in works.values())])
     for count in counts:
-        clips = folder / f"{count} clips"
-        clips.mkdir()
-        files = make_sounds(clips, count)
-        decoded = sum(ffmpeg(file)().processor for file in files)
-        captioned = auricle("caption", str(clips))().processor
+        decoded = sum(ffmpeg(file)().processor for file in clips[:count])
+        captioned = auricle("caption", *clips[:count])().processor
         rows.append([f"{count} x 10 s", f"{decoded:.2f}", f"{captioned:.2f}", ""])
     return rows
 
@@ -263,7 +260,9 @@ def main(
     lengths: Annotated[
         str, typer.Option("--growth", help="Seconds of sounds, for the growth of cost.")
     ] = "10,60,600,3600",
-    counts: Annotated[str, typer.Option(help="Sounds of 10 s, for the growth.")] = "1,4,16,64",
+    counts: Annotated[
+        str, typer.Option(help="Sounds of 10 s, for the growth; at most --sounds.")
+    ] = "1,4,16,64",
     bulk_sounds: Annotated[int, typer.Option(help="0: leave out `bulk`.")] = 1_000,
     bulk_repeats: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
@@ -277,14 +276,15 @@ def main(
     )
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        rows = goals(folder, minutes, sounds, repeats)
+        clips = make_sounds(folder, sounds)
+        rows = goals(folder, clips, minutes, repeats)
         if bulk_sounds:
             examples = folder / "bulk"
             examples.mkdir()
             bulk.link_examples(examples, bulk_sounds)
             rows.append(bulk_row(examples, bulk_sounds, bulk_repeats))
         show("", ["work", "relative to", "now", "busy cores", "goal"], map(astuple, rows))
-        grown = growth(folder, numbers(lengths), numbers(counts))
+        grown = growth(folder, clips, numbers(lengths), numbers(counts))
         show(
             f"Processor seconds of one run, with the start; load {os.getloadavg()[0]:.1f}.",
             ["sounds", "ffmpeg", "`caption`", "`subtitle`"],
