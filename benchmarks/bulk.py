@@ -27,6 +27,13 @@ ROOT = Path(__file__).parents[1]
 MEGABYTE = 1 << 20
 
 
+def link_examples(folder: Path, count: int) -> None:
+    """Fills a folder with links to the examples, each of them again and again."""
+    examples = itertools.cycle(sorted((ROOT / "examples").glob("*.wav")))
+    for number, path in enumerate(itertools.islice(examples, count)):
+        (folder / f"{number:06}.wav").symlink_to(path)
+
+
 def memory() -> tuple[float, float]:
     """MB of this process, and of the largest captioner."""
     here = psutil.Process()
@@ -71,9 +78,7 @@ def main(
     )
     with tempfile.TemporaryDirectory() as made:
         if folder is None:
-            examples = itertools.cycle(sorted((ROOT / "examples").glob("*.wav")))
-            for number, path in enumerate(itertools.islice(examples, count)):
-                (Path(made) / f"{number:06}.wav").symlink_to(path)
+            link_examples(Path(made), count)
         one = 0.0
         for number in sorted({1, workers}):
             rate, held = measure(folder or Path(made), number, shard)

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Annotated
 from unittest import mock
@@ -99,12 +99,15 @@ def write_mp3(path: Path, pieces: Iterable[np.ndarray]) -> None:
         container.mux(stream.encode(None))
 
 
+@cache
+def examples() -> np.ndarray:
+    """Returns the samples of all examples, one after the other, at 44.1 kHz: (samples,)."""
+    return np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
+
+
 def make_sound(path: Path, seconds: float, beginning: int = 0) -> str:
     """Writes a stereo mp3 of the repeated examples, from the second `beginning` on; its path."""
-    everything = np.roll(
-        np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))]),
-        -beginning * RATE,
-    )
+    everything = np.roll(examples(), -beginning * RATE)
 
     def pieces() -> Iterable[np.ndarray]:
         left = round(seconds * RATE)
@@ -145,23 +148,24 @@ def make_cnn10(folder: Path) -> Captioner:
     return load(folder)
 
 
+def installed_environment() -> dict[str, str]:
+    """Returns an environment as pip leaves it: with bytecode, which development may forbid."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")}
+
+
 def child(
     arguments: list[str], write: Callable[[IO[bytes]], None] | None = None
 ) -> tuple[float, float]:
     """The seconds and peak megabytes of a process that captions; or an error with its output."""
     began = time.perf_counter()
-    # As pip leaves it: with bytecode, which a development environment may forbid.
-    environment = os.environ | {
-        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "auricle-bytecode")
-    }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", COLD, *arguments]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=installed_environment(),
     )
     assert process.stdin is not None
     assert process.stderr is not None
@@ -177,8 +181,7 @@ def child(
 
 def write_hours(pipe: IO[bytes], hours: float) -> None:
     """A wav of unknown length: the examples, over and over."""
-    everything = np.concatenate([load_audio(file, RATE) for file in sorted(EXAMPLES.glob("*.wav"))])
-    samples = (everything * 32767).astype("<i2").tobytes()
+    samples = (examples() * 32767).astype("<i2").tobytes()
     endless = 0xFFFFFFFF
     pipe.write(
         b"RIFF"

@@ -110,11 +110,11 @@ def test_pattern(number: int) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[int, int]]:
+def serving(niceness: int = NICENESS) -> Iterator[tuple[int, int]]:
     """Runs `auricle serve`; returns its port and its process."""
     command = [sys.executable, "-m", "auricle", "serve", "--port", "0", "--jobs", "1"]
     command += ["--max-wait", "600", "--max-minutes", "600"]
-    nicer = ["nice", "-n", str(NICENESS)]
+    nicer = ["nice", "-n", str(niceness)]
     with subprocess.Popen([*nicer, *command], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

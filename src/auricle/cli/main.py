@@ -1,6 +1,8 @@
 """The command line: collects the commands and turns errors into one line and an exit code."""
 
+import atexit
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -132,6 +134,8 @@ def _open_missing_streams() -> None:
 
 def main() -> None:
     """Runs a command; an error that a user can fix is one line and exit code 1."""
+    # Python's exit need not search all objects for cycles: this takes a tenth of a short command.
+    atexit.register(gc.freeze)
     _open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text; in JSON what replaces their bytes reads back as the same

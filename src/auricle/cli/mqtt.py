@@ -1,7 +1,6 @@
 """The options of `listen` that publish rows to an MQTT broker."""
 
 import contextlib
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +66,8 @@ class MqttOptions:
             if self.tls or self.authority or self.credentials or self.name:
                 raise AuricleError("the options --mqtt-... need --mqtt HOST[:PORT]")
             return None
+        import socket
+
         from auricle.alerts.broker import Broker, read_address, read_credentials, tls_context
 
         tls = self.tls or self.authority is not None

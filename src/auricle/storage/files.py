@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import stat
 import time
@@ -82,7 +81,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise AuricleError(f"{folder} is not empty: name a new folder")
     target = folder.resolve()
-    part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(6)}{PART_SUFFIX}")
+    part = target.with_name(f"{PART_PREFIX}{os.urandom(6).hex()}{PART_SUFFIX}")
     part.mkdir(parents=True)
     try:
         yield part
@@ -125,7 +124,7 @@ def _create_part(target: Path, mode: int) -> tuple[Path, int]:
         process = left.name.removeprefix(name).partition("-")[0]
         if process.isdigit() and not _is_running(int(process)):
             left.unlink(missing_ok=True)
-    part = target.with_name(f"{name}{os.getpid()}-{secrets.token_hex(3)}{PART_SUFFIX}")
+    part = target.with_name(f"{name}{os.getpid()}-{os.urandom(3).hex()}{PART_SUFFIX}")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         return part, stat.S_IMODE(os.fstat(handle).st_mode)  # the system's umask has been applied
