@@ -18,7 +18,7 @@ SHORTEST_PART_SECONDS = 1.0
 FLOOR_POWER = 1e-5
 SAME_SOUND_DECIBELS = 3.0  # spectra that differ by less, averaged over bands, are the same sound
 LOUD_PERCENTILE = 90  # the level of a part is this percentile of its steps
-SILENT_PART_DECIBELS = 30.0  # a part that is fainter than the other by more counts as silence
+SILENT_PART_DECIBELS = 41.0  # a part that is fainter than the other by more counts as silence
 
 SMOOTHING_SECONDS = 0.05
 BURST_DECIBELS = 15.0  # a burst lies within this of the loudest moment
