@@ -70,7 +70,8 @@ def test_a_looping_caption_has_no_score_and_the_others_do(shared: Callable[[str]
 def test_a_long_caption_within_its_limit_is_scored() -> None:
     long = "a dog barks while rain falls on a roof and " * 5 + "birds sing near a road"
     assert is_long_text(long)
-    found, other = spice([long, "a dog"], [["a dog barks while rain falls on a roof"], ["a dog"]])
+    references = [["a dog barks while rain falls on a roof"], ["a dog"]]
+    found, other = spice([long, "a dog"], references, caption_seconds=900)  # on a busy machine
     assert isinstance(found, float)
     assert 0 < found < 1
     assert other == 1
