@@ -125,9 +125,8 @@ def latency(
     scenes = import_module("sequences").read_scenes(
         manifest, label_words, corpus, split=split, count=count, rate=captioner.rate
     )
-    captioner.caption(
-        scenes[0].samples[: captioner.rate]
-    )  # loads everything before the measurement
+    # Loads everything before the measurement.
+    captioner.caption(scenes[0].samples[: captioner.rate])
     late: list[float] = []
     missed, seconds, computed, taken = 0, 0.0, 0.0, 0.0
     for scene in track(scenes, "Listening", transient=True):

@@ -41,14 +41,14 @@ LIBRARIES = "import numpy, onnxruntime, av"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took, in seconds."""
+    """The times of one run, in seconds."""
 
     processor: float  # user and system time of all its threads and processes
     clock: float
 
     @property
     def busy_cores(self) -> float:
-        """How many cores were busy on average."""
+        """The mean number of busy cores."""
         return self.processor / self.clock
 
 
@@ -67,7 +67,7 @@ Works = Mapping[str, Callable[[], Run]]
 
 
 def command(*arguments: str) -> Callable[[], Run]:
-    """Returns a function that runs a command and says what it took."""
+    """Returns a function that runs a command and returns its times."""
 
     def run() -> Run:
         began = time.perf_counter()
@@ -91,12 +91,12 @@ def command(*arguments: str) -> Callable[[], Run]:
 
 
 def python(*arguments: str) -> Callable[[], Run]:
-    """Returns a function that runs Python and says what it took."""
+    """Returns a function that runs Python and returns its times."""
     return command(sys.executable, *arguments)
 
 
 def auricle(*arguments: str) -> Callable[[], Run]:
-    """Returns a function that runs a command of auricle and says what it took."""
+    """Returns a function that runs a command of auricle and returns its times."""
     return python("-m", "auricle", *arguments)
 
 
@@ -155,7 +155,7 @@ def ratio(runs: dict[str, list[Run]], name: str, base: str) -> tuple[str, str]:
 
 
 def busy(runs: list[Run]) -> str:
-    """Returns how many cores a work kept busy."""
+    """Returns the median number of cores that a work kept busy."""
     return f"{statistics.median(run.busy_cores for run in runs):.2f}"
 
 

@@ -126,7 +126,7 @@ class Worker:
                     rows.append(fields)
                     seconds = caption.end
         except Exception as error:  # one bad sound must not stop a million others
-            # A late error keeps the captions of what was decoded before it.
+            # A late error keeps the captions of the sound before it.
             yield _Outcome(name, rows, seconds, _reason(name, error))
         else:
             yield _Outcome(name, rows, seconds)

@@ -166,8 +166,8 @@ class SoundIndex:
                     self.put(file, result.digest, captions)
                     known.add(result.digest)
                 elif captions:
-                    # A late error keeps the captions of what was decoded before it. The next run
-                    # tries the file again.
+                    # A late error keeps the captions of the sound before it. The next run tries
+                    # the file again.
                     self.put(replace(file, modified=-1), sha256(result.digest).digest(), captions)
                 else:
                     self._forget([result.path])
