@@ -6,7 +6,7 @@ r"""Measures the segmenter on sequences with known changes, and fits its weights
         ../shared/reference/label_words.csv ../shared/corpus
 
 `table` joins sounds of recordings that the model never learnt from. `tune` joins sounds that it
-learnt from and prints the weights for `auricle.captioning.segmenter.Change`. Both also test a bed
+learnt from and prints the weights for `auricle.captioning.changes.Change`. Both also test a bed
 of ambience, which does not change where the sounds do and hides faint sounds.
 """
 
@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle import Captioner, load
-from auricle.captioning.segmenter import (
+from auricle.captioning.changes import (
     HOP_SECONDS,
     HOPS_PER_LOOK,
     MEMORY_HOPS,
     Change,
-    Segmenter,
     differences,
     look,
     moment,
 )
+from auricle.captioning.segmenter import events_of
 from auricle.data.manifest import Item
 from auricle.evaluation.bootstrap import Statistic
 from auricle.sound.decode import load_audio
@@ -262,10 +262,8 @@ class Said:
 
 def segmented(captioner: Captioner, scene: Scene) -> Said:
     """Our events."""
-    segmenter = Segmenter(captioner, interim=False)
-    return Said(
-        [(e.start, e.end, e.caption) for e in segmenter.feed(scene.samples) + segmenter.finish()]
-    )
+    rows = events_of(captioner, [scene.samples], jobs=1)
+    return Said([(row.start, row.end, row.caption) for row in rows if row.state == "end"])
 
 
 def loud(scene: Scene, rate: int, threshold: float) -> list[float]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from auricle import load
 from auricle.captioning.captioner import Captioner
-from auricle.captioning.segmenter import Change, Event, Segmenter
+from auricle.captioning.changes import Change
+from auricle.captioning.segmenter import NAMING_SECONDS, Event, Segmenter, events_of
 from auricle.sound.decode import load_audio
 from sounds import chirp, tone
 
@@ -36,9 +37,12 @@ def scene(embedded: Captioner) -> np.ndarray:
 
 
 def rows_of(
-    captioner: Captioner, samples: np.ndarray, cuts: Sequence[int] = (), *, interim: bool = True
+    captioner: Captioner,
+    samples: np.ndarray,
+    cuts: Sequence[int] = (),
+    naming_seconds: Sequence[float] = NAMING_SECONDS,
 ) -> list[Event]:
-    segmenter = Segmenter(captioner, interim=interim)
+    segmenter = Segmenter(captioner, naming_seconds=naming_seconds)
     rows = [row for piece in np.split(samples, sorted(cuts)) for row in segmenter.feed(piece)]
     return rows + segmenter.finish()
 
@@ -109,12 +113,26 @@ def test_a_row_comes_within_a_second_of_what_it_tells(
     assert told[1, "end"] - 4 <= 1.1
 
 
-def test_without_interim_rows_the_final_ones_are_the_same(
+def test_without_early_captions_the_final_ones_are_the_same(
     embedded: Captioner, scene: np.ndarray
 ) -> None:
-    assert rows_of(embedded, scene, interim=False) == [
-        r for r in rows_of(embedded, scene) if r.state == "end"
-    ]
+    rows = rows_of(embedded, scene, naming_seconds=())
+    ends = [row for row in rows if row.state == "end"]
+    assert ends == [row for row in rows_of(embedded, scene) if row.state == "end"]
+    assert [row.state for row in rows] == ["begin", "end"] * len(ends)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_threads_give_the_same_rows_in_the_same_order(
+    embedded: Captioner, scene: np.ndarray, jobs: int
+) -> None:
+    long = np.concatenate([scene, noise(23, embedded.rate)])  # with an event of several parts
+    found = list(events_of(embedded, np.array_split(long, 7), jobs))
+    expected = rows_of(embedded, long, naming_seconds=())
+    assert found == expected
+    assert any(row.end - row.start > 20 for row in found)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.embedding, other.embedding)
 
 
 def test_silence_is_no_event(guided: Captioner) -> None:
@@ -146,13 +164,14 @@ def test_a_very_short_sound_is_an_event(guided: Captioner) -> None:
 
 
 def test_what_lasts_for_minutes_is_one_event_in_constant_memory(guided: Captioner) -> None:
-    rate, segmenter = guided.rate, Segmenter(guided, interim=False)
+    rate, segmenter = guided.rate, Segmenter(guided, naming_seconds=())
     rows, piece, most = list[Event](), tone(1, 1_000, rate), 0
     for _ in range(75):
         rows += segmenter.feed(piece)
-        most = max(most, segmenter._held.nbytes)
+        most = max(most, segmenter._finder._held.nbytes)
     rows += segmenter.finish()
-    assert [(row.state, row.start, row.end) for row in rows] == [("end", 0.0, 75.0)]
+    assert [(row.state, row.start) for row in rows] == [("begin", 0.0), ("end", 0.0)]
+    assert rows[-1].end == 75.0
     assert most < 16 * rate * 4
 
 

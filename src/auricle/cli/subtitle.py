@@ -206,7 +206,7 @@ def _events(
 ) -> Iterator["Event"]:
     """Yields the events of the sound, and reports alerts as they occur."""
     from auricle.alerts.watch import alert_fields
-    from auricle.captioning.segmenter import Segmenter
+    from auricle.captioning.segmenter import events_of
     from auricle.output.formats import clock
 
     def told(alerts: "list[Alert]") -> None:
@@ -214,14 +214,15 @@ def _events(
             _say(f"alert at {clock(alert.start)}: {alert.sentence} (score {alert.score:.2f})")
             tell(alert_fields(alert))
 
-    segmenter = Segmenter(captioner, interim=False)
-    for chunk in chunks:
-        yield from segmenter.feed(chunk)
+    def watched() -> Iterator["np.ndarray"]:
+        for chunk in chunks:
+            yield chunk
+            if watch:
+                told(watch.feed(chunk))
         if watch:
-            told(watch.feed(chunk))
-    yield from segmenter.finish()
-    if watch:
-        told(watch.finish())
+            told(watch.finish())
+
+    yield from events_of(captioner, watched())
 
 
 @contextlib.contextmanager

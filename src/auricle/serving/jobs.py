@@ -204,7 +204,8 @@ def _from_first_sound(tape: Tape, rate: int) -> Iterator[np.ndarray]:
 
 
 def _events(captioner: Captioner, chunks: Iterable[np.ndarray]) -> Iterator[Event]:
-    segmenter = Segmenter(captioner)
+    # Early captions would take half of the time, and files are heard faster than they play.
+    segmenter = Segmenter(captioner, naming_seconds=())
     for chunk in chunks:
         yield from segmenter.feed(chunk)
     yield from segmenter.finish()
