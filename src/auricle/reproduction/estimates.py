@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from auricle.checkpoint.config import DecoderConfig, EncoderConfig
 from auricle.checkpoint.vocabulary import UNKNOWN
@@ -17,7 +16,7 @@ from auricle.data.manifest import Item, read_manifest
 from auricle.models.captioning import CaptioningModel
 from auricle.reproduction.plan import ReproductionPlan
 from auricle.sound.features import front_end
-from auricle.training.config import Recipe
+from auricle.training.config import DataConfig, Recipe, TagsConfig
 from auricle.training.costs import CAPTION_WORDS, Cost, estimated_costs, give_memory
 from auricle.training.parameters import vocabulary_size
 
@@ -36,6 +35,15 @@ class Estimate:
     memory: int  # bytes
 
 
+@dataclass(frozen=True)
+class _TrainingData:
+    """The sizes of a system's data, which other systems share."""
+
+    words: int  # size of the vocabulary
+    visits: int  # sounds in an epoch
+    seconds: float  # length of a sound, as the network gets it
+
+
 def estimates(plan: ReproductionPlan) -> list[Estimate]:
     """Estimates the stages of all runs.
 
@@ -43,9 +51,12 @@ def estimates(plan: ReproductionPlan) -> list[Estimate]:
     """
     found: list[Estimate] = []
     known: dict[str, list[tuple[str, Cost, int, int, float]]] = {}
+    data: dict[tuple[DataConfig, TagsConfig], _TrainingData] = {}
     for run in plan.runs:
         if run.system not in known:
-            known[run.system] = _system_costs(run.recipe)
+            key = run.recipe.data, run.recipe.tags
+            data[key] = data.get(key) or _training_data(run.recipe)
+            known[run.system] = _system_costs(run.recipe, data[key])
         for stage, cost, batch, visits, speed in known[run.system]:
             done = run.is_done(stage)
             seconds = 0.0 if done else visits * cost.training / speed
@@ -53,20 +64,27 @@ def estimates(plan: ReproductionPlan) -> list[Estimate]:
     return found
 
 
-def _system_costs(recipe: Recipe) -> list[tuple[str, Cost, int, int, float]]:
+def _training_data(recipe: Recipe) -> _TrainingData:
     splits = set(recipe.data.train)
     train = read_manifest(Path(recipe.data.manifest), splits, check_files=False)
     rounds = recipe.data.captions_per_epoch or 1 << 30
     visits = sum(min(rounds, len(item.captions)) for item in train)
     longest = recipe.data.maximum_seconds
     seconds = longest if recipe.data.pad == "longest" else _mean_seconds(train, longest)
-    words = vocabulary_size(recipe)[0]
-    costs = estimated_costs(recipe, words, seconds)
-    speed = _speed(recipe.encoder, recipe.decoder, recipe.data.front_end, words)
-    stages = {"captioner": ("train", recipe.train), "pre-encoder": ("pretrain", recipe.pretrain)}
+    return _TrainingData(vocabulary_size(recipe)[0], visits, seconds)
+
+
+def _system_costs(recipe: Recipe, data: _TrainingData) -> list[tuple[str, Cost, int, int, float]]:
+    costs = estimated_costs(recipe, data.words, data.seconds)
+    timed = estimated_costs(recipe, data.words, TIMED_SECONDS)["captioner"]
+    speed = timed.forward / _forward_seconds(
+        recipe.encoder, recipe.decoder, recipe.data.front_end, data.words
+    )
+    stages = {"pre-encoder": ("pretrain", recipe.pretrain), "captioner": ("train", recipe.train)}
     return [
-        (stages[name][0], cost, stages[name][1].batch_size, visits * stages[name][1].epochs, speed)
-        for name, cost in costs.items()
+        (stage, costs[name], config.batch_size, data.visits * config.epochs, speed)
+        for name, (stage, config) in stages.items()
+        if name in costs
     ]
 
 
@@ -87,10 +105,12 @@ def _mean_seconds(items: Sequence[Item], longest: float, sample: int = 30) -> fl
 
 @cache
 @torch.inference_mode()
-def _speed(encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: int) -> float:
-    """Returns the operations a second of the captioner, encoder and decoder together.
+def _forward_seconds(
+    encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: int
+) -> float:
+    """Returns the seconds that encoder and decoder take for a sound of `TIMED_SECONDS`.
 
-    It is the best of a few short sounds, because other programs use the machine too.
+    It is the best of a few runs, because other programs use the machine too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.device("meta"):
@@ -104,8 +124,6 @@ def _speed(encoder: EncoderConfig, decoder: DecoderConfig, hearing: str, words: 
         torch.full((sounds,), frames, device=device),
         torch.full((sounds, CAPTION_WORDS), UNKNOWN, device=device),
     )
-    with FlopCounterMode(display=False) as counter:
-        model(*inputs)
-    # a float waits for a GPU
+    # A float waits for a GPU. The first run gets memory and chooses algorithms.
     times = timeit.repeat(lambda: float(model(*inputs).sum()), number=1, repeat=3)
-    return counter.get_total_flops() / min(times)
+    return min(times[1:]) / sounds
