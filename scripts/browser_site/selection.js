@@ -21,7 +21,7 @@ export async function select(model, classes, clip, hear) {
   const parts = await twoParts(model, classes, clip, levels, hear, scored);
   if (parts) return { events: parts, relation: "then", margin };
 
-  const second = secondClass(model.selection, classes, scores, first);
+  const second = secondClass(model.selection, classes, scores, clip.probabilities, first);
   const found = (index, marks = {}) => ({ index, probability: clip.probabilities[index], repetition: "none", trend: "none", ...marks });
   if (second !== null) return { events: [found(first), found(second)], relation: "while", margin };
 
@@ -34,11 +34,12 @@ export async function select(model, classes, clip, hear) {
 const compatible = (classes, one, other) => !classes[one].incompatible.includes(other);
 
 /** The second of two events at the same time, or null. */
-function secondClass(rule, classes, scores, first) {
+function secondClass(rule, classes, scores, probabilities, first) {
   const order = scores.map((_, index) => index).sort((a, b) => scores[b] - scores[a] || a - b);
   for (const index of order.slice(1, rule.considered_classes)) {
     if (scores[index] < rule.second_share * scores[first]) return null;
-    if (compatible(classes, first, index)) return index;
+    const noises = classes[first].noise && classes[index].noise;
+    if (probabilities[index] >= rule.second_probability && compatible(classes, first, index) && !noises) return index;
   }
   return null;
 }

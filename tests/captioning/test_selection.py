@@ -48,10 +48,21 @@ def by_band(log_mel: np.ndarray) -> np.ndarray:
 
 
 def test_the_likeliest_class_is_picked_and_no_relative_beside_it():
-    assert pick_classes(tags(Dog=0.9, Animal=0.85, Howl=0.6), CLASSES, 0.4) == [DOG]
-    assert pick_classes(tags(Dog=0.9, Rain=0.5), CLASSES, 0.4) == [DOG, RAIN]
-    assert pick_classes(tags(Dog=0.9, Rain=0.3), CLASSES, 0.4) == [DOG]
-    assert pick_classes(tags(Car=0.9, Car_horn=0.8, Rain=0.5), CLASSES, 0.4) == [CAR, RAIN]
+    assert pick_classes(tags(Dog=0.9, Animal=0.85, Howl=0.6), CLASSES, CONFIG) == [DOG]
+    assert pick_classes(tags(Dog=0.9, Rain=0.5), CLASSES, CONFIG) == [DOG, RAIN]
+    assert pick_classes(tags(Dog=0.9, Rain=0.4), CLASSES, CONFIG) == [DOG]
+    assert pick_classes(tags(Car=0.9, Car_horn=0.8, Rain=0.5), CLASSES, CONFIG) == [CAR, RAIN]
+
+
+def test_a_second_class_is_likely_and_no_noise_in_another_noise():
+    assert pick_classes(tags(Dog=0.11, Rain=0.1), CLASSES, CONFIG) == [DOG, RAIN]
+    assert pick_classes(tags(Dog=0.11, Rain=0.09), CLASSES, CONFIG) == [DOG]
+    noises = replace(
+        CLASSES,
+        classes=tuple(replace(one, noise=one.name in ("Car", "Rain")) for one in CLASSES.classes),
+    )
+    assert pick_classes(tags(Car=0.9, Rain=0.8, Dog=0.5), noises, CONFIG) == [CAR, DOG]
+    assert noises.compatible[CAR, RAIN]  # one after the other
 
 
 def test_generic_classes_count_for_less():

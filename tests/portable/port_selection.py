@@ -71,7 +71,9 @@ def select(
     for second in map(int, order[1 : rule["considered_classes"]]):
         if scores[second] < rule["second_share"] * scores[first]:
             break
-        if second not in classes[first]["incompatible"]:
+        likely = clip.probabilities[second] >= rule["second_probability"]
+        noises = classes[first]["noise"] and classes[second]["noise"]
+        if likely and second not in classes[first]["incompatible"] and not noises:
             pair = [Event(index, float(clip.probabilities[index])) for index in (first, second)]
             return Chosen(pair, "while", margin)
     repetition = trend = "none"

@@ -91,11 +91,11 @@ class Selector:
     def select(self, clip: HeardClip) -> Selection:
         """Returns the events of a clip."""
         levels = band_levels(clip.power, clip.frames_per_second)
-        scores = self._scores(clip.tags)
+        scores = class_scores(clip.tags, self._classes)
         margin = self._margin(scores)
         if (ordered := self._order_in_time(clip, levels)) is not None:
             return Selection(ordered, Relation.THEN, margin)
-        chosen = pick_classes(scores, self._classes, self._config.second_share)
+        chosen = pick_classes(clip.tags, self._classes, self._config)
         if len(chosen) > 1:
             events = tuple(
                 SelectedEvent(index, float(clip.tags[index]), 0.0, clip.seconds) for index in chosen
@@ -110,10 +110,6 @@ class Selector:
             trend = find_trend(levels)
         event = SelectedEvent(only, float(clip.tags[only]), 0.0, clip.seconds, repetition, trend)
         return Selection((event,), Relation.SINGLE, margin)
-
-    def _scores(self, tags: Floats) -> Floats:
-        """Returns the score of each class, (classes,): generic classes count for less."""
-        return tags * self._classes.weights
 
     def _margin(self, scores: Floats) -> float:
         """Returns the ratio of the best score and the best score of an unrelated class."""
@@ -133,7 +129,7 @@ class Selector:
         change_seconds = step * STEP_SECONDS
         frame = round(change_seconds * clip.frames_per_second)
         parts = self._hear_tags(clip.log_mel[:frame]), self._hear_tags(clip.log_mel[frame:])
-        before, after = map(self._scores, parts)
+        before, after = (class_scores(part, self._classes) for part in parts)
         first, second = int(before.argmax()), int(after.argmax())
         sure = min(before[first], after[second]) >= config.part_score
         apart = (
@@ -148,19 +144,25 @@ class Selector:
         )
 
 
-def pick_classes(scores: Floats, classes: SoundClasses, second_share: float) -> list[int]:
-    """Returns the likeliest class and, where it scores enough, one compatible second class.
+def class_scores(tags: Floats, classes: SoundClasses) -> Floats:
+    """Returns the score of each class, (classes,): generic classes count for less."""
+    return tags * classes.weights
+
+
+def pick_classes(tags: Floats, classes: SoundClasses, config: SelectionConfig) -> list[int]:
+    """Returns the class of the best score and, where one scores enough, a class heard with it.
 
     Args:
-        scores: (classes,).
-        classes: which classes may stand in one caption.
-        second_share: the share of the first score that a second class needs.
+        tags: (classes,), probabilities.
+        classes: which classes can be told apart when they sound together.
+        config: the share and the probability that a second class needs.
     """
+    scores = class_scores(tags, classes)
     order = np.argsort(-scores, kind="stable")[:CONSIDERED_CLASSES]
     first = int(order[0])
     for second in order[1:]:
-        if scores[second] < second_share * scores[first]:
+        if scores[second] < config.second_share * scores[first]:
             break
-        if classes.compatible[first, second]:
+        if tags[second] >= config.second_probability and classes.distinct[first, second]:
             return [first, int(second)]
     return [first]

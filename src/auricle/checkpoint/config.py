@@ -1,6 +1,6 @@
 """Defines the contents of `config.json`."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from auricle.checkpoint.fingerprints import Fingerprints
@@ -84,15 +84,16 @@ class SelectionConfig:
     See `auricle.captioning.selection`. Scores are probabilities of classes times their weights.
     """
 
-    second_share: float = 0.4  # a second event has at least this share of the first one's score
+    second_share: float = 0.5  # a second event has at least this share of the first one's score
+    second_probability: float = 0.1  # and at least this probability
     part_score: float = 0.2  # the first class of a part scores at least this
     other_part_share: float = 0.3  # and has at most this share of its score in the other part
     return_share: float = 0.05  # a part that returns for this share of the other is background
 
     def __post_init__(self) -> None:
-        for name in ("second_share", "part_score", "other_part_share", "return_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"selection.{name} is {getattr(self, name)}: expected 0 to 1")
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"selection.{name} is {value}: expected 0 to 1")
 
 
 @dataclass(frozen=True)

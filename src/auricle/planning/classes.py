@@ -36,6 +36,8 @@ class SoundClass:
     repeats: bool  # a short, countable sound
     moves: bool  # may approach, or fade into the distance
     sentences: tuple[str, ...]  # captions in which this class is the only event
+    # A steady noise, as of rain or an engine. Two of them together sound like one.
+    noise: bool = False
     near: tuple[str, ...] = ()  # names of classes that must not stand in one caption with this one
     # Names of classes of which one must back this one. Empty for AudioSet's classes, which the tag
     # head knows by itself. Only training reads it: `SoundClasses.save` leaves it out.
@@ -207,6 +209,15 @@ class SoundClasses:
         return ~(apart | apart.T)
 
     @cached_property
+    def distinct(self) -> np.ndarray:
+        """(classes, classes) bool, true where both classes can be told apart at the same time.
+
+        They are compatible, and at most one of them is a noise.
+        """
+        noise = np.array([entry.noise for entry in self.classes], bool)
+        return self.compatible & ~np.outer(noise, noise)
+
+    @cached_property
     def _phrases(self) -> dict[str, list[tuple[tuple[str, ...], dict[int, int]]]]:
         """First word -> the phrases that begin with it, the longest first, and their classes."""
         places: dict[tuple[str, ...], dict[int, int]] = {}
@@ -257,6 +268,7 @@ def stem(word: str) -> str:
 _KEYS = tuple(each.name for each in fields(SoundClass))
 _TEXTS = ("name", "clause", "noun", "label")
 _LISTS = ("words", "parents", "sentences", "near", "support")
+_OPTIONAL = {"near": [], "support": [], "noise": False}
 
 
 def _read_class(table: object, path: Path) -> SoundClass:
@@ -268,9 +280,9 @@ def _read_class(table: object, path: Path) -> SoundClass:
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise AuricleError(f"{path}: expected a table with a name for each class")
     where = f"{path}: class {table['name']!r}"
-    if differing := sorted((set(_KEYS) ^ set(table)) - {"near", "support"}):
+    if differing := sorted((set(_KEYS) ^ set(table)) - set(_OPTIONAL)):
         raise AuricleError(f"{where}: missing or unknown keys: {', '.join(map(repr, differing))}")
-    values: dict[str, Any] = {"near": [], "support": [], **table}
+    values: dict[str, Any] = {**_OPTIONAL, **table}
     for key in _LISTS:
         if not isinstance(values[key], list) or len(values[key]) > MOST_TEXTS:
             raise AuricleError(f"{where}: {key} must be a list of at most {MOST_TEXTS} texts")
@@ -292,7 +304,7 @@ def _read_class(table: object, path: Path) -> SoundClass:
     is_number = isinstance(specific, int | float) and not isinstance(specific, bool)
     if not is_number or not 0 <= specific <= 1:
         raise AuricleError(f"{where}: specific must be a number from 0 to 1")
-    for key in ("repeats", "moves"):
+    for key in ("repeats", "moves", "noise"):
         if not isinstance(values[key], bool):
             raise AuricleError(f"{where}: {key} must be true or false")
     return SoundClass(**values)

@@ -98,6 +98,7 @@ def describe_classes(classes: SoundClasses, by_people: np.ndarray) -> list[dict[
             "weight": float(classes.weights[index]),
             "repeats": entry.repeats,
             "moves": entry.moves,
+            "noise": entry.noise,
             "by_people": bool(by_people[index]),
             "ancestors": sorted(classes.ancestors[index]),
             "incompatible": np.flatnonzero(~classes.compatible[index]).tolist(),
