@@ -74,9 +74,10 @@ def test_every_class_has_an_entry_in_order():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_class_is_worded(name: str):
     entry = CLASSES[name]
-    assert KEYS <= set(entry) <= KEYS | {"near", "support"}
+    assert KEYS <= set(entry) <= KEYS | {"near", "support", "noise"}
     assert set(entry["parents"]) <= set(NAMES) - {name}
     assert 0 <= entry["specific"] <= 1
+    assert entry.get("noise", True) is True  # left out where it is false
     assert 1 <= len(entry["label"].split()) <= 4
     assert 3 <= len(entry["clause"].split()) <= 7
     assert find(entry["words"], entry["clause"])

@@ -50,7 +50,7 @@ def test_firefox_captions_corrects_and_downloads_an_example(firefox: Firefox, ri
     firefox.open(ringing.url)
     firefox.wait("document.body.dataset.ready")
     firefox.click("#examples button")
-    firefox.wait("document.querySelector('#said').textContent.startsWith('Done')")
+    firefox.wait("document.querySelector('#said')?.textContent.startsWith('Done')")
     heard = firefox.text(".option p")
     firefox.click(".option")
     firefox.write("#text", "A bell, corrected.")
@@ -75,7 +75,7 @@ def test_firefox_shows_a_film_with_its_captions_and_adds_them_as_a_track(
     firefox.give("#chooser", film, subtitles)
     firefox.wait("document.querySelectorAll('.option p').length === 2")
     firefox.click(".option")
-    firefox.wait("document.querySelector('.option.sounding p').textContent === 'Before'")
+    firefox.wait("document.querySelector('.option.sounding p')?.textContent === 'Before'")
     firefox.wait(
         "document.querySelector('#player').textTracks[0].activeCues?.[0]?.text === 'Before'"
     )
@@ -99,7 +99,7 @@ def test_firefox_listens_and_shows_an_alarm_in_every_view(firefox: Firefox, ring
     firefox.wait("document.body.dataset.live === 'listening'")
     firefox.click("nav a")
     firefox.wait("!document.querySelector('#live-banner').hidden")
-    firefox.wait("document.querySelector('#alarm-text').textContent === 'a church bell rings'")
+    firefox.wait("document.querySelector('#alarm-text')?.textContent === 'a church bell rings'")
     firefox.wait("document.title.includes('a church bell rings')")
     firefox.click("#live-banner-stop")
     firefox.wait("document.body.dataset.live === 'off'")
