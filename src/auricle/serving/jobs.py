@@ -14,7 +14,7 @@ from auricle.captioning.captioner import Captioner
 from auricle.captioning.onnx_backend import split_positions
 from auricle.captioning.reading import most_samples, read_beginning
 from auricle.captioning.results import Caption, Row
-from auricle.captioning.segmenter import Event, Segmenter
+from auricle.captioning.segmenter import Event, events_of
 from auricle.checkpoint.vocabulary import words
 from auricle.errors import AudioError, AuricleError
 from auricle.output.formats import SubtitleFormat
@@ -204,11 +204,8 @@ def _from_first_sound(tape: Tape, rate: int) -> Iterator[np.ndarray]:
 
 
 def _events(captioner: Captioner, chunks: Iterable[np.ndarray]) -> Iterator[Event]:
-    # Early captions would take half of the time, and files are heard faster than they play.
-    segmenter = Segmenter(captioner, naming_seconds=())
-    for chunk in chunks:
-        yield from segmenter.feed(chunk)
-    yield from segmenter.finish()
+    # Jobs share the processors, so a job takes one.
+    return events_of(captioner, chunks, jobs=1)
 
 
 def _explained(
