@@ -25,10 +25,10 @@ export class Checker {
     return Object.keys(table).filter((phrase) => table[phrase] === number);
   }
 
-  /** The words of order, count and trend that a caption of these events may hold. */
+  /** The words of relation, count and trend that a caption of these events may hold. */
   toldWords({ events, relation }) {
     const phrases = events.flatMap(({ repetition, trend }) => [...this.telling("repetition", repetition), ...this.telling("trend", trend)]);
-    return new Set([...(relation === "then" ? this.#rule.wording.order_words : []), ...phrases.flatMap((phrase) => phrase.split(" "))]);
+    return new Set([...(this.#rule.wording.relation_words[relation] ?? []), ...phrases.flatMap((phrase) => phrase.split(" "))]);
   }
 
   /** Whether a caption tells all events; `known` are the words that belong to their classes. */
@@ -43,7 +43,16 @@ export class Checker {
       if (repetition !== "none" && !told(this.telling("repetition", repetition))) return false;
       if (trend !== "none" && !told(this.telling("trend", trend))) return false;
     }
-    return !words.some((word) => forbidden.has(word)) && !this.#invents(words, chosen, known);
+    if (words.some((word) => forbidden.has(word)) || this.#tellsTwice(words, chosen)) return false;
+    return !this.#invents(words, chosen, known);
+  }
+
+  /** Whether two clauses tell a single event. */
+  #tellsTwice(words, { events }) {
+    if (events.length !== 1) return false;
+    const mentions = (part) => this.#firstMention(part, events[0].index) >= 0;
+    const joins = (word) => this.#rule.wording.joining_words.includes(word);
+    return words.some((word, place) => joins(word) && mentions(words.slice(0, place)) && mentions(words.slice(place + 1)));
   }
 
   #firstMention(words, index) {

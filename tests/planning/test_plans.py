@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from auricle.planning.checks import invented, is_faithful, mentions_all, tells_marks
+from auricle.planning.checks import (
+    invented,
+    is_faithful,
+    mentions_all,
+    tells_marks,
+    tells_twice,
+)
 from auricle.planning.plans import (
     Plan,
     PlannedEvent,
@@ -51,6 +57,25 @@ def test_mentions_beyond_the_plan_are_invented():
     assert invented("a dog barks in the rain".split(), dog, CLASSES, dog_words) == ["rain"]
     assert invented("a dog howls".split(), dog, CLASSES, dog_words) == ["howls"]
     assert invented("a person with a dog".split(), dog, CLASSES, dog_words) == ["person"]
+
+
+def test_a_single_event_is_told_in_one_clause():
+    dog = Plan((PlannedEvent(DOG),))
+    for text in ("a dog barks and a dog is barking", "a dog is heard while an animal barks"):
+        assert tells_twice(text.split(), dog, CLASSES)
+        assert not is_faithful(text.split(), dog, CLASSES)
+    assert not tells_twice("a dog barks and pauses".split(), dog, CLASSES)
+    assert not tells_twice("a dog barks".split(), dog, CLASSES)
+    assert not tells_twice("a dog barks and a dog barks while rain falls".split(), WHILE, CLASSES)
+
+
+def test_only_one_of_two_events_at_a_time_is_in_the_background():
+    said = "a dog barks and rain falls in the background".split()
+    assert is_faithful(said, WHILE, CLASSES)
+    assert not is_faithful(
+        "a dog barks in the background".split(), Plan((PlannedEvent(DOG),)), CLASSES
+    )
+    assert "background" in forbidden_words(THEN, CLASSES)
 
 
 def test_a_faithful_caption_passes_every_check():

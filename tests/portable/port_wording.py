@@ -82,10 +82,8 @@ class Speaker:
         return sorted(worded, key=lambda one: -(one.score + weight * one.fit))
 
     def told_words(self, chosen: Chosen) -> set[str]:
-        """Returns words of order, count and trend that the caption may hold."""
-        rule, phrases = self.model["wording"], list[str]()
-        if chosen.relation == "then":
-            phrases += rule["order_words"]
+        """Returns words of relation, count and trend that the caption may hold."""
+        phrases = list(self.model["wording"]["relation_words"].get(chosen.relation, ()))
         for event in chosen.events:
             phrases += self.telling("repetition", event.repetition)
             phrases += self.telling("trend", event.trend)
@@ -202,7 +200,19 @@ class Speaker:
         text = f" {' '.join(said)} "
         if not all(any(f" {phrase} " in text for phrase in phrases) for phrases in told):
             return False
-        return forbidden.isdisjoint(said) and not self.invents(said, chosen, known)
+        if not forbidden.isdisjoint(said) or self.tells_twice(said, chosen):
+            return False
+        return not self.invents(said, chosen, known)
+
+    def tells_twice(self, said: list[str], chosen: Chosen) -> bool:
+        """Whether two clauses tell a single event."""
+        if len(chosen.events) != 1:
+            return False
+        index, joining = chosen.events[0].index, self.model["wording"]["joining_words"]
+        parts = [(said[:p], said[p + 1 :]) for p, word in enumerate(said) if word in joining]
+        return any(
+            all(self.first_mention(part, index) < math.inf for part in pair) for pair in parts
+        )
 
     def first_mention(self, said: list[str], index: int) -> float:
         """Returns where a caption first mentions a class, or infinity."""

@@ -1,12 +1,20 @@
 """Costs are counted: design.md's figure for CNN10, and what a frozen encoder saves."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from auricle.models.captioning import CaptioningModel
+from auricle.models.shapes import without_numbers
+from auricle.sound.features import front_end
 from auricle.training.config import load_recipe
 from auricle.training.costs import CAPTION_WORDS, estimated_costs, stage_costs
 from auricle.training.parameters import CLOTHO_WORDS
+from auricle.training.train import captioner_sizes
 
 
 def test_cnn10_costs_67_gflop_for_half_a_minute():
@@ -59,3 +67,35 @@ def test_systems_share_the_count_of_a_network(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("auricle.training.costs.CaptioningModel", refuse)
     known += [stage_costs(recipe, 1234, 1.0)["captioner"] for recipe in recipes[1:]]
     assert known[0] == known[1] == known[2]
+
+
+def test_operations_are_counted_as_torch_counts_them():
+    recipe = load_recipe(Path("scratch"))
+    costs = stage_costs(recipe, 500, 2.0)["captioner"]
+    model = CaptioningModel(*captioner_sizes(recipe, 500))
+    hears = front_end(recipe.data.front_end)
+    frames = hears.frames(2 * hears.rate)
+    sound, words = torch.zeros(1, frames, hears.mels), torch.ones(1, CAPTION_WORDS, dtype=torch.int)
+    with FlopCounterMode(display=False) as counter:
+        model(sound, torch.full((1,), frames), words)
+    assert costs.forward == pytest.approx(counter.get_total_flops(), rel=1e-6)
+
+
+def test_counting_does_not_load_the_compiler():
+    program = (
+        "import sys; from pathlib import Path; from auricle.training.config import load_recipe; "
+        "from auricle.training.costs import stage_costs; "
+        "stage_costs(load_recipe(Path('small/exp2')), 100, 1.0); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.stdout, ended.returncode) == ("False\n", 0), ended.stderr
+
+
+def test_networks_without_numbers_have_the_same_shapes():
+    sizes = captioner_sizes(load_recipe(Path("scratch")), 50)
+    with without_numbers():
+        shapes = CaptioningModel(*sizes)
+    assert all(parameter.is_meta for parameter in shapes.parameters())
+    expected = {name: value.shape for name, value in CaptioningModel(*sizes).state_dict().items()}
+    assert {name: value.shape for name, value in shapes.state_dict().items()} == expected

@@ -6,6 +6,7 @@ from enum import IntEnum
 from auricle.planning.classes import SoundClasses, stem
 from auricle.planning.plans import (
     COUNTS,
+    JOINING_WORDS,
     ORDER,
     PEOPLE,
     TRENDS,
@@ -33,6 +34,8 @@ def is_faithful(
     if not mentions_all(caption_words, plan, classes) or not tells_marks(caption_words, plan):
         return False
     if not forbidden_words(plan, classes).isdisjoint(caption_words):
+        return False
+    if tells_twice(caption_words, plan, classes):
         return False
     return not invented(caption_words, plan, classes, own_words(plan, classes).union(usual_words))
 
@@ -63,6 +66,18 @@ def tells_marks(caption_words: Sequence[str], plan: Plan) -> bool:
         if event.trend and not tells(TRENDS, event.trend):
             return False
     return True
+
+
+def tells_twice(caption_words: Sequence[str], plan: Plan, classes: SoundClasses) -> bool:
+    """Returns whether two clauses tell a single event: "an infant is crying and a baby cries"."""
+    if len(plan.events) != 1:
+        return False
+    find = classes.classes[plan.class_indices[0]].find_mention
+    return any(
+        find(caption_words[:place]) is not None and find(caption_words[place + 1 :]) is not None
+        for place, word in enumerate(caption_words)
+        if word in JOINING_WORDS
+    )
 
 
 def invented(

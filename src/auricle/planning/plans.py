@@ -79,7 +79,13 @@ def plan_arrays(plan: Plan, manner: int) -> tuple[np.ndarray, np.ndarray]:
 
 # Words of order, count and trend. A caption may hold them only if its plan says so.
 ORDER = {"then": Relation.THEN, "followed by": Relation.THEN, "before": Relation.THEN}
-ORDER_WORDS = frozenset({"then", "followed", "before"})
+# By relation, the words that tell it. Only one of several events at a time is in the background.
+RELATION_WORDS = {
+    Relation.WHILE: frozenset({"background"}),
+    Relation.THEN: frozenset({"then", "followed", "before"}),
+}
+# They join the clauses of a caption.
+JOINING_WORDS = frozenset({"and", "as", "while"})
 COUNTS = {
     "once": Repetition.ONCE,
     "one time": Repetition.ONCE,
@@ -138,7 +144,7 @@ TRENDS = {
     "grows fainter": Trend.FADING,
     "growing fainter": Trend.FADING,
 }
-# Each of these words tells something of order, count or trend by itself.
+# Each of these words tells something of relation, count or trend by itself.
 TIME_WORDS = frozenset(
     "then before followed after afterwards afterward later next finally eventually until till "
     "begin begins starts start starting beginning started began stops stop stopping stopped "
@@ -150,7 +156,7 @@ TIME_WORDS = frozenset(
     "regular intervals interval approaches approach approaching approached closer nearer louder "
     "quieter softer fainter fade fades faded fading away recede recedes receding increase "
     "increases increasing increasingly decrease decreases decreasing gradually slower "
-    "faster".split()
+    "faster background".split()
 )
 # People are no event by themselves.
 PEOPLE = frozenset(
@@ -161,10 +167,8 @@ PEOPLE = frozenset(
 
 
 def plan_words(plan: Plan) -> frozenset[str]:
-    """Returns the words of order, count and trend that a caption of this plan may hold."""
-    allowed: set[str] = set()
-    if plan.relation is Relation.THEN:
-        allowed |= ORDER_WORDS
+    """Returns the words of relation, count and trend that a caption of this plan may hold."""
+    allowed = set(RELATION_WORDS.get(plan.relation, ()))
     for event in plan.events:
         counts = [phrase for phrase, value in COUNTS.items() if value == event.repetition]
         trends = [phrase for phrase, value in TRENDS.items() if value == event.trend]
@@ -173,7 +177,7 @@ def plan_words(plan: Plan) -> frozenset[str]:
 
 
 def forbidden_words(plan: Plan, classes: SoundClasses) -> frozenset[str]:
-    """Returns the words of order, count and trend that a caption of this plan must not hold.
+    """Returns the words of relation, count and trend that a caption of this plan must not hold.
 
     Words of our own texts for the plan's classes are allowed: a clock has a regular tick.
     """

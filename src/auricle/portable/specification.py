@@ -26,9 +26,10 @@ from auricle.planning.grammar import (
 from auricle.planning.language import AUDIOCAPS, LENGTHS, OURS, manner_index
 from auricle.planning.plans import (
     COUNTS,
+    JOINING_WORDS,
     ORDER,
-    ORDER_WORDS,
     PEOPLE,
+    RELATION_WORDS,
     TIME_WORDS,
     TRENDS,
     Relation,
@@ -169,7 +170,10 @@ def _wording(rerank: float) -> dict[str, object]:
         "least_score": LEAST_SCORE,
         "similarity_weight": rerank,
         "order_phrases": list(ORDER),
-        "order_words": sorted(ORDER_WORDS),
+        "relation_words": {
+            relation.name.lower(): sorted(told) for relation, told in RELATION_WORDS.items()
+        },
+        "joining_words": sorted(JOINING_WORDS),
         "repetition_phrases": {phrase: int(value) for phrase, value in COUNTS.items()},
         "trend_phrases": {phrase: int(value) for phrase, value in TRENDS.items()},
         "time_words": sorted(TIME_WORDS),

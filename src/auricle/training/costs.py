@@ -5,14 +5,17 @@ It runs the networks on a short sound.
 
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from auricle.checkpoint.vocabulary import UNKNOWN
 from auricle.models.captioning import CaptioningModel
 from auricle.models.contrastive import PreEncoder
+from auricle.models.shapes import give_memory, without_numbers
 from auricle.sound.features import front_end
 from auricle.training.config import Recipe
 from auricle.training.pretrain import PreEncoderSizes, pre_encoder_sizes
@@ -70,16 +73,6 @@ def estimated_costs(recipe: Recipe, words: int, seconds: float) -> dict[str, Cos
     }
 
 
-def give_memory(model: nn.Module, device: torch.device) -> None:
-    """Gives memory to a network that was built on the device `meta`; its numbers are ones.
-
-    This is faster than random numbers, and as good to count and to time.
-    """
-    model.to_empty(device=device)
-    for tensor in model.state_dict().values():
-        tensor.fill_(1)
-
-
 def _costs(recipe: Recipe, words: int, lengths: tuple[float, ...]) -> dict[str, tuple[Cost, ...]]:
     """Returns the costs of a recipe's stages, one for each length of sounds, in seconds."""
     hearing, costs = recipe.data.front_end, {}
@@ -99,7 +92,7 @@ def _costs(recipe: Recipe, words: int, lengths: tuple[float, ...]) -> dict[str, 
 def _pre_encoder_costs(
     sizes: PreEncoderSizes, hearing: str, lengths: tuple[float, ...]
 ) -> tuple[Cost, ...]:
-    with torch.device("meta"):
+    with without_numbers():
         pre_encoder = PreEncoder(*sizes).train()
     give_memory(pre_encoder, torch.device("cpu"))
     return tuple(_cost(pre_encoder, hearing, seconds) for seconds in lengths)
@@ -109,7 +102,7 @@ def _pre_encoder_costs(
 def _captioner_costs(
     sizes: CaptionerSizes, hearing: str, lengths: tuple[float, ...], *, frozen: bool
 ) -> tuple[Cost, ...]:
-    with torch.device("meta"):
+    with without_numbers():
         captioner = CaptioningModel(*sizes).train()
     give_memory(captioner, torch.device("cpu"))
     if frozen:
@@ -143,19 +136,14 @@ def _cost(model: nn.Module, hearing: str, seconds: float, *, frozen: str = "") -
             kept[_storage(tensor)] = tensor
         return tensor
 
-    with (
-        FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(note, lambda x: x),
-    ):
+    counter = _OperationCounter(model.get_submodule(frozen) if frozen else None)
+    with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
         outputs = model(
             torch.zeros(1, frames, hears.mels),
             torch.full((1,), frames),
             torch.full((1, CAPTION_WORDS), UNKNOWN),
         )
-    forward = learnt = counter.get_total_flops()
-    if frozen:
-        by_part = counter.get_flop_counts()
-        learnt -= sum(by_part[f"{type(model).__name__}.{frozen}"].values())
+    forward, learnt = counter.total, counter.total - counter.of_part
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
@@ -171,6 +159,51 @@ def _cost(model: nn.Module, hearing: str, seconds: float, *, frozen: str = "") -
         gradients=4 * trained,
         moments=8 * trained,
     )
+
+
+class _OperationCounter(TorchDispatchMode):
+    """Counts operations by torch's formulas.
+
+    `FlopCounterMode` of torch counts the same, but imports torch's compiler, which takes seconds.
+
+    Args:
+        part: a part of the network that is counted separately, too; each of its runs ends before
+            the next begins.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler to keep it away
+
+    def __init__(self, part: nn.Module | None) -> None:
+        super().__init__()
+        self.total = self.of_part = 0
+        self._part, self._hooks = part, []
+
+    def __enter__(self) -> "_OperationCounter":
+        def add(operations: int) -> None:
+            self.of_part += operations
+
+        if self._part is not None:
+            self._hooks = [
+                self._part.register_forward_pre_hook(lambda *_: add(-self.total)),
+                self._part.register_forward_hook(lambda *_: add(self.total)),
+            ]
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        super().__exit__(*exception)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        output = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=output)
+        return output
 
 
 def _storage(tensor: Tensor) -> int:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from auricle.checkpoint.folder import EMBEDDED
@@ -10,6 +9,7 @@ from auricle.checkpoint.vocabulary import SPECIAL
 from auricle.models.encoder import Encoder, Tagger
 from auricle.models.mobilenet import MobileNet
 from auricle.models.plan_decoder import PlanDecoder
+from auricle.models.shapes import without_numbers
 from auricle.planning.classes import SoundClasses
 from auricle.training.config import Recipe, initial_vocabulary
 from auricle.training.prepare import build_vocabulary, read_data
@@ -55,7 +55,7 @@ def part_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
         return _planned_sizes(recipe, words)
     tags = bool(recipe.decoder.tags)
     sizes: dict[str, dict[str, int]] = {}
-    with torch.device("meta"):  # shapes without numbers
+    with without_numbers():
         pre = build_pre_encoder(recipe, words)
         captioner = build_captioner(recipe, words)
     if recipe.train.initial == "pre-encoder":
@@ -93,7 +93,7 @@ def _planned_sizes(recipe: Recipe, words: int) -> dict[str, dict[str, int]]:
         else SoundClasses.load(EMBEDDED / "classes.json")
     )
     classes = len(found)
-    with torch.device("meta"):
+    with without_numbers():
         pre = build_pre_encoder(recipe, words)
         decoder = PlanDecoder(recipe.decoder, words, classes)
     layers = count(decoder.decoder) - count(decoder.decoder.embedding)
