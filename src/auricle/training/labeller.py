@@ -85,7 +85,9 @@ class LabelStage(TowerStage):
         model = Labeller(self.encoder, labels_of(data.train))
         if config.initial == "weights":
             load_encoder(model.audio, config.weights)
-        optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
+        optimizer = torch.optim.Adam(
+            parameter_groups(model, config), config.learning_rate, fused=True
+        )
         size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(size, accelerator, augmentation=config.augmentation)
         return Learner(model, optimizer, batches, plateau=plateau(optimizer, config))

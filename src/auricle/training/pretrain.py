@@ -212,7 +212,9 @@ class ContrastiveStage(TowerStage):
             data = data.with_texts(self.tags, HEARD_TAGS, model.audio, accelerator, report)
         if self.uses_tags:
             data = data.with_sound_tags(self.tags, model.audio, accelerator, report)
-        optimizer = torch.optim.Adam(parameter_groups(model, config), config.learning_rate)
+        optimizer = torch.optim.Adam(
+            parameter_groups(model, config), config.learning_rate, fused=True
+        )
         size, _ = share_batch(config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(
             size,

@@ -137,7 +137,7 @@ class ScstStage:
         if not self.encoder_rate:
             model.freeze_encoder()
         groups = parameter_groups(model, self.encoder_rate, weight_decay=0.0)
-        optimizer = torch.optim.AdamW(groups, self.config.learning_rate)
+        optimizer = torch.optim.AdamW(groups, self.config.learning_rate, fused=True)
         size, _ = share_batch(self.config.batch_size, 1, accelerator.num_processes)
         batches = data.batches(size, accelerator, rounds=1)
         return Learner(model, optimizer, batches, clip_norm=1.0)

@@ -199,7 +199,7 @@ class CaptionStage:
         )
         return Learner(
             model,
-            torch.optim.AdamW(groups, config.learning_rate),
+            torch.optim.AdamW(groups, config.learning_rate, fused=True),
             batches,
             accumulate=accumulate,
             clip_norm=config.clip,

@@ -59,7 +59,10 @@ def train_wording(
     model = build()
     average = AveragedModel(model, avg_fn=_averaging(config.average), use_buffers=True)
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay), config.learning_rate, betas=(0.9, 0.98)
+        _parameter_groups(model, config.weight_decay),
+        config.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     run.restore({"model": model, "average": average}, optimizer)
     first = run.state.epoch * config.save_every_steps
