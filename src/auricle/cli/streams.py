@@ -1,6 +1,7 @@
 """Several streams of one file, for the command `listen`."""
 
 import contextlib
+import os
 import sys
 import threading
 from pathlib import Path
@@ -40,7 +41,7 @@ def listen_to_streams(
 
     Raises:
         AuricleError: a file of alerts is not valid, or a sentence has no word that the model knows.
-        Exit: a stream ended with an error.
+        Exit: all streams have ended; the code is 1 if one ended with an error.
     """
     from auricle.alerts.watch import Alert
     from auricle.live.rows import heard_fields
@@ -74,7 +75,12 @@ def listen_to_streams(
     if group.failed:
         count = f"{len(group.failed)} of {len(streams)} streams"
         print(f"auricle: {count} ended with an error", file=sys.stderr)
-        raise typer.Exit(1)
+    code = 1 if group.failed else 0
+    if group.hangs:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _named(name: str, say: "Say") -> "Say":

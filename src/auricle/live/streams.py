@@ -66,6 +66,15 @@ class StreamGroup:
         self._say, self._tell_presence = say, tell_presence
         self._rows: queue.Queue[Heard | None] = queue.Queue(MOST_ROWS)  # None: a stream has ended
         self.failed: list[str] = []  # names of streams that ended with an error
+        self._readers: list[threading.Thread] = []
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a source still waits for its network, though its stream has ended.
+
+        Its thread is inside FFmpeg, and may crash Python's own exit.
+        """
+        return any(reader.is_alive() for reader in self._readers)
 
     def rows(self, stopping: threading.Event) -> Iterator[Heard]:
         """Yields the rows of all streams as they come, until all have ended.
@@ -73,16 +82,22 @@ class StreamGroup:
         Args:
             stopping: when it is set, all streams end, with the last rows of their events.
         """
-        for stream in self._streams:
+        listeners = [
             threading.Thread(
                 target=self._listen, args=(stream, stopping), name=stream.name, daemon=True
-            ).start()
+            )
+            for stream in self._streams
+        ]
+        for listener in listeners:
+            listener.start()
         left = len(self._streams)
         while left:
             if (row := self._rows.get()) is None:
                 left -= 1
             else:
                 yield row
+        for listener in listeners:
+            listener.join()
 
     def _listen(self, stream: Stream, stopping: threading.Event) -> None:
         """Puts the rows of a stream; its thread."""
@@ -91,6 +106,7 @@ class StreamGroup:
         reader = threading.Thread(
             target=self._read, args=(stream, pieces, ended), name=stream.name, daemon=True
         )
+        self._readers.append(reader)
         reader.start()
 
         def taken() -> Iterator[np.ndarray | Gap]:
