@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from auricle.cli.evaluate import compare, evaluate, metrics_app
 from auricle.errors import AuricleError
+from auricle.evaluation.chunks import ChunkProgress, Unscored
 from sounds import chirp, write_wav
 
 app = typer.Typer()
@@ -163,22 +164,31 @@ def test_bad_clips_are_left_out_and_listed_where_asked(files: Path, tiny_checkpo
     assert "damaged.wav" in listed
 
 
-@pytest.mark.usefixtures("installed")
-def test_a_looping_caption_is_named_and_the_others_are_scored(
-    shared: Callable[[str], Path],
+def test_a_caption_that_takes_too_long_is_named_and_the_others_are_scored(
+    files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    candidates = shared("faults/research/loop_c.csv")
-    references = shared("faults/research/loop_r.csv")
-    arguments = ["evaluate", "--candidates", candidates, "--references", references]
+    """test_spice.py shows that SPICE itself gives such results."""
+
+    def scored(
+        candidates: list[str], _: object, *, caption_seconds: float, progress: ChunkProgress
+    ) -> list[float | Unscored]:
+        progress(1, len(candidates))
+        return [Unscored(f"SPICE took more than {caption_seconds:g} s"), 0.5]
+
+    monkeypatch.setattr("auricle.evaluation.metrics.find_java", lambda _: "java")
+    monkeypatch.setattr("auricle.evaluation.metrics.missing_spice", lambda: None)
+    monkeypatch.setattr("auricle.evaluation.metrics.spice", scored)
+    arguments = ["evaluate", "--candidates", files / "a.jsonl"]
+    arguments += ["--references", files / "references.csv"]
     arguments += ["--time-limit", 2, "--leave-out", "meteor", "--json"]
     result = CliRunner().invoke(app, [str(each) for each in arguments])
     assert result.exit_code == 0
     scores = json.loads(result.stdout)
     assert scores["unscored"][0] == {
-        "file": "a.wav",
+        "file": "1.wav",
         "metric": "spice",
         "score": None,
         "reason": "SPICE took more than 2 s",
     }
-    assert scores["spice"] == 0
+    assert scores["spice"] == 0.5
     assert "auricle: SPICE" in result.stderr

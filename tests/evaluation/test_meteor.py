@@ -52,12 +52,11 @@ def test_a_program_that_does_not_run_is_an_error(monkeypatch: pytest.MonkeyPatch
 def test_a_caption_that_takes_too_long_has_no_score_and_the_others_do() -> None:
     """METEOR's search grows with the square of a repeated word, until its memory is full."""
     loop = "the " * 1500
-    process = Meteor()
+    process = meteor()
     scores = process.score(
         [*CANDIDATES, loop], [*REFERENCES, [loop]], caption_seconds=2, progress=None
     )
     expected = process.score(CANDIDATES, REFERENCES)
-    process.close()
     *others, last = scores.captions
     assert others == expected.captions
     assert isinstance(last, Unscored)
