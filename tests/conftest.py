@@ -2,6 +2,9 @@
 caption with."""
 
 import os
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +43,30 @@ def shared() -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a small CNN10 captioner at random weights, exported, that says other
     things of other sounds."""
-    return small_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+    return made_once(tmp_path_factory, "tiny", small_checkpoint)
 
 
 @pytest.fixture(scope="session")
 def tiny_guided_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint too, but guided by tags and with a space in which sounds and sentences can
     be compared."""
-    return small_checkpoint(tmp_path_factory.mktemp("tiny") / "guided", tags=4, space=8)
+    return made_once(tmp_path_factory, "guided", partial(small_checkpoint, tags=4, space=8))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Makes a folder that the processes of a test run share: an export takes seconds."""
+    if sys.platform == "win32" or "PYTEST_XDIST_WORKER" not in os.environ:
+        make(folder := factory.mktemp(name) / name)
+        return folder
+    import fcntl
+
+    folder = factory.getbasetemp().parent / name
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make(part := folder.with_suffix(".part"))
+            part.rename(folder)
+    return folder
 
 
 def small_checkpoint(folder: Path, *, tags: int = 0, space: int = 0) -> Path:
