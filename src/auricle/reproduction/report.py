@@ -248,14 +248,16 @@ def _order(plan: ReproductionPlan, results: Results) -> list[str]:
         columns = [name for name in TABLE_2_COLUMNS if name in means[0] and name in means[1]]
         higher = [TITLES[name] for name in columns if means[1][name] > means[0][name]]
         reversed_ = [TITLES[name] for name in columns if means[1][name] <= means[0][name]]
+        told = {"higher": higher, "not higher": reversed_}
+        columns_told = "; ".join(
+            f"{how} in {', '.join(names)}" for how, names in told.items() if names
+        )
         lines.append(
-            f"- {plan.systems[second].title} over {plan.systems[first].title}: "
-            f"higher in {', '.join(higher) or 'no column'}; "
-            f"not higher in {', '.join(reversed_) or 'no column'}."
+            f"- {plan.systems[second].title} over {plan.systems[first].title}: {columns_told}."
         )
     if not lines:
         return []
-    return ["The paper has the higher means in all columns but one tie:", "", *lines]
+    return ["In the paper, all columns but one tie are higher. Here:", "", *lines]
 
 
 def _means(plan: ReproductionPlan, results: Results, system: str) -> dict[str, float]:
