@@ -33,7 +33,7 @@ def test_unusual_captions_are_scored_and_what_was_parsed_is_kept(installed: Path
     assert len(too_long_to_keep) > 511
     of_many_clauses = "a dog barks while rain falls on a roof and " * 5 + "birds sing near a road"
     assert is_long_text(of_many_clauses)
-    candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses]
+    candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses, "a dog"]
     references = [
         ["a dog barks while rain falls", "a cat meows"],
         ["a dog"],
@@ -41,12 +41,14 @@ def test_unusual_captions_are_scored_and_what_was_parsed_is_kept(installed: Path
         [too_long_to_keep],
         [""],
         ["a dog barks while rain falls on a roof"],
+        ["a dog"],
     ]
     scores = spice(candidates, references, caption_seconds=900)  # on a busy machine
     assert scores[1] == scores[4] == 0
     assert all(isinstance(score, float) and 0 < score < 1 for score in (scores[0], *scores[2:4]))
     assert isinstance(scores[5], float)
     assert 0 < scores[5] < 1
+    assert scores[6] == 1
     kept = installed / "metrics" / "parsed-captions" / "data.mdb"
     assert kept.stat().st_size > 0
     assert spice(candidates[:1], references[:1]) == scores[:1]

@@ -76,7 +76,7 @@ def listen_to_streams(
         count = f"{len(group.failed)} of {len(streams)} streams"
         print(f"auricle: {count} ended with an error", file=sys.stderr)
     code = 1 if group.failed else 0
-    if group.hangs:
+    if group.hangs:  # Python's own exit may crash
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
