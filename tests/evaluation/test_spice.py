@@ -67,7 +67,8 @@ def test_a_looping_caption_has_no_score_and_the_others_do(shared: Callable[[str]
     )
     assert looping == Unscored("SPICE took more than 3 s")
     assert other == 0
-    assert reports == [(0, 2), (1, 2), (2, 2)]
+    # A second report of the same count: on a busy machine, the other caption takes two tries.
+    assert list(dict.fromkeys(reports)) == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_not_installed_is_said() -> None:

@@ -102,11 +102,20 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def is_unfinished(path: Path, folder: Path) -> bool:
+    """Returns whether a path in a folder has, or lies in a folder that has, a temporary name."""
+    return ".part" in str(path.relative_to(folder))
+
+
 def files(pattern: str) -> Callable[[Path], dict[str, str]]:
-    """Digests of files, byte for byte."""
+    """Digests of files under their final names, byte for byte."""
 
     def found(folder: Path) -> dict[str, str]:
-        whole = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+        whole = [
+            path
+            for path in sorted(folder.glob(pattern))
+            if path.is_file() and not is_unfinished(path, folder)
+        ]
         return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in whole}
 
     return found
@@ -273,11 +282,7 @@ def unreadable(folder: Path) -> list[str]:
     """Files under their final names that cannot be read to their end."""
     found = []
     for path in sorted(folder.rglob("*")):
-        if (
-            ".part" in str(path.relative_to(folder))
-            or not path.is_file()
-            or path.suffix not in READERS
-        ):
+        if is_unfinished(path, folder) or not path.is_file() or path.suffix not in READERS:
             continue
         try:
             READERS[path.suffix](path)
