@@ -31,11 +31,14 @@ class Language:
         self.histories: list[tuple[int, ...]] = [()] * len(seeds)
         self.owners = list(range(len(seeds)))  # the item that each row belongs to
         self.calls = 0
+        self._drawn: dict[tuple[int, ...], np.ndarray] = {}
 
     def table(self, item: int, history: tuple[int, ...]) -> np.ndarray:
-        rng = np.random.default_rng([self.seeds[item], *history])
-        logits = rng.integers(0, 2, self.words) if self.grid else rng.normal(0, 2, self.words)
-        return logits - np.log(np.exp(logits).sum())
+        if (drawn := self._drawn.get((item, *history))) is None:
+            rng = np.random.default_rng([self.seeds[item], *history])
+            logits = rng.integers(0, 2, self.words) if self.grid else rng.normal(0, 2, self.words)
+            drawn = self._drawn[item, *history] = logits - np.log(np.exp(logits).sum())
+        return drawn
 
     def __call__(self, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
         items = len(self.seeds)

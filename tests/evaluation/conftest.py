@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from auricle.evaluation import install as install_module
 from auricle.evaluation import meteor
 from auricle.evaluation.install import install
 from auricle.evaluation.java import MissingJavaError, find_java
@@ -122,3 +123,10 @@ def installed(spice_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """SPICE is installed, for one test."""
     monkeypatch.setenv("AURICLE_CACHE", str(spice_cache))
     return spice_cache
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets `install` neither train its model nor try SPICE, which takes 12 s of processor time."""
+    monkeypatch.setattr(install_module, "_add_entities", lambda _: None)
+    monkeypatch.setattr(install_module, "run_spice", lambda *_: [0.5])

@@ -102,6 +102,7 @@ def test_a_time_limit_is_a_number_of_seconds(files: Path, seconds: str) -> None:
     assert result.exit_code == 2
 
 
+@pytest.mark.usefixtures("untried")
 def test_install_from_a_folder(java: str, shared: Callable[[str], Path]) -> None:
     del java
     assert "SPICE is ready" in run("metrics", "install", "--from", shared("reference/spice/jars"))

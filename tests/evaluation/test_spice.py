@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.evaluation.captions import read_candidates, read_references
+from auricle.evaluation.captions import read_candidates
 from auricle.evaluation.chunks import Unscored, is_long_text
 from auricle.evaluation.scores import evaluate
 from auricle.evaluation.spice import MissingSpiceError, spice
@@ -12,28 +12,35 @@ from auricle.evaluation.tokenizer import ptb_tokenize
 from conftest import System
 
 
-def score(candidates: list[str], references: list[tuple[str, ...]]) -> list[float | Unscored]:
-    tokens, flat = ptb_tokenize(candidates, [text for texts in references for text in texts])
-    remaining = iter(flat)
-    return spice(tokens, [[next(remaining) for _ in texts] for texts in references])
-
-
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
-def test_captions_equal_the_published_scores(system: System, count: int) -> None:
+def published(system: System, count: int) -> tuple[list[str], list[list[str]], list[float]]:
+    """The first tokenized captions of a system, their references, and their published scores."""
     files = list(system.candidates)[:count]
-    scores = score(
-        [system.candidates[file] for file in files], [system.references[file] for file in files]
+    candidates, flat = ptb_tokenize(
+        [system.candidates[file] for file in files],
+        [text for file in files for text in system.references[file]],
     )
-    assert scores == [system.published[file]["spice"] for file in files]
+    remaining = iter(flat)
+    references = [[next(remaining) for _ in system.references[file]] for file in files]
+    return candidates, references, [system.published[file]["spice"] for file in files]
 
 
-def test_unusual_captions_are_scored_and_what_was_parsed_is_kept(installed: Path) -> None:
-    too_long_to_keep = "a very " + "extraordinarily complicated electromechanical " * 11 + "machine"
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_captions_equal_the_published_scores(system: System) -> None:
+    candidates, references, scores = published(system, 200)
+    assert spice(candidates, references) == scores
+
+
+def test_scores_are_the_published_ones_whatever_else_is_scored(
+    installed: Path, system: System, shared: Callable[[str], Path]
+) -> None:
+    """One call, because Java and its models take half a minute of processor time to start."""
+    too_long_to_keep = "a machine hums" + " electroencephalographically" * 18
     assert len(too_long_to_keep) > 511
     of_many_clauses = "a dog barks while rain falls on a roof and " * 5 + "birds sing near a road"
     assert is_long_text(of_many_clauses)
-    candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses, "a dog"]
+    (looping, *_) = read_candidates(shared("faults/research/loop_c.csv")).values()
+    candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses, looping]
     references = [
         ["a dog barks while rain falls", "a cat meows"],
         ["a dog"],
@@ -43,32 +50,38 @@ def test_unusual_captions_are_scored_and_what_was_parsed_is_kept(installed: Path
         ["a dog barks while rain falls on a roof"],
         ["a dog"],
     ]
-    scores = spice(candidates, references, caption_seconds=900)  # on a busy machine
-    assert scores[1] == scores[4] == 0
-    assert all(isinstance(score, float) and 0 < score < 1 for score in (scores[0], *scores[2:4]))
-    assert isinstance(scores[5], float)
-    assert 0 < scores[5] < 1
-    assert scores[6] == 1
-    kept = installed / "metrics" / "parsed-captions" / "data.mdb"
-    assert kept.stat().st_size > 0
-    assert spice(candidates[:1], references[:1]) == scores[:1]
-
-
-@pytest.mark.usefixtures("installed")
-def test_a_looping_caption_has_no_score_and_the_others_do(shared: Callable[[str], Path]) -> None:
-    candidates = read_candidates(shared("faults/research/loop_c.csv"))
-    references = read_references(shared("faults/research/loop_r.csv"))
+    usual, their_references, published_scores = published(system, 20)
     reports: list[tuple[int, int]] = []
-    looping, other = spice(
-        list(candidates.values()),
-        [references[file] for file in candidates],
-        caption_seconds=3,
+    scores = spice(
+        [*candidates, *usual],
+        [*references, *their_references],
+        caption_seconds=12,
         progress=lambda done, total: reports.append((done, total)),
     )
-    assert looping == Unscored("SPICE took more than 3 s")
-    assert other == 0
-    # A second report of the same count: on a busy machine, the other caption takes two tries.
-    assert list(dict.fromkeys(reports)) == [(0, 2), (1, 2), (2, 2)]
+    unusual = scores[: len(candidates)]
+    assert scores[len(candidates) :] == published_scores
+    assert unusual[1] == unusual[4] == 0
+    for number in (0, 2, 3, 5):
+        assert isinstance(unusual[number], float), candidates[number]
+        assert 0 < unusual[number] <= 1, candidates[number]
+    assert unusual[6] == Unscored("SPICE took more than 12 s")
+    # A second report of the same count: on a busy machine, a caption takes two tries.
+    done = [number for number, _ in dict.fromkeys(reports)]
+    assert done == sorted(done)
+    assert (done[0], reports[-1]) == (0, (len(scores), len(scores)))
+    kept = installed / "metrics" / "parsed-captions" / "data.mdb"
+    assert kept.stat().st_size > 0
+    again = [candidates[0], references[0][0]]
+    assert spice(again, [references[0], references[0][:1]]) == [scores[0], 1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed")
+def test_captions_after_one_that_stopped_the_program_are_scored() -> None:
+    loop, long = ("a dog barks and " * 100, "a dog barks and a cat meows and " * 7)
+    scores = spice([loop, f"{long} rain falls"], [["a dog"], ["a dog"]], caption_seconds=20)
+    assert scores[0] == Unscored("SPICE took more than 20 s")
+    assert isinstance(scores[1], float)
 
 
 def test_not_installed_is_said() -> None:

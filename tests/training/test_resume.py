@@ -96,7 +96,7 @@ def test_killed_at_any_moments(unbroken: tuple[str, Path], tiny_manifest: Path, 
     rng, kills = random.Random(stage), 0
     for attempt in range(4):
         process = start(run_stage, stage, recipe, True, None)
-        process.join(rng.uniform(0.4, 1.2) + attempt / 4)
+        process.join(rng.uniform(0.1, 0.6) + attempt / 4)
         if process.exitcode == 0:
             break
         process.kill()

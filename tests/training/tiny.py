@@ -30,6 +30,14 @@ from auricle.training.train import train
 from sounds import chirp, tone, write_wav
 
 RATE = FRONT_ENDS["panns"].rate
+# Modules that a training would load itself; the first optimiser of a process loads `_dynamo`, which
+# takes longer than a tiny training.
+PRELOADED = [
+    "auricle.training.scst",
+    "gensim.models",
+    "matplotlib.backends.backend_agg",
+    "torch._dynamo",
+]
 CAPTIONS = (
     "A dog barks at a passing car",
     "Rain falls on a tin roof",
@@ -169,9 +177,7 @@ STAGES: dict[str, Callable[..., Path]] = {"pretrain": pretrain, "train": train, 
 def start(function: Callable[..., None], *arguments: object) -> BaseProcess:
     """Runs a function in a process that has torch in it already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["auricle.training.scst", "gensim.models", "matplotlib.backends.backend_agg"]
-    )
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=function, args=(dict(os.environ), *arguments))
     process.start()
     return process

@@ -111,8 +111,13 @@ class _Item:
         return (self.candidate, *self.references)
 
     @property
+    def is_cacheable(self) -> bool:
+        return all(len(text.encode("utf-8")) <= _LONGEST_CACHED_BYTES for text in self.texts)
+
+    @property
     def is_long(self) -> bool:
-        return any(is_long_text(text) for text in self.texts)
+        # A text that is too long for the cache would keep the rest of its chunk out of it.
+        return not self.is_cacheable or any(is_long_text(text) for text in self.texts)
 
 
 _SHORT = _Item("a dog barks", ("a dog barks",))
@@ -167,8 +172,7 @@ class _Program:
             for number, item in enumerate(items)
         ]
         input_file.write_text(json.dumps(rows), encoding="utf-8")
-        longest = max(len(text.encode("utf-8")) for item in items for text in item.texts)
-        cached = cached and longest <= _LONGEST_CACHED_BYTES
+        cached = cached and all(item.is_cacheable for item in items)
         cache = ["-cache", str(self._parsed)] if cached else []
         call = [str(input_file), "-out", str(output_file), *cache, "-subset", "-silent"]
         self._process.ask(["\t".join(call)], seconds + self._start_seconds)
