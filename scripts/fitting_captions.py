@@ -13,6 +13,7 @@ import itertools
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -192,6 +193,7 @@ def is_kept_aside(text: str) -> bool:
     return hashlib.blake2b(key(text).encode()).digest()[0] < 256 * VALID_SHARE
 
 
+@cache
 def key(text: str) -> str:
     """A caption's words, by which two captions are the same."""
     return " ".join(words(text))

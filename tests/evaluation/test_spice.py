@@ -37,7 +37,9 @@ def test_scores_are_the_published_ones_whatever_else_is_scored(
     """One call, because Java and its models take half a minute of processor time to start."""
     too_long_to_keep = "a machine hums" + " electroencephalographically" * 18
     assert len(too_long_to_keep) > 511
-    of_many_clauses = "a dog barks while rain falls on a roof and " * 5 + "birds sing near a road"
+    of_many_clauses = (
+        "a dog barks while rain falls on a roof . " * 6
+    )  # full stops: parsed in no time
     assert is_long_text(of_many_clauses)
     (looping, *_) = read_candidates(shared("faults/research/loop_c.csv")).values()
     candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses, looping]
@@ -62,8 +64,9 @@ def test_scores_are_the_published_ones_whatever_else_is_scored(
     assert scores[len(candidates) :] == published_scores
     assert unusual[1] == unusual[4] == 0
     for number in (0, 2, 3, 5):
-        assert isinstance(unusual[number], float), candidates[number]
-        assert 0 < unusual[number] <= 1, candidates[number]
+        found = unusual[number]
+        assert isinstance(found, float), candidates[number]
+        assert 0 < found <= 1, candidates[number]
     assert unusual[6] == Unscored("SPICE took more than 12 s")
     # A second report of the same count: on a busy machine, a caption takes two tries.
     done = [number for number, _ in dict.fromkeys(reports)]

@@ -2,16 +2,13 @@
 large."""
 
 import re
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="networks run on torch: pip install 'auricle[train]'")
-pytest.importorskip(
-    "transformers", reason="BART is compared with transformers': pip install 'auricle[sentences]'"
-)
 
 import torch
-from transformers import BartConfig, BartForConditionalGeneration
 
 from auricle.models.bart import BartEncoder
 from auricle.models.decoder import TransformerDecoder
@@ -60,10 +57,14 @@ def of_encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def bart() -> BartForConditionalGeneration:
+def bart() -> Any:
+    # Importing it takes seconds, which only the process that needs it spends.
+    transformers = pytest.importorskip(
+        "transformers", reason="BART is transformers': pip install 'auricle[sentences]'"
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = BartConfig(
+        config = transformers.BartConfig(
             vocab_size=WORDS,
             d_model=WIDTH,
             encoder_layers=LAYERS,
@@ -78,10 +79,10 @@ def bart() -> BartForConditionalGeneration:
             decoder_start_token_id=1,
             init_std=0.2,
         )
-        return BartForConditionalGeneration(config).eval().requires_grad_(False)
+        return transformers.BartForConditionalGeneration(config).eval().requires_grad_(False)
 
 
-def test_equals_bart(bart: BartForConditionalGeneration):
+def test_equals_bart(bart: Any):
     encoder = BartEncoder(WIDTH, LAYERS, HEADS, FEEDFORWARD, 0.1).eval().requires_grad_(False)
     encoder.load_state_dict(of_encoder(bart.model.encoder.state_dict()), strict=True)
     decoder = (

@@ -6,6 +6,7 @@ import importlib
 import sys
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -23,15 +24,18 @@ Row = dict[str, str]
 LICENCE = "CC0"
 
 
+@cache
+def direction(word: str) -> np.ndarray:
+    """Returns the random vector of a word."""
+    return np.random.default_rng(zlib.crc32(word.encode())).normal(size=64)
+
+
 def embed(texts: Sequence[str], *, progress: bool = True) -> np.ndarray:  # noqa: ARG001
     """Stands in for the sentence model: the more words two texts share, the nearer they are."""
-    known: dict[str, np.ndarray] = {}
     rows = np.zeros((len(texts), 64), np.float32)
     for row, text in zip(rows, texts, strict=True):
         for word in words(text):
-            if word not in known:
-                known[word] = np.random.default_rng(zlib.crc32(word.encode())).normal(size=64)
-            row += known[word]
+            row += direction(word)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
@@ -60,8 +64,13 @@ def write(path: Path, columns: str, *rows: Sequence[str]) -> None:
         csv.writer(file).writerows([columns.split(), *rows])
 
 
+@cache
+def spelled(text: str) -> str:
+    return " ".join(words(text))
+
+
 def said(texts: Sequence[str]) -> set[str]:
-    return {" ".join(words(text)) for text in texts}
+    return set(map(spelled, texts))
 
 
 def clotho(corpus: Path, split: str) -> dict[str, list[str]]:
