@@ -22,12 +22,18 @@ WORDS = (
     "a the is in of and dog bird rain wind engine bell siren clock barks sings falls blows idles "
     "rings wails ticks while"
 )
+SLOW_FOLDERS = ("evaluation", "training", "soak", "bulk", "serving")
 
 
 def pytest_configure() -> None:
     """One thread does for networks this small, and many would wait for each other where the machine
     is busy."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the slow folders, so that no process is left with a slow file at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
 
 
 @pytest.fixture(scope="session")

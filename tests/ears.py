@@ -23,6 +23,7 @@ class Ear:
     words."""
 
     rate = RATE
+    planner = None
 
     def __init__(self) -> None:
         self.checkpoint = SimpleNamespace(
@@ -36,7 +37,7 @@ class Ear:
             power[(hertz >= low) & (hertz < high)].sum() for low, high in itertools.pairwise(EDGES)
         ]
         embedding = np.array([*bands, 0.0]) / np.linalg.norm(bands)
-        return SimpleNamespace(embedding=embedding)
+        return SimpleNamespace(embedding=embedding, tags=None)
 
     def embed_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         numbers = [self.checkpoint.vocabulary.numbers(words(text)) for text in sentences]

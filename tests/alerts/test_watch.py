@@ -1,10 +1,14 @@
 """When a sentence is heard."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from auricle.alerts.watch import (
     TEMPERATURE,
+    USUAL_PROBABILITY,
     WATCH_HOP_SECONDS,
     WATCH_WINDOW_SECONDS,
     Alert,
@@ -13,7 +17,8 @@ from auricle.alerts.watch import (
     WatchedSound,
     alternatives,
 )
-from ears import RATE, ear, pieces, played
+from auricle.captioning.captioner import Captioner
+from ears import RATE, Ear, ear, pieces, played
 
 MOST = -0.46  # the score of a pitch that is heard for a little more than half of a window
 WATCHED = [
@@ -97,6 +102,25 @@ def test_the_score_is_how_far_a_sentence_stands_out_from_the_classes() -> None:
     of_sentence = np.array([1, 0, 0, 0])
     expected = (1 - (1 - TEMPERATURE * np.log(4)) - of_sentence.mean()) / of_sentence.std()
     assert look.scores[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_probability_of_a_class_that_is_asked_for_raises_the_score() -> None:
+    class Selecting(Ear):
+        """Names classes too: "high" and "low" by one word each, and "middle" by none."""
+
+        planner = SimpleNamespace(
+            classes=SimpleNamespace(classes_meant={"high": [0, 2], "low": [1], "middle": []}.get)
+        )
+
+        def hear(self, samples: np.ndarray) -> SimpleNamespace:
+            heard = super().hear(samples)
+            return SimpleNamespace(embedding=heard.embedding, tags=np.array([0.2, 0.1, 0.9]))
+
+    sentences, sound = ["high", "low", "middle"], played(("high", 1.0))
+    (plain,) = StreamComparison(ear(), sentences).feed(sound)
+    (look,) = StreamComparison(cast("Captioner", Selecting()), sentences).feed(sound)
+    raised = [0.9 - USUAL_PROBABILITY, 0.1 - USUAL_PROBABILITY, 0]
+    np.testing.assert_allclose(look.scores - plain.scores, raised, atol=1e-6)
 
 
 def test_a_gap_is_not_heard_over_and_times_go_on() -> None:

@@ -55,6 +55,17 @@ def test_longer_phrases_hide_shorter_ones():
     assert CLASSES.mentioning_places("the car horn".split()) == {1, 2}
 
 
+def test_a_text_asks_for_the_classes_that_list_its_phrase_first():
+    def names(classes: SoundClasses, text: str) -> set[str]:
+        return {classes.names[index] for index in classes.classes_meant(text)}
+
+    assert names(CLASSES, "a car horn while a dog barks") == {"Car horn", "Dog"}
+    assert names(CLASSES, "nothing in particular") == set()
+    ours = SoundClasses.read_toml(SOURCE)
+    assert names(ours, "a siren") == {"Siren"}  # an ambulance's lists it too, but later
+    assert names(ours, "Children playing!") == {"Children playing"}
+
+
 def test_a_mention_is_found_at_its_first_word():
     horn = CLASSES.classes[CLASSES.indices["Car horn"]]
     assert horn.find_mention("a dog hears a car horn".split()) == 4

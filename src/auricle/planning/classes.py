@@ -244,6 +244,19 @@ class SoundClasses:
                 start += 1
         return found
 
+    def classes_meant(self, text: str) -> list[int]:
+        """Returns the classes that a text asks for, by index.
+
+        Where classes share a phrase, such as "car horn", those are meant that list it earliest.
+        Classes that captions never mention are left out.
+        """
+        meant: set[int] = set()
+        for mention in self.mentions(words(text)):
+            places = {i: place for i, place in mention.places.items() if self.weights[i] > 0}
+            earliest = min(places.values(), default=None)
+            meant.update(index for index, place in places.items() if place == earliest)
+        return sorted(meant)
+
     def mentioning_places(self, caption_words: Sequence[str]) -> set[int]:
         """Returns the places of all words of a caption that are part of a mention."""
         mentions = self.mentions(caption_words)
