@@ -163,7 +163,13 @@ def draw(
                 edgecolor="0.4",
                 linewidth=0.5,
             )
-            label = textwrap.fill(text, max(7, round(3.2 * (end - start))))
+            label = textwrap.fill(
+                text.replace("_", " "),
+                max(8, round(4.4 * (end - start))),
+                max_lines=4,
+                placeholder=" …",
+                break_long_words=False,
+            )
             middle = (start + end) / 2, place + 0.5
             axis.text(*middle, label, ha="center", va="center", fontsize=7, clip_on=True)
         axis.set(xlim=(row * seconds / ROWS, (row + 1) * seconds / ROWS), ylim=(0, 4))
