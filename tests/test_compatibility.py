@@ -38,6 +38,23 @@ def test_weights_of_0_1_are_those_that_torch_trains_on():
         assert torch.equal(state[name], tensor.to(state[name].dtype)), name
 
 
+@pytest.mark.slow  # an export takes longer than all other tests of this file
+def test_weights_of_0_1_export(tmp_path: Path):
+    pytest.importorskip("torch", reason="an export needs torch: pip install 'auricle[train]'")
+    from auricle.training.export import export_onnx
+
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(CHECKPOINT, folder)
+    for network in folder.glob("*.onnx"):
+        network.unlink()
+    export_onnx(folder)
+    old, new = load(CHECKPOINT), load(folder)
+    sound = chirp(2, 100, 8_000, old.rate)
+    before, after = old.caption(sound), new.caption(sound)
+    assert before.text == after.text
+    assert before.score == pytest.approx(after.score, abs=1e-4)
+
+
 def test_an_index_of_0_1_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("apsw", reason="an index is SQLite by apsw: pip install 'auricle[search]'")
     pytest.importorskip("sqlite_vec", reason="embeddings: pip install 'auricle[search]'")

@@ -37,9 +37,8 @@ def test_scores_are_the_published_ones_whatever_else_is_scored(
     """One call, because Java and its models take half a minute of processor time to start."""
     too_long_to_keep = "a machine hums" + " electroencephalographically" * 18
     assert len(too_long_to_keep) > 511
-    of_many_clauses = (
-        "a dog barks while rain falls on a roof . " * 6
-    )  # full stops: parsed in no time
+    # Full stops divide it into sentences that are parsed quickly.
+    of_many_clauses = "a dog barks while rain falls on a roof . " * 6
     assert is_long_text(of_many_clauses)
     (looping, *_) = read_candidates(shared("faults/research/loop_c.csv")).values()
     candidates = ["a dog barks", "", "a café", "a machine hums", "a dog", of_many_clauses, looping]
@@ -63,10 +62,11 @@ def test_scores_are_the_published_ones_whatever_else_is_scored(
     unusual = scores[: len(candidates)]
     assert scores[len(candidates) :] == published_scores
     assert unusual[1] == unusual[4] == 0
-    for number in (0, 2, 3, 5):
+    for number in (0, 2):
         found = unusual[number]
         assert isinstance(found, float), candidates[number]
-        assert 0 < found <= 1, candidates[number]
+        assert 0 < found < 1, candidates[number]
+    assert unusual[3] == unusual[5] == 1  # the same clauses, however long
     assert unusual[6] == Unscored("SPICE took more than 12 s")
     # A second report of the same count: on a busy machine, a caption takes two tries.
     done = [number for number, _ in dict.fromkeys(reports)]

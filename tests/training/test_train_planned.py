@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import made_tags, tiny_recipe, write_data
 
+from auricle import load
 from auricle.checkpoint.config import DecoderConfig, EncoderConfig, SelectionConfig
 from auricle.checkpoint.folder import load_checkpoint
 from auricle.data.plan_language import learn_language
@@ -98,6 +99,14 @@ def test_sounds_that_cannot_be_read_are_left_out_if_asked(
     assert any("1 clips left out" in line and "0.wav" in line for line in report.lines)
     assert exported == [folder]
     load_planned(load_checkpoint(folder))  # refuses a folder that lacks a tensor or a file
+
+
+@pytest.mark.slow  # an export takes longer than the training
+def test_a_trained_captioner_captions(recipe: Recipe, tmp_path: Path):
+    pretrain(recipe, skip_bad=True)
+    caption = load(train_planned(recipe, skip_bad=True)).caption(tmp_path / "1.wav")
+    assert caption.text
+    assert caption.events
 
 
 def test_an_unusable_table_is_reported_before_the_decoder_is_trained(

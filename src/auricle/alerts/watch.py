@@ -143,15 +143,16 @@ class StreamComparison:
         if is_silent(samples, rate):
             return []
         heard = self._captioner.hear(samples)
-        embedding, tags = heard.embedding, heard.tags
+        embedding = heard.embedding
         assert embedding is not None
         classes = self._classes @ embedding / TEMPERATURE
         most = classes.max()
         usual = TEMPERATURE * (most + np.log(np.exp(classes - most).mean()))
         parts = (self._parts @ embedding - usual - self._mean) / self._deviation
         for place, meant in enumerate(self._meant):
-            if meant and tags is not None:
-                parts[place] += tags[meant].max() - USUAL_PROBABILITY
+            if meant:
+                assert heard.tags is not None
+                parts[place] += heard.tags[meant].max() - USUAL_PROBABILITY
         return [Look(start / rate, end / rate, np.maximum.reduceat(parts, self._firsts))]
 
 
